@@ -1,0 +1,1 @@
+"""Kubernetes resources: list, watch, relist and difference; objects and watch lines as they come."""

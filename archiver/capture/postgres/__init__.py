@@ -1,0 +1,1 @@
+"""A PostgreSQL database: preflight, slot and baseline, then pgoutput frames as they come."""

@@ -1,0 +1,76 @@
+"""The one door through which time and chance enter; everything else is handed a ``Clock``.
+
+Times are whole microseconds since 1970-01-01T00:00:00Z (``int``). Durations are seconds (``float``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Clock(Protocol):
+    """What may be asked of time and chance. Tests and the simulation bring their own."""
+
+    def now(self) -> int:
+        """Wall-clock time in microseconds; may jump in either direction."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary start; never goes back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after at least ``seconds``; cancellation leaves nothing behind."""
+        ...
+
+    def random(self) -> float:
+        """A float in [0, 1), for jitter."""
+        ...
+
+    def unique(self) -> str:
+        """32 hex digits that no other call returns."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock and randomness."""
+
+    def now(self) -> int:
+        return time.time_ns() // 1000
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def random(self) -> float:
+        return random.random()
+
+    def unique(self) -> str:
+        return uuid.uuid4().hex
+
+
+def to_text(microseconds: int) -> str:
+    """RFC 3339 in UTC with six decimals, which sorts as text in time order; ``-`` for zero (not known)."""
+    if not microseconds:
+        return "-"
+    return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def from_text(text: str) -> int:
+    """Microseconds of an RFC 3339 or ISO 8601 time. A time without an offset is read as UTC.
+
+    Raises ``ValueError`` when ``text`` is not a time.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(microseconds=1)

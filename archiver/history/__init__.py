@@ -1,0 +1,1 @@
+"""history: entries -> answers about one row or object: log, show, diff."""

@@ -1,0 +1,1 @@
+"""journal: entries <-> numbered, immutable, hash-chained segments in a store."""

@@ -1,0 +1,173 @@
+"""JSON bodies about a PostgreSQL source. Capture writes them, replay reads them; the pgoutput frames stay as they came.
+
+LSNs are text in the server's own form (``16/B374D848``). ``visible`` is the text of ``pg_current_snapshot()``
+(``xmin:xmax:xip,…``; manual 9.27.8): a transaction is inside a snapshot or not by its xid alone, which places a snapshot taken
+while streaming exactly between transactions, whatever its LSN.
+
+Evolution: as in ``records``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Mode = Literal["key", "full", "insert", "excluded"]
+"""How a table is captured: by key; by the whole old row (REPLICA IDENTITY FULL); inserts and truncates only; not at all."""
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """What this archive did or is about to do with its replication slot."""
+
+    action: Literal["creating", "created", "dropped"]
+    name: str
+    system_id: str
+    timeline: int
+    database: str
+    consistent_point: str = ""
+    """LSN from which the slot delivers; known once created."""
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """Replication started. Transactions that were unfinished before it are void: the server sends them again, whole."""
+
+    slot: str
+    system_id: str
+    timeline: int
+    database: str
+    server_version: int
+    start: str
+    """LSN asked for: every transaction whose commit record starts at or after it follows."""
+    protocol: int
+    streaming: bool
+    publications: list[str]
+    settings: dict[str, str]
+    """Output settings pinned on the connection (DateStyle, TimeZone, …)."""
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One object with rows of one table as COPY text (manual, COPY: text format), zstd-compressed."""
+
+    key: str
+    rows: int
+    size: int
+    """Bytes stored."""
+    raw_size: int
+    sha256: str
+    """Of the stored bytes, hex. The entry that names it is in the hash chain, so the rows are too."""
+
+
+class TableRows(msgspec.Struct, frozen=True):
+    """All rows of one table under one snapshot."""
+
+    oid: int
+    schema: str
+    name: str
+    mode: Mode
+    columns: list[str]
+    """In COPY order; generated and dropped columns are left out."""
+    attnums: list[int]
+    """Of ``columns``; what survives a rename."""
+    parts: list[Part]
+
+
+class SequenceValue(msgspec.Struct, frozen=True):
+    """One sequence as ``pg_sequences`` and ``pg_class`` show it."""
+
+    oid: int
+    schema: str
+    name: str
+    last_value: int | None
+    """None: never used."""
+    increment: int = 1
+    owner_oid: int = 0
+    """Table that owns it (serial or identity column); 0 for none."""
+    owner_attnum: int = 0
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """Rows of tables under one snapshot: all captured tables (kind CHECKPOINT) or some (kind PG_TABLES).
+
+    For a CHECKPOINT, replay starts at entry ``replay_from`` and applies every transaction whose commit record starts at or after
+    ``lsn``. For PG_TABLES, rows of its tables known before are dropped, and later a transaction is applied to them only if its xid is not in ``visible``.
+    """
+
+    lsn: str
+    visible: str
+    taken: int
+    """Server time, microseconds."""
+    replay_from: int
+    tables: list[TableRows]
+    cause: str = "baseline"
+    """baseline, table_added, table_rewritten, periodic, updates_not_published."""
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One column of ``pg_attribute``."""
+
+    attnum: int
+    name: str
+    type: str
+    """``format_type(atttypid, atttypmod)``."""
+    type_oid: int
+    not_null: bool = False
+    generated: str = ""
+    """``s`` stored, ``v`` virtual, empty for neither: generated columns carry no data in COPY or in frames."""
+    identity: str = ""
+    missing: str | None = None
+    """``attmissingval``: the value of rows older than ``ADD COLUMN … DEFAULT constant``, as text."""
+
+
+class Table(msgspec.Struct, frozen=True):
+    """One relation that can hold rows, as the catalog showed it."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    """``pg_class.relkind``: r table, p partitioned (holds no rows itself)."""
+    persistence: str
+    """p permanent, u unlogged."""
+    identity: str
+    """``relreplident``: d, n, f, i."""
+    filenode: int
+    """``relfilenode``: changes when the table is rewritten (and on TRUNCATE, CLUSTER, VACUUM FULL)."""
+    mode: Mode
+    columns: list[Column]
+    key: list[int]
+    """attnums that identify a row in UPDATE and DELETE; empty for FULL and for insert-only tables."""
+    parent: int = 0
+
+
+class Catalog(msgspec.Struct, frozen=True):
+    """What replay needs from the catalog beside the dump."""
+
+    tables: list[Table]
+    roles: list[str] = []
+    """Owners and grantees that the dump names."""
+    materialized: list[str] = []
+    """Quoted names of materialized views that were populated, in dependency order: refreshed at the end of a restore."""
+    extensions: list[str] = []
+
+
+class Schema(msgspec.Struct, frozen=True):
+    """The schema under one snapshot; the entry's second body is the dump itself."""
+
+    lsn: str
+    visible: str
+    taken: int
+    cause: str
+    """baseline, ddl, poll, start."""
+    server_version: int
+    dump_version: str
+    """First line of ``pg_dump --version``."""
+    catalog: Catalog
+
+
+class Sequences(msgspec.Struct, frozen=True):
+    """Sequence values read together. They are not replicated, so they are known only at these moments."""
+
+    lsn: str
+    taken: int
+    values: list[SequenceValue]

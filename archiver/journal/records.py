@@ -1,0 +1,51 @@
+"""JSON bodies that the journal itself writes, for every kind of source.
+
+Evolution: fields are only added, always with a default; names and types never change; unknown fields are ignored.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A writer's fence. Segments of a lower epoch in later slots are void (``docs/reference/format.md``)."""
+
+    epoch: int
+    instance: str
+    """Who writes, stable over restarts of the same instance: host name, or what the settings say."""
+    version: str
+    started: int
+    sources: dict[str, str] = {}
+    """Source name to kind (``postgres`` or ``kubernetes``)."""
+
+
+class Close(msgspec.Struct, frozen=True):
+    """The writer stopped in order: everything it received is durable and acknowledged."""
+
+    instance: str
+    time: int
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """History that is not known: what, from when, to when. Restores and queries that cross it say so."""
+
+    what: str
+    """``all`` or what is missing: ``table public.runs``, ``resource agentruns.agents.proompteng.ai``."""
+    reason: str
+    """A stable word: slot_lost, slot_ahead, system_changed, timeline_changed, table_rewritten, updates_not_published,
+    schema_uncertain, watch_expired, cluster_changed, overflow, unknown."""
+    detail: str = ""
+    from_position: str = ""
+    """Last position that is known. Empty: from the source's beginning."""
+    to_position: str = ""
+    """First position that is known again. Empty: open until the next checkpoint of the source (or the table)."""
+    from_time: int = 0
+    to_time: int = 0
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """A name for a place in the journal, for ``--at mark:NAME``."""
+
+    name: str
+    time: int

@@ -1,0 +1,1 @@
+"""Watch lines -> objects -> an API server or YAML files."""

@@ -1,0 +1,1 @@
+"""pgoutput frames -> rows -> a database or SQL files."""

@@ -1,0 +1,1 @@
+"""store: the five verbs of object storage, on S3, in a directory, in memory."""
