@@ -96,7 +96,7 @@ class Postgres(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Kubernetes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Custom resources of one cluster."""
 
-    resources: list[str] = ["*.proompteng.ai"]
+    resources: list[str] = msgspec.field(default_factory=lambda: ["*.proompteng.ai"])
     """Group pattern (``*.proompteng.ai``), ``plural.group``, or ``plural`` of the core group."""
     namespaces: list[str] = []
     """Empty: all namespaces (needs cluster-wide rights)."""

@@ -1,0 +1,195 @@
+"""File and environment -> ``Settings``. The environment wins over the file, key by key.
+
+``ARCHIVER_ARCHIVE__SEGMENT_BYTES=1048576`` sets ``archive.segment_bytes``: the prefix ``ARCHIVER_``, then the path in capitals with ``__``
+between levels. A source's name is lowered and its ``_`` become ``-``: ``ARCHIVER_SOURCES__AGENTS_DB__POSTGRES__DSN`` sets
+``sources.agents-db.postgres.dsn``. Lists are JSON, or text with commas.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
+
+import msgspec
+import yaml
+
+from archiver.errors import Invalid
+from archiver.settings.model import Settings
+
+PREFIX = "ARCHIVER_"
+RESERVED = frozenset({"ARCHIVER_CONFIG", "ARCHIVER_CACHE"})
+"""Variables with the prefix that are not settings."""
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Settings from ``path`` (none: defaults) with ``environ`` laid over them.
+
+    Raises ``Invalid`` that names the key or variable, what was found and what is allowed.
+    """
+    return parse(overlay(_read(path) if path else {}, environ), str(path) if path else "settings")
+
+
+def parse(data: Mapping[str, Any], origin: str) -> Settings:
+    """``Settings`` from plain data; ``origin`` is named in errors."""
+    try:
+        settings = msgspec.convert(data, Settings)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"{origin}: {_explain(str(error), data)}", hint=_hint(str(error))) from None
+    for name, source in settings.sources.items():
+        if not _NAME.fullmatch(name):
+            raise Invalid(
+                f"{origin}: sources: name {name!r} is not allowed",
+                hint="source names are 1 to 63 of a-z, 0-9 and -, and do not start or end with -",
+            )
+        if (source.postgres is None) == (source.kubernetes is None):
+            raise Invalid(f"{origin}: sources.{name}: found {_found(source)}", hint="give exactly one of postgres and kubernetes")
+    return settings
+
+
+def overlay(data: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """``data`` with every ``ARCHIVER_…`` variable laid over it; ``data`` itself is left as it is."""
+    result = _copy(data)
+    for variable in sorted(environ):
+        if not variable.startswith(PREFIX) or variable in RESERVED:
+            continue
+        path, kind = _locate(variable)
+        value = _value(variable, environ[variable], kind)
+        node = result
+        for level in path[:-1]:
+            below = node.get(level)
+            if not isinstance(below, dict):
+                below = node[level] = {}
+            node = below
+        node[path[-1]] = value
+    return result
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise Invalid(f"cannot read settings file {path}: {error.strerror}", hint="name a readable file with --config") from None
+    except UnicodeDecodeError:
+        raise Invalid(f"settings file {path} is not UTF-8 text", hint="save it as UTF-8") from None
+    try:
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        where = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise Invalid(f"settings file {path} is not YAML{where}: {error.problem}", hint="check indentation and quotes there") from None
+    except yaml.YAMLError:
+        raise Invalid(f"settings file {path} is not YAML", hint="check it for characters that YAML does not allow") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise Invalid(
+            f"settings file {path} holds a {type(data).__name__}, not keys and values", hint="start with `archive:` or `sources:`"
+        )
+    return data
+
+
+def _locate(variable: str) -> tuple[list[str], Any]:
+    """Path of the setting that ``variable`` names, and its type."""
+    kind: Any = Settings
+    path: list[str] = []
+    for level in variable.removeprefix(PREFIX).split("__"):
+        kind = _bare(kind)
+        if get_origin(kind) is dict:
+            path.append(level.lower().replace("_", "-"))
+            kind = get_args(kind)[1]
+            continue
+        fields = {field.name: field.type for field in msgspec.structs.fields(kind)} if _is_struct(kind) else {}
+        if level.lower() not in fields:
+            inside = ".".join(path) or "the top level"
+            allowed = ", ".join(fields) or "no keys"
+            raise Invalid(f"environment variable {variable}: no setting {level.lower()!r} in {inside}", hint=f"allowed there: {allowed}")
+        path.append(level.lower())
+        kind = fields[level.lower()]
+    if _is_struct(_bare(kind)):
+        raise Invalid(
+            f"environment variable {variable} names a group of settings, not one", hint=f"append __ and one of: {_keys(_bare(kind))}"
+        )
+    return path, kind
+
+
+def _value(variable: str, text: str, kind: Any) -> Any:
+    plain: Any = text
+    if get_origin(_bare(kind)) is list and not text.startswith("["):
+        plain = [part.strip() for part in text.split(",") if part.strip()]
+    elif text.startswith(("[", "{")):
+        try:
+            plain = msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            raise Invalid(f"environment variable {variable} is not JSON", hint='write lists as ["a", "b"] or a,b') from None
+    try:
+        return msgspec.to_builtins(msgspec.convert(plain, kind, strict=False))
+    except msgspec.ValidationError as error:
+        raise Invalid(f"environment variable {variable}: {str(error).lower()}", hint="see docs/reference/settings.md") from None
+
+
+def _bare(kind: Any) -> Any:
+    """``kind`` without ``| None`` and without ``Annotated``."""
+    if get_origin(kind) is UnionType or isinstance(kind, UnionType):
+        kind = next(part for part in get_args(kind) if part is not NoneType)
+    return get_args(kind)[0] if hasattr(kind, "__metadata__") else kind
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _keys(kind: Any) -> str:
+    return ", ".join(field.name for field in msgspec.structs.fields(kind))
+
+
+def _copy(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, dict) else value for key, value in data.items()}
+
+
+def _at(message: str) -> list[str]:
+    match = re.search(r"at `\$\.?(.*)`", message)
+    return [level for level in match.group(1).replace("[...]", ".*").split(".") if level] if match else []
+
+
+def _explain(message: str, data: Any) -> str:
+    """The message of msgspec with the path in front and the value found (types only below ``dsn`` and secrets)."""
+    path = _at(message)
+    text = re.sub(r" - at `.*`$", "", message)
+    text = text[0].lower() + text[1:]
+    found = _lookup(data, path)
+    shown = f", found {found!r}" if isinstance(found, (int, float, bool)) or (isinstance(found, str) and _harmless(path)) else ""
+    return f"{'.'.join(path) or 'top level'}: {text}{shown}"
+
+
+def _harmless(path: list[str]) -> bool:
+    return not {"dsn", "password", "access_key", "secret_key"} & set(path)
+
+
+def _lookup(data: Any, path: list[str]) -> Any:
+    for level in path:
+        if not isinstance(data, dict) or level not in data:
+            return None
+        data = data[level]
+    return data
+
+
+def _hint(message: str) -> str:
+    unknown = re.search(r"unknown field `(.*?)`", message)
+    if not unknown:
+        return "see docs/reference/settings.md, or `archiver config schema`"
+    kind: Any = Settings
+    for level in _at(message):
+        kind = _bare(kind)
+        kind = get_args(kind)[1] if get_origin(kind) is dict else next(f.type for f in msgspec.structs.fields(kind) if f.name == level)
+    names = [field.name for field in msgspec.structs.fields(_bare(kind))]
+    near = difflib.get_close_matches(unknown.group(1), names, n=1)
+    return (f"did you mean {near[0]}? " if near else "") + f"allowed there: {', '.join(names)}"
+
+
+def _found(source: Any) -> str:
+    return "both" if source.postgres is not None else "neither"
