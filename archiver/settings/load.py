@@ -24,6 +24,9 @@ PREFIX = "ARCHIVER_"
 RESERVED = frozenset({"ARCHIVER_CONFIG", "ARCHIVER_CACHE"})
 """Variables with the prefix that are not settings."""
 
+_SERVICE_LINK = re.compile(r"ARCHIVER_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+"""What Kubernetes puts into every pod beside a Service called archiver (enableServiceLinks)."""
+
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -56,7 +59,7 @@ def overlay(data: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, An
     """``data`` with every ``ARCHIVER_…`` variable laid over it; ``data`` itself is left as it is."""
     result = _copy(data)
     for variable in sorted(environ):
-        if not variable.startswith(PREFIX) or variable in RESERVED:
+        if not variable.startswith(PREFIX) or variable in RESERVED or _SERVICE_LINK.fullmatch(variable):
             continue
         path, kind = _locate(variable)
         value = _value(variable, environ[variable], kind)

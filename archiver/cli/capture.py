@@ -1,0 +1,75 @@
+"""``archiver run`` and ``archiver check``: what touches the sources."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import click
+import structlog
+
+from archiver.cli import output
+from archiver.cli.main import Context, wait_for
+from archiver.clock import SystemClock
+from archiver.errors import Invalid
+from archiver.settings import Settings
+
+log = structlog.get_logger()
+
+
+@click.command()
+@click.pass_obj
+def run(context: Context) -> None:
+    """Capture all sources of the settings until SIGTERM or Ctrl-C; a second signal stops at once."""
+    settings = context.settings()
+    if not settings.sources:
+        raise Invalid("no sources to capture", hint="add one below `sources:` in the settings; docs/tutorial.md starts with one")
+    wait_for(lambda: _run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    from archiver.service import Service
+    from archiver.sources import build_sources
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    service = Service(settings, SystemClock(), build_sources)
+    work = asyncio.create_task(service.run(stop))
+
+    def asked(number: signal.Signals) -> None:
+        if stop.is_set():
+            log.warning("stopping_at_once", signal=number.name)
+            work.cancel()
+        else:
+            log.info("stop_asked", signal=number.name)
+            stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked, number)
+    try:
+        await work
+    except asyncio.CancelledError:
+        raise click.exceptions.Exit(130) from None
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")
+@click.pass_obj
+def check(context: Context, *, as_json: bool) -> int:
+    """Check store, rights and tables of every source, without changing anything. Exit code 3 when something would be refused."""
+    from archiver.checks import check_all
+
+    settings = context.settings()
+    findings = wait_for(lambda: check_all(settings, SystemClock()))
+    if as_json:
+        output.print_json(findings)
+    else:
+        output.table(
+            "",
+            ["", "source", "what", "finding", "remedy"],
+            [
+                ({"ok": "ok", "warning": "warn", "refused": "NO"}[item.level], item.source, item.subject, item.text, item.remedy)
+                for item in findings
+            ],
+        )
+    return 3 if any(item.level == "refused" for item in findings) else 0

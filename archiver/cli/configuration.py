@@ -1,0 +1,48 @@
+"""``archiver config``: the settings' schema, and what is in force."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+import yaml
+
+from archiver.cli import output
+from archiver.cli.main import Context
+from archiver.settings import Settings, json_schema
+
+_SECRET = {"password", "access_key", "secret_key"}
+
+
+@click.group()
+def config() -> None:
+    """Look at settings."""
+
+
+@config.command()
+def schema() -> None:
+    """Print the JSON schema of the settings file."""
+    output.print_json(json_schema())
+
+
+@config.command()
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of YAML.")
+@click.pass_obj
+def show(context: Context, *, as_json: bool) -> None:
+    """Check the settings and print what is in force: file, environment and defaults together. Passwords are left out."""
+    plain = redact(context.settings())
+    if as_json:
+        output.print_json(plain)
+    else:
+        click.echo(yaml.safe_dump(plain, sort_keys=False), nl=False)
+
+
+def redact(settings: Settings) -> object:
+    """Plain data without anything that could be a secret: a DSN is shown without its password."""
+    plain = msgspec.to_builtins(settings)
+    for source in plain["sources"].values():
+        postgres = source.get("postgres")
+        if postgres and not postgres["dsn"].startswith(("env:", "file:")):
+            from archiver.capture.postgres.connection import describe
+
+            postgres["dsn"] = describe(postgres["dsn"])
+    return plain

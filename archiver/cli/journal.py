@@ -1,0 +1,127 @@
+"""``archiver status``, ``verify`` and ``mark``: the journal itself."""
+
+from __future__ import annotations
+
+import click
+
+from archiver.cli import output
+from archiver.cli.main import Context, wait_for
+from archiver.clock import SystemClock
+from archiver.errors import Corrupt, Invalid
+from archiver.journal.reader import Reader
+from archiver.journal.verifier import VerifyReport
+from archiver.journal.verifier import verify as verify_journal
+from archiver.settings import Settings
+from archiver.status import ArchiveStatus, of_journal
+from archiver.store.open import open_store
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="JSON for scripts; times in microseconds since 1970.")
+@click.option("--offline", is_flag=True, help="Only what the journal says; do not ask the sources for their lag.")
+@click.pass_obj
+def status(context: Context, *, as_json: bool, offline: bool) -> None:
+    """Show durable positions, lag, age of the last commit and the last baseline of every source."""
+    value = wait_for(lambda: _status(context.settings(), offline=offline))
+    if as_json:
+        output.print_json(value)
+        return
+    output.facts(
+        [
+            ("archive", f"{value.archive} at {value.url}"),
+            ("last commit", f"{output.moment(value.last_commit)} ({value.age_seconds:.1f} s ago)"),
+            ("last entry", f"{value.last_entry} in segment {value.slot} (epoch {value.epoch})"),
+        ]
+    )
+    output.table(
+        "",
+        ["source", "state", "durable position", "source position", "lag", "newest change", "received", "baseline entry", "problem"],
+        [
+            (
+                line.name,
+                line.state,
+                line.durable_position,
+                line.source_position,
+                "-" if line.lag_bytes is None else output.size(line.lag_bytes),
+                output.moment(line.newest_change),
+                output.moment(line.observed),
+                line.checkpoint or "none yet",
+                line.problem,
+            )
+            for line in value.sources
+        ],
+    )
+
+
+async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
+    from archiver.service import kinds
+    from archiver.sources import ask_sources
+
+    store = await open_store(settings.archive.url, settings.archive.s3)
+    try:
+        tail = await Reader(store).tail()
+        if tail is None:
+            raise Invalid(f"there is no journal at {store.url}", hint="start one with `archiver run`, or name the right archive.url")
+        value = of_journal(tail, store.url, SystemClock().now(), kinds(settings))
+        if not offline:
+            await ask_sources(settings, value.sources)
+        return value
+    finally:
+        await store.close()
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")
+@click.option("--parts/--no-parts", default=True, show_default=True, help="Read and hash baseline objects too.")
+@click.pass_obj
+def verify(context: Context, *, as_json: bool, parts: bool) -> None:
+    """Read the whole journal and prove it: contiguous, unaltered, chained. Names the first bad segment. Exit code 7 if there is one."""
+    report = wait_for(lambda: _verify(context.settings(), parts=parts))
+    if as_json:
+        output.print_json(report)
+    else:
+        _print(report)
+    if not report.ok:
+        where = f"segment {report.first_bad_slot}" if report.first_bad_slot is not None else "a baseline object"
+        raise Corrupt(f"{where} is not what was written: {report.reason}", hint="see docs/runbooks/archive-corrupt.md")
+
+
+async def _verify(settings: Settings, *, parts: bool) -> VerifyReport:
+    from archiver.cli.progress import counting
+
+    store = await open_store(settings.archive.url, settings.archive.s3)
+    try:
+        with counting("verifying") as progress:
+            return await verify_journal(store, progress, parts=parts)
+    finally:
+        await store.close()
+
+
+def _print(report: VerifyReport) -> None:
+    output.facts(
+        [
+            ("result", "whole" if report.ok else "NOT WHOLE"),
+            ("segments", f"{report.slots} ({len(report.void_slots)} void)"),
+            ("entries", report.entries),
+            ("bytes", output.size(report.bytes)),
+            ("sessions", report.sessions),
+            ("baseline objects", report.parts),
+            ("gaps", len(report.gaps)),
+            ("chain head", report.chain),
+        ]
+    )
+    if report.gaps:
+        output.table(
+            "gaps",
+            ["source", "what", "reason", "from", "to"],
+            [
+                (
+                    gap.source,
+                    gap.gap.what,
+                    gap.gap.reason,
+                    f"{gap.gap.from_position} {output.moment(gap.gap.from_time)}",
+                    f"{gap.gap.to_position} {output.moment(gap.gap.to_time)}",
+                )
+                for gap in report.gaps
+            ],
+        )

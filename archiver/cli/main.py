@@ -1,0 +1,133 @@
+"""``archiver``: the group of commands, the options they share, and how an error ends the process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+import msgspec
+
+from archiver import __version__
+from archiver.errors import ArchiverError, Invalid
+from archiver.settings import Settings, load
+
+Result = TypeVar("Result")
+
+
+class Context(msgspec.Struct):
+    """What the options before the command say."""
+
+    config: Path | None = None
+    archive: str = ""
+    log_level: str = ""
+
+    def settings(self) -> Settings:
+        """Load the settings and start logging as they say."""
+        from archiver import logs
+
+        settings = load(self.config, os.environ)
+        if self.archive:
+            settings = msgspec.structs.replace(settings, archive=msgspec.structs.replace(settings.archive, url=self.archive))
+        if self.log_level:
+            settings = msgspec.structs.replace(settings, log=msgspec.structs.replace(settings.log, level=self.log_level))
+        logs.configure(settings.log.level, settings.log.format)
+        return settings
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "-c", "--config", type=click.Path(path_type=Path), envvar="ARCHIVER_CONFIG", help="Settings file (YAML). [env: ARCHIVER_CONFIG]"
+)
+@click.option(
+    "--archive",
+    default="",
+    metavar="URL",
+    help="Where the journal is, instead of the settings' archive.url: file:///path or s3://bucket/prefix.",
+)
+@click.option(
+    "--log-level", default="", type=click.Choice(["", "debug", "info", "warning", "error"]), help="Instead of the settings' log.level."
+)
+@click.version_option(__version__, prog_name="archiver")
+@click.pass_context
+def cli(context: click.Context, config: Path | None, archive: str, log_level: str) -> None:
+    """Record every change of PostgreSQL databases and Kubernetes custom resources, and bring any moment back.
+
+    \b
+    capture   run, check          continuous, into one append-only journal
+    journal   status, verify      is it whole, how far behind, what is missing
+    replay    restore, drill      a state at a point in time, into a target
+    history   log, show, diff     what one row or object looked like, and when
+    """
+    context.obj = Context(config, archive, log_level)
+
+
+def run() -> int:
+    """Parse ``sys.argv``, run the command, and return the exit code (docs/reference/exit-codes.md)."""
+    _register()
+    try:
+        result = cli.main(standalone_mode=False, prog_name="archiver")
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        return 130
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return Invalid.exit_code
+    except ArchiverError as error:
+        _show(error)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output has gone (`archiver log | head`): not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def wait_for(work: Callable[[], Awaitable[Result]]) -> Result:
+    """Run one coroutine to its end; the only ``ArchiverError`` of an exception group is raised by itself."""
+    import asyncio
+
+    async def call() -> Result:
+        return await work()
+
+    try:
+        return asyncio.run(call())
+    except BaseExceptionGroup as group:
+        known = group.subgroup(ArchiverError)
+        while isinstance(known, BaseExceptionGroup):
+            known = known.exceptions[0]  # type: ignore[assignment]
+        if isinstance(known, ArchiverError):
+            raise known from None
+        raise
+
+
+def _show(error: ArchiverError) -> None:
+    click.secho(f"error: {error.message}", fg="red", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
+
+
+def _register() -> None:
+    from archiver.cli import capture, configuration, history, journal, restore
+
+    for command in (
+        capture.run,
+        capture.check,
+        restore.restore,
+        journal.status,
+        journal.verify,
+        journal.mark,
+        history.log,
+        history.show,
+        history.diff,
+        configuration.config,
+    ):
+        cli.add_command(command)

@@ -1,0 +1,69 @@
+"""Tables for people on standard output, ``--json`` for scripts; errors and progress on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from archiver import clock
+
+
+def print_json(value: Any) -> None:
+    """One JSON document, indented, ending in a newline."""
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    sys.stdout.flush()
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table of plain text: nothing in a cell is read as markup."""
+    grid = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        grid.add_column(column, overflow="fold")
+    for row in rows:
+        grid.add_row(*(_plain(cell) for cell in row))
+    console().print(grid)
+
+
+def facts(pairs: Iterable[tuple[str, object]]) -> None:
+    """Two columns: name and value."""
+    grid = Table(box=None, show_header=False, pad_edge=False)
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    for name, value in pairs:
+        grid.add_row(name, _plain(value))
+    console().print(grid)
+
+
+def console() -> Console:
+    """Standard output; as wide as needed where it is not a terminal, so that scripts never see a folded line."""
+    return Console(width=None if sys.stdout.isatty() else 240, highlight=False, soft_wrap=False)
+
+
+def errors() -> Console:
+    """Standard error."""
+    return Console(stderr=True, highlight=False)
+
+
+def size(number: float) -> str:
+    """Bytes with a binary unit."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(number) < 1024:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} TiB"
+
+
+def moment(microseconds: int) -> str:
+    """A time for people, or ``-``."""
+    return clock.to_text(microseconds)
+
+
+def _plain(cell: object) -> Any:
+    from rich.text import Text
+
+    return Text("-" if cell is None or cell == "" else str(cell))

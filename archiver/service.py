@@ -1,0 +1,185 @@
+"""The composition root: opens the store, fences the archive, supervises sources, stops everything in order.
+
+Order of a clean stop: sources stop reading and hand over what they received; the writer makes it durable; sources acknowledge it; the writer
+closes its session. Whatever does not fit into the grace period is not lost: it was not acknowledged, so its source sends it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from archiver import __version__
+from archiver.clock import Clock
+from archiver.errors import ArchiverError, Bug, Corrupt, Fenced, HistoryLost, Invalid, Refused, Unavailable
+from archiver.journal.writer import Writer, WriterLimits
+from archiver.settings import Settings
+from archiver.store.open import open_store
+from archiver.store.probe import probe
+from archiver.store.protocol import Store
+
+log = structlog.get_logger()
+
+
+class Source(Protocol):
+    """One thing that is captured. Built per source by ``build_sources``, run again after each failure."""
+
+    name: str
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """One attempt. Returns after ``stop`` once everything received is durable and acknowledged; raises ``ArchiverError`` otherwise."""
+        ...
+
+
+class Supervised:
+    """A source and how its attempts went."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.attempts = 0
+        self.failures = 0
+        self.error: ArchiverError | None = None
+        """Why it is not running now; None while it runs."""
+
+    @property
+    def hopeless(self) -> bool:
+        """Waiting for an operator: trying again by itself cannot help."""
+        return isinstance(self.error, (Invalid, Refused, HistoryLost))
+
+
+class Service:
+    """One running archiver."""
+
+    def __init__(self, settings: Settings, clock: Clock, build: Callable[[Settings, Writer, Clock], list[Source]]) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._build = build
+        self.store: Store | None = None
+        self.writer: Writer | None = None
+        self.sources: list[Supervised] = []
+        self._failed = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Capture until ``stop``, then stop cleanly within the grace period.
+
+        Raises what ended it: ``Fenced``, ``Corrupt``, ``Bug`` from the journal, or the first source's error when every source needs an
+        operator. Cancellation stops at once; everything acknowledged by then is durable.
+        """
+        archive = self.settings.archive
+        self.store = await open_store(archive.url, archive.s3)
+        try:
+            report = await probe(self.store, self.clock, allow_unfenced=archive.allow_unfenced_store)
+            log.info("store_probed", url=self.store.url, checks=len(report.passed))
+            self.writer = await Writer.open(
+                self.store,
+                self.clock,
+                instance=archive.instance or platform.node() or "archiver",
+                version=__version__,
+                sources=kinds(self.settings),
+                limits=limits(self.settings),
+            )
+            log.info("session_opened", archive=self.writer.archive, epoch=self.writer.epoch, entry=self.writer.durable_seq)
+            await self._capture(self.writer, stop)
+        finally:
+            await self.store.close()
+
+    async def _capture(self, writer: Writer, stop: asyncio.Event) -> None:
+        self.sources = [Supervised(source) for source in self._build(self.settings, writer, self.clock)]
+        commit = asyncio.create_task(writer.run(), name="commit")
+        captures = [asyncio.create_task(self._supervise(item, stop), name=item.source.name) for item in self.sources]
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            while not stop.is_set():
+                failed = asyncio.create_task(self._failed.wait())
+                await asyncio.wait([commit, stopping, failed, *captures], return_when=asyncio.FIRST_COMPLETED)
+                failed.cancel()
+                self._failed.clear()
+                for task in (commit, *captures):
+                    if task.done() and not stop.is_set():
+                        task.result()
+                        raise Bug(f"{task.get_name()} ended without being asked to", hint="report it with the log")
+                if self.sources and all(item.hopeless for item in self.sources):
+                    raise next(item.error for item in self.sources if item.error is not None)
+            await self._stop(writer, commit, captures)
+        finally:
+            for task in (commit, stopping, *captures):
+                task.cancel()
+            for task in (commit, stopping, *captures):
+                with contextlib.suppress(asyncio.CancelledError, ArchiverError):
+                    await task
+
+    async def _stop(self, writer: Writer, commit: asyncio.Task[None], captures: list[asyncio.Task[None]]) -> None:
+        log.info("stopping", grace_seconds=self.settings.grace_seconds, buffered_bytes=writer.buffered_bytes)
+        try:
+            async with asyncio.timeout(self.settings.grace_seconds):
+                # The commit loop may fail meanwhile: then nothing more becomes durable and waiting is pointless.
+                pending = asyncio.gather(*captures)
+                await asyncio.wait({pending, commit}, return_when=asyncio.FIRST_COMPLETED)
+                if commit.done():
+                    pending.cancel()
+                    commit.result()
+                await pending
+                await writer.close()
+                await commit
+        except TimeoutError:
+            raise Unavailable(
+                f"did not finish within the grace period of {self.settings.grace_seconds:g} s",
+                hint="nothing is lost: what was not durable was not acknowledged, and its source sends it again after the next start",
+            ) from None
+        log.info("stopped", entry=writer.durable_seq)
+
+    async def _supervise(self, item: Supervised, stop: asyncio.Event) -> None:
+        """Run one source again and again; what an error means is this table.
+
+        Unavailable: again after a pause that doubles. Invalid, Refused, HistoryLost: an operator must act, so again after the longest
+        pause; the service ends when all sources wait so. Fenced, Corrupt, Bug: the whole service stops.
+        """
+        pause = self.settings.retry_seconds
+        longest = self.settings.retry_limit_seconds
+        while not stop.is_set():
+            item.attempts += 1
+            began = self.clock.monotonic()
+            try:
+                await item.source.run(stop)
+            except (Fenced, Corrupt, Bug):
+                raise
+            except ArchiverError as error:
+                item.error = error
+                item.failures += 1
+                self._failed.set()
+                log.error("source_failed", source=item.source.name, error=error.message, hint=error.hint, attempt=item.attempts)
+                if self.clock.monotonic() - began > longest:
+                    pause = self.settings.retry_seconds
+                wait = longest if item.hopeless else pause
+                pause = min(2 * pause, longest)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), wait * (0.75 + self.clock.random() / 2))
+                item.error = None
+            else:
+                if not stop.is_set():
+                    raise Bug(f"source {item.source.name} ended without being asked to", hint="report it with the log")
+
+
+def kinds(settings: Settings) -> dict[str, str]:
+    """Source name to ``postgres`` or ``kubernetes``."""
+    return {name: "postgres" if source.postgres is not None else "kubernetes" for name, source in settings.sources.items()}
+
+
+def limits(settings: Settings) -> WriterLimits:
+    """The writer's part of the settings."""
+    archive = settings.archive
+    return WriterLimits(
+        segment_bytes=archive.segment_bytes,
+        buffer_bytes=archive.buffer_bytes,
+        puts_per_second=archive.puts_per_second,
+        put_burst=archive.put_burst,
+        heartbeat_seconds=archive.heartbeat_seconds,
+        stall_seconds=archive.stall_seconds,
+        takeover_after_seconds=archive.takeover_after_seconds,
+        compression_level=archive.compression_level,
+    )

@@ -1,0 +1,113 @@
+"""File and environment become settings; what is wrong is named."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archiver.errors import Invalid
+from archiver.settings import Settings, load, overlay, parse
+
+
+def refused(data: dict[str, object]) -> str:
+    with pytest.raises(Invalid) as error:
+        parse(data, "file.yaml")
+    return str(error.value)
+
+
+def test_nothing_is_the_default() -> None:
+    """An empty file and an empty environment give the defaults."""
+    assert load(None, {}) == Settings()
+
+
+def test_unknown_key_is_named_with_its_neighbour() -> None:
+    """A misspelt key is named with its place, the nearest allowed key and all allowed keys."""
+    text = refused({"archive": {"segmentbytes": 1}})
+    assert "archive" in text
+    assert "segmentbytes" in text
+    assert "did you mean segment_bytes?" in text
+
+
+def test_wrong_type_names_key_found_and_allowed() -> None:
+    """A value of a wrong type is named with its key, what was found and what is allowed."""
+    text = refused({"archive": {"puts_per_second": "many"}})
+    assert "archive.puts_per_second" in text
+    assert "'many'" in text
+    assert "float" in text
+
+
+def test_out_of_range_names_the_limit() -> None:
+    """A number outside its range names the range."""
+    assert ">= 65536" in refused({"archive": {"segment_bytes": 5}})
+
+
+def test_secrets_are_not_shown() -> None:
+    """What stands where a secret may stand is never printed."""
+    text = refused({"sources": {"db": {"postgres": {"dsn": 12345, "password": 99999}}}})
+    assert "12345" not in text
+    assert "99999" not in text
+
+
+@pytest.mark.parametrize("source", [{}, {"postgres": {"dsn": "x"}, "kubernetes": {}}])
+def test_a_source_is_exactly_one_thing(source: dict[str, object]) -> None:
+    """A source that is neither or both kinds is refused."""
+    assert "exactly one" in refused({"sources": {"db": source}})
+
+
+@pytest.mark.parametrize("name", ["A", "a_b", "-a", "a/b", ""])
+def test_source_names_are_checked(name: str) -> None:
+    """A source name that could not be part of a key or a slot name is refused."""
+    assert "not allowed" in refused({"sources": {name: {"postgres": {"dsn": "x"}}}})
+
+
+def test_environment_wins_over_file(tmp_path: Path) -> None:
+    """A variable replaces the file's value and leaves its neighbours."""
+    file = tmp_path / "a.yaml"
+    file.write_text("archive: {url: 'file:///a', puts_per_second: 3}\nsources: {db: {postgres: {dsn: 'host=a'}}}\n")
+    environment = {
+        "ARCHIVER_ARCHIVE__URL": "file:///b",
+        "ARCHIVER_SOURCES__DB__POSTGRES__SCHEMAS": "public, audit",
+        "ARCHIVER_SOURCES__AGENTS_DB__POSTGRES__DSN": "host=c",
+    }
+    settings = load(file, environment)
+    assert settings.archive.url == "file:///b"
+    assert settings.archive.puts_per_second == 3
+    assert settings.sources["db"].postgres is not None
+    assert settings.sources["db"].postgres.schemas == ["public", "audit"]
+    assert settings.sources["agents-db"].postgres is not None
+
+
+def test_unknown_variable_is_refused() -> None:
+    """A misspelt variable is an error, not a silently ignored wish."""
+    with pytest.raises(Invalid, match="ARCHIVER_ARCHIVE__URI"):
+        load(None, {"ARCHIVER_ARCHIVE__URI": "x"})
+
+
+@pytest.mark.parametrize("name", ["ARCHIVER_PORT", "ARCHIVER_SERVICE_HOST", "ARCHIVER_PORT_8080_TCP_ADDR", "ARCHIVER_AGENTS_SERVICE_PORT_HTTP"])
+def test_service_links_are_no_settings(name: str) -> None:
+    """Variables that Kubernetes injects for a Service called archiver are left alone."""
+    assert load(None, {name: "tcp://10.0.0.1:8080"}) == Settings()
+
+
+def test_broken_yaml_names_the_line(tmp_path: Path) -> None:
+    """A file that is not YAML is refused with the line."""
+    file = tmp_path / "a.yaml"
+    file.write_text("archive:\n  url: 'x\n")
+    with pytest.raises(Invalid, match="line"):
+        load(file, {})
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    """A file that is not there is named."""
+    with pytest.raises(Invalid, match="nowhere.yaml"):
+        load(tmp_path / "nowhere.yaml", {})
+
+
+@given(st.dictionaries(st.text(max_size=5), st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda x: st.lists(x, max_size=3))))
+def test_any_data_is_settings_or_invalid(data: dict[str, object]) -> None:
+    """Whatever a YAML file holds, the answer is settings or ``Invalid``, never another exception."""
+    try:
+        assert isinstance(parse(overlay(data, {}), "x"), Settings)
+    except Invalid:
+        pass
