@@ -1,0 +1,92 @@
+"""The product itself as a process, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import yaml
+
+
+class Archiver:
+    """``archiver run`` on a settings file in ``folder``; the journal is in ``folder/journal`` unless ``archive`` says otherwise."""
+
+    def __init__(
+        self, folder: Path, sources: dict[str, Any], *, name: str = "archiver", archive: dict[str, Any] | None = None, **more: Any
+    ) -> None:
+        self.folder = folder
+        self.config = folder / f"{name}.yaml"
+        self.log_file = folder / f"{name}.log"
+        settings = {"archive": {"url": f"file://{folder}/journal", "heartbeat_seconds": 1, **(archive or {})}, "sources": sources, **more}
+        settings["log"] = {"format": "json"}
+        self.config.write_text(yaml.safe_dump(settings))
+        self.process: subprocess.Popen[bytes]
+
+    def start(self) -> None:
+        """Start ``archiver run``; its log is appended to ``log_file``."""
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen([sys.executable, "-m", "archiver", "-c", str(self.config), "run"], stdout=log, stderr=log)
+
+    def stop(self, timeout: float = 40) -> int:
+        """SIGTERM and the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+    def kill(self) -> None:
+        """SIGKILL, if it still runs."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def call(self, *arguments: str, timeout: float = 120, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """One other command on the same settings."""
+        command = [sys.executable, "-m", "archiver", "-c", str(self.config), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, env={**os.environ, **(env or {})})
+
+    def status(self) -> dict[str, Any]:
+        """``archiver status --offline --json``; empty while there is no journal."""
+        done = self.call("status", "--offline", "--json")
+        found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
+        return found
+
+    def source(self, name: str) -> dict[str, Any]:
+        """The line of one source in ``status``; empty while the journal does not know it."""
+        lines = self.status().get("sources", [])
+        return next((line for line in lines if line["name"] == name), {})
+
+    def log(self) -> str:
+        """What it logged."""
+        return self.log_file.read_text()
+
+    def wait_for_baseline(self, name: str, timeout: float = 60) -> None:
+        """Return once ``name`` has a complete baseline."""
+        self.wait(lambda: bool(self.source(name).get("checkpoint")), f"{name} has no baseline", timeout)
+
+    def wait(self, condition: Any, what: str, timeout: float = 60) -> None:
+        """Poll ``condition``; fail with the log's end when the process dies or time is up."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"{what}; exit code {self.process.poll()}; log ends:\n{self.log()[-3000:]}")
+            time.sleep(0.2)
+
+
+def wait_until_durable(archiver: Archiver, name: str, dsn: str, timeout: float = 60) -> None:
+    """Return once everything committed at the database so far is in the journal."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        row = connection.execute("SELECT pg_current_wal_lsn() - '0/0'").fetchone()
+    assert row is not None
+    target = int(row[0])
+
+    def reached() -> bool:
+        high, _, low = str(archiver.source(name).get("durable_position") or "0/0").partition("/")
+        return (int(high, 16) << 32) + int(low, 16) >= target
+
+    archiver.wait(reached, f"{name} did not reach {target:x}", timeout)
