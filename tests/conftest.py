@@ -1,0 +1,5 @@
+"""Fixtures live in tests/fixtures, one file per kind of server."""
+
+pytest_plugins = [
+    "tests.fixtures.fix_postgres",
+]
