@@ -84,7 +84,9 @@ def test_unknown_variable_is_refused() -> None:
         load(None, {"ARCHIVER_ARCHIVE__URI": "x"})
 
 
-@pytest.mark.parametrize("name", ["ARCHIVER_PORT", "ARCHIVER_SERVICE_HOST", "ARCHIVER_PORT_8080_TCP_ADDR", "ARCHIVER_AGENTS_SERVICE_PORT_HTTP"])
+@pytest.mark.parametrize(
+    "name", ["ARCHIVER_PORT", "ARCHIVER_SERVICE_HOST", "ARCHIVER_PORT_8080_TCP_ADDR", "ARCHIVER_AGENTS_SERVICE_PORT_HTTP"]
+)
 def test_service_links_are_no_settings(name: str) -> None:
     """Variables that Kubernetes injects for a Service called archiver are left alone."""
     assert load(None, {name: "tcp://10.0.0.1:8080"}) == Settings()
@@ -104,7 +106,9 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         load(tmp_path / "nowhere.yaml", {})
 
 
-@given(st.dictionaries(st.text(max_size=5), st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda x: st.lists(x, max_size=3))))
+@given(
+    st.dictionaries(st.text(max_size=5), st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda x: st.lists(x, max_size=3)))
+)
 def test_any_data_is_settings_or_invalid(data: dict[str, object]) -> None:
     """Whatever a YAML file holds, the answer is settings or ``Invalid``, never another exception."""
     try:
