@@ -1,0 +1,86 @@
+"""``--to`` texts -> where each source goes. Pure: nothing is opened here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from archiver.errors import Invalid
+
+TargetKind = Literal["database", "cluster", "folder"]
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where one source is restored to."""
+
+    source: str
+    kind: TargetKind
+    value: str
+    """DSN, kubeconfig path with an optional ``#CONTEXT``, or folder."""
+
+    @property
+    def shown(self) -> str:
+        """For people and logs: a DSN without its password."""
+        return _without_password(self.value) if self.kind == "database" else self.value
+
+
+def match(texts: Sequence[str], kinds: Mapping[str, str], wanted: Sequence[str]) -> list[Target]:
+    """One target for each source that fits, in the archive's order.
+
+    ``kinds`` names every source of the archive and its kind; ``wanted`` limits them. A text without ``SOURCE=`` fits all sources of its
+    kind (a folder fits all; each source gets a subfolder when there are several). Raises ``Invalid`` when a text fits nothing, when two databases would share
+    one target, or when a source gets two.
+    """
+    unknown = [name for name in wanted if name not in kinds]
+    if unknown:
+        raise Invalid(f"the archive has no source {unknown[0]!r}", hint=f"its sources: {', '.join(kinds) or 'none'}")
+    chosen = [name for name in kinds if not wanted or name in wanted]
+    found: dict[str, Target] = {}
+    for text in texts:
+        named, value = _named(text, kinds)
+        kind = _kind(value)
+        fits = [name for name in ([named] if named else chosen) if name in chosen and _fits(kind, kinds[name])]
+        if not fits:
+            raise Invalid(
+                f"--to {_without_password(text)}: no source of the archive fits",
+                hint=f"its sources: {', '.join(f'{name} ({kinds[name]})' for name in chosen)}",
+            )
+        if kind == "database" and len(fits) > 1:
+            raise Invalid(
+                f"--to {_without_password(text)} fits several databases: {', '.join(fits)}",
+                hint=f"give each its own: --to {fits[0]}=postgresql://…",
+            )
+        for name in fits:
+            if name in found:
+                raise Invalid(f"source {name} has two targets", hint="give one --to for each source")
+            several = kind == "folder" and not named and len(chosen) > 1
+            found[name] = Target(name, kind, str(Path(value) / name) if several else value)
+    return [found[name] for name in chosen if name in found]
+
+
+def _named(text: str, kinds: Mapping[str, str]) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    return (name, value) if sign and name in kinds else ("", text)
+
+
+def _kind(value: str) -> TargetKind:
+    if value.startswith("kubeconfig:"):
+        return "cluster"
+    if value.startswith(("postgres://", "postgresql://")) or "dbname=" in value or "host=" in value or "service=" in value:
+        return "database"
+    return "folder"
+
+
+def _fits(kind: TargetKind, source: str) -> bool:
+    return kind == "folder" or (kind == "database") == (source == "postgres")
+
+
+def _without_password(text: str) -> str:
+    """``text`` with what may be a password taken out, whether URI or keyword form."""
+    import re
+
+    text = re.sub(r"(://[^:@/]*):[^@]*@", r"\1@", text)
+    return re.sub(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)", r"\1***", text)
