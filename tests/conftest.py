@@ -2,4 +2,6 @@
 
 pytest_plugins = [
     "tests.fixtures.fix_postgres",
+    "tests.fixtures.fix_proxy",
+    "tests.fixtures.fix_s3",
 ]
