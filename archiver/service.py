@@ -15,10 +15,12 @@ from typing import Protocol
 import structlog
 
 from archiver import __version__
+from archiver.capture.status import SourceStatus
 from archiver.clock import Clock
 from archiver.errors import ArchiverError, Bug, Corrupt, Fenced, HistoryLost, Invalid, Refused, Unavailable
 from archiver.journal.writer import Writer, WriterLimits
 from archiver.settings import Settings
+from archiver.status import ArchiveStatus, Drill, SourceLine, add, lines
 from archiver.store.open import open_store
 from archiver.store.probe import probe
 from archiver.store.protocol import Store
@@ -30,6 +32,10 @@ class Source(Protocol):
     """One thing that is captured. Built per source by ``build_sources``, run again after each failure."""
 
     name: str
+
+    def status(self) -> SourceStatus:
+        """How it stands now; never blocks, never fails."""
+        ...
 
     async def run(self, stop: asyncio.Event) -> None:
         """One attempt. Returns after ``stop`` once everything received is durable and acknowledged; raises ``ArchiverError`` otherwise."""
@@ -62,6 +68,7 @@ class Service:
         self.store: Store | None = None
         self.writer: Writer | None = None
         self.sources: list[Supervised] = []
+        self.drill: Drill | None = None
         self._failed = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -87,6 +94,48 @@ class Service:
             await self._capture(self.writer, stop)
         finally:
             await self.store.close()
+
+    def status(self) -> ArchiveStatus:
+        """How everything stands now. Before the journal is open it says so by zeros."""
+        now, writer = self.clock.now(), self.writer
+        if writer is None or self.store is None:
+            return ArchiveStatus(
+                archive="",
+                url=self.settings.archive.url,
+                slot=-1,
+                epoch=0,
+                last_entry=0,
+                last_commit=0,
+                age_seconds=now / 1e6,
+                drill=self.drill,
+            )
+        status = ArchiveStatus(
+            archive=writer.archive,
+            url=self.store.url,
+            slot=writer.slot,
+            epoch=writer.epoch,
+            last_entry=writer.durable_seq,
+            last_commit=writer.last_commit,
+            age_seconds=max(0.0, (now - writer.last_commit) / 1e6),
+            buffered_bytes=writer.buffered_bytes,
+            sources=lines(writer.marks, kinds(self.settings), now),
+            drill=self.drill,
+        )
+        by_name = {line.name: line for line in status.sources}
+        for item in self.sources:
+            source = item.source.status()
+            for part in source.parts or [source]:
+                line = by_name.get(part.name)
+                if line is None:
+                    line = SourceLine(name=part.name, kind=part.kind)
+                    status.sources.append(line)
+                line.failures = item.failures
+                if item.error is not None:
+                    line.problem = item.error.message
+                add(line, part)
+                if item.error is not None:
+                    line.state = "failed"
+        return status
 
     async def _capture(self, writer: Writer, stop: asyncio.Event) -> None:
         self.sources = [Supervised(source) for source in self._build(self.settings, writer, self.clock)]

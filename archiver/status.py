@@ -1,36 +1,62 @@
 """How the archive and its sources stand: one value that the command line, the probes, the metrics and the logs show.
 
-What a journal says of itself needs no running archiver (``of_journal``); what a running archiver knows more is added by the service.
+What a journal says of itself needs no running archiver (``of_journal``); what a running source knows more is laid over it (``add``).
+Times are microseconds since 1970, 0 unknown.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
-from archiver.journal.segment import SegmentHeader
+from archiver.capture.status import SourceStatus
+from archiver.journal.entry import SourceMark
+
+
+class Drill(msgspec.Struct, frozen=True):
+    """The newest drill that proved a restore."""
+
+    finished: int
+    point: int
+    """The point in time that was restored."""
+    seconds: float
+    """How long the restore took: the measured RTO."""
 
 
 class SourceLine(msgspec.Struct, kw_only=True):
-    """One source as the journal shows it, and, when it was asked, as the source itself shows it. Times in microseconds, 0 unknown."""
+    """One source as the journal shows it and, where it was asked, as the source itself does."""
 
     name: str
     kind: str
-    durable_position: str
+    durable_position: str = ""
     """Everything before it is in the journal."""
-    newest_change: int
+    newest_change: int = 0
     """Source's own time (commit) of the newest durable change; 0 where the source gives none."""
-    observed: int
+    observed: int = 0
     """When the newest durable entry was received."""
-    checkpoint: int
+    rpo_seconds: float | None = None
+    """Age of ``observed``: what a loss of the source now would cost at most. None: nothing durable yet."""
+    checkpoint: int = 0
     """Entry number of the newest complete baseline or list; 0: nothing can be restored yet."""
     state: str = ""
-    """What a running archiver or the source says: streaming, baseline, failed, slot lost, …"""
+    """streaming, baseline, starting, failed, … ; empty: not asked."""
+    received_position: str = ""
+    acknowledged_position: str = ""
     source_position: str = ""
     """Where the source itself is now."""
     lag_bytes: int | None = None
     retained_bytes: int | None = None
     """WAL that the source keeps for us."""
+    safe_bytes: int | None = None
+    """WAL that the source can still write before it drops what we have not read."""
+    entries: int = 0
+    bytes: int = 0
+    gaps: int = 0
+    failures: int = 0
+    restarts: dict[str, int] = {}
     problem: str = ""
+    warnings: list[str] = []
 
 
 class ArchiveStatus(msgspec.Struct, kw_only=True):
@@ -46,31 +72,61 @@ class ArchiveStatus(msgspec.Struct, kw_only=True):
     """Journal time of the newest segment."""
     age_seconds: float
     """Since then."""
-    writer: str = ""
+    buffered_bytes: int = 0
     sources: list[SourceLine] = []
+    drill: Drill | None = None
 
 
-def of_journal(tail: SegmentHeader, url: str, now: int, kinds: dict[str, str]) -> ArchiveStatus:
-    """What the newest segment's header tells. ``kinds`` names each source's kind where it is known."""
-    lines = [
-        SourceLine(
-            name=name,
-            kind=kinds.get(name.split("/", 1)[0], ""),
-            durable_position=mark.position,
-            newest_change=mark.changed,
-            observed=mark.observed,
-            checkpoint=mark.checkpoint,
+def lines(marks: Mapping[str, SourceMark], kinds: Mapping[str, str], now: int) -> list[SourceLine]:
+    """A line for every source that the journal or the settings know, by name. ``kinds``: configured source to kind."""
+    names = sorted({name for name in marks if name} | {name for name, kind in kinds.items() if kind == "postgres"})
+    found = []
+    for name in names:
+        mark = marks.get(name, SourceMark())
+        found.append(
+            SourceLine(
+                name=name,
+                kind=kinds.get(name.partition("/")[0], "kubernetes" if "/" in name else "postgres"),
+                durable_position=mark.position,
+                newest_change=mark.changed,
+                observed=mark.observed,
+                rpo_seconds=max(0.0, (now - mark.observed) / 1e6) if mark.observed else None,
+                checkpoint=mark.checkpoint if mark.checkpoint > mark.control or "/" in name else 0,
+            )
         )
-        for name, mark in sorted(tail.sources.items())
-        if name
-    ]
-    return ArchiveStatus(
-        archive=tail.archive,
-        url=url,
-        slot=tail.slot,
-        epoch=tail.epoch,
-        last_entry=tail.first + tail.count - 1,
-        last_commit=tail.time,
-        age_seconds=max(0.0, (now - tail.time) / 1e6),
-        sources=lines,
-    )
+    return found
+
+
+def add(line: SourceLine, source: SourceStatus) -> None:
+    """Lay what a running source says over its line."""
+    line.state = source.state
+    line.received_position = source.received
+    line.acknowledged_position = source.acknowledged
+    line.source_position = source.source_position
+    line.lag_bytes = source.lag_bytes
+    line.retained_bytes = source.retained_bytes
+    line.safe_bytes = source.safe_bytes
+    line.entries = source.frames
+    line.bytes = source.bytes
+    line.gaps = source.gaps
+    line.restarts = dict(source.restarts)
+    line.warnings = list(source.warnings)
+    line.problem = line.problem or source.detail
+
+
+def problems(status: ArchiveStatus, rpo_seconds: float) -> list[str]:
+    """Why the backup is not what was promised, one sentence each; empty when it is."""
+    found = []
+    if status.age_seconds > rpo_seconds:
+        found.append(f"the journal was last durable {status.age_seconds:.0f} s ago; the RPO is {rpo_seconds:g} s")
+    for line in status.sources:
+        if line.state != "streaming":
+            found.append(f"{line.name}: {line.state or 'not running'}{': ' + line.problem if line.problem else ''}")
+        elif not line.checkpoint:
+            found.append(f"{line.name}: no complete baseline yet, nothing can be restored")
+        elif line.rpo_seconds is None or line.rpo_seconds > rpo_seconds:
+            age = "never" if line.rpo_seconds is None else f"{line.rpo_seconds:.0f} s ago"
+            found.append(f"{line.name}: newest durable entry {age}; the RPO is {rpo_seconds:g} s")
+    if not status.sources:
+        found.append("no sources")
+    return found

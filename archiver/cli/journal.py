@@ -12,7 +12,7 @@ from archiver.journal.reader import Reader
 from archiver.journal.verifier import VerifyReport
 from archiver.journal.verifier import verify as verify_journal
 from archiver.settings import Settings
-from archiver.status import ArchiveStatus, of_journal
+from archiver.status import ArchiveStatus, lines
 from archiver.store.open import open_store
 
 
@@ -62,7 +62,17 @@ async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
         tail = await Reader(store).tail()
         if tail is None:
             raise Invalid(f"there is no journal at {store.url}", hint="start one with `archiver run`, or name the right archive.url")
-        value = of_journal(tail, store.url, SystemClock().now(), kinds(settings))
+        now = SystemClock().now()
+        value = ArchiveStatus(
+            archive=tail.archive,
+            url=store.url,
+            slot=tail.slot,
+            epoch=tail.epoch,
+            last_entry=tail.first + tail.count - 1,
+            last_commit=tail.time,
+            age_seconds=max(0.0, (now - tail.time) / 1e6),
+            sources=lines(tail.sources, kinds(settings), now),
+        )
         if not offline:
             await ask_sources(settings, value.sources)
         return value

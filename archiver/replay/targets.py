@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -31,8 +32,8 @@ def match(texts: Sequence[str], kinds: Mapping[str, str], wanted: Sequence[str])
     """One target for each source that fits, in the archive's order.
 
     ``kinds`` names every source of the archive and its kind; ``wanted`` limits them. A text without ``SOURCE=`` fits all sources of its
-    kind (a folder fits all; each source gets a subfolder when there are several). Raises ``Invalid`` when a text fits nothing, when two databases would share
-    one target, or when a source gets two.
+    kind (a folder fits all; each source gets a subfolder when there are several). Raises ``Invalid`` when a text fits nothing, when two
+    databases would share one target, or when a source gets two.
     """
     unknown = [name for name in wanted if name not in kinds]
     if unknown:
@@ -80,7 +81,5 @@ def _fits(kind: TargetKind, source: str) -> bool:
 
 def _without_password(text: str) -> str:
     """``text`` with what may be a password taken out, whether URI or keyword form."""
-    import re
-
     text = re.sub(r"(://[^:@/]*):[^@]*@", r"\1@", text)
     return re.sub(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)", r"\1***", text)
