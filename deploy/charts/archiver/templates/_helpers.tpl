@@ -1,0 +1,201 @@
+{{- define "archiver.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "archiver.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
+{{- else if contains (include "archiver.name" .) .Release.Name }}
+{{- .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "archiver.name" .) | trunc 50 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "archiver.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
+{{- define "archiver.chart" -}}
+{{- printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "archiver.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "archiver.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "archiver.labels" -}}
+helm.sh/chart: {{ include "archiver.chart" . }}
+{{ include "archiver.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "archiver.serviceAccountName" -}}
+{{- if .Values.serviceAccount.name }}{{ .Values.serviceAccount.name }}{{- else if .Values.serviceAccount.create }}{{ include "archiver.fullname" . }}-sa{{- else }}default{{- end }}
+{{- end }}
+
+{{- define "archiver.image" -}}
+{{- if .Values.image.digest }}{{ .Values.image.repository }}@{{ .Values.image.digest }}{{- else }}{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}{{- end }}
+{{- end }}
+
+{{/* Namespaces that are captured, as a JSON list: ["*"] for all. */}}
+{{- define "archiver.namespaces" -}}
+{{- if .Values.controller.namespaces }}{{ toJson .Values.controller.namespaces }}{{- else }}{{ toJson (list (include "archiver.namespace" .)) }}{{- end }}
+{{- end }}
+
+{{/* The settings file, from typed values; secrets are references to environment variables of the Pod. */}}
+{{- define "archiver.settings" -}}
+{{- $archive := dict
+  "url" .Values.archive.url
+  "instance" (default (include "archiver.fullname" .) .Values.archive.instance)
+  "puts_per_second" .Values.archive.putsPerSecond
+  "put_burst" (int .Values.archive.putBurst)
+  "buffer_bytes" (int64 .Values.archive.bufferBytes)
+  "segment_bytes" (int64 .Values.archive.segmentBytes)
+  "heartbeat_seconds" .Values.archive.heartbeatSeconds
+  "takeover_after_seconds" .Values.archive.takeoverAfterSeconds }}
+{{- $s3 := dict
+  "endpoint" .Values.archive.s3.endpoint
+  "allow_http" .Values.archive.s3.allowHttp
+  "region" .Values.archive.s3.region
+  "addressing" .Values.archive.s3.addressing }}
+{{- if .Values.archive.s3.credentialsSecret.name }}
+{{- $_ := set $s3 "access_key" "env:S3_ACCESS_KEY" }}
+{{- $_ := set $s3 "secret_key" "env:S3_SECRET_KEY" }}
+{{- end }}
+{{- if .Values.archive.s3.caSecret.name }}
+{{- $_ := set $s3 "ca_file" (printf "/etc/archiver/ca/%s" .Values.archive.s3.caSecret.key) }}
+{{- end }}
+{{- $_ := set $archive "s3" $s3 }}
+{{- $sources := dict }}
+{{- if .Values.postgres.enabled }}
+{{- range .Values.postgres.databases }}
+{{- $postgres := dict "dsn" (printf "env:%s" (include "archiver.dsnVariable" .name)) }}
+{{- $_ := set $sources .name (dict "postgres" (merge $postgres (default dict .settings))) }}
+{{- end }}
+{{- end }}
+{{- if .Values.kubernetes.enabled }}
+{{- $namespaces := include "archiver.namespaces" . | fromJsonArray }}
+{{- $kubernetes := dict
+  "resources" .Values.kubernetes.resources
+  "namespaces" (ternary (list) $namespaces (has "*" $namespaces))
+  "custom_resource_definitions" (and .Values.kubernetes.customResourceDefinitions .Values.rbac.clusterScoped)
+  "list_concurrency" (int .Values.kubernetes.listConcurrency)
+  "page_size" (int .Values.kubernetes.pageSize)
+  "discovery_seconds" .Values.kubernetes.discoverySeconds
+  "verify_seconds" .Values.kubernetes.verifySeconds }}
+{{- $_ := set $sources .Values.kubernetes.name (dict "kubernetes" $kubernetes) }}
+{{- end }}
+{{- dict
+  "archive" $archive
+  "sources" $sources
+  "web" (dict "listen" (printf "0.0.0.0:%d" (int .Values.web.port)) "rpo_seconds" .Values.web.rpoSeconds)
+  "log" (dict "level" .Values.log.level "format" "json")
+  "grace_seconds" .Values.graceSeconds | toYaml }}
+{{- end }}
+
+{{- define "archiver.dsnVariable" -}}
+DSN_{{ . | upper | replace "-" "_" }}
+{{- end }}
+
+{{- define "archiver.env" -}}
+- name: ARCHIVER_CONFIG
+  value: /etc/archiver/settings/archiver.yaml
+- name: HOME
+  value: /tmp
+{{- if .Values.archive.s3.credentialsSecret.name }}
+- name: S3_ACCESS_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.archive.s3.credentialsSecret.name }}
+      key: {{ .Values.archive.s3.credentialsSecret.accessKey }}
+- name: S3_SECRET_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.archive.s3.credentialsSecret.name }}
+      key: {{ .Values.archive.s3.credentialsSecret.secretKey }}
+{{- end }}
+{{- if .Values.postgres.enabled }}
+{{- range .Values.postgres.databases }}
+- name: {{ include "archiver.dsnVariable" .name }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ .dsnSecret.name }}
+      key: {{ .dsnSecret.key }}
+{{- end }}
+{{- end }}
+{{- with .Values.env.extra }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "archiver.envFrom" -}}
+{{- range .Values.env.fromSecrets }}
+- secretRef:
+    name: {{ . }}
+{{- end }}
+{{- range .Values.env.fromConfigMaps }}
+- configMapRef:
+    name: {{ . }}
+{{- end }}
+{{- end }}
+
+{{- define "archiver.volumeMounts" -}}
+- name: settings
+  mountPath: /etc/archiver/settings
+  readOnly: true
+- name: tmp
+  mountPath: /tmp
+{{- if .Values.archive.s3.caSecret.name }}
+- name: ca
+  mountPath: /etc/archiver/ca
+  readOnly: true
+{{- end }}
+{{- if .Values.persistence.enabled }}
+- name: archive
+  mountPath: /var/lib/archiver
+{{- end }}
+{{- end }}
+
+{{- define "archiver.volumes" -}}
+- name: settings
+  configMap:
+    name: {{ include "archiver.fullname" . }}
+{{- if .Values.archive.s3.caSecret.name }}
+- name: ca
+  secret:
+    secretName: {{ .Values.archive.s3.caSecret.name }}
+{{- end }}
+{{- if .Values.persistence.enabled }}
+- name: archive
+  persistentVolumeClaim:
+    claimName: {{ default (include "archiver.fullname" .) .Values.persistence.existingClaim }}
+{{- end }}
+{{- end }}
+
+{{- define "archiver.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "archiver.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{- define "archiver.rules" -}}
+- apiGroups: {{ toJson .Values.kubernetes.apiGroups }}
+  resources: ["*"]
+  verbs: [get, list, watch]
+{{- with .Values.rbac.extraRules }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
