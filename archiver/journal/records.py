@@ -18,6 +18,8 @@ class Session(msgspec.Struct, frozen=True):
     started: int
     sources: dict[str, str] = {}
     """Source name to kind (``postgres`` or ``kubernetes``)."""
+    nonce: str = ""
+    """Makes this life's fence differ from every other's, so that a fence read back is known to be one's own."""
 
 
 class Close(msgspec.Struct, frozen=True):

@@ -1,0 +1,84 @@
+"""Which segments count, and what each must be after the one before. Pure; reader, writer and verifier all go by it.
+
+Walk the slots upward and keep the highest epoch seen. A segment of a lower epoch is **void**: its writer was fenced before it
+came to be, never acknowledged it, and its numbers were given again. Every other segment is valid and must continue the
+last valid one: chain hash, sequence numbers, time. A higher epoch begins with its SESSION entry.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from archiver.errors import Corrupt
+from archiver.journal.entry import Kind, SourceMark
+from archiver.journal.segment import NO_PREVIOUS, CorruptSegment, Segment, SegmentFooter, SegmentHeader
+
+VOID_REACH = 4
+"""Void segments stand less than this many slots behind the fence that voids them.
+
+A writer has one PUT in flight and meets the fence with the next, so a fenced writer leaves one at most; four allows for
+as many takeovers at once. It bounds how far back a single header must be compared to know whether it is void.
+"""
+
+
+class End(msgspec.Struct, frozen=True):
+    """The journal's state after a valid segment: what the next one must continue."""
+
+    archive: str
+    slot: int = -1
+    epoch: int = 0
+    session: int = 0
+    next: int = 1
+    """Sequence number that the next entry gets."""
+    chain: bytes = NO_PREVIOUS
+    time: int = 0
+    sources: dict[str, SourceMark] = {}
+
+    @classmethod
+    def after(cls, header: SegmentHeader, footer: SegmentFooter) -> End:
+        """The state that a valid segment leaves."""
+        return cls(
+            archive=header.archive,
+            slot=header.slot,
+            epoch=header.epoch,
+            session=header.session,
+            next=header.first + header.count,
+            chain=footer.chain,
+            time=header.time,
+            sources=header.sources,
+        )
+
+
+def follow(end: End, segment: Segment) -> End | None:
+    """The state after ``segment``, the next one that exists; ``None`` when it is void. ``Corrupt`` when it cannot follow ``end``."""
+    header = segment.header
+    if header.archive != end.archive:
+        raise CorruptSegment(header.slot, f"it belongs to archive {header.archive}, this one is {end.archive}")
+    if header.epoch < end.epoch:
+        return None
+    if header.prev != end.chain:
+        raise CorruptSegment(
+            header.slot, f"it does not continue segment {end.slot}: one of them was replaced" if end.slot >= 0 else "it is not the first"
+        )
+    if header.first != end.next:
+        raise CorruptSegment(header.slot, f"its first entry is number {header.first}; {end.next} follows segment {end.slot}")
+    if header.time <= end.time:
+        raise CorruptSegment(header.slot, f"its time is not after that of segment {end.slot}")
+    if header.epoch > end.epoch and (not segment.runs or segment.runs[0].kind is not Kind.SESSION):
+        raise CorruptSegment(header.slot, f"epoch {header.epoch} begins without a session entry")
+    return End.after(header, segment.footer)
+
+
+def valid_among(headers: list[SegmentHeader]) -> list[SegmentHeader]:
+    """Those of ``headers`` (consecutive slots, in order) that are not void as far as they themselves show."""
+    epoch, valid = 0, []
+    for header in headers:
+        if header.epoch >= epoch:
+            epoch = header.epoch
+            valid.append(header)
+    return valid
+
+
+def missing(slot: int, later: str) -> Corrupt:
+    """The error for a hole: ``slot`` has no segment although ``later`` exists."""
+    return CorruptSegment(slot, f"it is missing although {later} exists")

@@ -1,0 +1,81 @@
+"""What it means when a slot is not, or may not be, ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archiver.errors import ArchiverError, Corrupt, Fenced, Unavailable
+from archiver.journal.entry import Kind
+from archiver.journal.identity import read_identity
+from archiver.journal.keys import SEGMENTS, segment_key, slot_of
+from archiver.journal.records import Session
+from archiver.journal.segment import CorruptSegment, Segment, decode
+
+if TYPE_CHECKING:
+    from archiver.clock import Clock
+    from archiver.journal.chain import End
+    from archiver.store.protocol import Store
+
+_PAUSE_SECONDS = 1.0
+
+
+def intruder(data: bytes, own: End) -> ArchiverError:
+    """Why a writer must end that finds ``data`` in the slot where it wanted to create ``own``, or behind it."""
+    try:
+        segment = decode(data, own.slot)
+    except Corrupt as error:
+        return error
+    header = segment.header
+    if header.archive != own.archive:
+        return CorruptSegment(header.slot, f"it belongs to archive {header.archive}, this one is {own.archive}")
+    if header.epoch > own.epoch:
+        return Fenced(
+            f"{_who(segment)} took the archive over with epoch {header.epoch} in segment {header.slot}; this writer has epoch {own.epoch}",
+            hint="one archive has one writer: stop one of the two, or give them different archives",
+        )
+    return CorruptSegment(header.slot, f"a segment of epoch {header.epoch} stands where this writer, epoch {own.epoch}, writes")
+
+
+def _who(segment: Segment) -> str:
+    if segment.runs and segment.runs[0].kind is Kind.SESSION:
+        return f"instance {msgspec.json.decode(next(segment.runs[0].bodies()), type=Session).instance!r}"
+    return "another writer"
+
+
+async def recheck(store: Store, clock: Clock, own: End) -> None:
+    """After a stall: raise unless the segment that was just created is still the journal's end in the same archive.
+
+    Create-if-absent forgets deleted keys: a slot that others filled and removed while this writer stood still would be created again.
+    """
+    while True:
+        try:
+            await _recheck(store, own)
+            return
+        except Unavailable:
+            await clock.sleep(_PAUSE_SECONDS)
+
+
+async def _recheck(store: Store, own: End) -> None:
+    identity = await read_identity(store)
+    if identity is None or identity.id != own.archive:
+        raise Corrupt(
+            f"the archive at {store.url} was removed or replaced while this writer stood still",
+            hint="stop whoever deletes in it, then start again",
+        )
+    if await store.size(segment_key(own.slot - 1)) is None:
+        raise CorruptSegment(own.slot - 1, "it was there and is gone")
+    later = await store.list(SEGMENTS, after=segment_key(own.slot), limit=1)
+    if later:
+        raise await _behind(store, later[0], own)
+
+
+async def _behind(store: Store, key: str, own: End) -> ArchiverError:
+    slot, data = slot_of(key), await store.get(key)
+    if slot is None or data is None:
+        return Corrupt(
+            f"{key} of {store.url} stands behind the segments and is none",
+            hint=f"move it away: nothing but segments may stand under {SEGMENTS}",
+        )
+    return intruder(data, msgspec.structs.replace(own, slot=slot))

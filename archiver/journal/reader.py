@@ -1,0 +1,221 @@
+"""Segments -> runs, in order, with every check; and places in the journal by bisection over headers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from archiver.journal import segment as form
+from archiver.journal.chain import VOID_REACH, End, follow, valid_among
+from archiver.journal.identity import Identity, require_identity
+from archiver.journal.keys import segment_key
+from archiver.journal.tail import grown, last_slot
+
+if TYPE_CHECKING:
+    from archiver.journal.entry import Placed
+    from archiver.store.protocol import Store
+
+Offload = Callable[..., Awaitable[Any]]
+"""``asyncio.to_thread``, or what stands in for it where threads are unwanted."""
+
+_HEADER_GUESS = 8192
+_FOOTER_GUESS = 512
+_INLINE_BYTES = 65536
+_CACHED_HEADERS = 4096
+
+
+class Reader:
+    """Reads an archive; never writes. Safe beside a living writer: what is there never changes.
+
+    Every method raises ``Invalid`` when there is no archive, ``Corrupt`` for stored bytes that are not what was written,
+    ``Unavailable`` when the store does not answer. Cancellation leaves nothing behind.
+    """
+
+    def __init__(self, store: Store, *, ahead: int = 3, offload: Offload = asyncio.to_thread) -> None:
+        """``ahead``: how many segments are fetched before they are asked for; each may take ``segment_bytes`` twice in memory."""
+        self.store = store
+        self._ahead = ahead
+        self._offload = offload
+        self._identity: Identity | None = None
+        self._known = -1
+        self._headers: dict[int, form.SegmentHeader] = {}
+
+    async def identity(self) -> Identity:
+        """Which archive this is."""
+        if self._identity is None:
+            self._identity = await require_identity(self.store)
+        return self._identity
+
+    async def last(self) -> int:
+        """The last slot that has a segment, void or not; -1 for none."""
+        self._known = await last_slot(self.store, self._known)
+        return self._known
+
+    async def tail(self) -> form.SegmentHeader | None:
+        """Header of the newest valid segment; ``None`` when there is none. Only headers are read and believed."""
+        await self.identity()
+        return await self.valid_before(await self.last() + 1)
+
+    async def end(self) -> End:
+        """The journal's state after its newest valid segment, which is read whole and checked. ``End.slot`` is -1 when there is none."""
+        identity = await self.identity()
+        tail = await self.tail()
+        if tail is None:
+            return End(identity.id)
+        segment = await self.segment(tail.slot)
+        if segment is None:
+            raise form.CorruptSegment(tail.slot, "it was there and is gone")
+        return End.after(segment.header, segment.footer)
+
+    async def header(self, slot: int) -> form.SegmentHeader | None:
+        """Header of the segment in ``slot``, void or not; ``None`` when there is no such segment. Hashes are not checked."""
+        if (known := self._headers.get(slot)) is not None:
+            return known
+        found = await self._head(slot)
+        if found is None:
+            return None
+        if len(self._headers) >= _CACHED_HEADERS:
+            self._headers.clear()
+        self._headers[slot] = found[0]
+        return found[0]
+
+    async def _head(self, slot: int) -> tuple[form.SegmentHeader, bytes] | None:
+        start = await self.store.get(segment_key(slot), 0, _HEADER_GUESS)
+        if start is None:
+            return None
+        needed = form.header_end(start, slot)
+        if len(start) == _HEADER_GUESS < needed:
+            start = await self.store.get(segment_key(slot), 0, needed) or b""
+        header, head = form.decode_header(start, slot)
+        archive = (await self.identity()).id
+        if header.archive != archive:
+            raise form.CorruptSegment(slot, f"it belongs to archive {header.archive}, this one is {archive}")
+        return header, head
+
+    async def segment(self, slot: int) -> form.Segment | None:
+        """The whole segment in ``slot``, void or not, checked alone; ``None`` when there is no such segment."""
+        data = await self.store.get(segment_key(slot))
+        if data is None:
+            return None
+        if len(data) <= _INLINE_BYTES:
+            return form.decode(data, slot)
+        segment: form.Segment = await self._offload(form.decode, data, slot)
+        return segment
+
+    async def read(self, slot: int = 0, *, to_slot: int | None = None) -> AsyncGenerator[Placed]:
+        """The runs of all valid segments from ``slot`` to ``to_slot``, both included, in order; without ``to_slot`` to the journal's end.
+
+        Nothing of a segment is given out before all of it is checked, alone and against the one before. A missing segment
+        is the end, or ``Corrupt`` when another stands behind it.
+        """
+        async with aclosing(self.walk(slot, to_slot=to_slot)) as steps:
+            async for segment, valid in steps:
+                if valid:
+                    for placed in segment.placed():
+                        yield placed
+
+    async def walk(
+        self, slot: int = 0, *, to_slot: int | None = None, start: End | None = None
+    ) -> AsyncGenerator[tuple[form.Segment, bool]]:
+        """``read`` by whole segments, void ones too: (segment, whether it is valid). ``start``: the state before ``slot``, if known."""
+        if slot > 0 and await self.header(slot - 1) is None and slot > await self.last():
+            return
+        end = start or await self.before(slot)
+        async with aclosing(self._segments(slot, to_slot)) as segments:
+            async for segment in segments:
+                after = follow(end, segment)
+                end = after or end
+                yield segment, after is not None
+
+    async def before(self, slot: int) -> End:
+        """The journal's state after the last valid segment before ``slot``, as its header and footer say."""
+        identity = await self.identity()
+        header = await self.valid_before(slot)
+        if header is None:
+            return End(identity.id)
+        found = await self._head(header.slot)
+        end = await self.store.get(segment_key(header.slot), -_FOOTER_GUESS)
+        if found is None or end is None:
+            raise form.CorruptSegment(header.slot, "it was there and is gone")
+        length = form.footer_bytes(end, header.slot)
+        if len(end) == _FOOTER_GUESS < length + form.END_BYTES:
+            end = await self.store.get(segment_key(header.slot), -length - form.END_BYTES) or b""
+        footer = form.decode_footer(end[-length - form.END_BYTES : -form.END_BYTES], header.slot)
+        form.check_chain(*found, footer)
+        return End.after(header, footer)
+
+    async def bisect(self, predicate: Callable[[form.SegmentHeader], bool]) -> int:
+        """The first valid slot whose header satisfies ``predicate``; one past the last slot when none does.
+
+        ``predicate`` must be monotonic over valid segments: false, …, false, true, …, true. About log2(slots) + 5 ranged GETs.
+        """
+        last = await self.last()
+        void: set[int] = set()
+        while True:
+            low, high = -1, last + 1
+            while (middle := _between(low, high, void)) is not None:
+                if predicate(await self._present(middle)):
+                    high = middle
+                else:
+                    low = middle
+            # A void segment can mislead the search only by ending up on one side of the place found.
+            headers = await self._window(low - VOID_REACH, min(high, last))
+            found = {header.slot for header in headers} - {header.slot for header in valid_among(headers)}
+            if found <= void:
+                return high
+            void |= found
+
+    async def find_seq(self, seq: int) -> int:
+        """The slot of the segment that holds entry number ``seq``; one past the last slot when the journal ends before it."""
+        return await self.bisect(lambda header: header.first + header.count > seq)
+
+    async def find_time(self, time: int) -> int:
+        """The first valid slot whose journal time is at or after ``time``; one past the last slot when there is none."""
+        return await self.bisect(lambda header: header.time >= time)
+
+    async def valid_before(self, slot: int) -> form.SegmentHeader | None:
+        """Header of the last valid segment before ``slot``, whose predecessors exist; ``None`` when there is none."""
+        valid = valid_among(await self._window(slot - VOID_REACH - 1, slot - 1))
+        return valid[-1] if valid else None
+
+    async def _window(self, first: int, last: int) -> list[form.SegmentHeader]:
+        return list(await asyncio.gather(*(self._present(slot) for slot in range(max(0, first), last + 1))))
+
+    async def _present(self, slot: int) -> form.SegmentHeader:
+        header = await self.header(slot)
+        if header is None:
+            raise form.CorruptSegment(slot, "it is missing")
+        return header
+
+    async def _segments(self, slot: int, to_slot: int | None) -> AsyncGenerator[form.Segment]:
+        fetched: deque[asyncio.Task[form.Segment | None]] = deque()
+        try:
+            while to_slot is None or slot <= to_slot:
+                while len(fetched) <= self._ahead and (to_slot is None or slot + len(fetched) <= to_slot):
+                    fetched.append(asyncio.create_task(self.segment(slot + len(fetched))))
+                segment = await fetched[0]
+                fetched.popleft()
+                if segment is None:
+                    if not await grown(self.store, slot - 1):
+                        return
+                    await _abandon(fetched)
+                    continue
+                yield segment
+                slot += 1
+        finally:
+            await _abandon(fetched)
+
+
+def _between(low: int, high: int, void: set[int]) -> int | None:
+    middle = (low + high) // 2
+    return next((slot for slot in (*range(middle, low, -1), *range(middle + 1, high)) if slot not in void), None)
+
+
+async def _abandon(tasks: deque[asyncio.Task[form.Segment | None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    tasks.clear()

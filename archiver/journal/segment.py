@@ -1,0 +1,312 @@
+"""Bytes of one segment, format 1: ``docs/reference/format.md`` has the tables. Pure: bytes in, values out.
+
+Two hashes: SHA-256 over the stored bytes finds rot and truncation before anything else is read; ``content``, over the raw
+bytes of the runs, enters the chain, so that recompressing a segment would not break it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+import numpy as np
+
+from archiver.errors import Bug, Corrupt
+from archiver.journal.entry import Kind, Placed, Run, SourceMark
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+VERSION = 1
+HEAD_MAGIC = b"ARCHSEG" + bytes([VERSION])
+END_MAGIC = b"ARCHEND" + bytes([VERSION])
+NO_PREVIOUS = bytes(32)
+"""``prev`` of the first segment."""
+BLOCK_BYTES = 1 << 20
+"""Raw bytes of every block but the last."""
+BLOCK_LIMIT = 1 << 24
+"""A reader refuses a block that says it is larger than this, so that a forged length cannot exhaust memory."""
+HEAD_BYTES = len(HEAD_MAGIC) + 4
+"""What must be read to know how long the header is."""
+END_BYTES = 4 + 32 + len(END_MAGIC)
+"""What must be read, from the end, to know how long the footer is."""
+
+_U32 = struct.Struct("<I")
+_BLOCK = struct.Struct("<II")
+
+
+class CorruptSegment(Corrupt):
+    """``Corrupt``, with the slot and the reason apart."""
+
+    def __init__(self, slot: int, reason: str) -> None:
+        super().__init__(
+            f"segment {slot}: {reason}", hint="run `archiver verify`: it names the first bad segment; everything before it can be restored"
+        )
+        self.slot = slot
+        self.reason = reason
+
+
+class SegmentHeader(msgspec.Struct, frozen=True, array_like=True):
+    """First part of a segment. ``array_like``: fields are only ever appended, each with a default."""
+
+    archive: str
+    """Identity of the archive, 32 hex digits."""
+    slot: int
+    epoch: int
+    """Session of the writer: 1, 2, 3, …"""
+    first: int
+    """Sequence number of the first entry, or that the next entry will have when there is none here."""
+    count: int
+    """How many entries."""
+    time: int
+    """Journal time, microseconds: when the segment was sealed; strictly increasing over valid segments."""
+    observed_min: int
+    """Smallest and greatest ``Run.observed`` of the segment; 0 when it is empty."""
+    observed_max: int
+    prev: bytes
+    """``SegmentFooter.chain`` of the last valid segment before this one."""
+    sources: dict[str, SourceMark]
+    """Where every source of the archive stands after this segment. The journal's own entries (source ``""``) have no mark."""
+    session: int = 0
+    """Slot of the segment that opened this session."""
+
+
+class SegmentFooter(msgspec.Struct, frozen=True, array_like=True):
+    """Last part of a segment. Evolves like the header."""
+
+    content: bytes
+    """SHA-256 of the raw runs."""
+    chain: bytes
+    """``chain_of(header.prev, header bytes, content)``."""
+    raw: int
+    """Bytes of the raw runs."""
+    blocks: int
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A segment that passed every check it can pass alone."""
+
+    header: SegmentHeader
+    footer: SegmentFooter
+    runs: list[Run]
+    """``data`` of these are views of one buffer, which lives as long as one of them."""
+    size: int
+    """Bytes stored."""
+
+    def placed(self) -> Iterator[Placed]:
+        """The runs with their places, in order."""
+        header, first = self.header, self.header.first
+        for run in self.runs:
+            yield Placed(first, header.slot, header.epoch, header.time, run)
+            first += run.count
+
+
+class _RunHeader(msgspec.Struct, frozen=True, array_like=True):
+    source: str
+    kind: Kind
+    observed: int
+    changed: int
+    position: str
+    lengths: int
+    data: int
+
+
+_encode = msgspec.msgpack.Encoder(order="sorted").encode
+_decode_header = msgspec.msgpack.Decoder(SegmentHeader).decode
+_decode_footer = msgspec.msgpack.Decoder(SegmentFooter).decode
+_decode_run = msgspec.msgpack.Decoder(_RunHeader).decode
+
+
+def chain_of(prev: bytes, header: bytes | memoryview, content: bytes) -> bytes:
+    """The hash that stands for a segment and all before it."""
+    return hashlib.sha256(b"".join((prev, header, content))).digest()
+
+
+def check_run(run: Run) -> None:
+    """Raise ``Bug`` unless ``run`` has entries and its lengths add up to its data."""
+    if not run.lengths or len(run.lengths) % 4 or _total(run.lengths) != len(run.data):
+        raise Bug(
+            f"a run of source {run.source!r} whose {len(run.lengths)} bytes of lengths do not describe its {len(run.data)} bytes of data"
+        )
+
+
+def _total(lengths: bytes) -> int:
+    return int(np.frombuffer(lengths, "<u4").sum(dtype=np.uint64))
+
+
+def encode(header: SegmentHeader, runs: Sequence[Run], level: int) -> tuple[bytes, SegmentFooter]:
+    """Bytes of a segment. Takes long for large ones, mostly without the GIL: call it in a thread.
+
+    ``header.count`` and the runs must agree (``Bug`` otherwise). ``level`` is zstd's, 1 to 19.
+    """
+    if header.count != sum(run.count for run in runs):
+        raise Bug(f"segment {header.slot}: the header counts {header.count} entries, its runs hold {sum(run.count for run in runs)}")
+    head = _encode(header)
+    content, raw, blocks = hashlib.sha256(), 0, 0
+    stored: list[bytes] = [HEAD_MAGIC, _U32.pack(len(head)), head]
+    for block in _blocks(runs):
+        frame = zstd.compress(block, level)
+        content.update(block)
+        stored += (_BLOCK.pack(len(frame), len(block)), frame)
+        raw += len(block)
+        blocks += 1
+    digest = content.digest()
+    footer = SegmentFooter(digest, chain_of(header.prev, head, digest), raw, blocks)
+    foot = _encode(footer)
+    stored += (_U32.pack(0), foot, _U32.pack(len(foot)))
+    whole = hashlib.sha256()
+    for piece in stored:
+        whole.update(piece)
+    stored += (whole.digest(), END_MAGIC)
+    return b"".join(stored), footer
+
+
+def _blocks(runs: Iterable[Run]) -> Iterator[bytes]:
+    gathered: list[bytes | memoryview] = []
+    room = BLOCK_BYTES
+    for piece in _pieces(runs):
+        view = memoryview(piece)
+        while len(view) >= room:
+            gathered.append(view[:room])
+            yield b"".join(gathered)
+            view, gathered, room = view[room:], [], BLOCK_BYTES
+        if len(view):
+            gathered.append(view)
+            room -= len(view)
+    if gathered:
+        yield b"".join(gathered)
+
+
+def _pieces(runs: Iterable[Run]) -> Iterator[bytes | memoryview]:
+    for run in runs:
+        head = _encode(_RunHeader(run.source, run.kind, run.observed, run.changed, run.position, len(run.lengths), len(run.data)))
+        yield _U32.pack(len(head)) + head
+        yield run.lengths
+        yield run.data
+
+
+def header_end(start: bytes, slot: int) -> int:
+    """Where the header ends, from the first ``HEAD_BYTES`` (or more) of a segment."""
+    if len(start) < HEAD_BYTES:
+        raise CorruptSegment(slot, f"truncated: {len(start)} bytes are less than any segment has")
+    if start[:7] != HEAD_MAGIC[:7]:
+        raise CorruptSegment(slot, "not a segment: it does not begin with the format's magic")
+    if start[7] != VERSION:
+        raise CorruptSegment(slot, f"format version {start[7]} is not known to this program, which knows {VERSION}")
+    return HEAD_BYTES + int(_U32.unpack_from(start, len(HEAD_MAGIC))[0])
+
+
+def decode_header(start: bytes, slot: int) -> tuple[SegmentHeader, bytes]:
+    """The header, and its bytes as they enter the chain, from the beginning of a segment that holds all of it.
+
+    The header alone proves nothing: rot shows only against the footer (``check_chain``) or in the whole segment (``decode``).
+    """
+    end = header_end(start, slot)
+    if len(start) < end:
+        raise CorruptSegment(slot, "truncated: it ends inside the header")
+    raw = start[HEAD_BYTES:end]
+    try:
+        header = _decode_header(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CorruptSegment(slot, f"the header cannot be read: {error}") from error
+    if header.slot != slot:
+        raise CorruptSegment(slot, f"it says that it is segment {header.slot}")
+    return header, raw
+
+
+def footer_bytes(end: bytes, slot: int) -> int:
+    """How long the footer is, from the last ``END_BYTES`` (or more) of a segment. It stands right before those ``END_BYTES``."""
+    if len(end) < END_BYTES or end[-8:-1] != END_MAGIC[:7]:
+        raise CorruptSegment(slot, "truncated: the end mark is missing")
+    if end[-1] != VERSION:
+        raise CorruptSegment(slot, f"format version {end[-1]} at its end is not known to this program, which knows {VERSION}")
+    return int(_U32.unpack_from(end, len(end) - END_BYTES)[0])
+
+
+def decode_footer(footer: bytes | memoryview, slot: int) -> SegmentFooter:
+    """The footer from exactly its bytes."""
+    try:
+        return _decode_footer(footer)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CorruptSegment(slot, f"the footer cannot be read: {error}") from error
+
+
+def check_chain(header: SegmentHeader, head: bytes, footer: SegmentFooter) -> None:
+    """Raise ``Corrupt`` unless header (``head``: its bytes) and footer belong together and are as they were written."""
+    if footer.chain != chain_of(header.prev, head, footer.content):
+        raise CorruptSegment(header.slot, "its chain hash does not match its header and content")
+
+
+def decode(data: bytes, slot: int) -> Segment:
+    """The segment in ``slot``. ``Corrupt`` unless every byte is as it was written. Long for large ones: call it in a thread."""
+    header_end(data, slot)
+    at = len(data) - END_BYTES - footer_bytes(data[-END_BYTES:], slot)
+    view = memoryview(data)
+    if hashlib.sha256(view[: -END_BYTES + 4]).digest() != data[-40:-8]:
+        raise CorruptSegment(slot, "the SHA-256 of its bytes does not match: it was altered")
+    header, head = decode_header(data, slot)
+    if at < HEAD_BYTES + len(head):
+        raise CorruptSegment(slot, "the footer says it is longer than the segment")
+    footer = decode_footer(view[at : len(data) - END_BYTES], slot)
+    raw = _raw(view[HEAD_BYTES + len(head) : at], footer, slot)
+    if hashlib.sha256(raw).digest() != footer.content:
+        raise CorruptSegment(slot, "its content hash does not match its content")
+    check_chain(header, head, footer)
+    runs = list(_runs(raw, slot))
+    if header.count != (held := sum(run.count for run in runs)):
+        raise CorruptSegment(slot, f"the header counts {header.count} entries, it holds {held}")
+    return Segment(header, footer, runs, len(data))
+
+
+def _raw(stored: memoryview, footer: SegmentFooter, slot: int) -> bytes:
+    blocks: list[bytes] = []
+    at = total = 0
+    while True:
+        if at + 4 > len(stored):
+            raise CorruptSegment(slot, "its blocks do not end before the footer")
+        (size,) = _U32.unpack_from(stored, at)
+        if size == 0:
+            break
+        if at + 8 + size > len(stored):
+            raise CorruptSegment(slot, f"block {len(blocks)} is longer than the segment")
+        (length,) = _U32.unpack_from(stored, at + 4)
+        blocks.append(_decompress(stored[at + 8 : at + 8 + size], length, f"block {len(blocks)}", slot))
+        total += length
+        at += 8 + size
+    if at + 4 != len(stored) or total != footer.raw or len(blocks) != footer.blocks:
+        raise CorruptSegment(slot, "its blocks are not those that the footer describes")
+    return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+
+
+def _decompress(frame: memoryview, length: int, which: str, slot: int) -> bytes:
+    if length > BLOCK_LIMIT:
+        raise CorruptSegment(slot, f"{which} says it holds {length} bytes; {BLOCK_LIMIT} are allowed")
+    decompressor = zstd.ZstdDecompressor()
+    try:
+        block = decompressor.decompress(frame, length + 1)
+    except zstd.ZstdError as error:
+        raise CorruptSegment(slot, f"{which} cannot be decompressed: {error}") from error
+    if len(block) != length or not decompressor.eof or decompressor.unused_data:
+        raise CorruptSegment(slot, f"{which} does not hold the {length} bytes it says")
+    return block
+
+
+def _runs(raw: bytes, slot: int) -> Iterator[Run]:
+    view, at = memoryview(raw), 0
+    while at < len(raw):
+        try:
+            start = at + 4 + _U32.unpack_from(raw, at)[0]
+            head = _decode_run(view[at + 4 : start])
+        except (msgspec.DecodeError, UnicodeDecodeError, struct.error) as error:
+            raise CorruptSegment(slot, f"the run at byte {at} of its content cannot be read: {error}") from error
+        middle = start + head.lengths
+        at = middle + head.data
+        lengths = bytes(view[start:middle])
+        if head.lengths < 4 or head.lengths % 4 or head.data < 0 or at > len(raw) or _total(lengths) != head.data:
+            raise CorruptSegment(slot, f"the run at byte {start} of its content does not hold what its header says")
+        yield Run(head.source, head.kind, head.observed, lengths, view[middle:at], head.changed, head.position)

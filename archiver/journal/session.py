@@ -1,0 +1,105 @@
+"""Becoming the archive's writer: find the end, let a living writer be, put the fence.
+
+The fence is an ordinary segment with one SESSION entry and the next epoch, created in the first free slot. Whoever creates
+it owns the journal; an older writer's next PUT meets it.
+
+    look -> no journal, or its writer closed, is this instance, or has been silent for long enough -> fence
+    look -> another writer that may be alive -> wait until its tail moved (look again) or was silent for long enough (fence)
+    fence -> created: the session begins      fence -> slot was taken meanwhile: look again, a bounded number of times
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from archiver.errors import Fenced
+from archiver.journal.chain import End
+from archiver.journal.entry import Kind, Run
+from archiver.journal.identity import create_identity
+from archiver.journal.keys import segment_key
+from archiver.journal.records import Session
+from archiver.journal.segment import CorruptSegment, Segment, SegmentHeader, encode
+from archiver.journal.settle import settle
+
+if TYPE_CHECKING:
+    from archiver.clock import Clock
+    from archiver.journal.limits import WriterLimits
+    from archiver.journal.reader import Reader
+
+CONFLICTS = 100
+"""A fence that loses its slot this often in a row gives up: several instances are taking the archive from each other."""
+PATIENCE_SECONDS = 10.0
+"""How long the fence is tried against a store that does not answer."""
+
+_log = structlog.get_logger()
+
+
+async def open_session(reader: Reader, clock: Clock, *, instance: str, version: str, sources: dict[str, str], limits: WriterLimits) -> End:
+    """Fence every older writer; the journal's state after the fence. Waits while another instance is alive, possibly for ever.
+
+    ``Fenced``: too many others do the same. ``Corrupt``: the journal's end is damaged; nothing was written. ``Unavailable``: the store
+    does not answer; the fence may still appear, which does no harm. Cancellation likewise.
+    """
+    identity = await create_identity(reader.store, clock)
+    for _ in range(CONFLICTS):
+        slot, tail = await _await_turn(reader, clock, instance, limits.takeover_after_seconds)
+        end = End.after(tail.header, tail.footer) if tail else End(identity.id)
+        now = clock.now()
+        session = Session(end.epoch + 1, instance, version, now, sources, clock.unique())
+        run = Run.of("", Kind.SESSION, [msgspec.json.encode(session)], observed=now)
+        time = max(now, end.time + 1)
+        header = SegmentHeader(end.archive, slot, session.epoch, end.next, run.count, time, now, now, end.chain, end.sources, slot)
+        data, footer = encode(header, [run], limits.compression_level)
+        if await settle(reader.store, clock, segment_key(slot), data, patience_seconds=PATIENCE_SECONDS) is None:
+            _log.info("journal_opened", archive=end.archive, slot=slot, epoch=session.epoch, instance=instance, entries=header.first)
+            return End.after(header, footer)
+        _log.info("journal_fence_lost_slot", slot=slot, epoch=session.epoch)
+    raise Fenced(f"other writers took {CONFLICTS} slots of {reader.store.url} in turn", hint="stop all archivers of this archive but one")
+
+
+async def _await_turn(reader: Reader, clock: Clock, instance: str, silence_seconds: float) -> tuple[int, Segment | None]:
+    """The first free slot and the newest valid segment before it (``None``: no journal yet), once its writer may be fenced.
+
+    The two belong to one look: a fence must continue exactly what stands before its slot.
+    """
+    seen, since = -1, 0.0
+    while True:
+        free = await reader.last() + 1
+        header = await reader.valid_before(free)
+        if header is None:
+            return free, None
+        tail = await _whole(reader, header.slot)
+        if _closed(tail):
+            return free, tail
+        owner = await _owner(reader, header)
+        age = (clock.now() - header.time) / 1_000_000
+        if owner == instance or age >= silence_seconds:
+            return free, tail
+        if header.slot != seen:
+            if seen < 0:
+                _log.info("journal_has_another_writer", instance=owner, epoch=header.epoch, silent_seconds=round(age, 1))
+            seen, since = header.slot, clock.monotonic()
+        elif clock.monotonic() - since >= silence_seconds:
+            return free, tail
+        await clock.sleep(min(1.0, silence_seconds / 10))
+
+
+async def _whole(reader: Reader, slot: int) -> Segment:
+    segment = await reader.segment(slot)
+    if segment is None:
+        raise CorruptSegment(slot, "it was there and is gone")
+    return segment
+
+
+def _closed(tail: Segment) -> bool:
+    return bool(tail.runs) and tail.runs[-1].kind is Kind.CLOSE
+
+
+async def _owner(reader: Reader, header: SegmentHeader) -> str:
+    fence = await _whole(reader, header.session)
+    if fence.header.epoch != header.epoch or not fence.runs or fence.runs[0].kind is not Kind.SESSION:
+        raise CorruptSegment(header.session, f"it does not open session {header.epoch} although segment {header.slot} says so")
+    return msgspec.json.decode(next(fence.runs[0].bodies()), type=Session).instance

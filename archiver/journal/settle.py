@@ -1,0 +1,47 @@
+"""Creating one object until it is known whose it is. The one place where the journal writes to the store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from archiver.errors import Unavailable
+
+if TYPE_CHECKING:
+    from archiver.clock import Clock
+    from archiver.store.protocol import Store
+
+FIRST_PAUSE_SECONDS = 0.1
+PAUSE_LIMIT_SECONDS = 5.0
+LOG_EVERY_SECONDS = 5.0
+
+_log = structlog.get_logger()
+
+
+async def settle(store: Store, clock: Clock, key: str, data: bytes, *, patience_seconds: float | None = None) -> bytes | None:
+    """Create ``key`` with ``data``; ``None``: it is durable with exactly these bytes. Otherwise the other bytes that ``key`` has.
+
+    Every try sends the same bytes, so a try that was thought lost and lands later does no harm. An existing object is read
+    back: the same bytes are our own, of a try whose answer was lost. ``Unavailable`` is raised only when ``patience_seconds``
+    have passed without an answer (``None``: never); like cancellation, that leaves open whether the object will appear.
+    """
+    began, pause, logged = clock.monotonic(), FIRST_PAUSE_SECONDS, float("-inf")
+    while True:
+        try:
+            if await store.put_if_absent(key, data):
+                return None
+            found = await store.get(key)
+            if found is not None:
+                return None if found == data else found
+            trouble = Unavailable(f"{store.url} says that {key} exists and does not return it")
+        except Unavailable as error:
+            trouble = error
+        now = clock.monotonic()
+        if patience_seconds is not None and now - began >= patience_seconds:
+            raise trouble
+        if now - logged >= LOG_EVERY_SECONDS:
+            logged = now
+            _log.warning("store_unavailable", store=store.url, key=key, reason=trouble.message, seconds=round(now - began, 1))
+        await clock.sleep(pause * (0.5 + clock.random() / 2))
+        pause = min(pause * 2, PAUSE_LIMIT_SECONDS)
