@@ -129,6 +129,8 @@ class SourceMark(msgspec.Struct, frozen=True, array_like=True):
     """The segment that holds it; -1 for none."""
     stream_slot: int = -1
     """The segment with the newest PG_STREAM entry; -1 for none."""
+    schema_slot: int = -1
+    """The segment with the newest PG_SCHEMA entry, against which a new start compares the catalog; -1 for none."""
 
 
 def advance(mark: SourceMark, run: Run, first: int, slot: int) -> SourceMark:
@@ -145,4 +147,5 @@ def advance(mark: SourceMark, run: Run, first: int, slot: int) -> SourceMark:
         control=last if control else mark.control,
         control_slot=slot if control else mark.control_slot,
         stream_slot=slot if run.kind is Kind.PG_STREAM else mark.stream_slot,
+        schema_slot=slot if run.kind is Kind.PG_SCHEMA else mark.schema_slot,
     )

@@ -90,7 +90,10 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Rows of tables under one snapshot: all captured tables (kind CHECKPOINT) or some (kind PG_TABLES).
 
     For a CHECKPOINT, replay starts at entry ``replay_from`` and applies every transaction whose commit record starts at or after
-    ``lsn``. For PG_TABLES, rows of its tables known before are dropped, and later a transaction is applied to them only if its xid is not in ``visible``.
+    ``lsn``. For PG_TABLES, rows of its tables known before are dropped, and a transaction is applied to them only if its xid is
+    not in ``visible``, wherever it stands: a commit can be streamed before it is visible (it may still wait for a synchronous
+    standby). ``lsn`` is then an upper bound: every transaction in ``visible`` commits before it, so the snapshot serves points
+    at or after ``lsn``.
     """
 
     lsn: str
@@ -138,6 +141,23 @@ class Table(msgspec.Struct, frozen=True):
     key: list[int]
     """attnums that identify a row in UPDATE and DELETE; empty for FULL and for insert-only tables."""
     parent: int = 0
+    """Partitioned table or inheritance parent; 0 for none."""
+    version: str = ""
+    """Changes whenever a column's definition was touched, even if it reads the same afterwards (``ALTER … TYPE same USING``)."""
+    types: list[int] = []
+    """Enum and composite types that the columns hold, directly or nested: when one changes, the text of old rows does."""
+    copied_writes: int = -1
+    """Insert-only tables: updates and deletes that the server had counted when rows were last copied; -1 for not known."""
+
+
+class TypeShape(msgspec.Struct, frozen=True):
+    """What decides how values of an enum or composite type are written."""
+
+    oid: int
+    labels: dict[str, str] = {}
+    """Enum: oid of ``pg_enum`` to label."""
+    attributes: list[list[int]] = []
+    """Composite: attnum and type oid of each attribute."""
 
 
 class Catalog(msgspec.Struct, frozen=True):
@@ -149,6 +169,10 @@ class Catalog(msgspec.Struct, frozen=True):
     materialized: list[str] = []
     """Quoted names of materialized views that were populated, in dependency order: refreshed at the end of a restore."""
     extensions: list[str] = []
+    types: list[TypeShape] = []
+    pending: list[int] = []
+    """Captured tables (oids) whose rows, as of this entry, the journal does not have: a CHECKPOINT lacks them, and a PG_TABLES
+    entry that brings them follows."""
 
 
 class Schema(msgspec.Struct, frozen=True):
