@@ -35,7 +35,7 @@ class Gap(msgspec.Struct, frozen=True):
     what: str
     """``all`` or what is missing: ``table public.runs``, ``resource agentruns.agents.proompteng.ai``."""
     reason: str
-    """A stable word: slot_lost, slot_ahead, system_changed, timeline_changed, table_rewritten, updates_not_published,
+    """A stable word: slot_lost, slot_ahead, system_changed, timeline_changed, table_added, table_rewritten, updates_not_published,
     schema_uncertain, watch_expired, cluster_changed, overflow, unknown."""
     detail: str = ""
     from_position: str = ""
