@@ -67,7 +67,7 @@ def cli(context: click.Context, config: Path | None, archive: str, log_level: st
 
 def run() -> int:
     """Parse ``sys.argv``, run the command, and return the exit code (docs/reference/exit-codes.md)."""
-    _register()
+    register()
     try:
         result = cli.main(standalone_mode=False, prog_name="archiver")
     except click.exceptions.Abort:
@@ -115,7 +115,7 @@ def _show(error: ArchiverError) -> None:
         click.echo(f"hint: {error.hint}", err=True)
 
 
-def _register() -> None:
+def register() -> None:
     from archiver.cli import capture, configuration, history, journal, restore
 
     for command in (

@@ -1,0 +1,141 @@
+"""Write the reference pages that come from code: ``python docs/generate.py``. ``--check`` fails when a page differs (a test does that)."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import click
+import msgspec
+
+from archiver import errors, metrics
+from archiver.cli.main import cli, register
+from archiver.settings import Settings
+from archiver.settings.schema import descriptions
+
+REFERENCE = Path(__file__).parent / "reference"
+NOTE = "<!-- Written by docs/generate.py from the code: change that, then run `make docs`. -->\n\n"
+
+
+def settings_page() -> str:
+    """Every setting: key, environment variable, type, default, meaning."""
+    lines = [
+        "# Settings",
+        "",
+        "One YAML file (`--config` or `ARCHIVER_CONFIG`); every key also by environment, which wins. `archiver config show` prints what is in force,",
+        "`archiver config schema` the JSON schema. In a source's variable the name is in capitals with `_` for `-`.",
+        "A *secret reference* is `env:NAME` (an environment variable) or `file:PATH` (a file's content); secrets never stand in the file itself.",
+        "",
+        "| key | environment | type | default | meaning |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    texts = descriptions()
+    for path, owner, field in _leaves(Settings, ()):
+        variable = "ARCHIVER_" + "__".join("NAME" if part == "<name>" else part.upper() for part in path)
+        default = "required" if field.required else f"`{_default(field)}`"
+        lines.append(f"| `{'.'.join(path)}` | `{variable}` | {_type(field.type)} | {default} | {texts.get((owner.__name__, field.name), '')} |")
+    return NOTE + "\n".join(lines) + "\n"
+
+
+def errors_page() -> str:
+    """Exit codes and what an error of each class means."""
+    lines = [
+        "# Errors and exit codes",
+        "",
+        "A message says what happened and where; the line `hint:` says the next step. Expected errors show no stack trace.",
+        "",
+        "| exit code | class | meaning |",
+        "| --- | --- | --- |",
+        "| 0 | | done |",
+    ]
+    classes = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, errors.ArchiverError)]
+    for value in sorted(classes, key=lambda item: item.exit_code):
+        if value is not errors.ArchiverError:
+            text = " ".join((value.__doc__ or "").split())
+            lines.append(f"| {value.exit_code} | `{value.__name__}` | {text} |")
+    lines += [
+        "| 1 | | the two compared things differ (`diff`), as with diff(1) |",
+        "| 130 | | interrupted, or stopped at once by a second signal |",
+    ]
+    return NOTE + "\n".join(lines) + "\n"
+
+
+def metrics_page() -> str:
+    """Every metric with labels and meaning."""
+    lines = ["# Metrics", "", "`GET /metrics` while `archiver run` serves `web.listen`.", "", "| metric | type | labels | meaning |", "| --- | --- | --- | --- |"]
+    lines += [f"| `{name}` | gauge | | {text} |" for name, text in metrics.GAUGES.items()]
+    lines += [f"| `{name}` | gauge | source | {text} |" for name, text in metrics.SOURCE_GAUGES.items()]
+    lines += [f"| `{name}_total` | counter | source | {text} |" for name, text in metrics.COUNTERS.items()]
+    lines.append(f"| `{metrics.RESTARTS[0]}_total` | counter | source, cause | {metrics.RESTARTS[1]} |")
+    return NOTE + "\n".join(lines) + "\n"
+
+
+def cli_page() -> str:
+    """``--help`` of every command."""
+    register()
+    parts = ["# Command line", ""]
+    for name, command in _commands("archiver", cli):
+        context = click.Context(command, info_name=name, max_content_width=110, terminal_width=110)
+        parts += [f"## `{name}`", "", "```", command.get_help(context), "```", ""]
+    return NOTE + "\n".join(parts)
+
+
+PAGES = {"settings.md": settings_page, "errors.md": errors_page, "metrics.md": metrics_page, "cli.md": cli_page}
+
+
+def _commands(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    yield name, command
+    if isinstance(command, click.Group):
+        for below in sorted(command.commands):
+            yield from _commands(f"{name} {below}", command.commands[below])
+
+
+def _leaves(struct: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any, msgspec.structs.FieldInfo]]:
+    for field in msgspec.structs.fields(struct):
+        here = (*path, field.name)
+        kinds = [part for part in (get_args(field.type) or (field.type,)) if inspect.isclass(part) and issubclass(part, msgspec.Struct)]
+        if get_origin(field.type) is dict:
+            yield from _leaves(get_args(field.type)[1], (*here, "<name>"))
+        elif kinds and get_origin(field.type) is not list:
+            yield from _leaves(kinds[0], here)
+        else:
+            yield here, struct, field
+
+
+def _type(kind: Any) -> str:
+    bounds = ""
+    if hasattr(kind, "__metadata__"):
+        meta = kind.__metadata__[0]
+        bounds = "".join(f" {sign} {value:g}" for sign, value in ((">", meta.gt), ("≥", meta.ge), ("≤", meta.le)) if value is not None)
+        kind = get_args(kind)[0]
+    if get_origin(kind) is list:
+        return "list of text"
+    if get_args(kind):
+        return " or ".join(f"`{value}`" for value in get_args(kind))
+    return {"str": "text", "int": "integer", "float": "number", "bool": "true or false"}[kind.__name__] + bounds
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()  # type: ignore[misc,operator]
+    return re.sub(r'^"|"$', "", msgspec.json.encode(value).decode()) or "(empty)"
+
+
+def main() -> int:
+    """Write the pages, or compare them."""
+    wrong = 0
+    for name, page in PAGES.items():
+        file, text = REFERENCE / name, page()
+        if "--check" not in sys.argv:
+            file.write_text(text, encoding="utf-8")
+        elif not file.exists() or file.read_text(encoding="utf-8") != text:
+            print(f"{file.name} is not what the code says: run `make docs`", file=sys.stderr)  # noqa: T201
+            wrong = 1
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main())
