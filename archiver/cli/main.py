@@ -116,6 +116,7 @@ def _show(error: ArchiverError) -> None:
 
 
 def register() -> None:
+    """Add every command to the group; imported only now, so that each may take its context from here."""
     from archiver.cli import capture, configuration, history, journal, restore
 
     for command in (

@@ -1,0 +1,64 @@
+# Everything from a clean clone with Python 3.11 or newer alone: `make test`, `make demo`. See CONTRIBUTING.md.
+
+PYTHON ?= python3
+JOBS ?= 2
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help setup controlplane test lint format types bench demo docs lock clean
+
+help:
+	@echo "setup         virtual environment in .venv from requirements.lock (other targets call it)"
+	@echo "test          all tests, on real servers; ARGS='-k name' chooses, JOBS=4 runs more at once"
+	@echo "lint types    ruff and import-linter; mypy"
+	@echo "format        rewrite what ruff can"
+	@echo "bench         one JSON line per measure"
+	@echo "demo          capture, disaster, restore and comparison, before your eyes"
+	@echo "docs          write anew the pages that are made from the code"
+	@echo "controlplane  build the Kubernetes test server into the cache folder, once (minutes)"
+	@echo "lock          resolve requirements.lock anew"
+	@echo "clean         remove .venv and caches of tools"
+
+setup: .venv/.installed
+
+.venv/.installed: requirements.lock pyproject.toml
+	@test -x $(BIN)/python || { echo "creating .venv"; $(PYTHON) -m venv .venv; }
+	@echo "installing requirements.lock"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+controlplane: setup
+	@$(BIN)/python -m tests.servers.controlplane_build >/dev/null
+
+test: setup controlplane
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: setup
+	$(BIN)/mypy
+
+bench: setup
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+demo: setup
+	@$(BIN)/python -m demo $(ARGS)
+
+docs: setup
+	$(BIN)/python -m docs.generate
+
+lock: setup
+	@test -x $(BIN)/uv || $(PIP) install uv
+	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --all-extras pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

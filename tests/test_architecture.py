@@ -1,0 +1,131 @@
+"""Rules about the code itself that no linter knows."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import subprocess
+import sys
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PRODUCT = sorted((ROOT / "archiver").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+DRIVERS = {"psycopg": "postgres", "kubernetes_asyncio": "kubernetes", "aiobotocore": "s3", "botocore": "s3"}
+
+
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def imported(path: Path) -> set[str]:
+    """Names of the modules that a file imports anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+def test_layers_are_kept() -> None:
+    """Every contract of import-linter in pyproject.toml holds."""
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """There is no import cycle, not even one hidden in a function; imports for types alone do not count.
+
+    The group of commands is the one exception: it loads the commands when it runs, and they take their context from it.
+    """
+    graph = grimp.build_graph("archiver", exclude_type_checking_imports=True, cache_dir=None)
+    for command in graph.find_modules_directly_imported_by("archiver.cli.main"):
+        if command.startswith("archiver.cli."):
+            graph.remove_import(importer="archiver.cli.main", imported=command)
+    cycles = [
+        " > ".join((module, *chain))
+        for module in sorted(graph.modules)
+        for used in graph.find_modules_directly_imported_by(module)
+        if module < used and (chain := graph.find_shortest_chain(used, module))
+    ]
+    assert cycles == []
+
+
+def test_drivers_stay_in_files_named_for_their_product() -> None:
+    """A driver is imported only where a folder or file name says which product it speaks to."""
+    wrong = [
+        f"{name(path)} imports {module}"
+        for path in PRODUCT
+        for module in imported(path)
+        if (product := DRIVERS.get(module.partition(".")[0])) and product not in name(path)
+    ]
+    assert wrong == []
+
+
+def test_product_does_not_import_its_tests() -> None:
+    """The package works without this repository around it."""
+    outside = {"tests", "benchmarks", "demo"}
+    wrong = [name(path) for path in PRODUCT if outside & {module.partition(".")[0] for module in imported(path)}]
+    assert wrong == []
+
+
+def test_files_stay_short() -> None:
+    """No file has more than 500 lines."""
+    files = [*PRODUCT, *TESTS, *(ROOT / "demo").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+    assert [name(path) for path in files if len(path.read_text().splitlines()) > 500] == []
+
+
+def test_modules_are_named_by_their_job() -> None:
+    """There is no drawer for what belongs nowhere."""
+    drawers = {"utils", "util", "helpers", "common", "misc", "base"}
+    assert [name(path) for path in [*PRODUCT, *TESTS] if path.stem in drawers] == []
+
+
+def test_public_things_have_contracts() -> None:
+    """Every public module-level class and function of the product has a docstring."""
+    wrong = [
+        f"{name(path)}: {node.name}"
+        for path in PRODUCT
+        for node in tree(path).body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
+    assert wrong == []
+
+
+def test_tests_say_what_must_hold() -> None:
+    """Every test has a docstring."""
+    wrong = [
+        f"{name(path)}: {node.name}"
+        for path in TESTS
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_") and not ast.get_docstring(node)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("word", ["skip", "skipif", "importorskip", "xfail"])
+def test_no_test_is_skipped(word: str) -> None:
+    """A server or tool that is missing fails the run; nothing is left out in silence."""
+    wrong = [
+        f"{name(path)}:{node.lineno}"
+        for path in TESTS
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute)
+        and node.attr == word
+        and isinstance(node.value, ast.Name | ast.Attribute)
+        and ast.unparse(node.value) in ("pytest", "pytest.mark", "unittest")
+    ]
+    assert wrong == []
