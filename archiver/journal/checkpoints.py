@@ -1,0 +1,51 @@
+"""Finding the newest checkpoint of a source through the marks in headers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from archiver.journal.entry import Kind, Placed
+from archiver.journal.segment import CorruptSegment
+
+if TYPE_CHECKING:
+    from archiver.journal.reader import Reader
+
+
+async def newest_checkpoint(reader: Reader, source: str, seq: int) -> Placed | None:
+    """The newest CHECKPOINT run of ``source`` whose last entry has number ``seq`` or less; ``None`` when there is none.
+
+    One bisection and two segments at most. A ``seq`` behind the journal's end means the end. Errors as of ``Reader``.
+    """
+    slot = await reader.find_seq(seq)
+    header = await reader.header(slot)
+    if header is not None:
+        mark = header.sources.get(source)
+        if mark is not None and mark.checkpoint_slot == slot and mark.checkpoint > seq:
+            # The newest one in this very segment is too new: an older one may stand before it, here or in earlier segments.
+            found = await _in_segment(reader, slot, source, seq)
+            if found is not None:
+                return found
+            header = await reader.valid_before(slot)
+    else:
+        header = await reader.valid_before(slot)
+    mark = header.sources.get(source) if header else None
+    if mark is None or mark.checkpoint_slot < 0:
+        return None
+    found = await _in_segment(reader, mark.checkpoint_slot, source, mark.checkpoint)
+    if found is None:
+        raise CorruptSegment(
+            mark.checkpoint_slot, f"it does not hold the checkpoint of {source!r}, entry {mark.checkpoint}, that later headers name"
+        )
+    return found
+
+
+async def _in_segment(reader: Reader, slot: int, source: str, seq: int) -> Placed | None:
+    segment = await reader.segment(slot)
+    if segment is None:
+        raise CorruptSegment(slot, "it is missing")
+    newest: Placed | None = None
+    for placed in segment.placed():
+        run = placed.run
+        if run.source == source and run.kind is Kind.CHECKPOINT and placed.first + run.count - 1 <= seq:
+            newest = placed
+    return newest

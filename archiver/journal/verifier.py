@@ -1,0 +1,193 @@
+"""Reading a whole archive to say whether it is what was written, and what is known to be missing from it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archiver.errors import Corrupt
+from archiver.journal.chain import End
+from archiver.journal.entry import Kind, Placed, SourceMark, advance
+from archiver.journal.postgres_records import Part
+from archiver.journal.reader import Offload, Reader
+from archiver.journal.records import Gap, Session
+from archiver.journal.segment import CorruptSegment, Segment
+
+if TYPE_CHECKING:
+    from archiver.store.protocol import Store
+
+_MARK_FIELDS = ("position", "changed", "observed", "checkpoint", "checkpoint_slot", "control", "control_slot", "stream_slot")
+"""Compared with what the runs say. A field that is added to ``SourceMark`` later is not known to older segments: it stays out."""
+_PART_READS = 8
+
+
+class FoundGap(msgspec.Struct, frozen=True):
+    """A gap, where it stands."""
+
+    source: str
+    seq: int
+    gap: Gap
+
+
+class BadPart(msgspec.Struct, frozen=True):
+    """An object that an entry names and that is not what the entry says."""
+
+    key: str
+    seq: int
+    """Number of the entry."""
+    reason: str
+
+
+class VerifyReport(msgspec.Struct):
+    """What ``verify`` found. Everything before ``bad_slot`` is proved; nothing is said about what comes after."""
+
+    archive: str = ""
+    slots: int = 0
+    """Segments that passed every check, void ones included."""
+    entries: int = 0
+    """In valid segments."""
+    bytes: int = 0
+    """Stored bytes of the segments."""
+    raw_bytes: int = 0
+    """The same before compression, of valid segments."""
+    void: list[int] = []
+    """Slots of void segments: written by a fenced writer, never acknowledged, skipped by every reader."""
+    sessions: int = 0
+    gaps: list[FoundGap] = []
+    parts: int = 0
+    """Objects that entries name and that passed."""
+    part_bytes: int = 0
+    bad_parts: list[BadPart] = []
+    bad_slot: int | None = None
+    """The first bad segment; -1 for ``archive.json``; ``None`` for none."""
+    reason: str = ""
+    """Why it is bad."""
+    chain: str = ""
+    """Chain hash of the last good valid segment, hex: kept elsewhere, it proves later that nothing before it was rewritten."""
+    time: int = 0
+    """Journal time of that segment."""
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is damaged. Gaps are no damage."""
+        return self.bad_slot is None and not self.bad_parts
+
+
+async def verify(
+    store: Store, progress: Callable[[int, int], None] | None = None, *, deep: bool = False, offload: Offload = asyncio.to_thread
+) -> VerifyReport:
+    """Check every segment (hashes, chain, contiguity, numbers, marks) and the parts that entries name (size; with ``deep`` also SHA-256).
+
+    Stops at the first bad segment. Never raises ``Corrupt``: that is the report. ``Invalid`` when there is no archive; ``Unavailable`` when
+    the store does not answer. ``progress`` gets (slots checked, slots there are). Safe beside a living writer.
+    """
+    reader = Reader(store, offload=offload)
+    report = VerifyReport()
+    try:
+        report.archive = (await reader.identity()).id
+    except Corrupt as error:
+        report.bad_slot, report.reason = -1, error.message
+        return report
+    end = End(report.archive)
+    try:
+        last = await reader.last()
+        async with aclosing(reader.walk(start=end)) as steps:
+            async for segment, valid in steps:
+                if valid:
+                    _check_marks(end, segment)
+                    end = End.after(segment.header, segment.footer)
+                    await _count(store, segment, report, deep=deep, offload=offload)
+                else:
+                    report.void.append(segment.header.slot)
+                report.slots += 1
+                report.bytes += segment.size
+                if progress:
+                    progress(report.slots, max(last + 1, report.slots))
+    except CorruptSegment as error:
+        report.bad_slot, report.reason = error.slot, error.reason
+    except Corrupt as error:
+        report.bad_slot, report.reason = report.slots, error.message
+    report.chain, report.time = end.chain.hex(), end.time
+    return report
+
+
+def _check_marks(before: End, segment: Segment) -> None:
+    marks = dict(before.sources)
+    for placed in segment.placed():
+        source = placed.run.source
+        if source:
+            marks[source] = advance(marks.get(source, SourceMark()), placed.run, placed.first, placed.slot)
+    stored = segment.header.sources
+    for source in marks.keys() | stored.keys():
+        expected, found = marks.get(source), stored.get(source)
+        if expected is None or found is None or any(getattr(expected, name) != getattr(found, name) for name in _MARK_FIELDS):
+            raise CorruptSegment(segment.header.slot, f"the mark of source {source!r} in its header is not what its entries say")
+
+
+async def _count(store: Store, segment: Segment, report: VerifyReport, *, deep: bool, offload: Offload) -> None:
+    report.entries += segment.header.count
+    report.raw_bytes += segment.footer.raw
+    for placed in segment.placed():
+        run = placed.run
+        try:
+            if run.kind is Kind.GAP:
+                report.gaps += [
+                    FoundGap(run.source, placed.first + n, msgspec.json.decode(body, type=Gap)) for n, body in enumerate(run.bodies())
+                ]
+            elif run.kind is Kind.SESSION:
+                report.sessions += sum(1 for body in run.bodies() if msgspec.json.decode(body, type=Session).epoch == placed.epoch)
+            elif run.kind in (Kind.CHECKPOINT, Kind.PG_TABLES):
+                await _check_parts(store, placed, report, deep=deep, offload=offload)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise CorruptSegment(placed.slot, f"entry {placed.first} ({run.kind.name}) cannot be read: {error}") from error
+
+
+class _Table(msgspec.Struct):
+    parts: list[Part] = []
+
+
+class _Naming(msgspec.Struct):
+    """What a Snapshot and a Listing have in common here: only the first names parts."""
+
+    tables: list[_Table] = []
+
+
+async def _check_parts(store: Store, placed: Placed, report: VerifyReport, *, deep: bool, offload: Offload) -> None:
+    gate = asyncio.Semaphore(_PART_READS)
+
+    async def check(part: Part) -> str:
+        async with gate:
+            return await _part_fault(store, part, deep=deep, offload=offload)
+
+    parts = [
+        (placed.first + n, part)
+        for n, body in enumerate(placed.run.bodies())
+        for table in msgspec.json.decode(body, type=_Naming).tables
+        for part in table.parts
+    ]
+    faults = await asyncio.gather(*(check(part) for _, part in parts))
+    for (seq, part), fault in zip(parts, faults, strict=True):
+        if fault:
+            report.bad_parts.append(BadPart(part.key, seq, fault))
+        else:
+            report.parts += 1
+            report.part_bytes += part.size
+
+
+async def _part_fault(store: Store, part: Part, *, deep: bool, offload: Offload) -> str:
+    size = await store.size(part.key)
+    if size is None:
+        return "it is missing"
+    if size != part.size:
+        return f"it has {size} bytes; {part.size} were written"
+    if deep:
+        data = await store.get(part.key) or b""
+        digest = await offload(lambda: hashlib.sha256(data).hexdigest())
+        if digest != part.sha256:
+            return "its SHA-256 does not match: it was altered"
+    return ""
