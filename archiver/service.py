@@ -1,7 +1,8 @@
 """The composition root: opens the store, fences the archive, supervises sources, stops everything in order.
 
-Order of a clean stop: sources stop reading and hand over what they received; the writer makes it durable; sources acknowledge it; the writer
-closes its session. Whatever does not fit into the grace period is not lost: it was not acknowledged, so its source sends it again.
+Order of a clean stop: sources stop reading and hand over what they received; the writer makes it durable; sources acknowledge it;
+the writer closes its session. Whatever does not fit into the grace period is not lost: it was not acknowledged, so its source sends it
+again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import contextlib
 import platform
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -141,38 +142,41 @@ class Service:
         self.sources = [Supervised(source) for source in self._build(self.settings, writer, self.clock)]
         commit = asyncio.create_task(writer.run(), name="commit")
         captures = [asyncio.create_task(self._supervise(item, stop), name=item.source.name) for item in self.sources]
-        stopping = asyncio.create_task(stop.wait(), name="stop")
+        stopping: asyncio.Task[object] = asyncio.create_task(stop.wait(), name="stop")
         try:
             while not stop.is_set():
-                failed = asyncio.create_task(self._failed.wait())
-                await asyncio.wait([commit, stopping, failed, *captures], return_when=asyncio.FIRST_COMPLETED)
+                failed: asyncio.Task[object] = asyncio.create_task(self._failed.wait())
+                everything: list[asyncio.Task[Any]] = [commit, stopping, failed, *captures]
+                await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
                 failed.cancel()
                 self._failed.clear()
-                for task in (commit, *captures):
-                    if task.done() and not stop.is_set():
-                        task.result()
-                        raise Bug(f"{task.get_name()} ended without being asked to", hint="report it with the log")
+                for work in (commit, *captures):
+                    if work.done() and not stop.is_set():
+                        work.result()
+                        raise Bug(f"{work.get_name()} ended without being asked to", hint="report it with the log")
                 if self.sources and all(item.hopeless for item in self.sources):
                     raise next(item.error for item in self.sources if item.error is not None)
             await self._stop(writer, commit, captures)
         finally:
-            for task in (commit, stopping, *captures):
+            tasks: list[asyncio.Task[Any]] = [commit, stopping, *captures]
+            for task in tasks:
                 task.cancel()
-            for task in (commit, stopping, *captures):
-                with contextlib.suppress(asyncio.CancelledError, ArchiverError):
-                    await task
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _stop(self, writer: Writer, commit: asyncio.Task[None], captures: list[asyncio.Task[None]]) -> None:
         log.info("stopping", grace_seconds=self.settings.grace_seconds, buffered_bytes=writer.buffered_bytes)
         try:
             async with asyncio.timeout(self.settings.grace_seconds):
                 # The commit loop may fail meanwhile: then nothing more becomes durable and waiting is pointless.
-                pending = asyncio.gather(*captures)
-                await asyncio.wait({pending, commit}, return_when=asyncio.FIRST_COMPLETED)
+                waiting = set(captures)
+                while waiting and not commit.done():
+                    done, rest = await asyncio.wait({*waiting, commit}, return_when=asyncio.FIRST_COMPLETED)
+                    waiting -= done
+                    del rest
                 if commit.done():
-                    pending.cancel()
                     commit.result()
-                await pending
+                for capture in captures:
+                    capture.result()
                 await writer.close()
                 await commit
         except TimeoutError:

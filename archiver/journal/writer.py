@@ -115,6 +115,11 @@ class Writer:
         return self._durable.next - 1
 
     @property
+    def slot(self) -> int:
+        """Number of the newest durable segment."""
+        return self._durable.slot
+
+    @property
     def last_commit(self) -> int:
         """Journal time of the newest durable segment, microseconds. A heartbeat counts: it grows while the store answers."""
         return self._durable.time
