@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 
+from archiver.store.keys import checked, checked_prefix
+
 
 class MemoryStore:
     """A ``Store`` that never fails and never waits. Tests look and damage through ``peek`` and ``replace``."""
@@ -18,20 +20,21 @@ class MemoryStore:
         return f"memory:{self._name}"
 
     async def put_if_absent(self, key: str, data: bytes) -> bool:
-        return self.create(key, data)
+        return self.create(checked(key), data)
 
     async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
-        data = self._objects.get(key)
+        data = self._objects.get(checked(key))
         if data is None:
             return None
         first = max(0, start + len(data)) if start < 0 else start
         return data[first:] if length is None else data[first : first + length]
 
     async def size(self, key: str) -> int | None:
-        data = self._objects.get(key)
+        data = self._objects.get(checked(key))
         return None if data is None else len(data)
 
     async def list(self, prefix: str, after: str = "", limit: int | None = None) -> list[str]:
+        checked_prefix(prefix)
         at = max(bisect_right(self._keys, after), bisect_right(self._keys, prefix) - (prefix in self._objects))
         found: list[str] = []
         while at < len(self._keys) and self._keys[at].startswith(prefix) and (limit is None or len(found) < limit):
@@ -40,7 +43,7 @@ class MemoryStore:
         return found
 
     async def delete(self, key: str) -> None:
-        self.replace(key, None)
+        self.replace(checked(key), None)
 
     async def close(self) -> None:
         """Nothing is held open; the objects stay."""

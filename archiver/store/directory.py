@@ -1,0 +1,264 @@
+"""A local directory as a store: one file an object, created by hard link.
+
+``link`` is the one call of POSIX that creates a name with its whole content and fails when the name is taken; ``rename`` would replace it.
+The order that makes an object durable is temp file, fsync, link, fsync of the directory. Network file systems are as good as their
+``link`` and ``fsync``; the start-up probe tells about the first only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import itertools
+import os
+import stat
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from archiver.errors import ArchiverError, Invalid, Refused, Unavailable
+from archiver.store.keys import checked, checked_prefix
+
+_T = TypeVar("_T")
+
+_THREADS = 8
+_STALE_SECONDS = 3600
+_SCRATCH = "~tmp"
+"""Holds files that have no name yet. ``~`` is not allowed in keys."""
+
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_HINTS = {
+    errno.ENOSPC: "free space there; capture goes on by itself",
+    errno.EDQUOT: "raise the quota or free space there; capture goes on by itself",
+    errno.EIO: "the disk or its driver failed: look at the kernel log",
+    errno.EROFS: "the file system is mounted read-only: look at the kernel log, mount it writable",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+
+
+class DirectoryStore:
+    """A ``Store`` under ``root``, an absolute path. Files are readable by their owner only: they hold the sources' data.
+
+    Nothing is touched before the first put, which creates ``root`` where it does not exist and raises ``Refused`` on a file system without
+    hard links; so an archive on a read-only mount can be read. A call that is cancelled or passes its deadline goes on in its thread; a put
+    may still land.
+    """
+
+    def __init__(self, root: Path, *, deadline_seconds: float = 30.0) -> None:
+        self._root = root
+        self._scratch = root / _SCRATCH
+        self._deadline = deadline_seconds
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="directory-store")
+        self._names = itertools.count()
+        self._unique = uuid.uuid4().hex
+        self._lock = threading.Lock()
+        self._durable: set[Path] = set()
+        self._failed_sync = ""
+        self._prepared = False
+
+    @property
+    def url(self) -> str:
+        return self._root.as_uri()
+
+    async def put_if_absent(self, key: str, data: bytes) -> bool:
+        path = self._path(key)
+        return await self._run("create", key, lambda: self._create(path, data))
+
+    async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
+        path = self._path(key)
+        return await self._run("read", key, lambda: _read(path, start, length))
+
+    async def size(self, key: str) -> int | None:
+        path = self._path(key)
+        return await self._run("look at", key, lambda: _size(path))
+
+    async def list(self, prefix: str, after: str = "", limit: int | None = None) -> list[str]:
+        folder = checked_prefix(prefix).rpartition("/")[0]
+        top, base = (self._root / folder, folder + "/") if folder else (self._root, "")
+        return await self._run("list", prefix, lambda: list(itertools.islice(_walk(top, base, prefix, after), limit)))
+
+    async def delete(self, key: str) -> None:
+        path = self._path(key)
+        await self._run("delete", key, lambda: self._delete(path))
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _path(self, key: str) -> Path:
+        return self._root / checked(key)
+
+    async def _run(self, verb: str, key: str, action: Callable[[], _T]) -> _T:
+        where = self._root / key if key else self._root
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, action)
+        except TimeoutError:
+            raise Unavailable(
+                f"{where}: {verb} took longer than {self._deadline:g} s", hint="the disk hangs: look at the kernel log, or at the network"
+            ) from None
+        except OSError as error:
+            raise _explained(error, verb, where) from error
+
+    def _prepare(self) -> None:
+        """Prove that hard links work, and remove temp files that are older than an hour."""
+        with self._lock:
+            if self._prepared:
+                return
+            self._make_durable(self._scratch)
+            ours = self._scratch / f"{self._unique}-open"
+            ours.touch(0o600)
+            try:
+                _link(ours, linked := ours.with_suffix(".link"))
+                linked.unlink()
+                now = ours.stat().st_mtime  # by the file system's clock, as the times below
+            finally:
+                ours.unlink()
+            for left in self._scratch.iterdir():
+                with contextlib.suppress(FileNotFoundError):  # another archiver tidies up as well
+                    if now - left.stat().st_mtime > _STALE_SECONDS:
+                        left.unlink()
+            self._prepared = True
+
+    def _create(self, path: Path, data: bytes) -> bool:
+        if self._failed_sync:
+            raise Unavailable(self._failed_sync, hint="check the disk, then restart the archiver")
+        self._prepare()
+        if path.parent not in self._durable:
+            with self._lock:
+                self._make_durable(path.parent)
+        if path.exists():
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "there is a folder of that name")
+            self._sync_directory(path.parent)  # whoever created it may have died before this
+            return False
+        temp = self._scratch / f"{self._unique}-{next(self._names)}"
+        handle = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(handle, view) :]
+            os.fsync(handle)
+            try:
+                _link(temp, path)
+            except FileExistsError:
+                # NFS may do the work, lose the answer and repeat the call; the number of names tells.
+                created = os.fstat(handle).st_nlink > 1
+            else:
+                created = True
+            self._sync_directory(path.parent)
+            return created
+        finally:
+            os.close(handle)
+            temp.unlink()
+
+    def _delete(self, path: Path) -> None:
+        try:
+            path.unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        self._sync_directory(path.parent)
+
+    def _make_durable(self, folder: Path) -> None:
+        """Create ``folder`` and what is above it, and sync every name on the way: an earlier process may have died before it did."""
+        existing = folder
+        while not existing.exists():
+            existing = existing.parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        last = min(existing, self._root.parent, key=lambda each: len(each.parts))
+        for each in (folder, *folder.parents):
+            if each in self._durable:
+                return
+            # A folder above the root may be one that we cannot open; then it is not one that we created.
+            with contextlib.suppress(*(() if each.is_relative_to(self._root) else (PermissionError,))):
+                self._sync_directory(each)
+            self._durable.add(each)
+            if each == last:
+                return
+
+    def _sync_directory(self, folder: Path) -> None:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            # The kernel reports a lost write once. A second fsync would succeed and prove nothing.
+            self._failed_sync = f"{folder}: fsync failed ({error.strerror}); what was created there since the start may be lost"
+            raise
+        finally:
+            os.close(handle)
+
+
+def _link(temp: Path, path: Path) -> None:
+    try:
+        os.link(temp, path)
+    except OSError as error:
+        if error.errno in _NO_LINKS:
+            raise Refused(
+                f"{path.parent}: the file system cannot create hard links ({error.strerror})",
+                hint="without them two archivers could overwrite each other; use a local file system (ext4, XFS, btrfs, ZFS) or S3",
+            ) from error
+        raise
+
+
+def _read(path: Path, start: int, length: int | None) -> bytes | None:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        first = max(0, found.st_size + start) if start < 0 else start
+        left = max(0, found.st_size - first) if length is None else max(0, min(length, found.st_size - first))
+        parts = []
+        while left and (part := os.pread(handle, left, first)):
+            parts.append(part)
+            first, left = first + len(part), left - len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+    finally:
+        os.close(handle)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _walk(folder: Path, base: str, prefix: str, after: str) -> Iterator[str]:
+    """Keys below ``folder``, whose own key is ``base``, in code point order; folders that cannot hold any are not opened."""
+    wanted = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("~"):
+                    continue
+                if entry.is_dir():
+                    key = f"{base}{entry.name}/"
+                    if (key.startswith(prefix) or prefix.startswith(key)) and (key > after or after.startswith(key)):
+                        wanted.append(key)
+                elif (key := base + entry.name).startswith(prefix) and key > after:
+                    wanted.append(key)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    wanted.sort()  # a folder sorts with its slash, as the keys below it do
+    for key in wanted:
+        if key.endswith("/"):
+            yield from _walk(folder / key[len(base) : -1], key, prefix, after)
+        else:
+            yield key
+
+
+def _explained(error: OSError, verb: str, where: Path) -> ArchiverError:
+    message = f"{where}: cannot {verb}: {error.strerror}"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return Invalid(message, hint="give the archiver's user the right to read and write there")
+    if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP):
+        return Invalid(message, hint="archive.url names a directory that the archiver has for itself")
+    return Unavailable(message, hint=_HINTS.get(error.errno or 0, "check the disk and its mount"))

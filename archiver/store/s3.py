@@ -1,0 +1,261 @@
+"""S3 and what speaks its protocol, through aiobotocore. Only this file knows that library.
+
+Four of its habits are turned off here: it announces bodies with ``Expect: 100-continue`` and waits without any limit for the answer; its
+HTTP client sends a PUT again by itself when a kept connection breaks, which turns our own object into somebody else's; it retries on its
+own account; and it frames bodies so that checksums can trail, which older Ceph RGW stores wrongly. Repeating is done here, with the same
+bytes and within one deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiobotocore.config import AioConfig
+from aiobotocore.credentials import AioCredentials
+from aiobotocore.httpsession import AIOHTTPSession
+from aiobotocore.session import AioSession
+from botocore.credentials import ReadOnlyCredentials
+from botocore.handlers import add_expect_header
+
+from archiver.errors import Invalid, Unavailable
+from archiver.secrets import Secret
+from archiver.store import s3_errors
+from archiver.store.keys import checked, checked_prefix
+from archiver.store.options import S3Options
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+
+_T = TypeVar("_T")
+_Keys = list[str]
+
+_CONNECTIONS = 64
+_READS = 48
+"""Of the connections, these may be taken by reads of objects, so that a restore cannot keep a commit waiting."""
+
+_PAUSES = (0.05, 0.2, 0.8)
+"""Seconds before the second, third and fourth try of one call; whoever calls goes on from there."""
+
+_PAGE = 1000
+_HASH_IN_THREAD = 1 << 18
+
+
+class S3Store:
+    """A ``Store`` in ``bucket`` under ``prefix``. Made by ``open``."""
+
+    def __init__(self, client: S3Client, resources: AsyncExitStack, bucket: str, prefix: str, deadline_seconds: float) -> None:
+        self._client, self._resources = client, resources
+        self._bucket, self._base = bucket, f"{prefix}/" if prefix else ""
+        self._deadline = deadline_seconds
+        self._reads = asyncio.Semaphore(_READS)
+        self._worked = False
+
+    @classmethod
+    async def open(cls, bucket: str, prefix: str, options: S3Options) -> S3Store:
+        """A store with connections of its own; it has not talked to the endpoint yet. Raises ``Invalid`` for options that cannot work."""
+        _check(options)
+        session = AioSession()
+        if options.access_key:
+            access = Secret(options.access_key, "archive.s3.access_key")
+            secret = Secret(options.secret_key, "archive.s3.secret_key")
+            session.get_component("credential_provider").providers.insert(0, _Provider(access, secret))
+        config = AioConfig(
+            connect_timeout=options.connect_timeout_seconds,
+            read_timeout=options.read_timeout_seconds,
+            retries={"mode": "standard", "max_attempts": 1},
+            s3={"addressing_style": options.addressing},
+            max_pool_connections=_CONNECTIONS,
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            ignore_configured_endpoint_urls=True,
+            http_session_cls=_HttpSession,
+            warm_up_loader_caches=True,
+            user_agent_extra="archiver",
+        )
+        resources = AsyncExitStack()
+        client = await resources.enter_async_context(
+            session.create_client(
+                "s3",
+                region_name=options.region,
+                endpoint_url=options.endpoint or None,
+                verify=options.ca_file or None,
+                config=config,
+            )
+        )
+        client.meta.events.unregister("before-call.s3", add_expect_header)
+        return cls(client, resources, bucket, prefix, options.call_deadline_seconds)
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self._bucket}/{self._base}".rstrip("/")
+
+    async def put_if_absent(self, key: str, data: bytes) -> bool:
+        name = self._base + checked(key)
+        digest = await asyncio.to_thread(_sha256, data) if len(data) >= _HASH_IN_THREAD else _sha256(data)
+        unsure = False
+
+        async def put() -> bool:
+            nonlocal unsure
+            try:
+                await self._client.put_object(Bucket=self._bucket, Key=name, Body=data, IfNoneMatch="*", ChecksumSHA256=digest)
+            except s3_errors.FAILURES as error:
+                if s3_errors.status_of(error) != 412:
+                    unsure = True
+                    raise
+                # A try whose answer was lost may have created it: those are then exactly our bytes.
+                return unsure and await self._whole(name) == data
+            return True
+
+        return await self._call("create", key, put)
+
+    async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
+        name = self._base + checked(key)
+        if length == 0:
+            return None if await self.size(key) is None else b""
+        async with self._reads:
+            return await self._call("read", key, lambda: self._range(name, start, length))
+
+    async def size(self, key: str) -> int | None:
+        name = self._base + checked(key)
+
+        async def head() -> int | None:
+            try:
+                return int((await self._client.head_object(Bucket=self._bucket, Key=name))["ContentLength"])
+            except s3_errors.FAILURES as error:
+                if s3_errors.code_of(error) in ("404", "NoSuchKey", "NotFound"):
+                    return None
+                raise
+
+        return await self._call("look at", key, head)
+
+    async def list(self, prefix: str, after: str = "", limit: int | None = None) -> list[str]:
+        base, whole = self._base, self._base + checked_prefix(prefix)
+        found: list[str] = []
+        last = base + after if after else ""
+        while limit is None or len(found) < limit:
+            wanted = _PAGE if limit is None else min(_PAGE, limit - len(found))
+            page = await self._call("list", prefix, partial(self._page, whole, last, wanted))
+            found += [name[len(base) :] for name in page]
+            if len(page) < wanted:
+                break
+            last = page[-1]
+        return found
+
+    async def delete(self, key: str) -> None:
+        name = self._base + checked(key)
+
+        async def delete() -> None:
+            await self._client.delete_object(Bucket=self._bucket, Key=name)
+
+        await self._call("delete", key, delete)
+
+    async def close(self) -> None:
+        await self._resources.aclose()
+
+    async def _call(self, verb: str, key: str, action: Callable[[], Awaitable[_T]]) -> _T:
+        """``action``, again where that may help, within the deadline; its failure in our terms."""
+        where = f"{self.url}/{key}"
+        try:
+            async with asyncio.timeout(self._deadline):
+                for pause in (*_PAUSES, None):
+                    try:
+                        result = await action()
+                    except s3_errors.FAILURES as error:
+                        meaning = s3_errors.meaning(error, verb, where, worked=self._worked)
+                        if pause is None or not meaning.again:
+                            raise meaning.error from error
+                        await asyncio.sleep(pause)
+                    else:
+                        self._worked = True
+                        return result
+                raise AssertionError
+        except TimeoutError:
+            raise Unavailable(
+                f"{where}: cannot {verb}: no answer within {self._deadline:g} s", hint="check the endpoint and the network"
+            ) from None
+
+    async def _range(self, name: str, start: int, length: int | None) -> bytes | None:
+        asked: dict[str, str] = {}
+        if start < 0:
+            asked["Range"] = f"bytes={start}"
+        elif start or length is not None:
+            asked["Range"] = f"bytes={start}-{'' if length is None else start + length - 1}"
+        try:
+            answer = await self._client.get_object(Bucket=self._bucket, Key=name, **asked)  # type: ignore[arg-type]
+        except s3_errors.FAILURES as error:
+            if s3_errors.code_of(error) == "NoSuchKey":
+                return None
+            if s3_errors.status_of(error) == 416:
+                return b""
+            raise
+        async with answer["Body"] as body:
+            data = bytes(await body.read())
+        if len(data) != answer["ContentLength"]:
+            raise aiohttp.ClientPayloadError("the answer is shorter than it says")
+        if asked and answer["ResponseMetadata"]["HTTPStatusCode"] == 200:
+            data = data[start:]
+        return data if length is None else data[:length]
+
+    async def _whole(self, name: str) -> bytes | None:
+        return await self._range(name, 0, None)
+
+    async def _page(self, prefix: str, after: str, wanted: int) -> _Keys:
+        answer = await self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, StartAfter=after, MaxKeys=wanted)
+        return [item["Key"] for item in answer.get("Contents", [])]
+
+
+class _HttpSession(AIOHTTPSession):
+    async def _get_session(self, proxy_url: Any) -> aiohttp.ClientSession:
+        session: aiohttp.ClientSession = await super()._get_session(proxy_url)  # type: ignore[misc]
+        session._retry_connection = False  # noqa: SLF001 -- there is no public switch; a contract test counts the requests
+        return session
+
+
+class _Credentials(AioCredentials):
+    """Reads both references for every request, so that a rotated file is taken over."""
+
+    def __init__(self, access: Secret, secret: Secret) -> None:
+        self._access, self._secret = access, secret
+        super().__init__(access.read(), secret.read(), method="archive.s3")
+
+    async def get_frozen_credentials(self) -> ReadOnlyCredentials:  # type: ignore[override]
+        return ReadOnlyCredentials(self._access.read(), self._secret.read(), None, None)
+
+
+class _Provider:
+    METHOD = CANONICAL_NAME = "archive.s3"
+
+    def __init__(self, access: Secret, secret: Secret) -> None:
+        self._credentials = _Credentials(access, secret)
+
+    async def load(self) -> _Credentials:
+        return self._credentials
+
+
+def _sha256(data: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(data).digest()).decode()
+
+
+def _check(options: S3Options) -> None:
+    if bool(options.access_key) != bool(options.secret_key):
+        raise Invalid("archive.s3: one of access_key and secret_key is missing", hint="set both, or neither for the usual AWS chain")
+    if options.ca_file and not Path(options.ca_file).is_file():
+        raise Invalid(f"archive.s3.ca_file: there is no file {options.ca_file}", hint="name a PEM file with the authorities to trust")
+    if not options.endpoint:
+        return
+    parts = urlsplit(options.endpoint)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+        raise Invalid("archive.s3.endpoint: not a URL of an endpoint", hint="write https://host or https://host:port, without credentials")
+    if parts.scheme == "http" and not options.allow_http:
+        raise Invalid(
+            f"archive.s3.endpoint: {parts.hostname} would be reached without TLS", hint="use https://, or set archive.s3.allow_http: true"
+        )
