@@ -1,0 +1,172 @@
+"""The chart and the examples, rendered and validated by real tools and a real API server."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from archiver import metrics
+from archiver.settings import parse
+from tests.servers.controlplane import ControlPlane
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "deploy/charts/archiver"
+FOREIGN = {"ObjectBucketClaim", "ServiceMonitor", "PrometheusRule", "Application"}
+"""Kinds of other products, which the test server does not know."""
+
+FULL = {
+    "archive": {"s3": {"endpoint": "https://s3.example", "credentialsSecret": {"name": "bucket"}, "caSecret": {"name": "ca"}}},
+    "postgres": {
+        "enabled": True,
+        "databases": [{"name": "agents-db", "dsnSecret": {"name": "db", "key": "uri"}, "settings": {"poll_seconds": 5}}],
+    },
+    "rbac": {"clusterScoped": True},
+    "controller": {"namespaces": ["*"]},
+    "networkPolicy": {"enabled": True, "egress": [{"ports": [{"port": 443}]}]},
+    "serviceMonitor": {"enabled": True},
+    "prometheusRule": {"enabled": True, "as": "configMap", "runbookBaseUrl": "https://example.com/runbooks/"},
+    "drill": {"enabled": True, "scratchDsnSecret": {"name": "scratch"}},
+    "env": {"extra": [{"name": "ARCHIVER_LOG__LEVEL", "value": "debug"}], "fromSecrets": ["more"], "fromConfigMaps": ["more"]},
+    "persistence": {"enabled": True},
+}
+
+
+def render(cluster: ControlPlane, values: dict[str, Any], tmp_path: Path) -> list[dict[str, Any]]:
+    """What the chart makes of ``values`` for release ``agents`` in namespace ``agents``."""
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(values))
+    text = cluster.helm("template", "agents", CHART, "--namespace", "agents", "--values", file)
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def validate(cluster: ControlPlane, documents: list[dict[str, Any]]) -> None:
+    """Server-side dry run of every document that the server knows, with strict fields."""
+    known = [document for document in documents if document["kind"] not in FOREIGN]
+    cluster.kubectl("apply", "--dry-run=server", "--server-side", "--validate=strict", "-f", "-", input=yaml.safe_dump_all(known))
+
+
+@pytest.fixture(scope="module")
+def agents(cluster: ControlPlane) -> ControlPlane:
+    """``cluster`` with a namespace called agents."""
+    cluster.kubectl("apply", "-f", "-", input=yaml.safe_dump({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "agents"}}))
+    return cluster
+
+
+@pytest.mark.parametrize("values", [{}, FULL], ids=["defaults", "everything"])
+def test_renders_and_validates(agents: ControlPlane, values: dict[str, Any], tmp_path: Path) -> None:
+    """Defaults and a file with every switch on render, and the API server takes every object with strict validation."""
+    documents = render(agents, values, tmp_path)
+    validate(agents, documents)
+    settings = next(document["data"]["archiver.yaml"] for document in documents if "archiver.yaml" in document.get("data", {}))
+    assert parse(yaml.safe_load(settings), "chart").sources
+
+
+def test_rendering_is_stable(agents: ControlPlane, tmp_path: Path) -> None:
+    """Two renderings are equal byte for byte: no random values, no lookups, as Argo CD needs."""
+    assert render(agents, FULL, tmp_path) == render(agents, FULL, tmp_path)
+    templates = "".join(file.read_text() for file in (CHART / "templates").iterdir())
+    assert not re.search(r"\b(lookup|randAlpha|genCA|now|uuidv4)\b", templates)
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"archive": {"url": "ftp://x"}}, "archive/url"),
+        ({"archive": {"url": "file:///var/lib/archiver"}}, "persistence.enabled"),
+        ({"archive": {"bufferBytes": 5}}, "bufferBytes"),
+        ({"archive": {"s3": {"endpoint": "http://rgw"}}}, "allowHttp"),
+        ({"imag": {}}, "imag"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
+        ({"controller": {"namespaces": ["*"]}}, "rbac.clusterScoped"),
+        ({"controller": {"namespaces": "agents"}}, "namespaces"),
+        ({"postgres": {"enabled": True}}, "postgres.databases"),
+        (
+            {
+                "postgres": {
+                    "enabled": True,
+                    "databases": [{"name": "db", "dsnSecret": {"name": "x", "key": "y"}, "settings": {"password": "p"}}],
+                }
+            },
+            "databases",
+        ),
+        ({"kubernetes": {"enabled": False}}, "nothing is captured"),
+    ],
+)
+def test_wrong_values_are_refused(agents: ControlPlane, values: dict[str, Any], named: str, tmp_path: Path) -> None:
+    """Values that cannot work fail the render and the message names them."""
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        render(agents, values, tmp_path)
+    assert named in "".join(getattr(error.value, "__notes__", [])) + str(error.value.stderr)
+
+
+def test_namespaced_rights_read_nothing_cluster_wide(agents: ControlPlane, tmp_path: Path) -> None:
+    """Without rbac.clusterScoped there are only Roles, in the named namespaces, and only reading verbs."""
+    documents = render(agents, {"controller": {"namespaces": ["agents", "synthesis"]}}, tmp_path)
+    kinds = {document["kind"] for document in documents}
+    assert not kinds & {"ClusterRole", "ClusterRoleBinding"}
+    roles = [document for document in documents if document["kind"] == "Role"]
+    assert {role["metadata"]["namespace"] for role in roles} == {"agents", "synthesis"}
+    assert {verb for role in roles for rule in role["rules"] for verb in rule["verbs"]} == {"get", "list", "watch"}
+
+
+def test_secrets_are_references_only(agents: ControlPlane, tmp_path: Path) -> None:
+    """No Secret is rendered, and the settings hold references instead of secrets."""
+    documents = render(agents, FULL, tmp_path)
+    assert "Secret" not in {document["kind"] for document in documents}
+    settings = next(document["data"]["archiver.yaml"] for document in documents if "archiver.yaml" in document.get("data", {}))
+    assert "env:S3_SECRET_KEY" in settings
+    assert "env:DSN_AGENTS_DB" in settings
+
+
+def test_every_value_is_in_the_schema_and_commented() -> None:
+    """Values, schema and comments say the same: each leaf has a ``# --`` line above it and a place in the schema."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+
+    def leaves(value: Any, node: dict[str, Any], path: str) -> list[str]:
+        if isinstance(value, dict) and value and "properties" in node:
+            return [leaf for key, below in value.items() for leaf in leaves(below, node["properties"][key], f"{path}.{key}")]
+        return [path]
+
+    names = leaves(yaml.safe_load((CHART / "values.yaml").read_text()), schema, "")
+    text = (CHART / "values.yaml").read_text()
+    for name in names:
+        key = name.rsplit(".", 1)[-1]
+        assert re.search(rf"# -- .*\n(\s*#.*\n)*\s*{re.escape(key)}:", text), f"{name} has no comment"
+
+
+def test_kustomize_renders_what_helm_renders(agents: ControlPlane, tmp_path: Path) -> None:
+    """``kubectl kustomize --enable-helm`` of the example gives the chart's own objects, as Argo CD renders them; the server takes them."""
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    folder = tmp_path / "deploy/kustomize/agents"
+    rendered = agents.kubectl("kustomize", "--enable-helm", folder)
+    documents = [document for document in yaml.safe_load_all(rendered) if document]
+    validate(agents, documents)
+    values = yaml.safe_load((folder / "values.yaml").read_text())
+    direct = agents.helm("template", "archiver", CHART, "--namespace", "agents", "--values", folder / "values.yaml")
+    helm = sorted((document["kind"], document["metadata"]["name"]) for document in yaml.safe_load_all(direct) if document)
+    kustomize = sorted((document["kind"], document["metadata"]["name"]) for document in documents if document["kind"] not in FOREIGN)
+    assert helm == kustomize
+    assert values["rbac"]["clusterScoped"] is False
+
+
+def test_examples_are_yaml_of_known_kinds() -> None:
+    """The Argo CD example points at a folder that exists."""
+    application = yaml.safe_load((ROOT / "deploy/argocd/application.yaml").read_text())
+    assert (ROOT / application["spec"]["source"]["path"] / "kustomization.yaml").exists()
+
+
+def test_every_alert_has_its_runbook_and_metric() -> None:
+    """Each alert's runbook bears its name, and each alert reads a metric that exists."""
+    known = {*metrics.GAUGES, *metrics.SOURCE_GAUGES, *(f"{name}_total" for name in metrics.COUNTERS), f"{metrics.RESTARTS[0]}_total"}
+    rules = [rule for group in yaml.safe_load((CHART / "alerts/rules.yaml").read_text()) for rule in group["rules"]]
+    assert rules
+    for rule in rules:
+        assert (ROOT / f"docs/runbooks/{rule['alert']}.md").exists(), rule["alert"]
+        assert set(re.findall(r"archiver_\w+", rule["expr"])) <= known, rule["expr"]
