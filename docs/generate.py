@@ -18,6 +18,7 @@ from archiver.settings import Settings
 from archiver.settings.schema import descriptions
 
 REFERENCE = Path(__file__).parent / "reference"
+CHART = Path(__file__).parents[1] / "deploy/charts/archiver"
 NOTE = "<!-- Written by docs/generate.py from the code: change that, then run `make docs`. -->\n\n"
 
 
@@ -84,7 +85,74 @@ def cli_page() -> str:
     return NOTE + "\n".join(parts)
 
 
-PAGES = {"settings.md": settings_page, "errors.md": errors_page, "metrics.md": metrics_page, "cli.md": cli_page}
+SETTING_OF = {
+    "archive.url": "archive.url",
+    "archive.instance": "archive.instance",
+    "archive.s3.endpoint": "archive.s3.endpoint",
+    "archive.s3.allowHttp": "archive.s3.allow_http",
+    "archive.s3.region": "archive.s3.region",
+    "archive.s3.addressing": "archive.s3.addressing",
+    "archive.s3.credentialsSecret.accessKey": "archive.s3.access_key",
+    "archive.s3.credentialsSecret.secretKey": "archive.s3.secret_key",
+    "archive.s3.caSecret.key": "archive.s3.ca_file",
+    "archive.putsPerSecond": "archive.puts_per_second",
+    "archive.putBurst": "archive.put_burst",
+    "archive.bufferBytes": "archive.buffer_bytes",
+    "archive.segmentBytes": "archive.segment_bytes",
+    "archive.heartbeatSeconds": "archive.heartbeat_seconds",
+    "archive.takeoverAfterSeconds": "archive.takeover_after_seconds",
+    "postgres.databases": "sources.<name>.postgres",
+    "kubernetes.name": "sources.<name>",
+    "kubernetes.resources": "sources.<name>.kubernetes.resources",
+    "kubernetes.customResourceDefinitions": "sources.<name>.kubernetes.custom_resource_definitions",
+    "kubernetes.listConcurrency": "sources.<name>.kubernetes.list_concurrency",
+    "kubernetes.pageSize": "sources.<name>.kubernetes.page_size",
+    "kubernetes.discoverySeconds": "sources.<name>.kubernetes.discovery_seconds",
+    "kubernetes.verifySeconds": "sources.<name>.kubernetes.verify_seconds",
+    "controller.namespaces": "sources.<name>.kubernetes.namespaces",
+    "web.port": "web.listen",
+    "web.rpoSeconds": "web.rpo_seconds",
+    "log.level": "log.level",
+    "graceSeconds": "grace_seconds",
+}
+"""Chart value -> the setting it becomes; the other values shape the objects around the archiver."""
+
+
+def values_page() -> str:
+    """Every chart value: default, meaning, setting and environment variable."""
+    lines = [
+        "# Chart values",
+        "",
+        "Typed values become the settings file in a ConfigMap; `env.extra` with `ARCHIVER_…` overrides any setting, also those without a value here.",
+        "Wrong values are refused by `values.schema.json` and by the template `validation.yaml`.",
+        "",
+        "| value | default | meaning | setting | environment |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    path: list[tuple[int, str]] = []
+    comment = ""
+    for line in (CHART / "values.yaml").read_text(encoding="utf-8").splitlines():
+        if found := re.match(r"\s*# -- (.*)", line):
+            comment = found[1]
+        elif found := re.match(r"( *)([A-Za-z]\w*):(.*)", line):
+            while path and path[-1][0] >= len(found[1]):
+                path.pop()
+            path.append((len(found[1]), found[2]))
+            if comment:
+                name = ".".join(part for _, part in path)
+                setting = SETTING_OF.get(name, "")
+                variable = "ARCHIVER_" + setting.replace("<name>", "NAME").replace(".", "__").upper() if setting else ""
+                default = found[3].strip() or "(see values.yaml)"
+                lines.append(f"| `{name}` | `{default}` | {comment} | {_code(setting)} | {_code(variable)} |")
+            comment = ""
+    return NOTE + "\n".join(lines) + "\n"
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+PAGES = {"chart-values.md": values_page, "settings.md": settings_page, "errors.md": errors_page, "metrics.md": metrics_page, "cli.md": cli_page}
 
 
 def _commands(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
