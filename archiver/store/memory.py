@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from bisect import bisect_right, insort
 
 from archiver.store.keys import checked, checked_prefix
@@ -35,12 +36,7 @@ class MemoryStore:
 
     async def list(self, prefix: str, after: str = "", limit: int | None = None) -> list[str]:
         checked_prefix(prefix)
-        at = max(bisect_right(self._keys, after), bisect_right(self._keys, prefix) - (prefix in self._objects))
-        found: list[str] = []
-        while at < len(self._keys) and self._keys[at].startswith(prefix) and (limit is None or len(found) < limit):
-            found.append(self._keys[at])
-            at += 1
-        return found
+        return self.names(prefix, after, limit)
 
     async def delete(self, key: str) -> None:
         self.replace(checked(key), None)
@@ -59,6 +55,15 @@ class MemoryStore:
     def peek(self, key: str) -> bytes | None:
         """``get`` without a loop."""
         return self._objects.get(key)
+
+    def names(self, prefix: str, after: str = "", limit: int | None = None) -> builtins.list[str]:
+        """``list`` without a loop."""
+        at = max(bisect_right(self._keys, after), bisect_right(self._keys, prefix) - (prefix in self._objects))
+        found: builtins.list[str] = []
+        while at < len(self._keys) and self._keys[at].startswith(prefix) and (limit is None or len(found) < limit):
+            found.append(self._keys[at])
+            at += 1
+        return found
 
     def replace(self, key: str, data: bytes | None) -> None:
         """What no store should do, for tests of damage: put other bytes under ``key``, or (``None``) lose it."""

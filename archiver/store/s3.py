@@ -138,17 +138,17 @@ class S3Store:
         return await self._call("look at", key, head)
 
     async def list(self, prefix: str, after: str = "", limit: int | None = None) -> list[str]:
-        base, whole = self._base, self._base + checked_prefix(prefix)
+        whole, last = self._base + checked_prefix(prefix), self._base + after if after else ""
         found: list[str] = []
-        last = base + after if after else ""
+        token = ""
         while limit is None or len(found) < limit:
             wanted = _PAGE if limit is None else min(_PAGE, limit - len(found))
-            page = await self._call("list", prefix, partial(self._page, whole, last, wanted))
-            found += [name[len(base) :] for name in page]
-            if len(page) < wanted:
+            page, token = await self._call("list", prefix, partial(self._page, whole, last, wanted, token))
+            found += page
+            if not token:
                 break
-            last = page[-1]
-        return found
+        # SeaweedFS lists a folder before a sibling such as ``folder.x``; a whole list can be put right, a part of one cannot.
+        return sorted(name[len(self._base) :] for name in found if name > last)
 
     async def delete(self, key: str) -> None:
         name = self._base + checked(key)
@@ -208,9 +208,10 @@ class S3Store:
     async def _whole(self, name: str) -> bytes | None:
         return await self._range(name, 0, None)
 
-    async def _page(self, prefix: str, after: str, wanted: int) -> _Keys:
-        answer = await self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, StartAfter=after, MaxKeys=wanted)
-        return [item["Key"] for item in answer.get("Contents", [])]
+    async def _page(self, prefix: str, after: str, wanted: int, token: str) -> tuple[_Keys, str]:
+        place: dict[str, str] = {"ContinuationToken": token} if token else {"StartAfter": after}
+        answer = await self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=wanted, **place)  # type: ignore[arg-type]
+        return [item["Key"] for item in answer.get("Contents", [])], answer.get("NextContinuationToken", "")
 
 
 class _HttpSession(AIOHTTPSession):
