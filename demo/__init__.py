@@ -1,0 +1,1 @@
+"""The product shown at work: ``python -m demo``."""

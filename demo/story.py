@@ -1,0 +1,182 @@
+"""The story: capture, a noted second, a disaster, a restore to that second, and the proof."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from archiver.clock import SystemClock
+from demo.half import Facts, Half
+from tests.servers.archiver import Archiver
+
+_BEFORE_SECONDS = 6.0
+_AFTER_SECONDS = 2.0
+
+
+class Failed(Exception):
+    """The demo could not be told to its end; the message says at what."""
+
+
+class Story:
+    """One telling over one or more halves, in a folder that must be empty."""
+
+    def __init__(self, halves: list[Half], folder: Path, console: Console) -> None:
+        self._halves = halves
+        self._folder = folder
+        self._console = console
+        self._clock = SystemClock()
+        self._archiver: Archiver | None = None
+
+    def tell(self) -> bool:
+        """Tell it from beginning to end; whether everything came back."""
+        started = time.monotonic()
+        for half in self._halves:
+            with self._step(f"{half.title}: a source with state in it") as say:
+                say(half.prepare())
+        with self._step("`archiver run` takes a baseline and follows every change"):
+            self._start_archiver()
+        self._work()
+        second, noted = self._note()
+        self._go_on(second)
+        self._ruin()
+        restored = self._restore(second)
+        equal = self._prove(second, noted, restored)
+        self._console.print(f"[dim]{time.monotonic() - started:.0f} s in all[/]")
+        return equal
+
+    def close(self) -> None:
+        """End everything, whatever has been started."""
+        if self._archiver and self._archiver.process.poll() is None:
+            self._archiver.kill()
+        for half in self._halves:
+            half.close()
+
+    @contextlib.contextmanager
+    def _step(self, what: str) -> Iterator[Any]:
+        started = time.monotonic()
+        said: list[str] = []
+        with self._console.status(what):
+            yield said.append
+        self._console.print(f"[green]✓[/] {what} [dim]({time.monotonic() - started:.1f} s)[/]")
+        for line in said:
+            self._console.print(f"  [dim]{line}[/]", highlight=False)
+
+    def _start_archiver(self) -> None:
+        sources = {half.name: half.settings() for half in self._halves}
+        self._archiver = Archiver(self._folder, sources)
+        self._archiver.start()
+        for half in self._halves:
+            self._archiver.wait_for_baseline(half.name)
+
+    def _work(self) -> None:
+        for half in self._halves:
+            half.start()
+        columns = (TextColumn("[green]…[/] the workload runs"), BarColumn(), TextColumn("{task.fields[done]}"), TimeRemainingColumn())
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            task = progress.add_task("", total=_BEFORE_SECONDS, done="")
+            started = time.monotonic()
+            evolved: list[str] = []
+            while (passed := time.monotonic() - started) < _BEFORE_SECONDS:
+                if passed > _BEFORE_SECONDS / 3 and not evolved:
+                    evolved = [half.evolve() for half in self._halves]
+                progress.update(task, completed=passed, done=f"{self._changes()} changes")
+                time.sleep(0.1)
+        self._console.print(f"[green]✓[/] the workload runs: {self._changes()} changes; in the middle, {' and '.join(evolved)}")
+
+    def _note(self) -> tuple[datetime, dict[str, Facts]]:
+        """Stand still over a full second and note everything: that second is where we shall want to be again."""
+        with self._step("the workload stands still over one full second, and a copy of the facts is noted"):
+            for half in self._halves:
+                half.hold()
+            second = -(-self._clock.now() // 1_000_000) * 1_000_000
+            # Longer than a poll: sequences are not part of PostgreSQL's stream and are read every half second here.
+            while self._clock.now() < second + 1_000_000:
+                time.sleep(0.01)
+            noted = {half.name: half.facts() for half in self._halves}
+        moment = datetime.fromtimestamp(second / 1e6, UTC)
+        self._console.print(f"  the second is [bold]{moment:%Y-%m-%dT%H:%M:%SZ}[/]")
+        return moment, noted
+
+    def _go_on(self, second: datetime) -> None:
+        before = self._changes()
+        for half in self._halves:
+            half.start()
+        time.sleep(_AFTER_SECONDS)
+        for half in self._halves:
+            half.hold()
+        self._console.print(f"[green]✓[/] the workload goes on: {self._changes() - before} changes after {second:%H:%M:%S}")
+
+    def _ruin(self) -> None:
+        for half in self._halves:
+            disaster = half.ruin()
+            self._console.print(f"[red]✗[/] [bold]disaster[/]: {disaster.summary}")
+            for command in disaster.commands:
+                self._console.print(f"  [red]{command}[/]", highlight=False)
+        with self._step("the journal holds that too: nothing is filtered, nothing is forgotten"):
+            archiver = self._running
+            archiver.wait(lambda: all(half.durable(archiver.status()) for half in self._halves), "the journal does not catch up")
+
+    def _restore(self, second: datetime) -> dict[str, Facts]:
+        targets = [f"{half.name}={half.target()}" if len(self._halves) > 1 else half.target() for half in self._halves]
+        words = ["restore", "--at", f"{second:%Y-%m-%dT%H:%M:%SZ}", *(word for target in targets for word in ("--to", target))]
+        self._console.print(f"[bold]$ archiver {' '.join(words)}[/]", highlight=False, soft_wrap=True)
+        started = time.monotonic()
+        command = [sys.executable, "-m", "archiver", "-c", str(self._running.config), *words]
+        if subprocess.run(command, check=False).returncode != 0:
+            raise Failed("the restore failed")
+        self._console.print(f"[green]✓[/] restored [dim]({time.monotonic() - started:.1f} s)[/]")
+        with self._step("`archiver run` stops in order; `archiver verify` reads the whole journal"):
+            if self._running.stop() != 0:
+                raise Failed(f"archiver run did not stop in order; its log ends:\n{self._running.log()[-2000:]}")
+            verified = self._running.call("verify")
+            if verified.returncode != 0:
+                raise Failed(f"verify found something:\n{verified.stdout}{verified.stderr}")
+        return {half.name: half.restored() for half in self._halves}
+
+    def _prove(self, second: datetime, noted: dict[str, Facts], restored: dict[str, Facts]) -> bool:
+        table = Table(title=f"as of {second:%Y-%m-%dT%H:%M:%SZ}", title_justify="left")
+        for heading in ("", "noted then", "now, after the disaster", "restored", ""):
+            table.add_column(heading)
+        good = True
+        for half in self._halves:
+            then, now, back = noted[half.name], half.facts(), restored[half.name]
+            for name in dict.fromkeys((*then, *back)):
+                one, other = then.get(name), back.get(name)
+                verdict = "[green]equal[/]" if one == other else "[bold red]DIFFERENT[/]"
+                if one and other and one != other and half.accepts(name, one, other):
+                    verdict = "[green]ahead[/], as it may"
+                good = good and "DIFFERENT" not in verdict
+                changed = now.get(name) != one
+                table.add_row(
+                    name, _shown(then, name), f"[{'red' if changed else 'dim'}]{_shown(now, name)}[/]", _shown(back, name), verdict
+                )
+        self._console.print(table)
+        verdict = "[bold green]everything came back exactly[/]" if good else "[bold red]NOT everything came back[/]"
+        self._console.print(verdict)
+        return good
+
+    def _changes(self) -> int:
+        return sum(half.changes for half in self._halves)
+
+    @property
+    def _running(self) -> Archiver:
+        assert self._archiver is not None
+        return self._archiver
+
+
+def _shown(facts: Facts, name: str) -> str:
+    fact = facts.get(name)
+    if fact is None:
+        return "gone"
+    short = fact.value[:8] if len(fact.value) == 32 else fact.value
+    return f"{short}  {fact.note}" if fact.note else short
