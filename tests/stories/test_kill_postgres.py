@@ -12,10 +12,10 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
-from tests.servers.postgres import PostgresServer
 
 from tests.servers.archiver import Archiver, wait_until_durable
 from tests.servers.compare import differences
+from tests.servers.postgres import PostgresServer
 
 KILLS = 20
 
