@@ -1,5 +1,6 @@
 """File and environment become settings; what is wrong is named."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
