@@ -1,0 +1,69 @@
+"""LSNs, times and the messages around pgoutput, as pure functions over bytes (manual 55.4 and 55.9).
+
+A position is an ``int`` here and text in the server's own form (``16/B374D848``) everywhere outside. 0 is not a position.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+PG_EPOCH = 946_684_800_000_000
+"""2000-01-01T00:00:00Z, where PostgreSQL's clock starts, in microseconds since 1970."""
+XLOG_HEADER = 25
+"""Bytes of an XLogData message before pgoutput's own: ``w``, start, end, send time. The message type stands at this offset."""
+KEEPALIVE_BYTES = 18
+"""Length of a primary keepalive; every XLogData message is longer."""
+
+BEGIN, COMMIT, STREAM_START, STREAM_STOP, STREAM_COMMIT, STREAM_ABORT = b"BCSEcA"
+
+_KEEPALIVE = struct.Struct(">cQqB")
+_STATUS = struct.Struct(">cQQQqB")
+_COMMIT_END = struct.Struct(">QQq")
+
+
+def parse_lsn(text: str) -> int:
+    """``16/B374D848`` as a number; 0 for the empty text. ``ValueError`` for anything else."""
+    if not text:
+        return 0
+    high, slash, low = text.partition("/")
+    if not slash or len(high) > 8 or len(low) > 8:
+        raise ValueError(f"not an LSN: {text!r}")
+    return int(high, 16) << 32 | int(low, 16)
+
+
+def format_lsn(lsn: int) -> str:
+    """The server's own form; empty for 0."""
+    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}" if lsn else ""
+
+
+class Keepalive(NamedTuple):
+    """Everything that committed before ``lsn`` has been sent."""
+
+    lsn: int
+    reply: bool
+    """The server wants a status update at once."""
+
+
+def parse_keepalive(body: bytes | memoryview) -> Keepalive:
+    """Primary keepalive message. ``ValueError`` when it is none."""
+    if len(body) != KEEPALIVE_BYTES or body[0] != ord("k"):
+        raise ValueError(f"not a keepalive: type {bytes(body[:1])!r}, {len(body)} bytes")
+    _, lsn, _, reply = _KEEPALIVE.unpack(body)
+    return Keepalive(lsn, bool(reply))
+
+
+def status_update(durable: int, now: int, *, reply: bool) -> bytes:
+    """Standby status update that reports ``durable`` as written, flushed and applied.
+
+    All three alike: a commit that waits for ``remote_apply`` waits for the third. ``now``: microseconds since 1970.
+    ``reply``: ask the server for a keepalive.
+    """
+    return _STATUS.pack(b"r", durable, durable, durable, now - PG_EPOCH, reply)
+
+
+def commit_end(frame: bytes | memoryview) -> tuple[int, int]:
+    """End LSN and commit time (microseconds since 1970) of an XLogData message that holds a Commit or Stream Commit."""
+    at = XLOG_HEADER + (2 if frame[XLOG_HEADER] == COMMIT else 6)
+    _, end, time = _COMMIT_END.unpack_from(frame, at)
+    return end, time + PG_EPOCH
