@@ -98,7 +98,8 @@ class Story:
         with self._step("the workload stands still over one full second, and a copy of the facts is noted"):
             for half in self._halves:
                 half.hold()
-            second = -(-self._clock.now() // 1_000_000) * 1_000_000
+            # A change counts as observed when the archiver receives it, a moment after it was made.
+            second = -(-(self._clock.now() + 300_000) // 1_000_000) * 1_000_000
             # Longer than a poll: sequences are not part of PostgreSQL's stream and are read every half second here.
             while self._clock.now() < second + 1_000_000:
                 time.sleep(0.01)
@@ -152,6 +153,8 @@ class Story:
             then, now, back = noted[half.name], half.facts(), restored[half.name]
             for name in dict.fromkeys((*then, *back)):
                 one, other = then.get(name), back.get(name)
+                if one == other == now.get(name) and one and one.note.startswith("0 "):
+                    continue
                 verdict = "[green]equal[/]" if one == other else "[bold red]DIFFERENT[/]"
                 if one and other and one != other and half.accepts(name, one, other):
                     verdict = "[green]ahead[/], as it may"

@@ -176,12 +176,22 @@ class ControlPlane:
     def request(
         self, method: str, path: str, body: object = None, *, token: str | None = None, content_type: str = "application/json"
     ) -> Any:
-        """One API call, by default as administrator; the decoded answer. urllib.error.HTTPError for 4xx and 5xx."""
+        """One API call, by default as administrator; the decoded answer. urllib.error.HTTPError for 4xx and 5xx.
+
+        A 429 is tried again for 20 s, as every client does: the server answers so for a moment after a definition changed.
+        """
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {token or self.admin_token}", "Content-Type": content_type, "Accept": "application/json"}
         request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers)
-        with urllib.request.urlopen(request, timeout=30, context=self._tls) as response:
-            return json.loads(response.read())
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=30, context=self._tls) as response:
+                    return json.loads(response.read())
+            except urllib.error.HTTPError as error:
+                if error.code != 429 or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
     def service_account_token(self, namespace: str, name: str, *, seconds: int = 3600) -> str:
         """A token of an existing ServiceAccount, with whatever rights RBAC gives to that."""
