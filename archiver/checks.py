@@ -1,0 +1,94 @@
+"""``archiver check``: the store's probe, the sources' rights, the databases' preflight. Changes nothing but the probe's own objects."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+import msgspec
+
+from archiver.clock import Clock
+from archiver.errors import ArchiverError, Refused
+from archiver.settings import Settings
+from archiver.sources import kubernetes_config, postgres_config
+from archiver.store.open import open_store
+from archiver.store.probe import probe
+
+Level = Literal["ok", "note", "warning", "refused"]
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One line of the answer."""
+
+    level: Level
+    source: str
+    """Source name; empty: the archive."""
+    subject: str
+    text: str
+    remedy: str = ""
+
+
+async def check_all(settings: Settings, clock: Clock) -> list[Check]:
+    """Everything that can be checked without capturing. What cannot be looked at is a refusal, not an exception."""
+    found = await _store(settings, clock)
+    for name, source in settings.sources.items():
+        try:
+            if source.postgres is not None:
+                found += await _postgres(name, settings)
+            if source.kubernetes is not None:
+                found += await _kubernetes(name, settings)
+        except ArchiverError as error:
+            found.append(Check("refused", name, "source", error.message, error.hint))
+    return found
+
+
+async def _store(settings: Settings, clock: Clock) -> list[Check]:
+    try:
+        store = await open_store(settings.archive.url, settings.archive.s3)
+        try:
+            report = await probe(store, clock, allow_unfenced=settings.archive.allow_unfenced_store)
+        finally:
+            await store.close()
+    except ArchiverError as error:
+        return [Check("refused", "", "store", error.message, error.hint)]
+    return [Check("ok", "", "store", f"{store.url}: {', '.join(report.passed)}")]
+
+
+async def _postgres(name: str, settings: Settings) -> list[Check]:
+    from archiver.capture.postgres.access import Access
+    from archiver.capture.postgres.pg_tools import find_tools
+    from archiver.capture.postgres.preflight import preflight
+
+    values = settings.sources[name].postgres
+    assert values is not None
+    config = postgres_config(name, values, settings)
+    connection = await Access.of(config.dsn).connect()
+    try:
+        report = await preflight(connection, config)
+    finally:
+        await connection.close()
+    found = [Check("refused", name, item.about, item.reason, item.remedy) for item in report.refusals]
+    found += [Check("warning", name, item.about, item.reason, item.remedy) for item in report.warnings]
+    found += [Check("note", name, item.about, item.reason, item.remedy) for item in report.notes]
+    try:
+        tools = await asyncio.to_thread(find_tools, report.server_version, config.pg_bin)
+        found.append(Check("ok", name, "pg_dump", tools.banner))
+    except Refused as error:
+        found.append(Check("refused", name, "pg_dump", error.message, error.hint))
+    modes = [table.mode for table in report.catalog.tables if table.kind == "r"]
+    counted = ", ".join(f"{modes.count(mode)} {mode}" for mode in ("key", "full", "insert", "excluded") if mode in modes)
+    found.append(Check("ok", name, "tables", f"{counted or 'none'}; schema changes noticed by {report.ddl}"))
+    return found
+
+
+async def _kubernetes(name: str, settings: Settings) -> list[Check]:
+    from archiver.capture.kubernetes.rights import missing_rights
+
+    values = settings.sources[name].kubernetes
+    assert values is not None
+    missing = await missing_rights(kubernetes_config(name, values, settings))
+    if not missing:
+        return [Check("ok", name, "rights", "get, list and watch on every captured resource")]
+    return [
+        Check("refused", name, "rights", f"may not {item}", "grant it: chart value rbac, or a Role like the chart's") for item in missing
+    ]

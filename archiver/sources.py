@@ -1,0 +1,75 @@
+"""Settings -> sources, with their secrets resolved; and what a source says of itself when nobody captures it right now."""
+
+from __future__ import annotations
+
+import msgspec
+
+from archiver.capture.kubernetes.config import KubernetesConfig
+from archiver.capture.postgres.config import PostgresConfig
+from archiver.clock import Clock
+from archiver.errors import ArchiverError, Invalid
+from archiver.journal.writer import Writer
+from archiver.secrets import Secret
+from archiver.service import Source
+from archiver.settings import Kubernetes, Postgres, Settings
+from archiver.status import SourceLine, add
+
+
+def build_sources(settings: Settings, writer: Writer, clock: Clock) -> list[Source]:
+    """All sources of the settings, not yet running. Raises ``Invalid`` for a secret that is not there."""
+    from archiver.capture.kubernetes.source import KubernetesSource
+    from archiver.capture.postgres.source import PostgresSource
+
+    found: list[Source] = []
+    for name, source in settings.sources.items():
+        if source.postgres is not None:
+            found.append(PostgresSource(name, postgres_config(name, source.postgres, settings), writer, clock))
+        if source.kubernetes is not None:
+            found.append(KubernetesSource(name, kubernetes_config(name, source.kubernetes, settings), writer, clock))
+    return found
+
+
+def postgres_config(name: str, values: Postgres, settings: Settings) -> PostgresConfig:
+    """What capture of one database needs: its settings, the DSN with its password, the slot's name."""
+    from psycopg import ProgrammingError, conninfo
+
+    key = f"sources.{name}.postgres"
+    dsn = Secret(values.dsn, f"{key}.dsn").read() if values.dsn.startswith(("env:", "file:")) else values.dsn
+    try:
+        if values.password:
+            dsn = conninfo.make_conninfo(dsn, password=Secret(values.password, f"{key}.password").read())
+        else:
+            conninfo.conninfo_to_dict(dsn)
+    except ProgrammingError:
+        raise Invalid(f"{key}.dsn is not a connection string", hint="write postgresql://user@host/database or host=… dbname=…") from None
+    plain = {field: value for field, value in msgspec.to_builtins(values).items() if field not in {"dsn", "password", "slot"}}
+    return msgspec.convert(
+        {
+            **plain,
+            "dsn": dsn,
+            "slot": values.slot or f"archiver_{name.replace('-', '_')}",
+            "heartbeat_seconds": settings.archive.heartbeat_seconds,
+        },
+        PostgresConfig,
+    )
+
+
+def kubernetes_config(name: str, values: Kubernetes, settings: Settings) -> KubernetesConfig:
+    """What capture of one cluster needs."""
+    del name
+    return msgspec.convert({**msgspec.to_builtins(values), "heartbeat_seconds": settings.archive.heartbeat_seconds}, KubernetesConfig)
+
+
+async def ask_sources(settings: Settings, lines: list[SourceLine]) -> None:
+    """Ask each database where it is and lay the answer over its line; one that cannot be asked gets that as its problem."""
+    from archiver.capture.postgres.source import ask
+
+    by_name = {line.name: line for line in lines}
+    for name, source in settings.sources.items():
+        line = by_name.get(name)
+        if source.postgres is None or line is None:
+            continue
+        try:
+            add(line, await ask(name, postgres_config(name, source.postgres, settings), line.durable_position))
+        except ArchiverError as error:
+            line.problem = error.message
