@@ -29,9 +29,11 @@ async def read_identity(store: Store) -> Identity | None:
     """The archive's identity; ``None`` when there is no archive. ``Corrupt`` when it cannot be read or segments stand without it."""
     data = await store.get(IDENTITY)
     if data is None:
-        if await store.size(segment_key(0)) is not None:
+        if await store.size(segment_key(0)) is None:
+            return None
+        data = await store.get(IDENTITY)  # both may have been created since the first look
+        if data is None:
             raise Corrupt(f"{store.url} has segments but no {IDENTITY}", hint=f"put {IDENTITY} back from a copy of the archive")
-        return None
     try:
         identity = msgspec.json.decode(data, type=Identity)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

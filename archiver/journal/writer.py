@@ -135,7 +135,8 @@ class Writer:
         Order is call order over all tasks. Waits while the buffer is full. Raises what ended the writer once it failed, ``Unavailable``
         once ``close`` was called, ``Bug`` for a run that contradicts itself. When cancelled while it waits, the run may or may not
         have been taken.
-        The caller must not change ``run.data`` afterwards.
+        The caller must not change ``run.data`` afterwards, and must never hand in an older position than before (repeated entries: none):
+        the journal cannot compare positions.
         """
         self._check()
         check_run(run)

@@ -1,0 +1,77 @@
+"""What must hold, judged from the stored bytes alone, at every acknowledgement and at the end.
+
+Reads the segments with ``decode`` and its own few rules, not with the journal's reader, which is on trial too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from archiver.journal.keys import segment_key
+from archiver.journal.segment import NO_PREVIOUS, decode
+
+if TYPE_CHECKING:
+    from archiver.store.memory import MemoryStore
+
+
+def body_of(source: str, number: int) -> bytes:
+    """What entry ``number`` (1, 2, …) of ``source`` says, whenever it is sent."""
+    return f"{source}:{number}:".encode() + b"*" * (number * 7919 % 97)
+
+
+class Content:
+    """What is in the journal so far. ``faults`` collects what must never be."""
+
+    def __init__(self, truth: MemoryStore) -> None:
+        self.faults: list[str] = []
+        self.last: dict[str, int] = {}
+        """Newest entry of each source."""
+        self.bodies: dict[int, tuple[str, bytes]] = {}
+        """Sequence number to source and body."""
+        self.slots: dict[int, int] = {}
+        """Sequence number to slot."""
+        self.void: list[int] = []
+        self.epochs: set[int] = set()
+        self._truth = truth
+        self._slot = self._epoch = 0
+        self._next = 1
+        self._time = 0
+        self._chain = NO_PREVIOUS
+
+    def catch_up(self) -> None:
+        """Read what has been stored since the last time."""
+        while (data := self._truth.peek(segment_key(self._slot))) is not None:
+            self._segment(data)
+            self._slot += 1
+
+    def _segment(self, data: bytes) -> None:
+        segment = decode(data, self._slot)
+        header = segment.header
+        if header.epoch < self._epoch:
+            self.void.append(self._slot)
+            return
+        if (header.prev, header.first) != (self._chain, self._next) or header.time <= self._time:
+            self.faults.append(f"segment {self._slot} does not continue the one before")
+        self._epoch, self._chain, self._time = header.epoch, segment.footer.chain, header.time
+        self.epochs.add(header.epoch)
+        for run in segment.runs:
+            for body in run.bodies():
+                self.bodies[self._next] = run.source, body
+                self.slots[self._next] = self._slot
+                if run.source:
+                    self._entry(run.source, body)
+                self._next += 1
+        for source, mark in header.sources.items():
+            if int(mark.position or 0) != self.last.get(source, 0):
+                self.faults.append(
+                    f"segment {self._slot}: the mark of {source} is {mark.position}, its newest entry {self.last.get(source, 0)}"
+                )
+
+    def _entry(self, source: str, body: bytes) -> None:
+        number = int(body.split(b":")[1])
+        if body != body_of(source, number):
+            self.faults.append(f"segment {self._slot} holds an entry of {source} that was never sent")
+        last = self.last.get(source, 0)
+        if number > last + 1:
+            self.faults.append(f"segment {self._slot}: entry {number} of {source} follows {last}: history is lost")
+        self.last[source] = max(last, number)
