@@ -1,30 +1,191 @@
-"""Our two publications and who is in them. No table is ever published for UPDATE unless the server can identify its rows."""
+"""Our two publications and who is in them. No table is ever published for UPDATE unless the server can identify its rows.
+
+``<slot>_key`` publishes insert, update, delete and truncate; ``<slot>_insert`` insert and truncate, for tables whose UPDATE the server
+would otherwise refuse. Members are named one by one: ``FOR ALL TABLES`` would take in the tables of a later migration and break it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+import psycopg
+from psycopg import sql
+
+from archiver.capture.postgres.access import Session, translated
 from archiver.capture.postgres.config import PostgresConfig
-from archiver.capture.postgres.access import Session
+from archiver.errors import Refused, Unavailable
 from archiver.journal.postgres_records import Catalog
+
+_OPERATIONS = {True: "insert, update, delete, truncate", False: "insert, truncate"}
+_LOCK_SECONDS = 5
 
 
 @dataclass(frozen=True)
 class Reconciled:
     """What was changed, by table oid."""
 
-    added: list[int]
-    """Not in either publication before: rows and changes until now are unknown to the stream."""
-    moved: list[int]
+    added: frozenset[int] = frozenset()
+    """In neither publication before: changes until now are unknown to the stream."""
+    moved: frozenset[int] = frozenset()
     """From one publication to the other."""
-    removed: list[int]
+    removed: frozenset[int] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.moved or self.removed)
 
 
-async def reconcile_publications(connection: Session, config: PostgresConfig, catalog: Catalog) -> Reconciled:
+class Publication(NamedTuple):
+    """One of ours as the server has it."""
+
+    name: str
+    all_tables: bool
+    operations: frozenset[str]
+    via_root: bool
+    owned: bool
+    """Whether the session's role may alter it."""
+    narrowed: list[str]
+    """Members with a row filter or column list."""
+    schemas: bool
+    """Has whole schemas as members."""
+    members: dict[int, str]
+    """oid to quoted name."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """Statements that bring the publications in line, and what they mean."""
+
+    statements: list[sql.Composed]
+    effect: Reconciled
+
+
+async def read_publication(session: Session, name: str) -> Publication | None:
+    """The publication ``name``; None when there is none."""
+    rows = await _rows(
+        session,
+        "SELECT oid, puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot, pg_has_role(pubowner, 'USAGE')"
+        " FROM pg_publication WHERE pubname = %s",
+        name,
+    )
+    if not rows:
+        return None
+    oid, all_tables, *published, via_root, owned = rows[0]
+    operations = frozenset(word for word, on in zip(("insert", "update", "delete", "truncate"), published, strict=True) if on)
+    members = await _rows(
+        session,
+        "SELECT r.prrelid::int8, n.nspname, c.relname, r.prqual IS NOT NULL OR r.prattrs IS NOT NULL FROM pg_publication_rel r"
+        " JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE r.prpubid = %s",
+        oid,
+    )
+    schemas = await _rows(session, "SELECT 1 FROM pg_publication_namespace WHERE pnpubid = %s LIMIT 1", oid)
+    return Publication(
+        name,
+        all_tables,
+        operations,
+        via_root,
+        owned,
+        [f"{schema}.{table}" for _, schema, table, narrowed in members if narrowed],
+        bool(schemas),
+        {member: sql.Identifier(schema, table).as_string(None) for member, schema, table, _ in members},
+    )
+
+
+def unusable(publication: Publication, *, whole: bool) -> str:
+    """Why capture cannot use it although it exists; empty when it can. ``whole``: it is the one that publishes updates."""
+    if publication.all_tables or publication.schemas:
+        return "it publishes all tables or whole schemas, which makes UPDATE fail on every table without a replica identity, now or later"
+    if publication.operations != frozenset(_OPERATIONS[whole].split(", ")):
+        return f"it publishes {', '.join(sorted(publication.operations)) or 'nothing'} where capture needs {_OPERATIONS[whole]}"
+    if publication.via_root:
+        return "publish_via_partition_root is on: a TRUNCATE of one partition would be lost"
+    if publication.narrowed:
+        return f"it has row filters or column lists ({', '.join(publication.narrowed[:3])}): rows or columns would be lost"
+    return ""
+
+
+def plan(names: tuple[str, str], current: tuple[Publication | None, Publication | None], catalog: Catalog) -> Change:
+    """The statements that make the members what the modes in ``catalog`` say. Members that the catalog does not have are removed."""
+    wanted: tuple[dict[int, str], dict[int, str]] = ({}, {})
+    for table in catalog.tables:
+        if table.mode != "excluded":
+            wanted[table.mode == "insert"][table.oid] = sql.Identifier(table.schema, table.name).as_string(None)
+    before = [publication.members if publication else {} for publication in current]
+    statements: list[sql.Composed] = []
+    # Leaving comes before joining: a table must never be published for UPDATE by one while it waits to join the other.
+    for name, publication, members, now in zip(names, current, wanted, before, strict=True):
+        gone = sorted(now[oid] for oid in now.keys() - members.keys())
+        if publication and gone:
+            statements.append(sql.SQL("ALTER PUBLICATION {} DROP TABLE ONLY {}").format(sql.Identifier(name), _list(gone)))
+    for whole, name, publication, members, now in zip((True, False), names, current, wanted, before, strict=True):
+        new = sorted(members[oid] for oid in members.keys() - now.keys())
+        if publication is None:
+            tables = sql.SQL(" FOR TABLE ONLY {}").format(_list(new)) if new else sql.SQL("")
+            statements.append(
+                sql.SQL("CREATE PUBLICATION {}{} WITH (publish = {})").format(sql.Identifier(name), tables, sql.Literal(_OPERATIONS[whole]))
+            )
+        elif new:
+            statements.append(sql.SQL("ALTER PUBLICATION {} ADD TABLE ONLY {}").format(sql.Identifier(name), _list(new)))
+    had, have = before[0].keys() | before[1].keys(), wanted[0].keys() | wanted[1].keys()
+    moved = (wanted[0].keys() & before[1].keys()) | (wanted[1].keys() & before[0].keys())
+    return Change(statements, Reconciled(frozenset(have - had), frozenset(moved), frozenset(had - have)))
+
+
+async def reconcile_publications(session: Session, config: PostgresConfig, catalog: Catalog) -> Reconciled:
     """Create the two publications or bring their members in line with the modes in ``catalog``, in one transaction.
 
     Called before the slot is created, for a slot older than its publication fails for ever on 15, and again after each change.
-    Raises ``Refused`` when rights are missing or a publication of that name is not ours to use, ``Unavailable`` when a lock is
-    not to be had within 5 s.
+    Raises ``Refused`` when rights are missing or a publication of that name is not ours to use; ``Unavailable`` when a lock is not to be
+    had within 5 s, or a table went away meanwhile: then the next look at the catalog knows better.
     """
-    raise NotImplementedError
+    names = config.publications
+    try:
+        current = (await read_publication(session, names[0]), await read_publication(session, names[1]))
+        for publication, whole in zip(current, (True, False), strict=True):
+            if publication and (why := unusable(publication, whole=whole)):
+                raise Refused(
+                    f"publication {publication.name} cannot be used: {why}",
+                    hint=f"drop it (DROP PUBLICATION {publication.name}) so that the archiver creates its own, or set another slot name",
+                )
+        change = plan(names, current, catalog)
+        if not change.statements:
+            return change.effect
+        if strange := [publication.name for publication in current if publication and not publication.owned]:
+            raise Refused(
+                f"publication {', '.join(strange)} needs other members and belongs to another role",
+                hint="let its owner run: " + "; ".join(statement.as_string(None) for statement in change.statements),
+            )
+        async with session.transaction():
+            await session.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'".encode())
+            for statement in change.statements:
+                await session.execute(statement)
+    except psycopg.errors.LockNotAvailable as error:
+        raise Unavailable(
+            f"changing the publications: a table stayed locked for {_LOCK_SECONDS} s",
+            hint="VACUUM or DDL is at work on it; it is tried again",
+        ) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise Refused(
+            f"changing the publications: {error.diag.message_primary}",
+            hint="it takes ownership of each captured table (or membership in its owner) and CREATE on the database; see `archiver check`",
+        ) from error
+    except psycopg.Error as error:
+        raise translated(error, "changing the publications") from error
+    return change.effect
+
+
+async def drop_publications(session: Session, config: PostgresConfig) -> None:
+    """Remove both; nothing for one that is not there."""
+    try:
+        for name in config.publications:
+            await session.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(name)))
+    except psycopg.Error as error:
+        raise translated(error, "dropping the publications") from error
+
+
+def _list(quoted: list[str]) -> sql.Composable:
+    return sql.SQL(", ONLY ").join(sql.SQL(name) for name in quoted)
+
+
+async def _rows(session: Session, query: str, value: Any) -> list[tuple[Any, ...]]:
+    return await (await session.execute(query.encode(), [value])).fetchall()
