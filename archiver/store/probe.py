@@ -50,7 +50,7 @@ async def probe(store: Store, clock: Clock, *, allow_unfenced: bool = False) -> 
     """Write, race, read, list and delete a few small objects below ``probe/``, a name of their own at every call.
 
     Raises ``Refused`` that names the first failed check and what was found; with ``allow_unfenced`` a failed check of create-if-absent is
-    reported instead. ``Unavailable`` and others as the store raises them. What was written is deleted where the store lets us: a writer that
+    reported instead. Other errors as the store raises them. What was written is deleted where the store lets us; a writer that
     may not delete is a good thing to have, so that is reported only.
     """
     base = f"{PREFIX}{clock.unique()}/"
@@ -161,7 +161,7 @@ def _expect(held: bool, finding: str) -> None:
 def _hint(name: str) -> str:
     if name in FENCING:
         return (
-            "another store or a newer version of it (docs/reference/stores.md); or archive.allow_unfenced_store: true, and then make sure"
-            " yourself that never more than one archiver runs"
+            "use another store or a newer version of it (docs/reference/stores.md); or archive.allow_unfenced_store: true, and then"
+            " make sure yourself that never more than one archiver runs"
         )
     return "the journal cannot be kept there; see docs/reference/stores.md for stores that work"

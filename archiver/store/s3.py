@@ -71,7 +71,7 @@ class S3Store:
         config = AioConfig(
             connect_timeout=options.connect_timeout_seconds,
             read_timeout=options.read_timeout_seconds,
-            retries={"mode": "standard", "max_attempts": 1},
+            retries={"mode": "standard", "total_max_attempts": 1},  # "max_attempts" counts the repetitions only
             s3={"addressing_style": options.addressing},
             max_pool_connections=_CONNECTIONS,
             request_checksum_calculation="when_required",
@@ -175,7 +175,7 @@ class S3Store:
                             raise meaning.error from error
                         await asyncio.sleep(pause)
                     else:
-                        self._worked = True
+                        self._worked = self._worked or result is not None  # a HEAD finds nothing in a bucket that is not there
                         return result
                 raise AssertionError
         except TimeoutError:

@@ -143,7 +143,7 @@ class HttpFaultProxy(FaultProxy):
                 await self._deliver_late(connection, request, rule.late)
             if rule is not None and not rule.forward:
                 await self._read_body(connection, request)
-                await self._reply(connection, rule)
+                await self._reply(connection, request, rule)
                 continue
             server = server or await self.dial(connection)
             if not await self._exchange(connection, self._changed(request), server, rule):
@@ -191,16 +191,17 @@ class HttpFaultProxy(FaultProxy):
         if rule.status is None:
             connection.end("rst")
             raise Cut
-        await self._reply(connection, rule)
+        await self._reply(connection, request, rule)
         return True
 
-    async def _reply(self, connection: Connection, rule: _Rule) -> None:
+    async def _reply(self, connection: Connection, request: Request, rule: _Rule) -> None:
         lines = [
             f"HTTP/1.1 {rule.status} Fault",
             f"content-length: {len(rule.body)}",
             *(f"{name}: {value}" for name, value in rule.headers),
         ]
-        await self.forward(connection, DOWN, ("\r\n".join(lines) + "\r\n\r\n").encode() + rule.body, connection.client)
+        body = b"" if request.method == "HEAD" else rule.body
+        await self.forward(connection, DOWN, ("\r\n".join(lines) + "\r\n\r\n").encode() + body, connection.client)
 
     async def _deliver_late(self, connection: Connection, request: Request, seconds: float) -> None:
         body = await self._read_body(connection, request)

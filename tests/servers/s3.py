@@ -59,6 +59,8 @@ class S3Server:
     region = "us-east-1"
     access_key = "ARCHIVERTESTKEY"
     secret_key = "archiver-test-secret"
+    open_bucket = "open-to-all"
+    """Once created, needs no signature: for proxies that change what the signature covers."""
 
     def __init__(self) -> None:
         self.host = "127.0.0.1"
@@ -110,7 +112,7 @@ class S3Server:
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
             config=botocore.config.Config(
-                connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 1}, s3={"addressing_style": "path"}
+                connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1}, s3={"addressing_style": "path"}
             ),
         )
 
@@ -130,7 +132,8 @@ class S3Server:
             "credentials": [{"accessKey": self.access_key, "secretKey": self.secret_key}],
             "actions": ["Admin", "Read", "Write", "List"],
         }
-        config.write_text(json.dumps({"identities": [identity]}))
+        anonymous = {"name": "anonymous", "actions": [f"{verb}:{self.open_bucket}" for verb in ("Read", "Write", "List")]}
+        config.write_text(json.dumps({"identities": [identity, anonymous]}))
         options = {
             **_OPTIONS,
             **{name: str(port) for name, port in self._ports.items()},
