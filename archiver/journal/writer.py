@@ -124,6 +124,10 @@ class Writer:
         """Journal time of the newest durable segment, microseconds. A heartbeat counts: it grows while the store answers."""
         return self._durable.time
 
+    def reader(self) -> Reader:
+        """A new reader of this archive: it sees what is durable."""
+        return Reader(self._store, offload=self._offload)
+
     @property
     def buffered_bytes(self) -> int:
         """Bytes appended and not yet durable."""
