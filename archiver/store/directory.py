@@ -104,19 +104,17 @@ class DirectoryStore:
             raise _explained(error, verb, where) from error
 
     def _prepare(self) -> None:
-        """Prove that hard links work, and remove temp files that are older than an hour."""
+        """Make a place for temp files, and remove those that are older than an hour."""
         with self._lock:
             if self._prepared:
                 return
             self._make_durable(self._scratch)
-            ours = self._scratch / f"{self._unique}-open"
-            ours.touch(0o600)
+            ours = self._scratch / f"{self._unique}-clock"
             try:
-                _link(ours, linked := ours.with_suffix(".link"))
-                linked.unlink()
+                ours.touch(0o600)
                 now = ours.stat().st_mtime  # by the file system's clock, as the times below
             finally:
-                ours.unlink()
+                ours.unlink(missing_ok=True)
             for left in self._scratch.iterdir():
                 with contextlib.suppress(FileNotFoundError):  # another archiver tidies up as well
                     if now - left.stat().st_mtime > _STALE_SECONDS:
@@ -136,24 +134,20 @@ class DirectoryStore:
             self._sync_directory(path.parent)  # whoever created it may have died before this
             return False
         temp = self._scratch / f"{self._unique}-{next(self._names)}"
-        handle = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(handle, view) :]
-            os.fsync(handle)
+            handle = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
-                _link(temp, path)
-            except FileExistsError:
-                # NFS may do the work, lose the answer and repeat the call; the number of names tells.
-                created = os.fstat(handle).st_nlink > 1
-            else:
-                created = True
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(handle, view) :]
+                os.fsync(handle)
+                created = _link(temp, path, handle)
+            finally:
+                os.close(handle)
             self._sync_directory(path.parent)
             return created
         finally:
-            os.close(handle)
-            temp.unlink()
+            temp.unlink(missing_ok=True)
 
     def _delete(self, path: Path) -> None:
         try:
@@ -191,9 +185,13 @@ class DirectoryStore:
             os.close(handle)
 
 
-def _link(temp: Path, path: Path) -> None:
+def _link(temp: Path, path: Path, handle: int) -> bool:
+    """Give the file ``temp``, open as ``handle``, the name ``path``; False when the name is taken."""
     try:
         os.link(temp, path)
+    except FileExistsError:
+        # NFS may do the work, lose the answer and repeat the call; the number of names tells.
+        return os.fstat(handle).st_nlink > 1
     except OSError as error:
         if error.errno in _NO_LINKS:
             raise Refused(
@@ -201,6 +199,7 @@ def _link(temp: Path, path: Path) -> None:
                 hint="without them two archivers could overwrite each other; use a local file system (ext4, XFS, btrfs, ZFS) or S3",
             ) from error
         raise
+    return True
 
 
 def _read(path: Path, start: int, length: int | None) -> bytes | None:
