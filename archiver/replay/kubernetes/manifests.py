@@ -1,0 +1,89 @@
+"""One captured object -> what may be sent to an API server. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Manifest = dict[str, Any]
+
+SERVER_FIELDS = (
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "generation",
+    "managedFields",
+    "selfLink",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+)
+"""Of ``metadata``: set by the server, ignored or refused in a request."""
+
+
+def identity(manifest: Manifest) -> tuple[str, str]:
+    """Namespace and name."""
+    metadata = manifest["metadata"]
+    return str(metadata.get("namespace", "")), str(metadata["name"])
+
+
+def uid(manifest: Manifest) -> str:
+    """The UID that the object had."""
+    return str(manifest["metadata"].get("uid", ""))
+
+
+def owners(manifest: Manifest) -> list[str]:
+    """UIDs of its owners, as captured."""
+    return [str(reference.get("uid", "")) for reference in manifest["metadata"].get("ownerReferences") or []]
+
+
+def terminating(manifest: Manifest) -> bool:
+    """Whether it was being deleted when it was captured."""
+    return bool(manifest["metadata"].get("deletionTimestamp"))
+
+
+def desired(manifest: Manifest, uids: dict[str, str]) -> tuple[Manifest, list[str]]:
+    """The object as it is to be created: without server fields, owners by their new UIDs; and the owners that are not in ``uids``.
+
+    A reference to an owner that does not exist would have the object collected at once, so an unresolved one is left out. Its status
+    stays in, for the status subresource.
+    """
+    metadata = {key: value for key, value in manifest["metadata"].items() if key not in SERVER_FIELDS}
+    lost: list[str] = []
+    if "ownerReferences" in metadata:
+        kept = []
+        for reference in metadata["ownerReferences"]:
+            new = uids.get(reference.get("uid", ""))
+            if new is None:
+                lost.append(f"{reference.get('kind', '')}/{reference.get('name', '')}")
+            else:
+                kept.append({**reference, "uid": new})
+        if kept:
+            metadata["ownerReferences"] = kept
+        else:
+            del metadata["ownerReferences"]
+    return {**manifest, "metadata": metadata}, lost
+
+
+def compared(manifest: Manifest, uids: dict[str, str]) -> Manifest:
+    """What a restore promises to bring back, for comparison with the live object: everything but the server's own fields."""
+    plain, _ = desired(manifest, uids)
+    metadata = {key: value for key, value in plain["metadata"].items() if value not in ({}, [], None)}
+    return {**plain, "metadata": metadata}
+
+
+def differing(wanted: Manifest, live: Manifest, uids: dict[str, str]) -> list[str]:
+    """Paths (two levels deep) in which the live object differs from the captured one; empty when it is what was captured.
+
+    ``uids`` maps captured owners to live ones; the live object's own references are taken as they are.
+    """
+    one = compared(wanted, uids)
+    other = compared(live, {owner: owner for owner in owners(live)})
+    paths = []
+    for key in sorted({*one, *other}):
+        left, right = one.get(key), other.get(key)
+        if left == right:
+            continue
+        if isinstance(left, dict) and isinstance(right, dict):
+            paths += [f"{key}.{below}" for below in sorted({*left, *right}) if left.get(below) != right.get(below)]
+        else:
+            paths.append(key)
+    return paths
