@@ -19,13 +19,14 @@ SENDER_TIMEOUT_SECONDS = 30.0
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
-async def connect_replication(access: Access) -> Connection:
-    """A walsender session: one command at a time, no parameters. ``synchronous_standby_names`` matches its application name.
+async def connect_replication(access: Access, name: str) -> Connection:
+    """A walsender session: one command at a time, no parameters. ``synchronous_standby_names`` matches ``name``.
 
     Raises ``Unavailable``, ``Invalid`` or ``Refused``.
     """
     values = access.arguments()
     values |= {"replication": "database", "keepalives_idle": "15", "keepalives_interval": "5", "keepalives_count": "3"}
+    values |= {"application_name": name, "tcp_user_timeout": "30000"}
     values["options"] += f" -c wal_sender_timeout={SENDER_TIMEOUT_SECONDS:g}s"
     try:
         return await psycopg.AsyncConnection.connect(**values, autocommit=True, prepare_threshold=None)

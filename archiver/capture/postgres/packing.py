@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from archiver.capture.postgres.positions import (
     BEGIN,
     COMMIT,
+    MESSAGE,
     PG_EPOCH,
     STREAM_ABORT,
     STREAM_COMMIT,
@@ -27,6 +29,8 @@ from archiver.capture.postgres.positions import (
 )
 from archiver.journal.entry import Kind, Run
 
+DDL_PREFIX = b"archiver/ddl\0"
+"""Prefix of the logical messages that the event trigger emits, as it stands in a Message."""
 _OPENS = frozenset((BEGIN, STREAM_START))
 _BOUNDARIES = frozenset((BEGIN, COMMIT, STREAM_START, STREAM_STOP, STREAM_COMMIT, STREAM_ABORT))
 _IS_BOUNDARY = np.zeros(256, np.bool_)
@@ -37,8 +41,10 @@ _INT64 = np.arange(8)
 class Packer:
     """Gathers frames; ``pack`` gives them as one run. Not safe for use by several threads at once."""
 
-    def __init__(self, source: str, start: int) -> None:
-        """``start``: where replication starts; what is received can never stand before it."""
+    def __init__(self, source: str, start: int, ddl_seen: Callable[[bytes], None] = lambda _: None) -> None:
+        """``start``: where replication starts; what is received can never stand before it. ``ddl_seen`` is told what our messages say."""
+        self._ddl_seen = ddl_seen
+        self._ddl_streamed = False
         self._source = source
         self.frames: list[bytes] = []
         """XLogData messages since the last ``pack``, whole. The reader appends to it directly: this is the hottest loop."""
@@ -74,6 +80,8 @@ class Packer:
         self.frames.clear()
         lengths = array("I", map(len, frames))
         data = b"".join(frames)
+        if DDL_PREFIX in data:
+            self._notice(frames)
         last, changed = self._look(np.frombuffer(data, np.uint8), np.frombuffer(lengths, np.uint32), frames)
         position = max(last, self._idle_at)
         if position > self.received:
@@ -94,6 +102,13 @@ class Packer:
         self.received = self._idle_at
         return Run.of(self._source, Kind.PROGRESS, [b""], observed=now, position=format_lsn(self.received))
 
+    def _notice(self, frames: list[bytes]) -> None:
+        """Tell of schema changes; of those in a transaction that is streamed before it commits, again when one commits."""
+        for frame in frames:
+            if frame[XLOG_HEADER] == MESSAGE and (at := frame.find(DDL_PREFIX, XLOG_HEADER, XLOG_HEADER + 14 + len(DDL_PREFIX))) >= 0:
+                self._ddl_streamed = self._ddl_streamed or at > XLOG_HEADER + 10
+                self._ddl_seen(frame[at + len(DDL_PREFIX) + 4 :])
+
     def _look(self, data: npt.NDArray[np.uint8], lengths: npt.NDArray[np.uint32], frames: list[bytes]) -> tuple[int, int]:
         """End of the last commit and newest commit time, 0 without a commit; notes whether a transaction is open."""
         ends = np.cumsum(lengths, dtype=np.int64)
@@ -106,6 +121,9 @@ class Packer:
         commits = bounds[(kinds == COMMIT) | (kinds == STREAM_COMMIT)]
         if not len(commits):
             return 0, 0
+        if self._ddl_streamed and (kinds == STREAM_COMMIT).any():
+            self._ddl_streamed = False
+            self._ddl_seen(b"")
         # The commit time is the last field of both messages.
         times = data[(ends[commits] - 8)[:, None] + _INT64].view(">i8")
         return commit_end(frames[commits[-1]])[0], int(times.max()) + PG_EPOCH

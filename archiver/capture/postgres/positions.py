@@ -16,6 +16,7 @@ KEEPALIVE_BYTES = 18
 """Length of a primary keepalive; every XLogData message is longer."""
 
 BEGIN, COMMIT, STREAM_START, STREAM_STOP, STREAM_COMMIT, STREAM_ABORT = b"BCSEcA"
+MESSAGE = ord("M")
 
 _KEEPALIVE = struct.Struct(">cQqB")
 _STATUS = struct.Struct(">cQQQqB")

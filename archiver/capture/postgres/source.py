@@ -1,0 +1,335 @@
+"""One PostgreSQL database: from its start through baseline and stream to a clean stop.
+
+preflight -> decide -> begin: slot, snapshot ----> stream + baseline -> stream + schema watcher -> clean stop
+                    -> resume ------------------------------------------^
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import psycopg
+import structlog
+
+from archiver.capture.postgres.access import Access
+from archiver.capture.postgres.baseline import take_baseline
+from archiver.capture.postgres.connection import Connection, connect_replication, explained
+from archiver.capture.postgres.decide import Begin, Server, decide
+from archiver.capture.postgres.health import Health, ask, look, warnings_of
+from archiver.capture.postgres.inspect import known_state, server_state
+from archiver.capture.postgres.pg_tools import PgTools, find_tools
+from archiver.capture.postgres.positions import format_lsn, parse_lsn
+from archiver.capture.postgres.preflight import Preflight, preflight
+from archiver.capture.postgres.publication import reconcile_publications
+from archiver.capture.postgres.schema_journal import newest_schema
+from archiver.capture.postgres.schema_watcher import SchemaWatcher
+from archiver.capture.postgres.session_settings import OUTPUT
+from archiver.capture.postgres.slot import Created, SlotExistsError, create_slot, drop_slot
+from archiver.capture.postgres.snapshot import Held, hold_snapshot
+from archiver.capture.postgres.stream import ReplicationStream, StreamOptions, protocol_version
+from archiver.capture.status import SourceStatus, State
+from archiver.errors import ArchiverError, HistoryLost, Refused
+from archiver.journal.entry import Kind, Run, SourceMark
+from archiver.journal.postgres_records import Schema, Slot, Stream
+
+if TYPE_CHECKING:
+    from archiver.capture.postgres.config import PostgresConfig
+    from archiver.clock import Clock
+    from archiver.journal.writer import Writer
+
+__all__ = ["PostgresSource", "ask"]
+
+CONFIRM_SECONDS = 5.0
+"""At a clean stop: how long the slot is watched for our last acknowledgement."""
+
+log = structlog.get_logger()
+
+
+class PostgresSource:
+    """Captures one database. ``run`` is one attempt; the service calls it again."""
+
+    def __init__(self, name: str, config: PostgresConfig, writer: Writer, clock: Clock) -> None:
+        self.name = name
+        self._config = config
+        self._writer = writer
+        self._clock = clock
+        self._access = Access.of(config.dsn)
+        self._state: State = "starting"
+        self._detail = ""
+        self._appended = 0
+        self._stream: ReplicationStream | None = None
+        self._watcher: SchemaWatcher | None = None
+        self._health = Health()
+        self._warnings: list[str] = []
+        self._last_baseline = 0
+        self._frames = 0
+        self._bytes = 0
+        self._gaps = 0
+        self._restarts: dict[str, int] = {}
+
+    def status(self) -> SourceStatus:
+        """How it stands now."""
+        mark = self._writer.marks.get(self.name, SourceMark())
+        reader = self._stream.reader if self._stream else None
+        return SourceStatus(
+            name=self.name,
+            kind="postgres",
+            state=self._state,
+            detail=self._detail,
+            received=format_lsn(reader.received) if reader else "",
+            durable=mark.position,
+            acknowledged=format_lsn(reader.acknowledged) if reader else "",
+            source_position=format_lsn(max(self._health.position, reader.server_position if reader else 0)),
+            newest_change=mark.changed,
+            observed=max(mark.observed, reader.observed if reader else 0),
+            last_baseline=self._last_baseline,
+            lag_bytes=max(0, self._health.position - parse_lsn(mark.position)) if self._health.position else None,
+            retained_bytes=self._health.retained_bytes,
+            safe_bytes=self._health.safe_bytes,
+            frames=self._frames,
+            bytes=self._bytes,
+            gaps=self._gaps,
+            restarts=dict(self._restarts),
+            warnings=[*self._warnings, *warnings_of(self._health)],
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """One attempt. Returns after ``stop`` once everything received is durable and the slot confirms it.
+
+        Raises ``Unavailable``, ``Refused``, ``Invalid``, ``HistoryLost``, and what ended the writer. Cancelled: stops at once; what was not
+        durable was not acknowledged.
+        """
+        self._state, self._detail = "starting", ""
+        stopping = asyncio.create_task(stop.wait())
+        work = asyncio.create_task(self._attempt(stop))
+        try:
+            await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done() and self._state == "starting":
+                work.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await work
+            else:
+                await work
+            self._state = "stopped"
+        except psycopg.Error as error:
+            raise self._failed(explained(error, "talking to the source")) from error
+        except ArchiverError as error:
+            self._failed(error)
+            raise
+        finally:
+            stopping.cancel()
+            work.cancel()
+            await asyncio.gather(work, stopping, return_exceptions=True)
+            self._stream = None
+
+    def _failed(self, error: ArchiverError) -> ArchiverError:
+        self._state, self._detail = "failed", error.message
+        cause = type(error).__name__.lower()
+        self._restarts[cause] = self._restarts.get(cause, 0) + 1
+        return error
+
+    async def _attempt(self, stop: asyncio.Event) -> None:
+        # What an earlier attempt handed in counts as known only when it is durable.
+        await self._writer.durable(self._appended)
+        async with await self._access.connect() as query:
+            report = await preflight(query, self._config)
+            self._warnings = [f"{finding.about}: {finding.reason}" for finding in report.warnings]
+            report.raise_refusals()
+            tools = await asyncio.to_thread(find_tools, report.server_version, self._config.pg_bin)
+            reader = self._writer.reader()
+            mark = self._writer.marks.get(self.name, SourceMark())
+            known = await known_state(reader, self.name, mark)
+            async with self._replication() as replication:
+                server = await server_state(replication, query, self._config.slot, known)
+                decision = decide(known, server, slot_name=self._config.slot, adopt_new_system=self._config.adopt_new_system)
+                log.info("source_decided", source=self.name, decision=type(decision).__name__.lower(), position=format_lsn(known.position))
+                if isinstance(decision, Begin):
+                    created = await self._begin(decision, query, replication, report, server)
+                    async with contextlib.AsyncExitStack() as holding:
+                        snapshot = hold_snapshot(self._access, exported=created.snapshot, lsn=created.consistent_point)
+                        held = await holding.enter_async_context(snapshot)
+                        start = parse_lsn(created.consistent_point)
+                        stream, entry = await self._start(replication, report, server, start, fresh=True)
+                        baseline = self._baseline_then_watch(holding, held, report, tools, entry)
+                        await self._capture(stream, query, stop, baseline)
+                    return
+                if known.complete and mark.checkpoint_slot >= 0:
+                    header = await reader.header(mark.checkpoint_slot)
+                    self._last_baseline = header.time if header else 0
+                schema = await newest_schema(reader, self.name, mark)
+                stream, _ = await self._start(replication, report, server, decision.position, fresh=False)
+                await self._capture(stream, query, stop, self._watch(tools, schema))
+
+    @contextlib.asynccontextmanager
+    async def _replication(self) -> AsyncIterator[Connection]:
+        """The replication connection; its thread has ended before it is closed."""
+        connection = await connect_replication(self._access, self._config.slot)
+        try:
+            yield connection
+        finally:
+            if self._stream is not None:
+                await self._stream.close()
+            await connection.close()
+
+    async def _begin(self, decision: Begin, query: Connection, replication: Connection, report: Preflight, server: Server) -> Created:
+        """Record what is lost, then make the slot; the record of what we are about to do comes first."""
+        if decision.gap is not None:
+            if self._config.on_history_lost == "stop" and decision.gap.reason != "system_changed":
+                raise HistoryLost(
+                    f"history after {decision.gap.from_position} is lost: {decision.gap.detail}",
+                    hint="set on_history_lost: rebaseline to record the gap and take a new baseline",
+                )
+            log.error("history_lost", source=self.name, reason=decision.gap.reason, detail=decision.gap.detail)
+            gap = msgspec.structs.replace(decision.gap, from_time=self._writer.marks.get(self.name, SourceMark()).changed)
+            await self._append(Kind.GAP, msgspec.json.encode(gap))
+            self._gaps += 1
+        await reconcile_publications(query, self._config, report.catalog)
+        await self._record_slot(server, "creating")
+        if decision.drop:
+            await drop_slot(replication, self._config.slot)
+        try:
+            created = await create_slot(replication, query, self._config.slot, timeout_seconds=self._config.slot_timeout_seconds)
+        except SlotExistsError:
+            await self._record_slot(server, "dropped")
+            raise Refused(
+                f"replication slot {self._config.slot} was created by somebody else just now", hint="choose another slot name"
+            ) from None
+        # No command may run on the replication connection until the snapshot is held; this is not one.
+        await self._record_slot(server, "created", created.consistent_point)
+        return created
+
+    async def _start(
+        self, replication: Connection, report: Preflight, server: Server, start: int, *, fresh: bool
+    ) -> tuple[ReplicationStream, int]:
+        """Journal PG_STREAM, then start the stream; the stream and the number of that entry."""
+        options = StreamOptions(
+            slot=self._config.slot,
+            start=start,
+            publications=self._config.publications,
+            protocol=protocol_version(report.server_version),
+            streaming=self._config.streaming,
+            queue_bytes=self._config.queue_bytes,
+            heartbeat_seconds=self._config.heartbeat_seconds,
+            synchronous=self._config.synchronous,
+        )
+        record = Stream(
+            slot=options.slot,
+            system_id=server.system_id,
+            timeline=server.timeline,
+            database=server.database,
+            server_version=report.server_version,
+            start=format_lsn(start),
+            protocol=options.protocol,
+            streaming=options.streaming,
+            publications=list(options.publications),
+            settings=dict(OUTPUT),
+        )
+        position = format_lsn(start) if fresh else ""
+        entry = await self._append(Kind.PG_STREAM, msgspec.json.encode(record), position=position)
+        await self._writer.durable(entry)
+        self._stream = await ReplicationStream.start(replication, self.name, options, self._clock, self._ddl_seen)
+        return self._stream, entry
+
+    async def _capture(self, stream: ReplicationStream, query: Connection, stop: asyncio.Event, beside: Coroutine[Any, Any, None]) -> None:
+        """Pump until ``stop`` or a failure; ``beside`` runs meanwhile."""
+        self._state = "streaming"
+        unsubscribe = self._writer.on_durable(self.name, lambda position: stream.reader.durable(parse_lsn(position)))
+        pump = asyncio.create_task(self._pump(stream))
+        others = [asyncio.create_task(beside), asyncio.create_task(self._poll(query, stream))]
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            done, _ = await asyncio.wait({pump, stopping, *others}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopping}:
+                task.result()
+            await _cancel(*others)
+            self._state = "stopping"
+            await stream.quiesce()
+            await pump
+            await self._writer.durable(self._appended)
+            await stream.finish()
+            await self._confirmed(query, stream.reader.acknowledged)
+        finally:
+            unsubscribe()
+            await _cancel(pump, stopping, *others)
+
+    async def _pump(self, stream: ReplicationStream) -> None:
+        while (run := await stream.next()) is not None:
+            first = await self._writer.append(run)
+            self._appended = max(self._appended, first + run.count - 1)
+            stream.reader.taken(len(run.data) + len(run.lengths))
+            self._frames += run.count
+            self._bytes += len(run.data)
+
+    async def _baseline_then_watch(
+        self, holding: contextlib.AsyncExitStack, held: Held, report: Preflight, tools: PgTools, entry: int
+    ) -> None:
+        """Take the baseline under ``held``, let the snapshot go, and only then name it a checkpoint; then watch the schema."""
+        self._state = "baseline"
+        log.info("baseline_started", source=self.name, lsn=held.lsn, tables=len(report.catalog.tables))
+        baseline = await take_baseline(
+            held, self._access, self._config, tools, self._writer, source=self.name, identity=self._clock.unique(), progress=self._progress
+        )
+        await holding.aclose()
+        await self._append(Kind.PG_SCHEMA, msgspec.json.encode(baseline.schema), baseline.dump)
+        await self._append(Kind.PG_SEQUENCES, msgspec.json.encode(baseline.sequences))
+        await self._writer.durable(await self._append(Kind.CHECKPOINT, msgspec.json.encode(baseline.snapshot(entry))))
+        self._last_baseline, self._state, self._detail = self._clock.now(), "streaming", ""
+        log.info("baseline_finished", source=self.name, tables=len(baseline.tables))
+        await self._watch(tools, baseline.schema)
+
+    def _progress(self, rows: int, size: int) -> None:
+        self._detail = f"baseline: {rows} rows, {size} bytes"
+
+    async def _watch(self, tools: PgTools, schema: Schema | None) -> None:
+        self._watcher = SchemaWatcher(self.name, self._access, self._config, tools, self._writer, self._clock, known=schema)
+        try:
+            await self._watcher.run()
+        finally:
+            self._watcher = None
+
+    def _ddl_seen(self, content: bytes) -> None:
+        # In the reader's thread.
+        if (watcher := self._watcher) is not None:
+            watcher.ddl_seen(content)
+
+    async def _poll(self, query: Connection, stream: ReplicationStream) -> None:
+        """Look at the slot every now and then, and notice when commits begin to wait for us."""
+        while True:
+            self._health = await look(query, self._config.slot)
+            if self._health.commits_wait and not stream.reader.synchronous:
+                log.info("commits_wait_for_us", source=self.name, sync_state=self._health.sync_state)
+                stream.reader.synchronous = True
+                stream.reader.wake()
+            await self._clock.sleep(self._config.poll_seconds)
+
+    async def _confirmed(self, query: Connection, position: int) -> None:
+        """See with our own eyes that the slot has our last acknowledgement."""
+        until = self._clock.monotonic() + CONFIRM_SECONDS
+        while (health := await look(query, self._config.slot)).confirmed < position:
+            if self._clock.monotonic() > until:
+                log.warning("slot_behind", source=self.name, acknowledged=format_lsn(position), confirmed=format_lsn(health.confirmed))
+                return
+            await self._clock.sleep(0.05)
+        log.info("source_stopped", source=self.name, position=format_lsn(position))
+
+    async def _append(self, kind: Kind, *bodies: bytes, position: str = "") -> int:
+        """Append a run of our own; the number of its last entry."""
+        first = await self._writer.append(Run.of(self.name, kind, bodies, observed=self._clock.now(), position=position))
+        last = first + len(bodies) - 1
+        self._appended = max(self._appended, last)
+        return last
+
+    async def _record_slot(self, server: Server, action: Literal["creating", "created", "dropped"], consistent_point: str = "") -> None:
+        """Journal what is about to be done, or was done, with the slot; durable on return."""
+        slot = Slot(action, self._config.slot, server.system_id, server.timeline, server.database, consistent_point)
+        await self._writer.durable(await self._append(Kind.PG_SLOT, msgspec.json.encode(slot)))
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
