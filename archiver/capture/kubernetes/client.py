@@ -1,0 +1,253 @@
+"""The API server over HTTP: authenticated by kubernetes_asyncio, read raw.
+
+kubernetes_asyncio finds configuration and credentials (service account, kubeconfig, exec plug-ins); its own watch and list calls lose
+data and are not used (``docs/design/0004-kubernetes.md``). This is the only file of capture that knows the two drivers.
+
+Credentials are renewed where they are used, before a request: a service account's token is read again every minute, an exec plug-in
+runs again shortly before its token expires, a kubeconfig is read again every minute. An answer of 401 renews at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import msgspec
+from kubernetes_asyncio.client import ApiClient, Configuration
+from kubernetes_asyncio.client.rest import RESTClientObject
+from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes_asyncio.config.incluster_config import SERVICE_HOST_ENV_NAME, SERVICE_TOKEN_FILENAME
+
+from archiver import __version__
+from archiver.errors import Invalid, Unavailable
+
+if TYPE_CHECKING:
+    from archiver.clock import Clock
+
+_RENEW_SECONDS = 60.0
+_RENEW_AFTER_401_SECONDS = 5.0
+_CONNECT_SECONDS = 10.0
+_HINT = "is the API server reachable from here, and is the kubeconfig's server right?"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A response that was read whole."""
+
+    status: int
+    body: bytes
+    retry_after: float
+    """Seconds; 0 when the server said nothing."""
+
+
+class Response:
+    """A response that is still being received."""
+
+    def __init__(self, response: aiohttp.ClientResponse, server: str) -> None:
+        self._response = response
+        self._server = server
+        self.status = response.status
+        self.retry_after = _retry_after(response)
+
+    async def chunk(self) -> bytes:
+        """What has arrived; waits for something. Empty: the response ended in order. ``Unavailable`` when it broke off."""
+        try:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _broken(self._server, error) from None
+
+    async def body(self) -> bytes:
+        """The rest of it. ``Unavailable`` when it broke off."""
+        try:
+            return await self._response.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _broken(self._server, error) from None
+
+
+class Api:
+    """One API server, one session, any number of requests and watches at a time."""
+
+    def __init__(self, kubeconfig: str, context: str, clock: Clock) -> None:
+        self._kubeconfig = kubeconfig
+        self._context = context
+        self._clock = clock
+        self._in_cluster = not kubeconfig and not context and _in_cluster()
+        self._configuration: Any = None
+        self._loader: Any = None
+        self._client: ApiClient | None = None
+        self._loaded = 0.0
+        self._renewing = asyncio.Lock()
+        self.server = ""
+        """URL of the API server."""
+        self.authority = ""
+        """SHA-256 of the configured CA bundle, 16 hex digits; empty without one."""
+
+    @classmethod
+    async def open(cls, clock: Clock, *, kubeconfig: str = "", context: str = "") -> Api:
+        """Find configuration and credentials. Nothing is asked of the server. ``Invalid`` when there are none or they are wrong."""
+        api = cls(kubeconfig, context, clock)
+        await api._load()
+        configuration = api._configuration
+        api.server = str(configuration.host)
+        if configuration.ssl_ca_cert:
+            certificate = await asyncio.to_thread(Path(configuration.ssl_ca_cert).read_bytes)
+            api.authority = hashlib.sha256(certificate).hexdigest()[:16]
+        # One connection per watch: the default of 100 would let the 101st wait in silence.
+        configuration.connection_pool_maxsize = 0
+        try:
+            api._client = ApiClient(configuration)
+        except (OSError, ssl.SSLError) as error:
+            raise Invalid(
+                f"the certificates for {api.server} cannot be used: {type(error).__name__}", hint="see the kubeconfig's certificates"
+            ) from None
+        return api
+
+    async def close(self) -> None:
+        """Close every connection. Responses that are being received break off."""
+        if self._client is not None:
+            await self._client.close()
+
+    async def get(self, path: str, params: Mapping[str, str] | None = None, *, seconds: float = 30.0) -> Answer:
+        """One GET, read whole within ``seconds``, whatever its status. ``Unavailable`` when no complete answer comes."""
+        return await self._whole("GET", path, params, None, seconds)
+
+    async def post(self, path: str, body: bytes, *, seconds: float = 30.0) -> Answer:
+        """One POST of a JSON body; otherwise as ``get``."""
+        return await self._whole("POST", path, None, body, seconds)
+
+    async def _whole(self, method: str, path: str, params: Mapping[str, str] | None, body: bytes | None, seconds: float) -> Answer:
+        try:
+            async with asyncio.timeout(seconds), self.receive(method, path, params, body) as response:
+                return Answer(response.status, await response.body(), response.retry_after)
+        except TimeoutError:
+            raise Unavailable(f"{self.server} did not answer within {seconds:g} s", hint=_HINT) from None
+
+    @asynccontextmanager
+    async def receive(
+        self, method: str, path: str, params: Mapping[str, str] | None = None, body: bytes | None = None, *, identity: bool = False
+    ) -> AsyncIterator[Response]:
+        """Send one request; its response as it arrives, without any deadline of its own. Leaving the context ends the connection unless
+        the response was read to its end. ``identity``: ask for no compression. ``Unavailable`` when the server does not answer.
+        """
+        response = await self._send(method, path, params, body, identity=identity)
+        if response.status == 401 and await self._renewed():
+            response.close()
+            response = await self._send(method, path, params, body, identity=identity)
+        try:
+            yield Response(response, self.server)
+        finally:
+            response.close()
+
+    async def _send(
+        self, method: str, path: str, params: Mapping[str, str] | None, body: bytes | None, *, identity: bool
+    ) -> aiohttp.ClientResponse:
+        assert self._client is not None
+        headers = await self._headers(identity=identity)
+        rest: RESTClientObject = self._client.rest_client
+        options: dict[str, Any] = {}
+        if rest.proxy:
+            options = {"proxy": rest.proxy, "proxy_headers": rest.proxy_headers}
+        if rest.server_hostname:
+            options["server_hostname"] = rest.server_hostname
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        session: aiohttp.ClientSession = rest.pool_manager
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+        try:
+            return await session.request(
+                method, self.server + path, params=params, data=body, headers=headers, timeout=timeout, allow_redirects=False, **options
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            raise _broken(self.server, error) from None
+
+    async def _headers(self, *, identity: bool) -> dict[str, str]:
+        assert self._client is not None
+        await self._refresh()
+        headers: dict[str, Any] = {"Accept": "application/json", "User-Agent": f"archiver/{__version__}"}
+        if identity:
+            headers["Accept-Encoding"] = "identity"
+        try:
+            await self._client.update_params_for_auth(headers, [], ["BearerToken"])
+        except (ConfigException, OSError) as error:
+            raise Unavailable(f"the token for {self.server} cannot be read: {type(error).__name__}") from None
+        # kubernetes_asyncio copies a missing token as None.
+        return {name: value for name, value in headers.items() if value is not None}
+
+    async def _refresh(self) -> None:
+        if self._in_cluster or self._clock.monotonic() - self._loaded < _RENEW_SECONDS:
+            return
+        async with self._renewing:
+            if self._clock.monotonic() - self._loaded >= _RENEW_SECONDS:
+                await self._reload()
+
+    async def _renewed(self) -> bool:
+        async with self._renewing:
+            if self._clock.monotonic() - self._loaded >= _RENEW_AFTER_401_SECONDS:
+                await self._reload(force=True)
+        return True
+
+    async def _reload(self, *, force: bool = False) -> None:
+        plugin = self._loader is not None and getattr(self._loader, "exec_plugin_expiry", None) is not None
+        old = self._configuration
+        try:
+            if plugin and not force:
+                await self._loader.load_from_exec_plugin()
+                old.api_key["BearerToken"] = self._loader.token
+                self._loaded = self._clock.monotonic()
+            elif force or not self._runs_plugin():
+                await self._load()
+                old.api_key.clear()
+                old.api_key.update(self._configuration.api_key)
+                old.refresh_api_key_hook = self._configuration.refresh_api_key_hook
+                self._configuration = old
+        except (Invalid, ConfigException, OSError, AttributeError) as error:
+            self._configuration = old
+            raise Unavailable(
+                f"the credentials for {self.server} cannot be renewed: {type(error).__name__}", hint="see the kubeconfig or the plug-in"
+            ) from None
+
+    def _runs_plugin(self) -> bool:
+        user = getattr(self._loader, "_user", None)
+        return user is not None and "exec" in user
+
+    async def _load(self) -> None:
+        # The class's metaclass hands out copies of a default that other code may have set.
+        configuration = type.__call__(Configuration)
+        try:
+            if self._in_cluster:
+                load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            else:
+                # Absent section "users" raises TypeError there: a kubeconfig without credentials.
+                self._loader = await load_kube_config(
+                    config_file=self._kubeconfig or None,
+                    context=self._context or None,
+                    client_configuration=configuration,
+                    persist_config=False,
+                )
+        except Exception as error:  # noqa: BLE001 -- the loader raises whatever a wrong file makes it stumble over
+            where = "the service account" if self._in_cluster else f"kubeconfig {self._kubeconfig or 'of this user'}"
+            detail = str(error) if isinstance(error, ConfigException) else type(error).__name__
+            raise Invalid(
+                f"{where} gives no access to a cluster: {detail}", hint="set kubeconfig and context, or run with a service account"
+            ) from None
+        self._configuration = configuration
+        self._loaded = self._clock.monotonic()
+
+
+def _in_cluster() -> bool:
+    return bool(os.environ.get(SERVICE_HOST_ENV_NAME)) and Path(SERVICE_TOKEN_FILENAME).is_file()
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float:
+    text = response.headers.get("Retry-After", "")
+    return float(text) if text.isdigit() else 0.0
+
+
+def _broken(server: str, error: Exception) -> Unavailable:
+    return Unavailable(f"{server} broke off: {type(error).__name__}", hint=_HINT)

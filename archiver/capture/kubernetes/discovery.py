@@ -1,0 +1,130 @@
+"""Which resources the settings select, and which of them the API server serves, by discovery alone: no right to read CRDs is needed."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from archiver.capture.kubernetes.failures import failure_of
+from archiver.errors import Invalid, Unavailable
+from archiver.journal.kubernetes_records import Resource
+
+if TYPE_CHECKING:
+    from archiver.capture.kubernetes.client import Api
+
+_T = TypeVar("_T")
+_FORM = re.compile(r"(\*|[a-z0-9]([a-z0-9-]*[a-z0-9])?)(\.[a-z0-9*]([a-z0-9.*-]*[a-z0-9])?)?")
+
+DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
+
+
+class Selector(msgspec.Struct, frozen=True):
+    """One line of ``resources``: ``*.example.com`` (every resource of that group and the groups below it), ``plural.group``, or
+    ``plural`` of the core group. A group may contain ``*``.
+    """
+
+    plural: str
+    group: str
+
+    @classmethod
+    def parse(cls, text: str) -> Selector:
+        """``Invalid`` for what is none of the three forms."""
+        if text == "*" or not _FORM.fullmatch(text):
+            raise Invalid(f"{text!r} does not name resources", hint="write *.example.com, plural.group, or plural for the core group")
+        plural, _, group = text.partition(".")
+        return cls(plural, group)
+
+    def group_matches(self, group: str) -> bool:
+        """Whether resources of ``group`` can match; the core group is the empty string."""
+        if not self.group or not group:
+            return self.group == group
+        return fnmatchcase(group, self.group) or (self.plural == "*" and group.endswith(f".{self.group}"))
+
+    def matches(self, group: str, plural: str) -> bool:
+        """Whether that resource is selected."""
+        return self.plural in ("*", plural) and self.group_matches(group)
+
+
+class _Version(msgspec.Struct):
+    version: str
+
+
+class _Group(msgspec.Struct):
+    name: str
+    versions: list[_Version]
+    preferredVersion: _Version | None = None  # noqa: N815 -- as the API names it
+
+    def ordered(self) -> list[str]:
+        """Versions, the preferred one first."""
+        preferred = [self.preferredVersion.version] if self.preferredVersion else []
+        return preferred + [each.version for each in self.versions if each.version not in preferred]
+
+
+class _Groups(msgspec.Struct):
+    groups: list[_Group] | None = None
+
+
+class _Named(msgspec.Struct):
+    name: str
+    kind: str
+    namespaced: bool
+    verbs: list[str] | None = None
+
+
+class _Resources(msgspec.Struct):
+    resources: list[_Named] | None = None
+
+
+class Discovered(msgspec.Struct, frozen=True):
+    """One poll's answer."""
+
+    resources: list[Resource]
+    """Selected, served, and able to list and watch; each in its group's preferred version that serves it."""
+    unanswered: frozenset[str]
+    """Groups that did not answer: nothing is known about their resources this time."""
+
+
+async def discover(api: Api, selectors: list[Selector]) -> Discovered:
+    """Ask the API server. ``Unavailable`` when it does not answer at all; ``Invalid`` when it refuses discovery."""
+    groups = [_Group("", [_Version("v1")])] if any(not each.group for each in selectors) else []
+    if any(each.group for each in selectors):
+        answer = _decode(await _get(api, "/apis"), _Groups)
+        groups += [each for each in answer.groups or [] if any(selector.group_matches(each.name) for selector in selectors)]
+    found: dict[tuple[str, str], Resource] = {}
+    unanswered: set[str] = set()
+    for group in groups:
+        for version in group.ordered():
+            path = f"/apis/{group.name}/{version}" if group.name else f"/api/{version}"
+            try:
+                listed = _decode(await _get(api, path), _Resources)
+            except Unavailable:
+                unanswered.add(group.name)
+                continue
+            for each in listed.resources or []:
+                selected = any(selector.matches(group.name, each.name) for selector in selectors)
+                if selected and "/" not in each.name and {"list", "watch"} <= set(each.verbs or []):
+                    found.setdefault((group.name, each.name), Resource(group.name, version, each.name, each.kind, each.namespaced))
+    return Discovered(sorted(found.values(), key=lambda each: (each.group, each.plural)), frozenset(unanswered))
+
+
+async def _get(api: Api, path: str) -> bytes:
+    answer = await api.get(path)
+    if answer.status != 200:
+        failure = failure_of(answer.status, answer.body, answer.retry_after)
+        if failure.kind == "denied":
+            raise Invalid(
+                f"{api.server} refuses discovery: {failure.message}",
+                hint="the credentials are wrong or expired, or the group system:discovery is not bound",
+            )
+        raise Unavailable(f"{api.server} answers {failure.message} for {path}")
+    return answer.body
+
+
+def _decode(body: bytes, form: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(body, type=form)
+    except msgspec.MsgspecError:
+        raise Unavailable("what answers there is not a Kubernetes API server", hint="see server and proxy-url in the kubeconfig") from None

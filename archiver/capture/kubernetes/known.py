@@ -1,0 +1,117 @@
+"""What is known to exist in one stream: from the journal at start, then kept by what is received. Compared with every list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archiver.errors import Corrupt
+from archiver.journal.checkpoints import newest_checkpoint
+from archiver.journal.entry import Kind
+from archiver.journal.kubernetes_json import Event, Meta, order
+from archiver.journal.kubernetes_records import Listing
+from archiver.journal.kubernetes_state import Key, StreamState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from archiver.journal.entry import SourceMark
+    from archiver.journal.reader import Reader
+
+Version = tuple[str, str]
+"""uid and resourceVersion."""
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """A list against what was known before it."""
+
+    gone: dict[Key, Version]
+    """Known, and not in the list with that uid: deleted, or deleted and created again."""
+    changed: dict[Key, Version]
+    """In the list as it was not known: new, changed, or created again."""
+
+
+class Known:
+    """Objects of one stream by namespace and name."""
+
+    def __init__(self, objects: dict[Key, Version] | None = None) -> None:
+        self.objects = objects or {}
+        self.floor = ""
+        """resourceVersion of the newest list: events at or below it are older than what is known."""
+
+    def event(self, event: Event) -> None:
+        """An event arrived."""
+        meta = event.object.metadata
+        if self.floor and (meta.resource_version == self.floor or order(meta.resource_version, self.floor) < 0):
+            return
+        key = (meta.namespace, meta.name)
+        if event.type != "DELETED":
+            self.objects[key] = (meta.uid, meta.resource_version)
+        elif self.objects.get(key, ("", ""))[0] == meta.uid:
+            del self.objects[key]
+
+    def compare(self, listed: Mapping[Key, Version]) -> Difference:
+        """What a complete list says otherwise."""
+        return Difference(
+            gone={key: known for key, known in self.objects.items() if listed.get(key, ("", ""))[0] != known[0]},
+            changed={key: version for key, version in listed.items() if self.objects.get(key) != version},
+        )
+
+    def replace(self, listed: dict[Key, Version], version: str) -> None:
+        """The list is what is known now."""
+        self.objects, self.floor = listed, version
+
+
+class Verification:
+    """Differences of a verifying list, each of which an event between the watch's position and the list must explain.
+
+    The watch goes on from ``position``, which is older than the list; when it has passed the list, what is left was missed by the watch.
+    """
+
+    def __init__(self, difference: Difference, position: str, version: str, time: int) -> None:
+        self.version = version
+        self.time = time
+        """When the list was answered."""
+        self.gone = {known[0]: (key, known) for key, known in difference.gone.items()}
+        self.changed = {version[0]: (key, version) for key, version in difference.changed.items()}
+        # A state that is not newer than the position can no longer be explained: the watch has passed it.
+        self.missed = {uid for uid, (_, (_, at)) in self.changed.items() if order(at, position) < 0 or at == position}
+
+    def event(self, event: Event) -> None:
+        """An event that the watch brought after the list."""
+        meta: Meta = event.object.metadata
+        if event.type == "DELETED":
+            self.gone.pop(meta.uid, None)
+        expected = self.changed.get(meta.uid)
+        if expected is not None and meta.uid not in self.missed and order(meta.resource_version, expected[1][1]) >= 0:
+            del self.changed[meta.uid]
+
+    def passed(self, position: str) -> bool:
+        """Whether the watch has passed the list, so that everything left was missed. At once when nothing differs."""
+        return not (self.gone or self.changed) or position == self.version or order(position, self.version) > 0
+
+
+async def load_states(reader: Reader, marks: Mapping[str, SourceMark], name: str) -> dict[str, StreamState]:
+    """Every stream of source ``name`` as the journal has it, without bodies, by stream name.
+
+    Reads from the oldest of the streams' newest complete lists to the end: verifying lists keep that short. Errors as of ``Reader``.
+    """
+    streams = {stream: mark for stream, mark in marks.items() if stream.startswith(f"{name}/")}
+    starts: dict[str, int] = {}
+    for stream, mark in streams.items():
+        if mark.checkpoint_slot < 0:
+            starts[stream] = 1
+            continue
+        placed = await newest_checkpoint(reader, stream, mark.checkpoint)
+        if placed is None:
+            raise Corrupt(f"the journal does not hold the checkpoint of {stream} that its marks name", hint="run verify")
+        starts[stream] = msgspec.json.decode(next(iter(placed.run.bodies())), type=Listing).first
+    states = {stream: StreamState(bodies=False) for stream in streams}
+    if not starts:
+        return states
+    async for placed in reader.read(await reader.find_seq(min(starts.values()))):
+        state = states.get(placed.run.source)
+        if state is not None and placed.first >= starts[placed.run.source] and placed.run.kind is not Kind.MARK:
+            state.apply(placed)
+    return states

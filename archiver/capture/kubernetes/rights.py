@@ -1,0 +1,98 @@
+"""Which rights capture needs, and which of them the credentials lack, by SelfSubjectAccessReview."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archiver.capture.kubernetes.discovery import DEFINITIONS, Selector, discover
+from archiver.capture.kubernetes.failures import failure_of
+from archiver.errors import Invalid, Unavailable
+
+if TYPE_CHECKING:
+    from archiver.capture.kubernetes.client import Api
+    from archiver.capture.kubernetes.config import KubernetesConfig
+    from archiver.journal.kubernetes_records import Resource
+
+_REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_AT_ONCE = 8
+
+
+class Right(msgspec.Struct, frozen=True, order=True):
+    """One verb on one resource in one scope."""
+
+    group: str
+    resource: str
+    verb: str
+    namespace: str
+    """Empty: in all namespaces, or cluster-scoped."""
+    required: bool = True
+    """False: capture goes on without it, with a warning."""
+
+    def __str__(self) -> str:
+        name = f"{self.resource}.{self.group}" if self.group else self.resource
+        return f"{self.verb} {name} " + (f"in namespace {self.namespace}" if self.namespace else "cluster-wide")
+
+
+class RightsReport(msgspec.Struct, frozen=True):
+    """Answer of ``check_rights``."""
+
+    server: str
+    resources: list[Resource]
+    """What the settings select and the server serves now; empty is worth a warning."""
+    checked: list[Right]
+    missing: list[Right]
+
+
+class _Answer(msgspec.Struct):
+    class Status(msgspec.Struct):
+        allowed: bool = False
+
+    status: Status
+
+
+def needed(config: KubernetesConfig, resources: list[Resource]) -> list[Right]:
+    """Every right that capturing ``resources`` takes."""
+    rights = [
+        Right(each.group, each.plural, verb, namespace)
+        for each in resources
+        for namespace in ((config.namespaces or [""]) if each.namespaced else [""])
+        for verb in ("list", "watch")
+    ]
+    if config.custom_resource_definitions:
+        rights += [Right(DEFINITIONS.group, DEFINITIONS.plural, verb, "", required=False) for verb in ("list", "watch")]
+    return rights
+
+
+async def check_rights(api: Api, config: KubernetesConfig) -> RightsReport:
+    """Ask the API server about each right; nothing is changed. ``Invalid`` for wrong settings or credentials, ``Unavailable`` otherwise."""
+    found = await discover(api, [Selector.parse(text) for text in config.resources])
+    rights = needed(config, found.resources)
+    slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def ask(right: Right) -> bool:
+        async with slots:
+            return await _allowed(api, right)
+
+    allowed = await asyncio.gather(*map(ask, rights))
+    return RightsReport(api.server, found.resources, rights, [right for right, granted in zip(rights, allowed, strict=True) if not granted])
+
+
+async def _allowed(api: Api, right: Right) -> bool:
+    attributes = {"group": right.group, "resource": right.resource, "verb": right.verb}
+    if right.namespace:
+        attributes["namespace"] = right.namespace
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    answer = await api.post(_REVIEW, msgspec.json.encode(review))
+    if answer.status not in (200, 201):
+        failure = failure_of(answer.status, answer.body, answer.retry_after)
+        if failure.kind == "denied":
+            raise Invalid(f"{api.server} refuses the credentials: {failure.message}", hint="see the kubeconfig or the service account")
+        raise Unavailable(f"{api.server} does not answer whether it allows to {right}: {failure.message}")
+    return msgspec.json.decode(answer.body, type=_Answer).status.allowed

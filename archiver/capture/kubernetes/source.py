@@ -1,0 +1,224 @@
+"""One cluster: finds the resources that the settings select and runs a reflector for each, into one journal."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from archiver.capture.kubernetes.client import Api
+from archiver.capture.kubernetes.cluster import Cluster, identify
+from archiver.capture.kubernetes.discovery import DEFINITIONS, Discovered, Selector, discover
+from archiver.capture.kubernetes.known import load_states
+from archiver.capture.kubernetes.outbox import Outbox
+from archiver.capture.kubernetes.reflector import Reflector, Target
+from archiver.capture.kubernetes.status import whole
+from archiver.capture.status import SourceStatus
+from archiver.errors import Bug, Unavailable
+from archiver.journal.reader import Reader
+
+if TYPE_CHECKING:
+    from archiver.capture.kubernetes.config import KubernetesConfig
+    from archiver.clock import Clock
+    from archiver.journal.kubernetes_json import Meta
+    from archiver.journal.kubernetes_records import Resource
+    from archiver.journal.kubernetes_state import StreamState
+    from archiver.journal.writer import Writer
+    from archiver.store.protocol import Store
+
+_HURRY_SECONDS = 1.0
+
+_log = structlog.get_logger()
+
+
+class KubernetesSource:
+    """Captures one cluster. ``run`` may be called again after it returned or raised, not while it runs."""
+
+    def __init__(self, name: str, config: KubernetesConfig, writer: Writer, store: Store, clock: Clock) -> None:
+        """``name`` begins the name of every stream: ``name/group/plural``. ``store`` is the archive's: what was known is read from it."""
+        self.name = name
+        self._config = config
+        self._writer = writer
+        self._store = store
+        self._clock = clock
+        self._reflectors: dict[str, Reflector] = {}
+        self._last = 0
+        self._phase: SourceStatus | None = None
+
+    def status(self) -> SourceStatus:
+        """A snapshot of all streams; before the first ``run`` has reached the API server: starting."""
+        if self._phase is not None:
+            return self._phase
+        marks = self._writer.marks
+        streams = [each.figures.show(marks[name].position if name in marks else "") for name, each in sorted(self._reflectors.items())]
+        denied = f"{self.name}/{DEFINITIONS.group}/{DEFINITIONS.plural}"
+        warnings = []
+        for stream in streams:
+            if stream.name == denied and stream.state == "failed":
+                # Without its definitions a resource is captured all the same.
+                stream.state = "stopped"
+                warnings.append(f"custom resource definitions are not captured: {stream.detail}")
+        return whole(self.name, streams, warnings)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Capture until ``stop``, then return once everything received is durable.
+
+        Raises ``Invalid`` (configuration, credentials), ``Unavailable`` (the API server does not answer at the start; later it is tried
+        again and again) and what the journal raises. Cancellation stops at once; what was not durable is received again.
+        """
+        self._phase = SourceStatus(name=self.name, kind="kubernetes")
+        selectors = [Selector.parse(text) for text in self._config.resources]
+        # What an earlier attempt handed over must be there before the journal is asked what is known.
+        await self._writer.durable(self._last)
+        api = await Api.open(self._clock, kubeconfig=self._config.kubeconfig, context=self._config.context)
+        try:
+            attempt = _Attempt(self, api, selectors, await identify(api))
+            found = await discover(api, selectors)
+            attempt.states = await load_states(Reader(self._store), self._writer.marks, self.name)
+            self._reflectors = attempt.reflectors
+            self._phase = None
+            await attempt.run(found, stop)
+            self._phase = msgspec.structs.replace(self.status(), state="stopped")
+        finally:
+            await api.close()
+
+
+class _Attempt:
+    """What lives as long as one call of ``run``."""
+
+    def __init__(self, source: KubernetesSource, api: Api, selectors: list[Selector], cluster: Cluster) -> None:
+        self.reflectors: dict[str, Reflector] = {}
+        self.states: dict[str, StreamState] = {}
+        self._source = source
+        self._config = source._config  # noqa: SLF001 -- one thing in two classes
+        self._clock = source._clock  # noqa: SLF001
+        self._writer = source._writer  # noqa: SLF001
+        self._api = api
+        self._selectors = selectors
+        self._cluster = cluster
+        self._outbox = Outbox(self._writer, self._config.queue_bytes)
+        self._slots = asyncio.Semaphore(self._config.list_concurrency)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._hurry = asyncio.Event()
+        self._generations: dict[str, int] = {}
+
+    async def run(self, found: Discovered, stop: asyncio.Event) -> None:
+        pump = asyncio.create_task(self._outbox.run(), name=f"{self._source.name} outbox")
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while True:
+                await self._follow(found)
+                await self._wait(pump, stopping)
+                if stop.is_set():
+                    break
+                try:
+                    found = await discover(self._api, self._selectors)
+                except Unavailable as error:
+                    _log.warning("discovery_failed", source=self._source.name, reason=error.message)
+            await self._halt(*self._tasks)
+            for reflector in self.reflectors.values():
+                reflector.close()
+            await self._outbox.empty()
+            self._source._last = self._outbox.last  # noqa: SLF001
+            await self._writer.durable(self._outbox.last)
+        finally:
+            self._source._last = max(self._source._last, self._outbox.last)  # noqa: SLF001
+            for task in (pump, stopping, *self._tasks.values()):
+                task.cancel()
+            await asyncio.gather(pump, stopping, *self._tasks.values(), return_exceptions=True)
+
+    async def _wait(self, pump: asyncio.Task[None], stopping: asyncio.Task[bool]) -> None:
+        """Until it is time to ask discovery again, or to stop. Raises what ended a task that should not end."""
+        hurry = asyncio.create_task(self._hurry.wait())
+        try:
+            watched = {pump, stopping, *self._tasks.values()}
+            done, _ = await asyncio.wait({hurry, *watched}, timeout=self._config.discovery_seconds, return_when=asyncio.FIRST_COMPLETED)
+            if hurry in done and not done & watched:
+                # A definition changed: it is served a moment later.
+                self._hurry.clear()
+                done, _ = await asyncio.wait(watched, timeout=_HURRY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hurry.cancel()
+        for task in done - {hurry, stopping}:
+            task.result()
+            raise Bug(f"{task.get_name()} ended without being asked to", hint="report it with the log")
+
+    async def _follow(self, found: Discovered) -> None:
+        """Run a reflector for everything that is served and selected, and end those whose resource is not served any more."""
+        targets = {target.stream: target for each in found.resources for target in self._targets(each)}
+        definitions = Target.of(self._source.name, DEFINITIONS)
+        if self._config.custom_resource_definitions and definitions.stream not in targets:
+            targets[definitions.stream] = definitions
+        for stream, target in targets.items():
+            reflector = self.reflectors.get(stream)
+            if reflector is None:
+                reflector = self.reflectors[stream] = self._reflector(target)
+            elif stream not in self._tasks:
+                reflector.resume(target)
+            elif reflector.target != target:
+                await self._halt(stream)
+                reflector.resume(target)
+            if stream not in self._tasks:
+                self._tasks[stream] = asyncio.create_task(reflector.run(), name=stream)
+        # Those that the journal knows and that vanished while nobody watched are ended in the same way.
+        for stream, state in self.states.items():
+            if stream not in targets and stream not in self.reflectors and state.resource is not None and not state.ended:
+                target = Target(stream, state.resource, state.namespace)
+                if target in self._targets(state.resource):
+                    self.reflectors[stream] = self._reflector(target)
+        for stream, reflector in self.reflectors.items():
+            gone = stream not in targets and reflector.figures.phase != "ended" and reflector.target.resource.group not in found.unanswered
+            if gone and await self._missing(reflector.target):
+                await self._halt(stream)
+                reflector.end()
+
+    def _targets(self, resource: Resource) -> list[Target]:
+        if not any(selector.matches(resource.group, resource.plural) for selector in self._selectors):
+            return []
+        namespaces = (self._config.namespaces or [""]) if resource.namespaced else [""]
+        return [Target.of(self._source.name, resource, namespace) for namespace in namespaces]
+
+    def _reflector(self, target: Target) -> Reflector:
+        state = self.states.get(target.stream)
+        whole = any(selector.matches(DEFINITIONS.group, DEFINITIONS.plural) for selector in self._selectors)
+        definitions = target.resource.group == DEFINITIONS.group and target.resource.plural == DEFINITIONS.plural
+        return Reflector(
+            target,
+            api=self._api,
+            outbox=self._outbox,
+            clock=self._clock,
+            config=self._config,
+            slots=self._slots,
+            cluster=self._cluster.text,
+            replaced=state is not None and self._cluster.replaces(Cluster.of(state.cluster)),
+            state=state,
+            keep=self._is_definition if definitions and not whole else None,
+            noticed=self._noticed if definitions else None,
+            generation=lambda: self._generations.get(f"{target.resource.plural}.{target.resource.group}", 0),
+        )
+
+    def _is_definition(self, name: str) -> bool:
+        plural, _, group = name.partition(".")
+        return any(selector.matches(group, plural) for selector in self._selectors)
+
+    def _noticed(self, definition: Meta) -> None:
+        self._generations[definition.name] = definition.generation
+        self._hurry.set()
+
+    async def _missing(self, target: Target) -> bool:
+        """Whether the API server says that it does not serve it, beyond what one look at discovery says."""
+        try:
+            answer = await self._api.get(target.path, {"limit": "1"})
+        except Unavailable:
+            return False
+        return answer.status == 404
+
+    async def _halt(self, *streams: str) -> None:
+        tasks = [self._tasks.pop(stream) for stream in list(streams) if stream in self._tasks]
+        for task in tasks:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                raise result

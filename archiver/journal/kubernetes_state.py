@@ -1,0 +1,152 @@
+"""The fold of one Kubernetes stream: its entries in order -> the objects at any point.
+
+Rules (``docs/design/0004-kubernetes.md``):
+
+- A list counts only when it is complete: its items become the state at once, at its CHECKPOINT. Between its K8S_WATCH and its
+  CHECKPOINT the state is what was known before it began.
+- The state after a list is the list's, at the list's resourceVersion. Events at or below it are history that the list already holds
+  (a verifying list is followed by the watch from *before* it, so that no state in between is missing from history): they are not folded.
+- An event that repeats what is known, or is older than it, folds to nothing.
+- K8S_ABSENT outside a list removes the object, if it is still the one with that uid.
+- GAP with reason ``resource_gone`` ends the stream: no objects, until another list is complete.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from archiver.errors import Corrupt
+from archiver.journal import kubernetes_json as kj
+from archiver.journal.entry import Kind, Placed
+from archiver.journal.kubernetes_records import Absent, Listing, Resource, Watch
+from archiver.journal.records import Gap
+
+Key = tuple[str, str]
+"""Namespace (empty for cluster-scoped) and name."""
+
+RESOURCE_GONE = "resource_gone"
+
+
+class Seen(msgspec.Struct, frozen=True, gc=False):
+    """One object as it was last known."""
+
+    uid: str
+    resource_version: str
+    observed: int
+    """When these bytes were received."""
+    entry: int
+    """Sequence number of the entry that brought them."""
+    body: bytes = b""
+    """The object's JSON as the API server sent it; empty when the fold keeps no bodies."""
+
+
+class StreamState:
+    """One stream, folded up to the last run given to ``apply``."""
+
+    def __init__(self, *, bodies: bool = True) -> None:
+        self.objects: dict[Key, Seen] = {}
+        self.resource: Resource | None = None
+        self.namespace = ""
+        self.cluster = ""
+        self.epoch = 0
+        self.listing: Listing | None = None
+        """The newest complete list; None: nothing is known yet."""
+        self.observed = 0
+        """When the newest run was received: up to then the state is known, if no list is open."""
+        self.position = ""
+        """Newest resourceVersion that a watch can resume from."""
+        self.pending: dict[Key, Seen] | None = None
+        """Objects of a list that is not complete at this point; None: no list is open."""
+        self.ended = False
+        """The resource was no longer served."""
+        self._bodies = bodies
+        self._loose: dict[Key, Seen] = {}
+
+    @property
+    def complete(self) -> bool:
+        """Whether the newest thing that began is complete: a watch may resume from ``position``."""
+        return self.listing is not None and self.pending is None and not self.ended
+
+    def known(self) -> dict[Key, Seen]:
+        """Everything that is known to have existed and not known to be gone: what a new list is compared with."""
+        return self.objects | self._loose | (self.pending or {})
+
+    def apply(self, placed: Placed) -> None:
+        """Fold one run. Runs of a stream must come in the journal's order. ``Corrupt`` when a body is not what its kind says."""
+        run = placed.run
+        try:
+            match run.kind:
+                case Kind.K8S_EVENT:
+                    self._events(placed)
+                case Kind.K8S_ITEM:
+                    self._items(placed)
+                case Kind.K8S_WATCH:
+                    for body in run.bodies():
+                        self._watch(msgspec.json.decode(body, type=Watch))
+                case Kind.K8S_ABSENT:
+                    if self.pending is None:
+                        for body in run.bodies():
+                            self._absent(msgspec.json.decode(body, type=Absent))
+                case Kind.CHECKPOINT:
+                    for body in run.bodies():
+                        self._listed(msgspec.json.decode(body, type=Listing))
+                case Kind.GAP:
+                    for body in run.bodies():
+                        self._gap(msgspec.json.decode(body, type=Gap))
+                case _:
+                    pass
+        except msgspec.MsgspecError as error:
+            raise Corrupt(f"entry {placed.first} of {run.source} is not a {run.kind.name} body: {error}") from None
+        self.position = run.position or self.position
+        self.observed = max(self.observed, run.observed)
+
+    def _events(self, placed: Placed) -> None:
+        run = placed.run
+        since = self.listing.resource_version if self.listing is not None else ""
+        for entry, body in enumerate(run.bodies(), placed.first):
+            event = kj.event.decode(body)
+            meta = event.object.metadata
+            if since and (meta.resource_version == since or kj.order(meta.resource_version, since) < 0):
+                continue
+            key = (meta.namespace, meta.name)
+            known = self.objects.get(key)
+            if known is not None and known.uid == meta.uid and kj.order(meta.resource_version, known.resource_version) < 0:
+                continue
+            if event.type == "DELETED":
+                if known is not None and known.uid == meta.uid:
+                    del self.objects[key]
+            elif known is None or (known.uid, known.resource_version) != (meta.uid, meta.resource_version):
+                kept = kj.object_of(body) if self._bodies else b""
+                self.objects[key] = Seen(meta.uid, meta.resource_version, run.observed, entry, kept)
+
+    def _items(self, placed: Placed) -> None:
+        if self.pending is None:
+            raise Corrupt(f"entry {placed.first} of {placed.run.source} is an item outside a list")
+        for entry, body in enumerate(placed.run.bodies(), placed.first):
+            meta = kj.head.decode(body).metadata
+            kept = body if self._bodies else b""
+            self.pending[meta.namespace, meta.name] = Seen(meta.uid, meta.resource_version, placed.run.observed, entry, kept)
+
+    def _watch(self, watch: Watch) -> None:
+        self.resource, self.namespace, self.cluster = watch.resource, watch.namespace, watch.cluster
+        if not watch.resource_version:
+            # A list that never became complete is no state, but its objects did exist.
+            self._loose |= self.pending or {}
+            self.pending = {}
+
+    def _listed(self, listing: Listing) -> None:
+        if self.pending is None or len(self.pending) != listing.count:
+            held = "none" if self.pending is None else str(len(self.pending))
+            raise Corrupt(f"a list of {listing.count} objects is complete, but the journal holds {held}")
+        self.objects, self._loose, self.pending = self.pending, {}, None
+        self.listing, self.epoch, self.ended = listing, listing.epoch, False
+
+    def _absent(self, absent: Absent) -> None:
+        key = (absent.namespace, absent.name)
+        known = self.objects.get(key)
+        if known is not None and known.uid == absent.uid:
+            del self.objects[key]
+
+    def _gap(self, gap: Gap) -> None:
+        if gap.reason == RESOURCE_GONE:
+            self.objects, self._loose, self.pending, self.ended = {}, {}, None, True
