@@ -36,7 +36,7 @@ async def check_all(settings: Settings, clock: Clock) -> list[Check]:
             if source.postgres is not None:
                 found += await _postgres(name, settings)
             if source.kubernetes is not None:
-                found += await _kubernetes(name, settings)
+                found += await _kubernetes(name, settings, clock)
         except ArchiverError as error:
             found.append(Check("refused", name, "source", error.message, error.hint))
     return found
@@ -81,14 +81,23 @@ async def _postgres(name: str, settings: Settings) -> list[Check]:
     return found
 
 
-async def _kubernetes(name: str, settings: Settings) -> list[Check]:
-    from archiver.capture.kubernetes.rights import missing_rights
+async def _kubernetes(name: str, settings: Settings, clock: Clock) -> list[Check]:
+    from archiver.capture.kubernetes.client import Api
+    from archiver.capture.kubernetes.rights import check_rights
 
     values = settings.sources[name].kubernetes
     assert values is not None
-    missing = await missing_rights(kubernetes_config(name, values, settings))
-    if not missing:
-        return [Check("ok", name, "rights", "get, list and watch on every captured resource")]
-    return [
-        Check("refused", name, "rights", f"may not {item}", "grant it: chart value rbac, or a Role like the chart's") for item in missing
-    ]
+    api = await Api.open(clock, kubeconfig=values.kubeconfig, context=values.context)
+    try:
+        report = await check_rights(api, kubernetes_config(values, settings))
+    finally:
+        await api.close()
+    remedy = "grant it: the chart's rbac values, or a Role like the chart's"
+    found = [Check("refused" if right.required else "warning", name, "rights", f"may not {right}", remedy) for right in report.missing]
+    if not report.resources:
+        found.append(Check("warning", name, "resources", "the API server serves none of them now", "they are captured once they appear"))
+    kinds = ", ".join(f"{each.plural}.{each.group}" if each.group else each.plural for each in report.resources)
+    found.append(
+        Check("ok", name, "rights", f"{len(report.checked) - len(report.missing)} of {len(report.checked)} at {report.server}: {kinds}")
+    )
+    return found

@@ -25,7 +25,7 @@ def build_sources(settings: Settings, writer: Writer, clock: Clock) -> list[Sour
         if source.postgres is not None:
             found.append(PostgresSource(name, postgres_config(name, source.postgres, settings), writer, clock))
         if source.kubernetes is not None:
-            found.append(KubernetesSource(name, kubernetes_config(name, source.kubernetes, settings), writer, clock))
+            found.append(KubernetesSource(name, kubernetes_config(source.kubernetes, settings), writer, writer.reader().store, clock))
     return found
 
 
@@ -54,9 +54,8 @@ def postgres_config(name: str, values: Postgres, settings: Settings) -> Postgres
     )
 
 
-def kubernetes_config(name: str, values: Kubernetes, settings: Settings) -> KubernetesConfig:
+def kubernetes_config(values: Kubernetes, settings: Settings) -> KubernetesConfig:
     """What capture of one cluster needs."""
-    del name
     return msgspec.convert({**msgspec.to_builtins(values), "heartbeat_seconds": settings.archive.heartbeat_seconds}, KubernetesConfig)
 
 

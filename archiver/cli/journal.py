@@ -82,7 +82,9 @@ async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")
-@click.option("--parts/--no-parts", default=True, show_default=True, help="Read and hash baseline objects too.")
+@click.option(
+    "--parts/--no-parts", default=True, show_default=True, help="Hash baseline objects too; without it only their size is checked."
+)
 @click.pass_obj
 def verify(context: Context, *, as_json: bool, parts: bool) -> None:
     """Read the whole journal and prove it: contiguous, unaltered, chained. Names the first bad segment. Exit code 7 if there is one."""
@@ -92,8 +94,9 @@ def verify(context: Context, *, as_json: bool, parts: bool) -> None:
     else:
         _print(report)
     if not report.ok:
-        where = f"segment {report.first_bad_slot}" if report.first_bad_slot is not None else "a baseline object"
-        raise Corrupt(f"{where} is not what was written: {report.reason}", hint="see docs/runbooks/archive-corrupt.md")
+        bad = report.bad_parts
+        where = f"segment {report.bad_slot}: {report.reason}" if report.bad_slot is not None else f"object {bad[0].key}: {bad[0].reason}"
+        raise Corrupt(f"the archive is not what was written: {where}", hint="see docs/runbooks/archive-corrupt.md")
 
 
 async def _verify(settings: Settings, *, parts: bool) -> VerifyReport:
@@ -102,7 +105,7 @@ async def _verify(settings: Settings, *, parts: bool) -> VerifyReport:
     store = await open_store(settings.archive.url, settings.archive.s3)
     try:
         with counting("verifying") as progress:
-            return await verify_journal(store, progress, parts=parts)
+            return await verify_journal(store, progress, deep=parts)
     finally:
         await store.close()
 
@@ -111,12 +114,13 @@ def _print(report: VerifyReport) -> None:
     output.facts(
         [
             ("result", "whole" if report.ok else "NOT WHOLE"),
-            ("segments", f"{report.slots} ({len(report.void_slots)} void)"),
+            ("segments", f"{report.slots} ({len(report.void)} void)"),
             ("entries", report.entries),
             ("bytes", output.size(report.bytes)),
             ("sessions", report.sessions),
             ("baseline objects", report.parts),
             ("gaps", len(report.gaps)),
+            ("proved up to", output.moment(report.time)),
             ("chain head", report.chain),
         ]
     )

@@ -86,9 +86,8 @@ async def object_log(reader: Reader, source: str, ref: ObjectRef, *, from_slot: 
             resource = streams.get(run.source)
             if resource is None or not ref.matches(resource):
                 continue
-            for change in _changes(placed, resource, ref, found[-1] if found else None):
-                if not to_entry or change.entry <= to_entry:
-                    found.append(change)
+            made = _changes(placed, resource, ref, found[-1] if found else None)
+            found.extend(change for change in made if not to_entry or change.entry <= to_entry)
     if not any(ref.matches(resource) for resource in streams.values()):
         kinds = ", ".join(sorted({f"{resource.plural}.{resource.group}" for resource in streams.values()}))
         raise Invalid(f"source {source} never saw resource {ref.resource}", hint=f"it saw: {kinds or 'none'}")
