@@ -115,17 +115,12 @@ async def test_delete(store: Store) -> None:
     assert await store.get("probe/x") == b"2"
 
 
-@pytest.mark.parametrize("key", ["", "/a", "a/", "a//b", "..", "../a", "a/../b", "a/.", "~tmp/x", "a b", "a\x00b", "ä", "a\n", "x" * 600])
-async def test_keys_that_no_store_takes(store: Store, key: str) -> None:
+async def test_keys_that_no_store_takes(store: Store) -> None:
     """A key outside the alphabet, or one that leads out of the archive, is refused by every call before anything happens."""
-    with pytest.raises(Invalid):
-        await store.put_if_absent(key, b"x")
-    with pytest.raises(Invalid):
-        await store.get(key)
-    with pytest.raises(Invalid):
-        await store.size(key)
-    with pytest.raises(Invalid):
-        await store.delete(key)
+    for key in ("", "/a", "a/", "a//b", "..", "../a", "a/../b", "a/.", "~tmp/x", "a b", "a\x00b", "ä", "a\n", "x" * 600):
+        for call in (store.put_if_absent(key, b"x"), store.get(key), store.size(key), store.delete(key)):
+            with pytest.raises(Invalid):
+                await call
 
 
 async def test_cancelled_put_leaves_all_or_nothing(store: Store) -> None:
