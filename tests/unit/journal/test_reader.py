@@ -1,0 +1,319 @@
+"""Reading a journal, and finding places in it."""
+
+from __future__ import annotations
+
+import random
+from contextlib import aclosing
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from archiver.errors import Corrupt, Invalid
+from archiver.journal.chain import VOID_REACH
+from archiver.journal.entry import Kind
+from archiver.journal.keys import IDENTITY, segment_key
+from archiver.journal.reader import Reader
+from archiver.journal.segment import CorruptSegment
+from archiver.store.memory import MemoryStore
+from tests.simulation.loop import inline, play
+from tests.unit.journal.forge import Forgery, frames
+
+
+async def bodies(reader: Reader, slot: int = 0, *, to_slot: int | None = None) -> list[bytes]:
+    found: list[bytes] = []
+    async with aclosing(reader.read(slot, to_slot=to_slot)) as runs:
+        async for placed in runs:
+            if placed.run.kind is not Kind.SESSION:
+                found += placed.run.bodies()
+    return found
+
+
+def reader_of(forgery: Forgery, ahead: int = 2) -> Reader:
+    return Reader(forgery.store, ahead=ahead, offload=inline)
+
+
+def with_takeover() -> Forgery:
+    """Slots: 0 fence, 1 x1, 2 fence, 3 and 4 void, 5 x2, 6 idle, 7 x3."""
+    forgery = Forgery()
+    forgery.open()
+    forgery.add(frames("db", b"x1", position="1", changed=100))
+    stale = forgery.end
+    forgery.open("b")
+    stale = forgery.void(stale, frames("db", b"v1", b"v2", position="8", changed=900))
+    forgery.void(stale, frames("db", b"v3", position="9", changed=950))
+    forgery.add(frames("db", b"x2", position="2", changed=200))
+    forgery.add()
+    forgery.add(frames("db", b"x3", position="3", changed=300))
+    return forgery
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 5])
+def test_void_segments_are_skipped(ahead: int) -> None:
+    """What a fenced writer left is not read, and the numbers go on without it."""
+
+    async def story() -> None:
+        reader = reader_of(with_takeover(), ahead)
+        assert await bodies(reader) == [b"x1", b"x2", b"x3"]
+        async with aclosing(reader.read()) as runs:
+            assert [(p.first, p.slot, p.epoch) async for p in runs] == [(1, 0, 1), (2, 1, 1), (3, 2, 2), (4, 5, 2), (5, 7, 2)]
+        async with aclosing(reader.walk()) as steps:
+            assert [segment.header.slot async for segment, valid in steps if not valid] == [3, 4]
+
+    play(story())
+
+
+@pytest.mark.parametrize("slot", range(10))
+@pytest.mark.parametrize("to_slot", [None, *range(9)])
+def test_any_range_can_be_read(slot: int, to_slot: int | None) -> None:
+    """Reading begins at any slot, a void one too, and ends with ``to_slot`` or the journal; behind the end there is nothing."""
+
+    async def story() -> None:
+        wanted = [body for at, body in ((1, b"x1"), (5, b"x2"), (7, b"x3")) if slot <= at <= (9 if to_slot is None else to_slot)]
+        assert await bodies(reader_of(with_takeover()), slot, to_slot=to_slot) == wanted
+
+    play(story())
+
+
+def test_the_tail_is_valid() -> None:
+    """The tail is the newest valid segment, even when void ones stand behind it; ``end`` is what must be continued."""
+
+    async def story() -> None:
+        forgery = Forgery()
+        assert await reader_of(forgery).tail() is None
+        assert (await reader_of(forgery).end()).slot == -1
+        forgery.open()
+        stale = forgery.end
+        forgery.open()
+        for _ in range(VOID_REACH - 1):
+            stale = forgery.void(stale, frames("db", b"v"))
+        reader = reader_of(forgery)
+        tail = await reader.tail()
+        assert tail is not None
+        assert tail.slot == 1
+        assert await reader.end() == forgery.end
+        assert await reader.before(forgery.slot) == forgery.end
+        assert await reader.last() == VOID_REACH
+
+    play(story())
+
+
+def test_there_must_be_an_archive() -> None:
+    """A store without an archive is ``Invalid``, not an empty journal."""
+
+    async def story() -> None:
+        for call in (Reader(MemoryStore()).tail, Reader(MemoryStore()).end, Reader(MemoryStore()).identity):
+            with pytest.raises(Invalid, match="no archive"):
+                await call()
+
+    play(story())
+
+
+def test_a_hole_is_found() -> None:
+    """A missing segment with others behind it is ``Corrupt``, wherever reading begins, and for the search of the tail."""
+
+    async def story() -> None:
+        forgery = with_takeover()
+        forgery.store.replace(segment_key(6), None)
+        for slot in range(6):
+            with pytest.raises(CorruptSegment) as caught:
+                await bodies(reader_of(forgery), slot)
+            assert caught.value.slot == 6
+        with pytest.raises(CorruptSegment, match="missing"):
+            await reader_of(forgery).last()
+        with pytest.raises(CorruptSegment, match="missing"):
+            await bodies(reader_of(forgery), 7)
+
+    play(story())
+
+
+def test_a_missing_identity_is_corrupt() -> None:
+    """Segments without ``archive.json`` are damage, not a new archive."""
+
+    async def story() -> None:
+        forgery = with_takeover()
+        forgery.store.replace(IDENTITY, None)
+        with pytest.raises(Corrupt, match=r"no archive\.json"):
+            await bodies(reader_of(forgery))
+
+    play(story())
+
+
+def test_strangers_among_segments_are_named() -> None:
+    """An object under ``journal/`` that is no segment is reported by its key."""
+
+    async def story() -> None:
+        forgery = with_takeover()
+        forgery.store.create("journal/README", b"")
+        with pytest.raises(Corrupt, match="journal/README"):
+            await bodies(reader_of(forgery))
+
+    play(story())
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"archive": "f" * 32}, "belongs to archive"),
+        ({"prev": bytes(32)}, "does not continue segment 7"),
+        ({"first": 99}, "first entry is number 99"),
+        ({"time": 5}, "time is not after"),
+        ({"epoch": 9}, "without a session"),
+    ],
+)
+def test_a_segment_must_follow(changes: dict[str, object], reason: str) -> None:
+    """A segment with right hashes that does not continue the last valid one is refused with the reason."""
+
+    async def story() -> None:
+        forgery = with_takeover()
+        slot = forgery.add(frames("db", b"x4"), **changes)
+        with pytest.raises(CorruptSegment, match=reason) as caught:
+            await bodies(reader_of(forgery))
+        assert caught.value.slot == slot
+
+    play(story())
+
+
+def test_a_replaced_segment_is_found() -> None:
+    """A segment that is replaced by another with right hashes of its own breaks the chain at the next valid one."""
+
+    async def story() -> None:
+        one, other = with_takeover(), with_takeover()
+        other.store.replace(segment_key(7), None)
+        other.slot = 7
+        other.end = await reader_of(other).before(7)
+        other.add(frames("db", b"forged"))
+        one.add(frames("db", b"x4"))
+        one.store.replace(segment_key(7), other.store.peek(segment_key(7)))
+        with pytest.raises(CorruptSegment, match="does not continue segment 7") as caught:
+            await bodies(reader_of(one))
+        assert caught.value.slot == 8
+
+    play(story())
+
+
+def test_headers_of_any_length_are_read() -> None:
+    """A header longer than what is asked for at first, and footers likewise, are read whole."""
+
+    async def story() -> None:
+        forgery = Forgery()
+        forgery.open()
+        forgery.add(*(frames(f"cluster/group/resource-{n}@namespace", b"x", position=str(n) * 20) for n in range(300)))
+        reader = reader_of(forgery)
+        header = await reader.header(1)
+        assert header is not None
+        assert len(header.sources) == 300
+        assert await reader.before(2) == forgery.end
+
+    play(story())
+
+
+def test_reading_follows_a_growing_journal() -> None:
+    """Segments that appear while reading are read too, up to the end at that moment."""
+
+    async def story() -> None:
+        forgery = with_takeover()
+        found: list[bytes] = []
+        async with aclosing(reader_of(forgery).read()) as runs:
+            async for placed in runs:
+                found += placed.run.bodies()
+                if placed.slot == 7:
+                    forgery.add(frames("db", b"x4"))
+        assert found[-2:] == [b"x3", b"x4"]
+
+    play(story())
+
+
+def test_reading_may_be_given_up() -> None:
+    """A reader that is closed early leaves no task behind."""
+
+    async def story() -> None:
+        runs = reader_of(with_takeover(), 5).read()
+        await anext(runs)
+        await runs.aclose()
+
+    play(story())
+
+
+# Finding places
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=150, deadline=None)
+def test_every_entry_is_found(seed: int) -> None:
+    """By number and by time, every entry is found in its segment, however many writers were fenced and whatever they left behind."""
+
+    async def story() -> None:
+        rng = random.Random(seed)
+        forgery = Forgery()
+        forgery.open()
+        slots: dict[int, int] = {1: 0}
+        times: list[tuple[int, int]] = [(forgery.end.time, 0)]
+        for _ in range(rng.randint(0, 25)):
+            if rng.random() < 0.3:
+                stale, first = forgery.end, forgery.end.next
+                slots[first] = forgery.open()
+                times.append((forgery.end.time, forgery.slot - 1))
+                for _ in range(rng.randint(0, VOID_REACH - 1)):
+                    stale = forgery.void(stale, frames("db", *[b"v"] * rng.randint(1, 50)), time=stale.time + rng.choice([1, 10_000]))
+            else:
+                first = forgery.end.next
+                held = [frames("db", *[b"x"] * rng.randint(1, 5))] if rng.random() < 0.8 else []
+                slot = forgery.add(*held, time=forgery.end.time + rng.randint(1, 50))
+                slots |= dict.fromkeys(range(first, forgery.end.next), slot)
+                times.append((forgery.end.time, slot))
+        reader = reader_of(forgery)
+        after = forgery.slot
+        for seq, slot in slots.items():
+            assert await reader.find_seq(seq) == slot
+        assert await reader.find_seq(forgery.end.next) == after
+        for time, slot in times:
+            assert await reader.find_time(time) == slot
+        assert await reader.find_time(forgery.end.time + 1) == after
+        assert await reader.find_time(0) == 0
+
+    play(story())
+
+
+def test_bisection_asks_for_few_headers() -> None:
+    """A place among thousands of segments costs some dozen ranged reads."""
+
+    class Counting(MemoryStore):
+        calls = 0
+
+        async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
+            self.calls += 1
+            return await super().get(key, start, length)
+
+        async def size(self, key: str) -> int | None:
+            self.calls += 1
+            return await super().size(key)
+
+    async def story() -> None:
+        forgery = Forgery()
+        forgery.store = counting = Counting()
+        forgery.store.create(IDENTITY, b'{"format":1,"id":"%s","created":1}' % (b"0123456789abcdef" * 2))
+        forgery.open()
+        for _ in range(3000):
+            forgery.add(frames("db", b"x"))
+        reader = Reader(counting, offload=inline)
+        assert await reader.find_seq(1234) == 1233
+        assert counting.calls < 60
+        counting.calls = 0
+        assert await reader.find_seq(1235) == 1234
+        assert counting.calls < 6
+
+    play(story())
+
+
+def test_a_bad_header_stops_the_search() -> None:
+    """A search that meets a damaged header says which."""
+
+    async def story() -> None:
+        forgery = with_takeover()
+        forgery.store.replace(segment_key(4), b"ARCHSEG\x01")
+        with pytest.raises(CorruptSegment) as caught:
+            await reader_of(forgery).find_seq(4)
+        assert caught.value.slot == 4
+
+    play(story())
