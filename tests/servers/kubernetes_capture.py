@@ -53,7 +53,7 @@ class KubernetesCapture:
         self.writer = await Writer.open(
             self.store, clock, instance="test", version="0", sources={self.name: "kubernetes"}, limits=self.limits
         )
-        self.source = KubernetesSource(self.name, self.config, self.writer, self.store, clock)
+        self.source = KubernetesSource(self.name, self.config, self.writer, clock)
         self._tasks = [asyncio.create_task(self.writer.run()), asyncio.create_task(self.source.run(self._stop))]
 
     async def stop(self) -> None:

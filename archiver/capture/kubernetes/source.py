@@ -17,7 +17,6 @@ from archiver.capture.kubernetes.reflector import Reflector, Target
 from archiver.capture.kubernetes.status import whole
 from archiver.capture.status import SourceStatus
 from archiver.errors import Bug, Unavailable
-from archiver.journal.reader import Reader
 
 if TYPE_CHECKING:
     from archiver.capture.kubernetes.config import KubernetesConfig
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from archiver.journal.kubernetes_records import Resource
     from archiver.journal.kubernetes_state import StreamState
     from archiver.journal.writer import Writer
-    from archiver.store.protocol import Store
 
 _HURRY_SECONDS = 1.0
 
@@ -36,12 +34,11 @@ _log = structlog.get_logger()
 class KubernetesSource:
     """Captures one cluster. ``run`` may be called again after it returned or raised, not while it runs."""
 
-    def __init__(self, name: str, config: KubernetesConfig, writer: Writer, store: Store, clock: Clock) -> None:
-        """``name`` begins the name of every stream: ``name/group/plural``. ``store`` is the archive's: what was known is read from it."""
+    def __init__(self, name: str, config: KubernetesConfig, writer: Writer, clock: Clock) -> None:
+        """``name`` begins the name of every stream: ``name/group/plural``. What was known is read from the writer's own archive."""
         self.name = name
         self._config = config
         self._writer = writer
-        self._store = store
         self._clock = clock
         self._reflectors: dict[str, Reflector] = {}
         self._last = 0
@@ -76,7 +73,7 @@ class KubernetesSource:
         try:
             attempt = _Attempt(self, api, selectors, await identify(api))
             found = await discover(api, selectors)
-            attempt.states = await load_states(Reader(self._store), self._writer.marks, self.name)
+            attempt.states = await load_states(self._writer.reader(), self._writer.marks, self.name)
             self._reflectors = attempt.reflectors
             self._phase = None
             await attempt.run(found, stop)
