@@ -29,7 +29,7 @@ setup: .venv/.installed
 	@touch $@
 
 controlplane: setup
-	@$(BIN)/python -m tests.servers.controlplane_build >/dev/null
+	@$(BIN)/python -m tests.servers.controlplane_build
 
 test: setup controlplane
 	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
