@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from archiver.capture.kubernetes.config import KubernetesConfig
+from archiver.capture.postgres.access import with_password
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.clock import Clock
 from archiver.errors import ArchiverError, Invalid
@@ -25,23 +26,19 @@ def build_sources(settings: Settings, writer: Writer, clock: Clock) -> list[Sour
         if source.postgres is not None:
             found.append(PostgresSource(name, postgres_config(name, source.postgres, settings), writer, clock))
         if source.kubernetes is not None:
-            found.append(KubernetesSource(name, kubernetes_config(source.kubernetes, settings), writer, writer.reader().store, clock))
+            found.append(KubernetesSource(name, kubernetes_config(source.kubernetes, settings), writer, clock))
     return found
 
 
 def postgres_config(name: str, values: Postgres, settings: Settings) -> PostgresConfig:
     """What capture of one database needs: its settings, the DSN with its password, the slot's name."""
-    from psycopg import ProgrammingError, conninfo
-
     key = f"sources.{name}.postgres"
     dsn = Secret(values.dsn, f"{key}.dsn").read() if values.dsn.startswith(("env:", "file:")) else values.dsn
+    password = Secret(values.password, f"{key}.password").read() if values.password else ""
     try:
-        if values.password:
-            dsn = conninfo.make_conninfo(dsn, password=Secret(values.password, f"{key}.password").read())
-        else:
-            conninfo.conninfo_to_dict(dsn)
-    except ProgrammingError:
-        raise Invalid(f"{key}.dsn is not a connection string", hint="write postgresql://user@host/database or host=… dbname=…") from None
+        dsn = with_password(dsn, password)
+    except Invalid as error:
+        raise Invalid(f"{key}.dsn: {error.message}", hint=error.hint) from None
     plain = {field: value for field, value in msgspec.to_builtins(values).items() if field not in {"dsn", "password", "slot"}}
     return msgspec.convert(
         {

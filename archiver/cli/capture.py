@@ -68,7 +68,13 @@ def check(context: Context, *, as_json: bool) -> int:
             "",
             ["", "source", "what", "finding", "remedy"],
             [
-                ({"ok": "ok", "note": "note", "warning": "warn", "refused": "NO"}[item.level], item.source, item.subject, item.text, item.remedy)
+                (
+                    {"ok": "ok", "note": "note", "warning": "warn", "refused": "NO"}[item.level],
+                    item.source,
+                    item.subject,
+                    item.text,
+                    item.remedy,
+                )
                 for item in findings
             ],
         )

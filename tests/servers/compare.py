@@ -51,13 +51,18 @@ def differences(left: str, right: str) -> list[str]:
         found += [f"only in the first: {name}" for name in sorted(set(relations) - set(others))]
         found += [f"only in the second: {name}" for name in sorted(set(others) - set(relations))]
         for shape, query in SHAPES.items():
-            first, second = dict(one.execute(query).fetchall()), dict(two.execute(query).fetchall())
+            first, second = shapes(one, query), shapes(two, query)
             names = sorted(name for name in {*first, *second} if first.get(name) != second.get(name))
             found += [f"{shape} of {name}: {first.get(name)} | {second.get(name)}" for name in names]
         for schema, name, kind in relations:
             if kind in {"r", "m"} and (schema, name, kind) in others:
                 found += rows(one, two, str(schema), str(name))
         return found
+
+
+def shapes(connection: psycopg.Connection, query: str) -> dict[str, str]:
+    """Name to definition."""
+    return {str(name): str(shape) for name, shape in connection.execute(sql.SQL(query)).fetchall()}
 
 
 def rows(one: psycopg.Connection, two: psycopg.Connection, schema: str, name: str) -> list[str]:

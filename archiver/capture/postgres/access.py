@@ -94,3 +94,11 @@ def translated(error: psycopg.Error, doing: str) -> ArchiverError:
     if state == "42501":
         return Refused(text, hint="`archiver check` names the missing rights and the GRANT for each")
     return Unavailable(text, hint="it is tried again")
+
+
+def with_password(dsn: str, password: str) -> str:
+    """``dsn`` as libpq keywords, with ``password`` unless that is empty. Raises ``Invalid`` when libpq does not understand it."""
+    try:
+        return conninfo.make_conninfo(dsn, **({"password": password} if password else {}))
+    except psycopg.ProgrammingError:
+        raise Invalid("the connection string is not one that libpq understands", hint="see the manual, 34.1.1 Connection Strings") from None
