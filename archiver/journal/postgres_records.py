@@ -148,6 +148,8 @@ class Table(msgspec.Struct, frozen=True):
     """Enum and composite types that the columns hold, directly or nested: when one changes, the text of old rows does."""
     copied_writes: int = -1
     """Insert-only tables: updates and deletes that the server had counted when rows were last copied; -1 for not known."""
+    known_until: str = ""
+    """Insert-only tables: LSN up to which rows are known although updates are not published; empty for not known."""
 
 
 class TypeShape(msgspec.Struct, frozen=True):
@@ -187,6 +189,8 @@ class Schema(msgspec.Struct, frozen=True):
     dump_version: str
     """First line of ``pg_dump --version``."""
     catalog: Catalog
+    fingerprint: str = ""
+    """Of the catalogs that a dump depends on, as ``capture`` computes it; equal only if nothing changed."""
 
 
 class Sequences(msgspec.Struct, frozen=True):

@@ -5,26 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from archiver.capture.postgres.access import Access
+import msgspec
+import psycopg
+
+from archiver.capture.postgres.access import Access, Session, translated
+from archiver.capture.postgres.catalog import read_sequences
 from archiver.capture.postgres.config import PostgresConfig
+from archiver.capture.postgres.copy_tables import Limits, PartSink, copy_tables
 from archiver.capture.postgres.pg_tools import PgTools
+from archiver.capture.postgres.schema_entry import take_schema
+from archiver.capture.postgres.scope import Scope
 from archiver.capture.postgres.snapshot import Held
 from archiver.journal.postgres_records import Schema, Sequences, Snapshot, TableRows
-from archiver.journal.writer import Writer
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What the source appends, in this order, once all parts are durable: PG_SCHEMA (schema, dump), PG_SEQUENCES, CHECKPOINT."""
+    """What the source appends, in this order: PG_SCHEMA (schema, dump), PG_SEQUENCES, CHECKPOINT. All parts are durable already."""
 
     schema: Schema
+    """``catalog.pending`` names the tables that DDL made unreadable under the snapshot: the watcher records gaps and copies them."""
     dump: bytes
     sequences: Sequences
     tables: list[TableRows]
 
     def snapshot(self, replay_from: int) -> Snapshot:
-        """Body of the CHECKPOINT; ``replay_from``: number of the PG_STREAM entry that this baseline's slot began with."""
-        raise NotImplementedError
+        """Body of the CHECKPOINT; ``replay_from``: number of the entry from which the slot's transactions are in the journal."""
+        return Snapshot(self.schema.lsn, self.schema.visible, self.schema.taken, replay_from, self.tables)
 
 
 async def take_baseline(
@@ -32,7 +39,7 @@ async def take_baseline(
     access: Access,
     config: PostgresConfig,
     tools: PgTools,
-    writer: Writer,
+    sink: PartSink,
     *,
     source: str,
     identity: str,
@@ -41,10 +48,35 @@ async def take_baseline(
 ) -> Baseline:
     """Copy everything that is captured; every part is durable on return.
 
-    Under ``held`` (``hold_snapshot(access, exported=…, lsn=consistent_point)``): streaming may start before this is called. ``identity`` names
-    the folder of the parts and is never used again. ``progress(rows, bytes)`` is called from the event loop with running totals.
-    Cancellation stops all workers and leaves parts that no entry names. Tables that DDL made unreadable under the snapshot are left
-    out and named in ``schema.catalog.pending``: the watcher records the gap and copies them again.
+    Under ``held`` (``hold_snapshot(access, exported=…, lsn=consistent_point)``): streaming may start before this is called. ``sink`` is the
+    journal's writer. ``identity`` names the folder of the parts and is never used again. ``progress(rows, bytes)`` is called from
+    the event loop with running totals. Cancellation stops all workers and leaves parts that no entry names.
     Raises ``Unavailable`` (try again from a new slot), ``Refused`` for a missing right.
     """
-    raise NotImplementedError
+    scope = Scope(config.schemas, config.exclude_tables)
+    taken = await take_schema(held, access, tools, scope, cause="baseline")
+    sequences = await take_sequences(held.connection, scope)
+    captured = [table for table in taken.schema.catalog.tables if table.mode != "excluded"]
+    copied = await copy_tables(
+        held,
+        access,
+        captured,
+        sink,
+        source=source,
+        identity=identity,
+        limits=Limits(config.baseline_jobs, config.part_bytes, compression_level),
+        progress=progress,
+    )
+    catalog = msgspec.structs.replace(taken.schema.catalog, pending=copied.missed)
+    return Baseline(msgspec.structs.replace(taken.schema, catalog=catalog), taken.dump, sequences, copied.tables)
+
+
+async def take_sequences(session: Session, scope: Scope) -> Sequences:
+    """All sequences with the position read before them: every value handed out before that position is covered."""
+    try:
+        cursor = await session.execute("SELECT pg_current_wal_insert_lsn()::text, (EXTRACT(epoch FROM clock_timestamp()) * 1000000)::int8")
+        row = await cursor.fetchone()
+    except psycopg.Error as error:
+        raise translated(error, "reading sequences") from error
+    assert row is not None
+    return Sequences(row[0], row[1], await read_sequences(session, scope))

@@ -53,8 +53,10 @@ _VERSION = "archiver event trigger " + hashlib.sha256(_BODY.encode()).hexdigest(
 
 _INSTALL = [
     "CREATE SCHEMA IF NOT EXISTS archiver",
-    "CREATE OR REPLACE FUNCTION archiver.announce_ddl() RETURNS event_trigger LANGUAGE plpgsql SET search_path = pg_catalog"
-    f" AS $body${_BODY}$body$",
+    f"""
+    CREATE OR REPLACE FUNCTION archiver.announce_ddl() RETURNS event_trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog AS $body${_BODY}$body$
+    """,
     *(
         statement
         for trigger, event in TRIGGERS.items()

@@ -15,13 +15,16 @@ async def dump_schema(
     access: Access,
     *,
     snapshot: str,
+    schemas: Sequence[str] = (),
+    extensions: Sequence[str] = (),
     exclude_schemas: Sequence[str] = (),
     exclude_tables: Sequence[str] = (),
     lock_wait_seconds: float = 10,
 ) -> bytes:
     """``pg_dump --format=custom --schema-only`` under an exported snapshot.
 
-    ``exclude_tables`` are patterns of pg_dump, quoted. pg_dump holds ACCESS SHARE locks on all tables while it runs (mostly under
+    All but ``extensions`` (names) are patterns of pg_dump, quoted. ``schemas``: only these, and ``extensions``, which go with all others
+    by themselves. pg_dump holds ACCESS SHARE locks on all tables while it runs (mostly under
     a second); it gives up rather than wait longer than ``lock_wait_seconds`` for one.
     Raises ``Unavailable``; cancellation ends the program.
     """
@@ -33,6 +36,8 @@ async def dump_schema(
         "--no-subscriptions",
         f"--snapshot={snapshot}",
         f"--lock-wait-timeout={int(lock_wait_seconds * 1000)}",
+        *(f"--schema={name}" for name in schemas),
+        *(f'--extension="{name}"' for name in extensions),
         *(f"--exclude-schema={name}" for name in exclude_schemas),
         *(f"--exclude-table={name}" for name in exclude_tables),
         f"--dbname={access.dsn}",
