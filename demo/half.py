@@ -46,6 +46,10 @@ class Half(Protocol):
         """This source in the archiver's settings."""
         ...
 
+    def captured(self, status: dict[str, Any]) -> bool:
+        """Whether ``archiver status --json`` says that this source has its baseline."""
+        ...
+
     def start(self) -> None:
         """Let the workload run until ``hold``."""
         ...

@@ -46,6 +46,11 @@ class Cluster:
         resources = {"resources": ["*.proompteng.ai"], "namespaces": [NAMESPACE]}
         return {"kubernetes": {"kubeconfig": str(self._plane.kubeconfig), "discovery_seconds": 1, **resources}}
 
+    def captured(self, status: dict[str, Any]) -> bool:
+        """A line with a checkpoint for each kind."""
+        listed = [line["name"] for line in status.get("sources", []) if line["checkpoint"]]
+        return all(any(name.startswith(f"{self.name}/{group}/{plural}") for name in listed) for group, _, plural in kinds())
+
     def start(self) -> None:
         """Let the workload run."""
         self._running_workload.go()

@@ -86,6 +86,10 @@ class Database:
         """A DSN and quick polls: the demo has no minutes to wait."""
         return {"postgres": {"dsn": self._dsn, "poll_seconds": 0.5}}
 
+    def captured(self, status: dict[str, Any]) -> bool:
+        """One line, with a checkpoint."""
+        return any(line["name"] == self.name and line["checkpoint"] for line in status.get("sources", []))
+
     def start(self) -> None:
         """Let the workload run."""
         self._running_workload.go()

@@ -73,10 +73,10 @@ class Story:
 
     def _start_archiver(self) -> None:
         sources = {half.name: half.settings() for half in self._halves}
-        self._archiver = Archiver(self._folder, sources)
-        self._archiver.start()
+        self._archiver = archiver = Archiver(self._folder, sources)
+        archiver.start()
         for half in self._halves:
-            self._archiver.wait_for_baseline(half.name)
+            archiver.wait(lambda half=half: half.captured(archiver.status()), f"{half.name} has no baseline", 120)
 
     def _work(self) -> None:
         for half in self._halves:
