@@ -1,0 +1,140 @@
+"""What ``verify`` says about good and damaged archives."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+import pytest
+
+from archiver.errors import Invalid
+from archiver.journal.entry import Kind, SourceMark
+from archiver.journal.keys import IDENTITY, part_key, segment_key
+from archiver.journal.kubernetes_records import Listing, Resource
+from archiver.journal.postgres_records import Part, Snapshot, TableRows
+from archiver.journal.records import Gap
+from archiver.journal.verifier import VerifyReport, verify
+from archiver.store.memory import MemoryStore
+from tests.simulation.loop import inline, play
+from tests.unit.journal.forge import Forgery, frames
+
+ROWS = b"rows of a table"
+KEY = part_key("db", "base", 0)
+
+
+def archive() -> Forgery:
+    """Six slots; a gap in 1; a checkpoint with one part in 2; a void segment in 4."""
+    forgery = Forgery()
+    forgery.open()
+    gap = msgspec.json.encode(Gap("all", "slot_lost", from_position="0/1"))
+    forgery.add(frames("db", b"a", b"b", position="0/5"), frames("db", gap, kind=Kind.GAP))
+    part = Part(KEY, 1, len(ROWS), len(ROWS), hashlib.sha256(ROWS).hexdigest())
+    snapshot = Snapshot("0/5", "1:1:", 1, 2, [TableRows(1, "public", "t", "key", ["id"], [1], [part])])
+    listing = Listing(Resource("g", "v1", "things", "Thing", True), "", 1, "5", 0, 2, "start")
+    forgery.add(
+        frames("db", msgspec.json.encode(snapshot), kind=Kind.CHECKPOINT),
+        frames("c/g/things", msgspec.json.encode(listing), kind=Kind.CHECKPOINT, position="5"),
+    )
+    forgery.store.create(KEY, ROWS)
+    stale = forgery.end
+    forgery.open()
+    forgery.void(stale, frames("db", b"v"))
+    forgery.add(frames("db", b"c"))
+    return forgery
+
+
+def report_of(forgery: Forgery, *, deep: bool = False) -> VerifyReport:
+    return play(verify(forgery.store, offload=inline, deep=deep))
+
+
+def test_a_good_archive() -> None:
+    """Everything is counted: slots, entries, sessions, void segments, gaps with their sources, parts; the chain's head is given."""
+    forgery = archive()
+    progress: list[tuple[int, int]] = []
+    report = play(verify(forgery.store, lambda done, total: progress.append((done, total)), deep=True, offload=inline))
+    assert report.ok
+    assert (report.slots, report.entries, report.sessions, report.void) == (6, 8, 2, [4])
+    assert [(found.source, found.seq, found.gap.reason) for found in report.gaps] == [("db", 4, "slot_lost")]
+    assert (report.parts, report.part_bytes) == (1, len(ROWS))
+    assert (report.chain, report.time) == (forgery.end.chain.hex(), forgery.end.time)
+    assert report.bytes == sum(len(forgery.store.peek(segment_key(slot)) or b"") for slot in range(6))
+    assert progress == [(n, 6) for n in range(1, 7)]
+
+
+def test_the_first_bad_segment_is_named() -> None:
+    """Whichever segment is altered, cut or lost, the report names it; what is before it is still counted."""
+    for slot in range(6):
+        whole = archive().store.peek(segment_key(slot)) or b""
+        for damaged in (whole[:-1], whole[:40], bytes([*whole[:90], whole[90] ^ 4, *whole[91:]]), b"", None):
+            forgery = archive()
+            forgery.store.replace(segment_key(slot), damaged)
+            report = report_of(forgery)
+            if damaged is None and slot == 5:
+                assert report.ok
+                continue
+            assert (report.bad_slot, report.slots, report.ok) == (slot, slot, False)
+            assert report.reason
+
+
+def test_swapped_segments_are_found() -> None:
+    """Two good segments in each other's slots are found at the first."""
+    forgery = archive()
+    one, two = forgery.store.peek(segment_key(1)), forgery.store.peek(segment_key(2))
+    forgery.store.replace(segment_key(1), two)
+    forgery.store.replace(segment_key(2), one)
+    assert report_of(forgery).bad_slot == 1
+
+
+def test_a_wrong_mark_is_found() -> None:
+    """A header whose marks are not what the entries say would make capture resume in the wrong place."""
+    for sources in ({"db": SourceMark("0/9")}, {}, {"db": SourceMark(), "ghost": SourceMark()}):
+        forgery = archive()
+        slot = forgery.add(frames("db", b"d", position="0/6"), sources=sources)
+        report = report_of(forgery)
+        assert report.bad_slot == slot
+        assert "mark" in report.reason
+
+
+@pytest.mark.parametrize(
+    ("data", "deep", "reason"),
+    [(None, False, "missing"), (b"short", False, "5 bytes"), (b"R" + ROWS[1:], True, "SHA-256"), (b"R" + ROWS[1:], False, "")],
+)
+def test_bad_parts_are_named(data: bytes | None, deep: bool, reason: str) -> None:
+    """A part that is missing or has another size is reported with its entry; altered bytes only when they are read."""
+    forgery = archive()
+    forgery.store.replace(KEY, data)
+    report = report_of(forgery, deep=deep)
+    assert report.bad_slot is None
+    assert report.ok is not bool(reason)
+    assert [(bad.key, bad.seq) for bad in report.bad_parts] == ([(KEY, 5)] if reason else [])
+    assert all(reason in bad.reason for bad in report.bad_parts)
+
+
+def test_unreadable_records_are_found() -> None:
+    """An entry of ours that is no JSON makes its segment bad, although its hashes are right."""
+    for kind in (Kind.GAP, Kind.CHECKPOINT):
+        forgery = archive()
+        slot = forgery.add(frames("db", b"{", kind=kind))
+        assert report_of(forgery).bad_slot == slot
+
+
+def test_a_damaged_identity_is_reported() -> None:
+    """``archive.json`` is checked first and reported as slot -1."""
+    for data in (None, b"{}", b""):
+        forgery = archive()
+        forgery.store.replace(IDENTITY, data)
+        report = report_of(forgery)
+        assert (report.bad_slot, report.ok) == (-1, False)
+
+
+def test_strangers_are_reported() -> None:
+    """An object among the segments that is none is reported behind the last segment."""
+    forgery = archive()
+    forgery.store.create("journal/zzz", b"")
+    assert "journal/zzz" in report_of(forgery).reason
+
+
+def test_nothing_there_is_invalid() -> None:
+    """A store without an archive is a mistake in the settings, not a good archive."""
+    with pytest.raises(Invalid):
+        play(verify(MemoryStore(), offload=inline))
