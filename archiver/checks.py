@@ -82,8 +82,8 @@ async def _postgres(name: str, settings: Settings) -> list[Check]:
 
 
 async def _kubernetes(name: str, settings: Settings, clock: Clock) -> list[Check]:
-    from archiver.capture.kubernetes.client import Api
     from archiver.capture.kubernetes.rights import check_rights
+    from archiver.kubernetes.api import Api
 
     values = settings.sources[name].kubernetes
     assert values is not None

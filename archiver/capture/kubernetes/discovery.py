@@ -13,7 +13,7 @@ from archiver.errors import Invalid, Unavailable
 from archiver.journal.kubernetes_records import Resource
 
 if TYPE_CHECKING:
-    from archiver.capture.kubernetes.client import Api
+    from archiver.kubernetes.api import Api
 
 _T = TypeVar("_T")
 _FORM = re.compile(r"(\*|[a-z0-9]([a-z0-9-]*[a-z0-9])?)(\.[a-z0-9*]([a-z0-9.*-]*[a-z0-9])?)?")

@@ -23,12 +23,12 @@ from archiver.journal.records import Gap
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from archiver.capture.kubernetes.client import Api
     from archiver.capture.kubernetes.config import KubernetesConfig
     from archiver.capture.kubernetes.known import Version
     from archiver.capture.kubernetes.outbox import Outbox
     from archiver.clock import Clock
     from archiver.journal.kubernetes_state import StreamState
+    from archiver.kubernetes.api import Api
 
 _FIRST_PAGE = 100
 _PAGE_BYTES = 4_194_304
@@ -268,9 +268,6 @@ class Reflector:
 
     async def _watch(self) -> None:
         machine, clock = self._machine, self._clock
-        if machine.watch_cause is not None:
-            self._outbox.offer(self._watch_entry(machine.position))
-            machine.watch_cause = None
         low, high = _WATCH_SECONDS
         params = {
             "watch": "1",
@@ -361,6 +358,10 @@ class Reflector:
 
     def _moved(self, version: str, bodies: list[bytes], *, bookmark: bool) -> None:
         now = self._clock.now()
+        if self._machine.watch_cause is not None:
+            # Only now is it certain that the server went on from there: an expired position is told in the stream, too.
+            self._outbox.offer(self._watch_entry(self._machine.position))
+            self._machine.watch_cause = None
         self._machine.heard(version)
         self._heard = self.figures.heard = now
         self.figures.position = version

@@ -12,9 +12,9 @@ from archiver.capture.kubernetes.failures import failure_of
 from archiver.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
-    from archiver.capture.kubernetes.client import Api
     from archiver.capture.kubernetes.config import KubernetesConfig
     from archiver.journal.kubernetes_records import Resource
+    from archiver.kubernetes.api import Api
 
 _REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _AT_ONCE = 8

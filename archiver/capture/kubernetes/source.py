@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from archiver.capture.kubernetes.client import Api
-from archiver.capture.kubernetes.cluster import Cluster, identify
 from archiver.capture.kubernetes.discovery import DEFINITIONS, Discovered, Selector, discover
 from archiver.capture.kubernetes.known import load_states
 from archiver.capture.kubernetes.outbox import Outbox
@@ -17,6 +15,8 @@ from archiver.capture.kubernetes.reflector import Reflector, Target
 from archiver.capture.kubernetes.status import whole
 from archiver.capture.status import SourceStatus
 from archiver.errors import Bug, Unavailable
+from archiver.kubernetes.api import Api
+from archiver.kubernetes.cluster import Cluster, identify
 
 if TYPE_CHECKING:
     from archiver.capture.kubernetes.config import KubernetesConfig

@@ -1,7 +1,7 @@
 """The API server over HTTP: authenticated by kubernetes_asyncio, read raw.
 
 kubernetes_asyncio finds configuration and credentials (service account, kubeconfig, exec plug-ins); its own watch and list calls lose
-data and are not used (``docs/design/0004-kubernetes.md``). This is the only file of capture that knows the two drivers.
+data and are not used (``docs/design/0004-kubernetes.md``). This is the only file that knows the two drivers.
 
 Credentials are renewed where they are used, before a request: a service account's token is read again every minute, an exec plug-in
 runs again shortly before its token expires, a kubeconfig is read again every minute. An answer of 401 renews at once.
@@ -119,7 +119,13 @@ class Api:
 
     async def post(self, path: str, body: bytes, *, seconds: float = 30.0) -> Answer:
         """One POST of a JSON body; otherwise as ``get``."""
-        return await self._whole("POST", path, None, body, seconds)
+        return await self.send("POST", path, body, seconds=seconds)
+
+    async def send(
+        self, method: str, path: str, body: bytes | None = None, params: Mapping[str, str] | None = None, *, seconds: float = 30.0
+    ) -> Answer:
+        """One request that changes something, its body JSON; otherwise as ``get``. After ``Unavailable`` it may have been done or not."""
+        return await self._whole(method, path, params, body, seconds)
 
     async def _whole(self, method: str, path: str, params: Mapping[str, str] | None, body: bytes | None, seconds: float) -> Answer:
         try:

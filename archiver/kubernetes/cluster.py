@@ -9,7 +9,7 @@ import msgspec
 from archiver.journal import kubernetes_json as kj
 
 if TYPE_CHECKING:
-    from archiver.capture.kubernetes.client import Api
+    from archiver.kubernetes.api import Api
 
 
 class Cluster(msgspec.Struct, frozen=True):

@@ -1,0 +1,1 @@
+"""What capture and restore share of Kubernetes: the API server over HTTP, and which cluster it is."""
