@@ -201,7 +201,8 @@ class Service:
                 await item.source.run(stop)
             except (Fenced, Corrupt, Bug):
                 raise
-            except ArchiverError as error:
+            except Exception as caught:
+                error = caught if isinstance(caught, ArchiverError) else _unexpected(item.source.name, caught)
                 item.error = error
                 item.failures += 1
                 self._failed.set()
@@ -216,6 +217,12 @@ class Service:
             else:
                 if not stop.is_set():
                     raise Bug(f"source {item.source.name} ended without being asked to", hint="report it with the log")
+
+
+def _unexpected(source: str, error: Exception) -> Bug:
+    """What nobody foresaw in one source must not stop the others: it is told with its trace, and tried again."""
+    log.exception("source_bug", source=source, exc_info=error)
+    return Bug(f"source {source} failed unexpectedly: {type(error).__name__}", hint="report it with the log")
 
 
 def kinds(settings: Settings) -> dict[str, str]:

@@ -30,6 +30,7 @@ def run(context: Context) -> None:
 async def _run(settings: Settings) -> None:
     from archiver.service import Service
     from archiver.sources import build_sources
+    from archiver.web import Web
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -46,10 +47,17 @@ async def _run(settings: Settings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked, number)
+    web = Web(service, settings.web.listen, settings.web.rpo_seconds) if settings.web.listen else None
     try:
+        if web is not None:
+            await web.start()
         await work
     except asyncio.CancelledError:
         raise click.exceptions.Exit(130) from None
+    finally:
+        work.cancel()
+        if web is not None:
+            await web.stop()
 
 
 @click.command()

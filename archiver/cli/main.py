@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +13,7 @@ import click
 import msgspec
 
 from archiver import __version__
-from archiver.errors import ArchiverError, Invalid
+from archiver.errors import ArchiverError, Bug, Invalid
 from archiver.settings import Settings, load
 
 Result = TypeVar("Result")
@@ -88,6 +89,10 @@ def run() -> int:
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         return 130
+    except Exception:  # noqa: BLE001 -- what nobody foresaw is shown whole, and has an exit code too
+        traceback.print_exc()
+        click.echo("this is a bug in archiver: report it with the lines above", err=True)
+        return Bug.exit_code
     return result if isinstance(result, int) else 0
 
 
@@ -117,18 +122,7 @@ def _show(error: ArchiverError) -> None:
 
 def register() -> None:
     """Add every command to the group; imported only now, so that each may take its context from here."""
-    from archiver.cli import capture, configuration, history, journal, restore
+    from archiver.cli import capture, configuration, journal
 
-    for command in (
-        capture.run,
-        capture.check,
-        restore.restore,
-        journal.status,
-        journal.verify,
-        journal.mark,
-        history.log,
-        history.show,
-        history.diff,
-        configuration.config,
-    ):
+    for command in (capture.run, capture.check, journal.status, journal.verify, configuration.config):
         cli.add_command(command)
