@@ -201,7 +201,7 @@ class Service:
                 await item.source.run(stop)
             except (Fenced, Corrupt, Bug):
                 raise
-            except Exception as caught:
+            except Exception as caught:  # noqa: BLE001 -- one source must not stop the others, whatever it raises
                 error = caught if isinstance(caught, ArchiverError) else _unexpected(item.source.name, caught)
                 item.error = error
                 item.failures += 1
@@ -221,7 +221,7 @@ class Service:
 
 def _unexpected(source: str, error: Exception) -> Bug:
     """What nobody foresaw in one source must not stop the others: it is told with its trace, and tried again."""
-    log.exception("source_bug", source=source, exc_info=error)
+    log.error("source_bug", source=source, exc_info=error)
     return Bug(f"source {source} failed unexpectedly: {type(error).__name__}", hint="report it with the log")
 
 
