@@ -129,6 +129,17 @@ class KubernetesCapture:
         return state
 
 
+def config_for(plane: ControlPlane, namespace: str = "", **options: Any) -> KubernetesConfig:
+    """Capture of the first users' groups in one namespace (or all), as administrator unless ``options`` say otherwise."""
+    given = {
+        "resources": ["*.proompteng.ai"],
+        "namespaces": [namespace] if namespace else [],
+        "kubeconfig": str(plane.kubeconfig),
+        "heartbeat_seconds": 1.0,
+    }
+    return KubernetesConfig(**{**given, **options})
+
+
 def objects(state: StreamState) -> dict[Key, Any]:
     """Decoded objects of a folded stream."""
     return {key: msgspec.json.decode(seen.body) for key, seen in state.objects.items()}

@@ -204,7 +204,7 @@ class Reflector:
                 return
             if not first:
                 version = page.metadata.resource_version
-                if self._machine.cause == "expired" and self._generation() != self._listed_generation:
+                if self._machine.cause == "expired" and self._listed_generation not in (0, self._generation()):
                     self._machine.cause = "schema_changed"
                 self._machine.list_began(version)
                 self._listed_generation = self._generation()
@@ -362,6 +362,7 @@ class Reflector:
             # Only now is it certain that the server went on from there: an expired position is told in the stream, too.
             self._outbox.offer(self._watch_entry(self._machine.position))
             self._machine.watch_cause = None
+        self._listed_generation = self._listed_generation or self._generation()
         self._machine.heard(version)
         self._heard = self.figures.heard = now
         self.figures.position = version

@@ -6,18 +6,12 @@ import asyncio
 import random
 from typing import Any
 
-from archiver.capture.kubernetes.config import KubernetesConfig
 from archiver.journal.entry import Kind
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import custom_resource, path
-from tests.servers.kubernetes_capture import KubernetesCapture, objects, served
+from tests.servers.kubernetes_capture import KubernetesCapture, config_for, objects, served
 
 RUNS = "agents.proompteng.ai/agentruns"
-
-
-def config_for(cluster: ControlPlane, namespace: str, **options: Any) -> KubernetesConfig:
-    given = {"resources": ["*.proompteng.ai"], "namespaces": [namespace], "kubeconfig": str(cluster.kubeconfig)}
-    return KubernetesConfig(**{**given, **options})
 
 
 def churn(cluster: ControlPlane, namespace: str, *, rounds: int, seed: int) -> None:
