@@ -1,0 +1,58 @@
+"""What changes did to rows that only the whole row identifies (REPLICA IDENTITY FULL): how many more or fewer of each distinct row.
+
+Equal rows cannot be told apart, so it does not matter which of them goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from archiver.replay.postgres.chains import identify
+from archiver.replay.postgres.changes import Changes, Rows
+from archiver.replay.postgres.columns import pack
+from archiver.replay.postgres.copytext import Lines, concat_lines
+from archiver.replay.postgres.relations import Layout
+
+I64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Net number of each distinct row; never 0."""
+
+    lines: Lines
+    net: I64
+
+    def __len__(self) -> int:
+        return len(self.net)
+
+
+def fold(changes: Changes, layout: Layout) -> Counts:
+    """The effect of a batch of changes. ``Corrupt`` for messages that break the protocol."""
+    rows = Rows(changes, layout)
+    new = rows.new_lines(np.arange(len(rows.new_changes), dtype=np.int64))
+    old = rows.old_lines()
+    return _net(concat_lines([new, old]), np.repeat(np.array([1, -1]), [len(new), len(old)]))
+
+
+def merge(counts: Sequence[Counts]) -> Counts:
+    """The effect of all of them."""
+    if len(counts) == 1:
+        return counts[0]
+    return _net(concat_lines([one.lines for one in counts]), np.concatenate([one.net for one in counts]))
+
+
+def _net(lines: Lines, weights: I64) -> Counts:
+    ids = identify(pack(lines.text, lines.offsets))
+    if not len(ids):
+        return Counts(lines, weights)
+    net = np.zeros(int(ids.max()) + 1, np.int64)
+    np.add.at(net, ids, weights)
+    first = np.empty(len(net), np.int64)
+    first[ids[::-1]] = np.arange(len(ids) - 1, -1, -1, dtype=np.int64)
+    left = np.flatnonzero(net)
+    return Counts(lines.take(first[left]), net[left])
