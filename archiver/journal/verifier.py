@@ -21,7 +21,17 @@ from archiver.journal.segment import CorruptSegment, Segment
 if TYPE_CHECKING:
     from archiver.store.protocol import Store
 
-_MARK_FIELDS = ("position", "changed", "observed", "checkpoint", "checkpoint_slot", "control", "control_slot", "stream_slot")
+_MARK_FIELDS = (
+    "position",
+    "changed",
+    "observed",
+    "checkpoint",
+    "checkpoint_slot",
+    "control",
+    "control_slot",
+    "stream_slot",
+    "schema_slot",
+)
 """Compared with what the runs say. A field that is added to ``SourceMark`` later is not known to older segments: it stays out."""
 _PART_READS = 8
 
