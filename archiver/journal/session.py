@@ -65,24 +65,22 @@ async def _await_turn(reader: Reader, clock: Clock, instance: str, silence_secon
 
     The two belong to one look: a fence must continue exactly what stands before its slot.
     """
-    seen, since = -1, 0.0
+    tail: Segment | None = None
+    owner, since = "", 0.0
     while True:
         free = await reader.last() + 1
         header = await reader.valid_before(free)
         if header is None:
             return free, None
-        tail = await _whole(reader, header.slot)
-        if _closed(tail):
-            return free, tail
-        owner = await _owner(reader, header)
+        if tail is None or tail.header.slot != header.slot:
+            known = tail and tail.header.session == header.session
+            tail, since = await _whole(reader, header.slot), clock.monotonic()
+            if not known:
+                owner = await _owner(reader, header)
+                _log.info("journal_found", instance=owner, slot=header.slot, epoch=header.epoch, closed=_closed(tail))
         age = (clock.now() - header.time) / 1_000_000
-        if owner == instance or age >= silence_seconds:
-            return free, tail
-        if header.slot != seen:
-            if seen < 0:
-                _log.info("journal_has_another_writer", instance=owner, epoch=header.epoch, silent_seconds=round(age, 1))
-            seen, since = header.slot, clock.monotonic()
-        elif clock.monotonic() - since >= silence_seconds:
+        silent = max(age, clock.monotonic() - since) >= silence_seconds
+        if _closed(tail) or owner == instance or silent:
             return free, tail
         await clock.sleep(min(1.0, silence_seconds / 10))
 
