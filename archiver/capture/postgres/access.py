@@ -19,6 +19,8 @@ from archiver.errors import ArchiverError, Invalid, Refused, Unavailable
 Session = psycopg.AsyncConnection[tuple[Any, ...]]
 """An ordinary connection in autocommit mode with everything in ``session_settings`` pinned."""
 
+_LIVENESS = {"keepalives_idle": "15", "keepalives_interval": "5", "keepalives_count": "3", "tcp_user_timeout": "30000"}
+
 
 @dataclass(frozen=True)
 class Access:
@@ -45,6 +47,9 @@ class Access:
         """Keyword arguments of ``psycopg.connect`` for a connection whose settings are pinned."""
         values: dict[str, Any] = conninfo.conninfo_to_dict(self.dsn)
         values.setdefault("connect_timeout", "10")
+        # A peer that vanished is noticed in half a minute, not after the system's two hours.
+        for name, value in _LIVENESS.items():
+            values.setdefault(name, value)
         values.setdefault("application_name", self.application_name)
         # Capture works on the primary; with several hosts libpq looks for it.
         values.setdefault("target_session_attrs", "read-write")

@@ -25,8 +25,7 @@ async def connect_replication(access: Access, name: str) -> Connection:
     Raises ``Unavailable``, ``Invalid`` or ``Refused``.
     """
     values = access.arguments()
-    values |= {"replication": "database", "keepalives_idle": "15", "keepalives_interval": "5", "keepalives_count": "3"}
-    values |= {"application_name": name, "tcp_user_timeout": "30000"}
+    values |= {"replication": "database", "application_name": name}
     values["options"] += f" -c wal_sender_timeout={SENDER_TIMEOUT_SECONDS:g}s"
     try:
         return await psycopg.AsyncConnection.connect(**values, autocommit=True, prepare_threshold=None)
