@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
+from archiver.clock import SystemClock
+from archiver.errors import Refused
+from archiver.journal.reader import Reader
+from archiver.replay.kubernetes.apply import ClusterReport
+from archiver.replay.kubernetes.plan import ClusterPlan
+from archiver.replay.postgres.plan import TABLE_COLUMNS, RestorePlan, RestoreReport
+from archiver.restore import Done, Options, Plans, carry_out, close_plans, make_plans, summary
+from archiver.settings import Settings
+from archiver.store.open import open_store
 
 
 @click.command()
-@click.option("--at", "at", required=True, metavar="POINT", help="RFC 3339 time, `latest`, an entry number, or an LSN (with one database).")
+@click.option("--at", "at", required=True, metavar="POINT", help="RFC 3339 time, `latest`, an entry number, or an LSN.")
 @click.option(
     "--to",
     "targets",
@@ -22,12 +29,14 @@ from archiver.cli.main import Context, wait_for
 @click.option(
     "--source", "sources", multiple=True, metavar="NAME", help="Only this source (repeatable); default: all that the targets fit."
 )
-@click.option("--kind", "only_kinds", multiple=True, metavar="PLURAL[.GROUP]", help="Kubernetes: only these kinds (repeatable).")
+@click.option("--kind", "kinds", multiple=True, metavar="PLURAL[.GROUP]", help="Kubernetes: only these kinds (repeatable).")
 @click.option("--namespace", "namespaces", multiple=True, metavar="NAME", help="Kubernetes: only these namespaces (repeatable).")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--overwrite", is_flag=True, help="Replace what the target holds already of what the plan creates. The plan lists it.")
 @click.option("--allow-gaps", is_flag=True, help="Restore although part of the history in use is not known. The plan lists it.")
 @click.option("--no-owner", is_flag=True, help="PostgreSQL: leave out ownership and grants; needed where the roles are missing.")
+@click.option("--into-source", is_flag=True, help="Kubernetes: the captured cluster itself may be the target.")
+@click.option("--pg-bin", default="", metavar="FOLDER", help="Folder with pg_restore; default: the newest that is found.")
 @click.option("--json", "as_json", is_flag=True, help="JSON for scripts: the plan with --dry-run, else the report.")
 @click.pass_obj
 def restore(
@@ -36,12 +45,14 @@ def restore(
     at: str,
     targets: tuple[str, ...],
     sources: tuple[str, ...],
-    only_kinds: tuple[str, ...],
+    kinds: tuple[str, ...],
     namespaces: tuple[str, ...],
     dry_run: bool,
     overwrite: bool,
     allow_gaps: bool,
     no_owner: bool,
+    into_source: bool,
+    pg_bin: str,
     as_json: bool,
 ) -> None:
     """Bring sources back as they were at one point, into a fresh database, an API server, or a folder.
@@ -52,17 +63,112 @@ def restore(
     archiver restore --at latest --to ./out
 
     Without --to only the plan is made. A restore never writes into its own source, nor over what a target holds unless told to; into a
-    database it is one transaction, so a failure leaves the target as it was.
+    database it is one transaction, so a failure leaves the target as it was. Exit code 3 when something was refused, also when an API
+    server did not take every object.
     """
-    from archiver.restoring import Choice, Wish, carry_out, make_plans
-
     settings = context.settings()
-    wish = Wish(
-        at=at,
-        targets=list(targets),
-        sources=list(sources),
-        kinds=list(only_kinds),
-        namespaces=list(namespaces),
-        choice=Choice(overwrite=overwrite, allow_gaps=allow_gaps, no_owner=no_owner),
+    options = Options(
+        overwrite=overwrite,
+        allow_gaps=allow_gaps,
+        no_owner=no_owner,
+        into_source=into_source,
+        kinds=frozenset(kinds),
+        namespaces=frozenset(namespaces),
+        pg_bin=pg_bin,
     )
-    raise NotImplementedError
+    wait_for(lambda: _restore(settings, at, targets, sources, options, dry_run=dry_run or not targets, as_json=as_json))
+
+
+async def _restore(
+    settings: Settings, at: str, targets: tuple[str, ...], sources: tuple[str, ...], options: Options, *, dry_run: bool, as_json: bool
+) -> None:
+    from archiver.cli.progress import steps
+
+    clock = SystemClock()
+    store = await open_store(settings.archive.url, settings.archive.s3)
+    try:
+        reader = Reader(store)
+        plans = await make_plans(reader, at, targets, sources, options, clock)
+        try:
+            if dry_run:
+                output.print_json(plans.shown()) if as_json else _print_plans(plans)
+                return
+            done = await carry_out(reader, plans, options, clock, steps)
+        finally:
+            await close_plans(plans)
+    finally:
+        await store.close()
+    if as_json:
+        output.print_json({"at": at, "apart_seconds": plans.apart_seconds, "sources": done})
+    else:
+        output.facts(list(summary(plans).items()))
+        for each in done:
+            _print_done(each)
+    problems = [f"{each.source}: {problem}" for each in done for problem in each.problems]
+    if problems:
+        raise Refused(f"{len(problems)} objects are not as captured, first {problems[0]}", hint="the report lists all of them (--json)")
+
+
+def _print_plans(plans: Plans) -> None:
+    output.facts(list(summary(plans).items()))
+    for planned in plans.sources:
+        output.console().print(f"\n[bold]{planned.source}[/] -> {planned.target.shown if planned.target else 'no target'}")
+        if planned.database is not None:
+            _print_database(planned.database)
+        elif planned.cluster is not None:
+            _print_cluster(planned.cluster.plan)
+
+
+def _print_database(plan: RestorePlan) -> None:
+    output.facts(plan.facts())
+    output.table("", TABLE_COLUMNS, plan.table_rows())
+
+
+def _print_cluster(plan: ClusterPlan) -> None:
+    counts = ", ".join(f"{number} {do}" for do, number in sorted(plan.counts().items())) or "nothing"
+    output.facts(
+        [
+            ("captured cluster", plan.cluster),
+            ("objects", counts),
+            *(("gap", text) for text in plan.gaps),
+            *(("refused", text) for text in plan.refusals),
+            *(("note", text) for text in plan.notes),
+        ]
+    )
+    output.table(
+        "",
+        ["", "resource", "namespace", "name", "level", "status", "why"],
+        [(each.do, each.resource, each.namespace, each.name, each.level, "yes" if each.status else "", each.why) for each in plan.actions],
+    )
+
+
+def _print_done(done: Done) -> None:
+    output.console().print(f"\n[bold]{done.source}[/] -> {done.target}")
+    report = done.report
+    if isinstance(report, RestoreReport):
+        output.facts(
+            [
+                ("rows", report.rows),
+                ("seconds", f"{report.seconds:.2f} ({', '.join(f'{step} {seconds:.2f}' for step, seconds in report.steps.items())})"),
+                ("sequences", report.sequences),
+                *(("dropped first", text) for text in report.dropped),
+                *(("note", text) for text in report.notes),
+            ]
+        )
+        output.table(
+            "", ["table", "rows", "changes folded in"], [(f"{each.schema}.{each.name}", each.rows, each.changes) for each in report.tables]
+        )
+    elif isinstance(report, ClusterReport):
+        output.facts(
+            [
+                ("created", report.created),
+                ("replaced", report.replaced),
+                ("skipped", report.skipped),
+                ("with status", report.statuses),
+                *(("owner left out", text) for text in report.orphans),
+                *(("not taken", text) for text in report.failures),
+                *(("differs", text) for text in report.differences),
+            ]
+        )
+    else:
+        output.facts([("files", report.files), ("folder", report.folder)])

@@ -1,0 +1,232 @@
+"""One restore of everything that an archive holds: one point, a plan for each source, then the plans carried out, database first.
+
+The database comes first because it is one transaction; objects follow once it stands, so that no controller meets half a state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from archiver.clock import Clock, to_text
+from archiver.errors import Invalid, Refused
+from archiver.journal.reader import Reader
+from archiver.kubernetes.api import Api
+from archiver.replay.kubernetes.apply import ClusterReport
+from archiver.replay.kubernetes.restore import Cut, Prepared, Scope, plan_cluster, restore_to_cluster
+from archiver.replay.kubernetes.restore import FolderReport as ObjectsReport
+from archiver.replay.kubernetes.restore import restore_to_folder as write_objects
+from archiver.replay.points import Point, parse_point, settle
+from archiver.replay.postgres.files import restore_to_folder as write_rows
+from archiver.replay.postgres.load import restore_to_database
+from archiver.replay.postgres.plan import RestorePlan, RestoreReport
+from archiver.replay.postgres.planner import plan_restore
+from archiver.replay.targets import Target, match
+
+Progress = Callable[[str, int, int], None]
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What the user allowed; see ``archiver restore --help``."""
+
+    overwrite: bool = False
+    allow_gaps: bool = False
+    no_owner: bool = False
+    into_source: bool = False
+    kinds: frozenset[str] = frozenset()
+    namespaces: frozenset[str] = frozenset()
+    pg_bin: str = ""
+
+
+class Planned(msgspec.Struct):
+    """One source of a restore. Exactly one of ``database`` and ``cluster`` is set."""
+
+    source: str
+    target: Target | None
+    database: RestorePlan | None = None
+    cluster: Prepared | None = None
+    server: Api | None = None
+
+    @property
+    def moment(self) -> int:
+        """Time of the last entry in use: of the commit, or when the object was received."""
+        return self.database.point.time if self.database is not None else self.cluster.plan.observed if self.cluster is not None else 0
+
+    def shown(self) -> dict[str, Any]:
+        """For ``--json``."""
+        plan = self.database if self.database is not None else self.cluster.plan if self.cluster is not None else None
+        return {"source": self.source, "target": self.target.shown if self.target else None, "plan": plan}
+
+
+class Plans(msgspec.Struct):
+    """The whole restore."""
+
+    at: str
+    point: Point
+    sources: list[Planned]
+
+    @property
+    def apart_seconds(self) -> float | None:
+        """How far apart the last entries of the sources before the point lie; ``None`` for one source."""
+        moments = [planned.moment for planned in self.sources if planned.moment]
+        return (max(moments) - min(moments)) / 1e6 if len(moments) > 1 else None
+
+    def shown(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {"at": self.at, "apart_seconds": self.apart_seconds, "sources": [planned.shown() for planned in self.sources]}
+
+
+class Done(msgspec.Struct):
+    """What a restore of one source did."""
+
+    source: str
+    target: str
+    report: RestoreReport | ClusterReport | ObjectsReport
+
+    @property
+    def problems(self) -> list[str]:
+        """What was not taken by the target, or reads back otherwise than captured."""
+        return [*self.report.failures, *self.report.differences] if isinstance(self.report, ClusterReport) else []
+
+
+async def source_kinds(reader: Reader) -> dict[str, str]:
+    """Every source of the archive and its kind. ``Invalid`` when the journal is empty."""
+    tail = await reader.tail()
+    if tail is None or not tail.sources:
+        raise Invalid(f"the journal at {reader.store.url} holds no source yet", hint="start `archiver run` and wait for the first baseline")
+    return {name.partition("/")[0]: "kubernetes" if "/" in name else "postgres" for name in sorted(tail.sources)}
+
+
+async def make_plans(reader: Reader, at: str, targets: Sequence[str], wanted: Sequence[str], options: Options, clock: Clock) -> Plans:
+    """Plan every source that has a target, or without targets every source in ``wanted`` (all when empty). Changes nothing.
+
+    Close the result with ``close_plans``. Raises ``Invalid``, ``HistoryLost`` and ``Refused`` as the planners do.
+    """
+    known = await source_kinds(reader)
+    matched = match(targets, known, wanted)
+    chosen = [target.source for target in matched] or [name for name in known if not wanted or name in wanted]
+    by_source = {target.source: target for target in matched}
+    point = await settle(reader, parse_point(at))
+    plans = Plans(at, point, [])
+    try:
+        for name in sorted(chosen, key=lambda name: known[name] != "postgres"):
+            planned = Planned(name, by_source.get(name))
+            plans.sources.append(planned)
+            if known[name] == "postgres":
+                planned.database = await plan_restore(reader, reader.store, name, point)
+            else:
+                planned.server = await _open(planned.target, clock)
+                planned.cluster = await plan_cluster(
+                    reader,
+                    name,
+                    _cut(point, plans),
+                    Scope(options.kinds, options.namespaces),
+                    planned.server,
+                    overwrite=options.overwrite,
+                    into_source=options.into_source,
+                )
+    except BaseException:
+        await close_plans(plans)
+        raise
+    return plans
+
+
+async def carry_out(
+    reader: Reader, plans: Plans, options: Options, clock: Clock, progress: Callable[[str], AbstractContextManager[Progress]]
+) -> list[Done]:
+    """Do what the plans say, in their order. Refusals and gaps of *all* plans are looked at before anything is touched."""
+    _refuse(plans, options)
+    done = []
+    for planned in plans.sources:
+        target = planned.target
+        assert target is not None
+        with progress(planned.source) as shown:
+            report: RestoreReport | ClusterReport | ObjectsReport
+            if planned.database is not None and target.kind == "database":
+                report = await restore_to_database(
+                    planned.database,
+                    reader,
+                    reader.store,
+                    target.value,
+                    overwrite=options.overwrite,
+                    no_owner=options.no_owner,
+                    allow_gaps=options.allow_gaps,
+                    pg_bin=options.pg_bin,
+                    progress=shown,
+                )
+            elif planned.database is not None:
+                report = await write_rows(
+                    planned.database,
+                    reader,
+                    reader.store,
+                    Path(target.value),
+                    overwrite=options.overwrite,
+                    allow_gaps=options.allow_gaps,
+                    pg_bin=options.pg_bin,
+                    progress=shown,
+                )
+            elif planned.cluster is not None and planned.server is not None:
+                report = await restore_to_cluster(planned.server, planned.cluster, clock, allow_gaps=options.allow_gaps, progress=shown)
+            else:
+                assert planned.cluster is not None
+                report = write_objects(planned.cluster, Path(target.value), overwrite=options.overwrite, allow_gaps=options.allow_gaps)
+        done.append(Done(planned.source, target.shown, report))
+    return done
+
+
+async def close_plans(plans: Plans) -> None:
+    """Close the connections that planning opened."""
+    for planned in plans.sources:
+        if planned.server is not None:
+            await planned.server.close()
+
+
+def _refuse(plans: Plans, options: Options) -> None:
+    for planned in plans.sources:
+        if planned.target is None:
+            raise Invalid(f"no target for source {planned.source}", hint="give --to, or --source to leave it out")
+        cluster = planned.cluster.plan if planned.cluster is not None else None
+        if cluster is not None and cluster.refusals:
+            more = f" (and {len(cluster.refusals) - 1} more; --dry-run lists them)" if len(cluster.refusals) > 1 else ""
+            raise Refused(
+                f"{planned.source}: {cluster.refusals[0]}{more}", hint="restore into an empty target, or say what the refusal names"
+            )
+        gaps: Sequence[object] = cluster.gaps if cluster is not None else planned.database.gaps if planned.database is not None else ()
+        if gaps and not options.allow_gaps:
+            raise Refused(
+                f"{planned.source}: the history up to this point has {len(gaps)} gap(s)",
+                hint="--dry-run lists them; choose a point outside, or say --allow-gaps",
+            )
+
+
+def _cut(point: Point, plans: Plans) -> Cut:
+    """The same place for objects: by time, by entry; an LSN means the entry of its transaction."""
+    if point.kind == "time":
+        return Cut(time=point.number)
+    if point.kind == "entry":
+        return Cut(seq=point.number)
+    entries = [planned.database.point.entry for planned in plans.sources if planned.database is not None and planned.database.point.entry]
+    if not entries:
+        raise Invalid(f"{point.text!r} is a place in a database, not in a cluster", hint="give a time, an entry number, or `latest`")
+    return Cut(seq=max(entries))
+
+
+async def _open(target: Target | None, clock: Clock) -> Api | None:
+    if target is None or target.kind != "cluster":
+        return None
+    path, _, context = target.value.removeprefix("kubeconfig:").partition("#")
+    return await Api.open(clock, kubeconfig=str(Path(path).expanduser()), context=context)
+
+
+def summary(plans: Plans) -> Mapping[str, str]:
+    """Facts about the restore as a whole, for people."""
+    found = {"point": f"{plans.at} ({plans.point.kind})"}
+    for planned in plans.sources:
+        found[f"last entry of {planned.source}"] = to_text(planned.moment)
+    if plans.apart_seconds is not None:
+        found["apart"] = f"{plans.apart_seconds:.3f} s between the sources' last entries before the point"
+    return found
