@@ -39,9 +39,18 @@ def intruder(data: bytes, own: End) -> ArchiverError:
 
 
 def _who(segment: Segment) -> str:
-    if segment.runs and segment.runs[0].kind is Kind.SESSION:
-        return f"instance {msgspec.json.decode(next(segment.runs[0].bodies()), type=Session).instance!r}"
-    return "another writer"
+    session = session_of(segment)
+    return f"instance {session.instance!r}" if session else "another writer"
+
+
+def session_of(segment: Segment) -> Session | None:
+    """The session that ``segment`` opens; ``None`` when it opens none. ``Corrupt`` when it cannot be read."""
+    if not segment.runs or segment.runs[0].kind is not Kind.SESSION:
+        return None
+    try:
+        return msgspec.json.decode(next(segment.runs[0].bodies()), type=Session)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CorruptSegment(segment.header.slot, f"its session entry cannot be read: {error}") from error
 
 
 async def recheck(store: Store, clock: Clock, own: End) -> None:

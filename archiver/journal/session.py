@@ -20,6 +20,7 @@ from archiver.journal.chain import End
 from archiver.journal.entry import Kind, Run
 from archiver.journal.identity import create_identity
 from archiver.journal.keys import segment_key
+from archiver.journal.ownership import session_of
 from archiver.journal.records import Session
 from archiver.journal.segment import CorruptSegment, Segment, SegmentHeader, encode
 from archiver.journal.settle import settle
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 CONFLICTS = 100
 """A fence that loses its slot this often in a row gives up: several instances are taking the archive from each other."""
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 """How long the fence is tried against a store that does not answer."""
 
 _log = structlog.get_logger()
@@ -98,6 +99,7 @@ def _closed(tail: Segment) -> bool:
 
 async def _owner(reader: Reader, header: SegmentHeader) -> str:
     fence = await _whole(reader, header.session)
-    if fence.header.epoch != header.epoch or not fence.runs or fence.runs[0].kind is not Kind.SESSION:
+    session = session_of(fence)
+    if session is None or fence.header.epoch != header.epoch:
         raise CorruptSegment(header.session, f"it does not open session {header.epoch} although segment {header.slot} says so")
-    return msgspec.json.decode(next(fence.runs[0].bodies()), type=Session).instance
+    return session.instance
