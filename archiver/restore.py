@@ -5,6 +5,7 @@ The database comes first because it is one transaction; objects follow once it s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -219,7 +220,7 @@ async def _open(target: Target | None, clock: Clock) -> Api | None:
     if target is None or target.kind != "cluster":
         return None
     path, _, context = target.value.removeprefix("kubeconfig:").partition("#")
-    return await Api.open(clock, kubeconfig=str(Path(path).expanduser()), context=context)
+    return await Api.open(clock, kubeconfig=os.path.expanduser(path), context=context)  # noqa: ASYNC240, PTH111 -- looks at HOME only
 
 
 def summary(plans: Plans) -> Mapping[str, str]:

@@ -19,12 +19,16 @@ from archiver import __version__
 from archiver.capture.status import SourceStatus
 from archiver.clock import Clock
 from archiver.errors import ArchiverError, Bug, Corrupt, Fenced, HistoryLost, Invalid, Refused, Unavailable
+from archiver.journal.drills import newest
 from archiver.journal.writer import Writer, WriterLimits
 from archiver.settings import Settings
 from archiver.status import ArchiveStatus, Drill, SourceLine, add, lines
 from archiver.store.open import open_store
 from archiver.store.probe import probe
 from archiver.store.protocol import Store
+
+DRILL_SECONDS = 60.0
+"""How often the archive is asked for newer drills."""
 
 log = structlog.get_logger()
 
@@ -92,9 +96,24 @@ class Service:
                 limits=limits(self.settings),
             )
             log.info("session_opened", archive=self.writer.archive, epoch=self.writer.epoch, entry=self.writer.durable_seq)
-            await self._capture(self.writer, stop)
+            drills = asyncio.create_task(self._watch_drills(self.store))
+            try:
+                await self._capture(self.writer, stop)
+            finally:
+                drills.cancel()
+                await asyncio.gather(drills, return_exceptions=True)
         finally:
             await self.store.close()
+
+    async def _watch_drills(self, store: Store) -> None:
+        """Keep ``drill`` what the newest recorded drill says."""
+        after = ""
+        while True:
+            with contextlib.suppress(ArchiverError):
+                after, report = await newest(store, after)
+                if report is not None:
+                    self.drill = Drill(report.finished, report.point, report.restore_seconds)
+            await self.clock.sleep(DRILL_SECONDS)
 
     def status(self) -> ArchiveStatus:
         """How everything stands now. Before the journal is open it says so by zeros."""

@@ -1,0 +1,93 @@
+"""``archiver drill``: restore for practice, and say how long it took."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from archiver.cli import output
+from archiver.cli.main import Context, wait_for
+from archiver.clock import SystemClock
+from archiver.drill import Scratch, run_drill
+from archiver.errors import Corrupt, Refused
+from archiver.journal.drills import DrillReport
+from archiver.restore import Options
+from archiver.settings import Settings
+from archiver.store.open import open_store
+
+
+@click.command()
+@click.option("--at", "at", default="latest", show_default=True, metavar="POINT", help="The point to restore, as for `restore`.")
+@click.option("--source", "sources", multiple=True, metavar="NAME", help="Only this source (repeatable).")
+@click.option(
+    "--scratch-dsn",
+    default="",
+    envvar="DRILL_DSN",
+    metavar="DSN",
+    help="Server for a scratch database, dropped afterwards. [env: DRILL_DSN]",
+)
+@click.option("--scratch-kubeconfig", default="", metavar="PATH[#CONTEXT]", help="A scratch API server; what is created there stays.")
+@click.option(
+    "--scratch-folder",
+    type=click.Path(path_type=Path),
+    help="Folder for what has no scratch server, removed afterwards; default: a temporary one.",
+)
+@click.option("--no-owner", is_flag=True, help="The scratch server has not the roles of the source.")
+@click.option("--allow-gaps", is_flag=True, help="As for `restore`.")
+@click.option("--pg-bin", default="", metavar="FOLDER", help="As for `restore`.")
+@click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")
+@click.pass_obj
+def drill(
+    context: Context,
+    *,
+    at: str,
+    sources: tuple[str, ...],
+    scratch_dsn: str,
+    scratch_kubeconfig: str,
+    scratch_folder: Path | None,
+    no_owner: bool,
+    allow_gaps: bool,
+    pg_bin: str,
+    as_json: bool,
+) -> None:
+    """Verify the archive, restore it into scratch places, compare, time each step, clean up.
+
+    The restore's time is the measured RTO. A passed drill is recorded in the archive and shown by /metrics. Exit code 3 or 7 when it
+    failed.
+    """
+    settings = context.settings()
+    folder = scratch_folder or Path(tempfile.mkdtemp(prefix="archiver-drill-"))
+    scratch = Scratch(folder, scratch_dsn, scratch_kubeconfig)
+    options = Options(no_owner=no_owner, allow_gaps=allow_gaps, pg_bin=pg_bin)
+    report = wait_for(lambda: _drill(settings, at, sources, scratch, options))
+    if as_json:
+        output.print_json(report)
+    else:
+        output.table(
+            "",
+            ["step", "seconds", "", "detail"],
+            [(step.name, f"{step.seconds:.2f}", "ok" if step.ok else "FAILED", step.detail) for step in report.steps],
+        )
+        output.facts(
+            [
+                ("result", "passed" if report.passed else "FAILED"),
+                ("proven up to", output.moment(report.point)),
+                ("restore time", f"{report.restore_seconds:.2f} s"),
+            ]
+        )
+    if not report.passed:
+        failed = report.steps[-1]
+        kind = Corrupt if failed.name == "verify" else Refused
+        raise kind(f"the drill failed at {failed.name}: {failed.detail}", hint="see docs/runbooks/failed-drill.md")
+
+
+async def _drill(settings: Settings, at: str, sources: tuple[str, ...], scratch: Scratch, options: Options) -> DrillReport:
+    from archiver.cli.progress import steps
+
+    store = await open_store(settings.archive.url, settings.archive.s3)
+    try:
+        return await run_drill(store, SystemClock(), at, sources, scratch, options, steps)
+    finally:
+        await store.close()

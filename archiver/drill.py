@@ -1,0 +1,119 @@
+"""A restore for practice: proves that the archive can be restored, and how long that takes.
+
+verify -> plan -> restore each source into a scratch place, with the comparison that every restore ends with -> record -> clean up.
+What was proven is an object ``drills/{time}.json`` of the archive, which the running archiver shows as metrics.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from archiver.clock import Clock
+from archiver.errors import ArchiverError, Invalid, Refused
+from archiver.journal.drills import DrillReport, Step, record
+from archiver.journal.reader import Reader
+from archiver.journal.verifier import verify
+from archiver.replay.postgres.scratch import scratch_database
+from archiver.restore import Options, Progress, carry_out, close_plans, make_plans, source_kinds
+from archiver.store.protocol import Store
+
+
+class Scratch(msgspec.Struct, frozen=True):
+    """Where a drill may restore to; everything is removed afterwards."""
+
+    folder: Path
+    dsn: str = ""
+    """A PostgreSQL server whose role may create databases; empty: rows go into the folder."""
+    kubeconfig: str = ""
+    """``PATH[#CONTEXT]`` of a scratch API server; empty: objects go into the folder. What was created there stays."""
+
+
+async def run_drill(
+    store: Store,
+    clock: Clock,
+    at: str,
+    wanted: Sequence[str],
+    scratch: Scratch,
+    options: Options,
+    progress: Callable[[str], AbstractContextManager[Progress]],
+) -> DrillReport:
+    """Restore ``wanted`` sources (all when empty) as they were at ``at``. Never raises for a failed step: the report says it.
+
+    Raises ``Invalid`` for a scratch folder that is in use. Cancelled or failed, it removes what it made.
+    """
+    if scratch.folder.exists() and any(scratch.folder.iterdir()):
+        raise Invalid(f"scratch folder {scratch.folder} is not empty", hint="name a folder that the drill may remove")
+    report = DrillReport(at, clock.now())
+    reader = Reader(store)
+    try:
+        async with _step(report, clock, "verify") as step:
+            found = await verify(store, deep=True)
+            step.detail = f"{found.slots} segments, {found.entries} entries, {found.parts} baseline objects"
+            if not found.ok:
+                raise Refused(
+                    f"the archive is not whole: {found.reason or 'a baseline object is bad'}", hint="see docs/runbooks/archive-corrupt.md"
+                )
+        async with _targets(reader, wanted, scratch, clock) as targets:
+            async with _step(report, clock, "plan") as step:
+                plans = await make_plans(reader, at, targets, wanted, options, clock)
+                report.sources = [planned.source for planned in plans.sources]
+                report.point = min(planned.moment for planned in plans.sources)
+                step.detail = f"{len(plans.sources)} sources"
+            try:
+                async with _step(report, clock, "restore") as step:
+                    done = await carry_out(reader, plans, options, clock, progress)
+                    problems = [problem for each in done for problem in each.problems]
+                    step.detail = ", ".join(f"{each.source} -> {each.target}" for each in done)
+                    if problems:
+                        raise Refused(
+                            f"{len(problems)} objects are not as captured, first {problems[0]}", hint="see docs/runbooks/failed-drill.md"
+                        )
+            finally:
+                await close_plans(plans)
+        report.passed = True
+    except ArchiverError:
+        report.passed = False
+    finally:
+        shutil.rmtree(scratch.folder, ignore_errors=True)
+    report.finished = clock.now()
+    report.restore_seconds = sum(step.seconds for step in report.steps if step.name in {"plan", "restore"})
+    if report.passed:
+        await record(store, report)
+    return report
+
+
+@asynccontextmanager
+async def _step(report: DrillReport, clock: Clock, name: str) -> AsyncIterator[Step]:
+    step = Step(name)
+    report.steps.append(step)
+    began = clock.monotonic()
+    try:
+        yield step
+        step.ok = True
+    except ArchiverError as error:
+        step.detail = error.message
+        raise
+    finally:
+        step.seconds = round(clock.monotonic() - began, 3)
+
+
+@asynccontextmanager
+async def _targets(reader: Reader, wanted: Sequence[str], scratch: Scratch, clock: Clock) -> AsyncIterator[list[str]]:
+    """One ``--to`` for each source; scratch databases live as long as the context."""
+    kinds = {name: kind for name, kind in (await source_kinds(reader)).items() if not wanted or name in wanted}
+    targets = []
+    async with AsyncExitStack() as stack:
+        for name, kind in kinds.items():
+            if kind == "postgres" and scratch.dsn:
+                dsn = await stack.enter_async_context(scratch_database(scratch.dsn, f"archiver_drill_{clock.unique()[:12]}"))
+                targets.append(f"{name}={dsn}")
+            elif kind == "kubernetes" and scratch.kubeconfig:
+                targets.append(f"{name}=kubeconfig:{scratch.kubeconfig}")
+            else:
+                targets.append(f"{name}={scratch.folder / name}")
+        yield targets
