@@ -1,0 +1,94 @@
+"""``--at`` texts -> points; a point that is named -> one that is not."""
+
+from __future__ import annotations
+
+import re
+from contextlib import aclosing
+from typing import Literal
+
+import msgspec
+
+from archiver import clock
+from archiver.errors import Invalid
+from archiver.journal.entry import Kind
+from archiver.journal.reader import Reader
+from archiver.journal.records import Mark
+
+PointKind = Literal["latest", "time", "entry", "lsn", "mark"]
+
+_LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
+_HINT = "a point is an RFC 3339 time (2026-11-23T10:05:00Z), `latest`, an entry number, an LSN (16/B374D848), or mark:NAME"
+_BLOCK = 32
+
+
+class Point(msgspec.Struct, frozen=True):
+    """A place in history, as the user said it. What it means for a source is that source's planner's affair."""
+
+    text: str
+    kind: PointKind
+    number: int = 0
+    """time: microseconds since 1970; entry: sequence number; lsn: the 64-bit number."""
+    name: str = ""
+    """mark: its name."""
+
+
+def parse_point(text: str) -> Point:
+    """Grammar: ``latest`` | ``mark:NAME`` | decimal entry number | ``X/Y`` (LSN) | RFC 3339 or ISO 8601 time (without offset: UTC).
+
+    Only digits are always an entry number. Raises ``Invalid`` for anything else.
+    """
+    stripped = text.strip()
+    if stripped == "latest":
+        return Point(text, "latest")
+    if stripped.startswith("mark:") and stripped != "mark:":
+        return Point(text, "mark", name=stripped.removeprefix("mark:"))
+    if stripped.isascii() and stripped.isdigit():
+        if int(stripped) == 0:
+            raise Invalid("entries are counted from 1", hint=_HINT)
+        return Point(text, "entry", int(stripped))
+    if match := _LSN.fullmatch(stripped):
+        return Point(text, "lsn", int(match[1], 16) << 32 | int(match[2], 16))
+    try:
+        moment = clock.from_text(stripped)
+    except ValueError:
+        raise Invalid(f"{text!r} is not a point", hint=_HINT) from None
+    if moment <= 0:
+        raise Invalid(f"{text!r} lies before 1970", hint=_HINT)
+    return Point(text, "time", moment)
+
+
+async def settle(reader: Reader, point: Point) -> Point:
+    """``latest`` and marks as entry numbers, so that the same point means the same while the journal grows; others unchanged.
+
+    Several points of one command are settled before any of them is used. A mark is looked for backwards from the journal's end, so
+    that the newest of equal names counts; an old one costs reading everything behind it. Raises ``Invalid`` when the journal is empty,
+    has no such mark, or ends before an entry number.
+    """
+    tail = await reader.tail()
+    if tail is None:
+        raise Invalid("the journal is empty", hint="start `archiver run` and wait for the first baseline")
+    last = tail.first + tail.count - 1
+    if point.kind == "latest":
+        return msgspec.structs.replace(point, kind="entry", number=last)
+    if point.kind == "mark":
+        return msgspec.structs.replace(point, kind="entry", number=await _find_mark(reader, tail.slot, point.name))
+    if point.kind == "entry" and point.number > last:
+        raise Invalid(f"the journal ends at entry {last}, {point.number} is not written yet", hint="say `latest` for its end")
+    return point
+
+
+async def _find_mark(reader: Reader, slot: int, name: str) -> int:
+    end = slot
+    while end >= 0:
+        begin = max(0, end - _BLOCK + 1)
+        found = 0
+        async with aclosing(reader.read(begin, to_slot=end)) as runs:
+            async for placed in runs:
+                if placed.run.kind is Kind.MARK:
+                    for entry, body in enumerate(placed.run.bodies(), placed.first):
+                        if msgspec.json.decode(body, type=Mark).name == name:
+                            found = entry
+        if found:
+            return found
+        end = begin - 1
+    raise Invalid(f"the journal has no mark {name!r}", hint="`archiver mark NAME` sets one at the journal's end")

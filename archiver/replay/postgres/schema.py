@@ -1,0 +1,89 @@
+"""Which schema entry is the schema at a point. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from archiver.journal.postgres_records import Schema
+from archiver.replay.postgres.snapshots import Visible
+from archiver.replay.postgres.survey import Found
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The entry, and whether it is known to be right."""
+
+    found: Found[Schema]
+    certain: bool
+    reason: str
+
+
+def choose(
+    schemas: Sequence[Found[Schema]],
+    *,
+    before: Callable[[Found[Schema]], bool],
+    changed_before: Sequence[int],
+    changed_behind: Sequence[int],
+) -> Choice:
+    """The schema at the point.
+
+    ``schemas``: not empty, oldest first, as far as the first one behind the point. ``before``: the entry has nothing from behind the
+    point. ``changed_before``, ``changed_behind``: xids of transactions that announced changes, on either side of the point.
+
+    Where changes are announced, the entry that sees all of the first and none of the second is exact. Where they are not, the
+    newest entry before the point is, unless the next one says something else: the change then lies somewhere between.
+    """
+    earlier = [found for found in schemas if before(found)]
+    later = next((found for found in schemas if not before(found)), None)
+    newest = earlier[-1] if earlier else None
+    if newest is not None and newest.announces:
+        return _announced(newest, later, changed_before, changed_behind)
+    if newest is None:
+        assert later is not None
+        return Choice(later, certain=False, reason="the journal has no schema entry from before the point; this is the first one after it")
+    if later is None:
+        return Choice(newest, certain=True, reason="the newest one")
+    if _same(newest.record, later.record):
+        return Choice(newest, certain=True, reason="the entries before and after the point say the same")
+    return Choice(
+        newest,
+        certain=False,
+        reason=f"the newest one before the point; entry {later.ref.seq} says something else, and the change was not announced",
+    )
+
+
+def _announced(newest: Found[Schema], later: Found[Schema] | None, changed_before: Sequence[int], changed_behind: Sequence[int]) -> Choice:
+    def missing(found: Found[Schema]) -> int:
+        visible = Visible.parse(found.record.visible)
+        return sum(not visible.sees(xid) for xid in changed_before)
+
+    def excess(found: Found[Schema]) -> int:
+        visible = Visible.parse(found.record.visible)
+        return sum(visible.sees(xid) for xid in changed_behind)
+
+    if not missing(newest):
+        return Choice(newest, certain=True, reason="it has every announced change up to the point and none after it")
+    if later is not None and not missing(later) and not excess(later):
+        return Choice(
+            later, certain=True, reason="written after the point; it has every announced change up to the point and none after it"
+        )
+    return Choice(
+        newest,
+        certain=False,
+        reason=f"{missing(newest)} announced changes before the point are not in it, and no entry was written before the next change",
+    )
+
+
+def _same(one: Schema, other: Schema) -> bool:
+    if one.fingerprint and other.fingerprint:
+        return one.fingerprint == other.fingerprint
+    return _essence(one) == _essence(other)
+
+
+def _essence(schema: Schema) -> object:
+    tables = [
+        (table.oid, table.schema, table.name, table.kind, table.persistence, table.identity, table.columns, table.key, table.parent)
+        for table in schema.catalog.tables
+    ]
+    return tables, schema.catalog.roles, schema.catalog.extensions, schema.catalog.materialized, schema.catalog.types
