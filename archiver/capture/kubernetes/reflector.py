@@ -116,6 +116,8 @@ class Reflector:
         self._covered = state is not None and state.listing is not None
         """Whether there is history before the next list, so that what happened in between is a gap."""
         self._heard = state.observed if state else 0
+        self._agreed = (self._known.floor, 0)
+        """resourceVersion and time of the newest list that nothing contradicted."""
         self._verification: Verification | None = None
         self._verify_at = float("inf")
         self._progress_at = 0.0
@@ -260,6 +262,7 @@ class Reflector:
         if cause != "verify":
             # The list was true at some time after it was asked for.
             self._heard = figures.heard = asked
+            self._agreed = (version, now)
             self._unsaved = False
         self._note(None)
         self._schedule_verify(first=False)
@@ -292,7 +295,7 @@ class Reflector:
         loop = asyncio.get_running_loop()
         lines = Lines()
         until = loop.time() + inactivity
-        verify = float("inf") if self._verification else loop.time() + max(0.0, self._verify_at - self._clock.monotonic())
+        verify = self._verify_deadline(loop.time())
         try:
             async with (
                 asyncio.timeout_at(min(until, verify)) as deadline,
@@ -306,7 +309,7 @@ class Reflector:
                     complete = lines.feed(chunk)
                     if not complete:
                         continue
-                    until = loop.time() + inactivity
+                    until, verify = loop.time() + inactivity, self._verify_deadline(loop.time())
                     deadline.reschedule(min(until, verify))
                     failure = self._lines(complete)
                     if failure is not None:
@@ -399,8 +402,12 @@ class Reflector:
             self.figures.mismatches += missed
             self._absent(dict(verification.gone.values()), verification.time)
             detail = f"{len(verification.changed)} objects changed and {len(verification.gone)} gone without an event (verify)"
-            self._gap("events_missed", detail, to_position=verification.version, to_time=verification.time)
+            since, time = self._agreed
+            self._gap(
+                "events_missed", detail, to_position=verification.version, to_time=verification.time, from_position=since, from_time=time
+            )
             _log.error("verify_mismatch", stream=self.target.stream, changed=len(verification.changed), gone=len(verification.gone))
+        self._agreed = (verification.version, verification.time)
 
     async def _page(self, params: dict[str, str]) -> tuple[kj.Page | None, Failure | None]:
         """One list request: the page, or why there is none."""
@@ -429,14 +436,15 @@ class Reflector:
             ]
             self._outbox.offer(Run.of(self.target.stream, Kind.K8S_ABSENT, bodies, observed=now))
 
-    def _gap(self, reason: str, detail: str, *, to_position: str, to_time: int) -> None:
+    def _gap(self, reason: str, detail: str, *, to_position: str, to_time: int, from_position: str = "", from_time: int = 0) -> None:
+        """From where the watch stood, unless told otherwise."""
         gap = Gap(
             what=self.target.what,
             reason=reason,
             detail=detail,
-            from_position=self.figures.position,
+            from_position=from_position or self.figures.position,
             to_position=to_position,
-            from_time=self._heard,
+            from_time=from_time or self._heard,
             to_time=to_time,
         )
         self._outbox.offer(Run.of(self.target.stream, Kind.GAP, [msgspec.json.encode(gap)], observed=self._clock.now()))
@@ -452,6 +460,10 @@ class Reflector:
         # A resumed watch rests on a position alone; the first list soon after shows whether it was still the same history.
         seconds = min(_FIRST_VERIFY_SECONDS, self._config.verify_seconds) if first else self._config.verify_seconds
         self._verify_at = self._clock.monotonic() + seconds * (0.9 + 0.2 * self._clock.random())
+
+    def _verify_deadline(self, now: float) -> float:
+        """When the next verifying list is due, on the event loop's clock: not before the last one is settled."""
+        return float("inf") if self._verification else now + max(0.0, self._verify_at - self._clock.monotonic())
 
     def _note(self, failure: Failure | None) -> None:
         figures = self.figures
