@@ -48,6 +48,7 @@ class StreamState:
         self.resource: Resource | None = None
         self.namespace = ""
         self.cluster = ""
+        self.server = ""
         self.epoch = 0
         self.listing: Listing | None = None
         """The newest complete list; None: nothing is known yet."""
@@ -128,7 +129,7 @@ class StreamState:
             self.pending[meta.namespace, meta.name] = Seen(meta.uid, meta.resource_version, placed.run.observed, entry, kept)
 
     def _watch(self, watch: Watch) -> None:
-        self.resource, self.namespace, self.cluster = watch.resource, watch.namespace, watch.cluster
+        self.resource, self.namespace, self.cluster, self.server = watch.resource, watch.namespace, watch.cluster, watch.server
         if not watch.resource_version:
             # A list that never became complete is no state, but its objects did exist.
             self._loose |= self.pending or {}

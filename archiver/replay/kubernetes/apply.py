@@ -2,52 +2,33 @@
 
 Order: definitions until they are served, namespaces, then objects level by level of ownership; each object is created and at once given its
 status, because a controller that sees a run without its status starts it again. New UIDs replace old ones in owner references.
-Running the same plan again after a failure goes on: what was created then is found and refused or replaced, as the plan's flags say.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from archiver.clock import Clock
-from archiver.errors import Invalid, Refused, Unavailable
-from archiver.journal import kubernetes_json as kj
-from archiver.journal.kubernetes_records import Resource
+from archiver.errors import ArchiverError, Refused
 from archiver.replay.kubernetes import manifests
+from archiver.replay.kubernetes.live import collection, live_objects, served, told
 from archiver.replay.kubernetes.manifests import Manifest
-from archiver.replay.kubernetes.plan import DEFINITIONS, Action, ClusterPlan, Objects
+from archiver.replay.kubernetes.plan import Action, ClusterPlan
+from archiver.replay.kubernetes.select import DEFINITIONS, NAMESPACES, Key, Objects, label
+from archiver.replay.kubernetes.write import Writes
+
+if TYPE_CHECKING:
+    from archiver.clock import Clock
+    from archiver.kubernetes.api import Api
 
 CONCURRENCY = 16
-TRIES = 5
 SERVED_SECONDS = 60.0
 
 Progress = Callable[[str, int, int], None]
-
-
-class Answer(Protocol):
-    """A response that was read whole."""
-
-    status: int
-    body: bytes
-    retry_after: float
-
-
-class Server(Protocol):
-    """An API server: the session that capture uses too."""
-
-    server: str
-
-    async def get(self, path: str, params: Mapping[str, str] | None = None, *, seconds: float = 30.0) -> Answer:
-        """One GET."""
-        ...
-
-    async def send(self, method: str, path: str, body: bytes | None = None, *, seconds: float = 30.0) -> Answer:
-        """One POST, PUT or DELETE with a JSON body."""
-        ...
+"""What is being done, how much of it is done, how much there is."""
 
 
 class ClusterReport(msgspec.Struct):
@@ -57,48 +38,15 @@ class ClusterReport(msgspec.Struct):
     replaced: int = 0
     skipped: int = 0
     statuses: int = 0
+    """Statuses put back."""
     uids: dict[str, str] = {}
     """Captured UID -> UID in the target, for stores that keep UIDs of objects."""
     orphans: list[str] = []
     """Objects that lost a reference to an owner."""
     failures: list[str] = []
-    """What the server refused: object and its message."""
+    """What the server refused: object and its reason."""
     differences: list[str] = []
-    """What differs from what was captured after read-back: object and path."""
-
-
-class _Served(msgspec.Struct):
-    name: str
-    namespaced: bool = False
-
-
-class _ResourceList(msgspec.Struct):
-    resources: list[_Served] | None = None
-
-
-async def live_objects(server: Server, resources: Mapping[str, Resource]) -> dict[tuple[str, str, str], Manifest]:
-    """Every object of ``resources`` that the target holds. A resource that it does not serve has none."""
-    found: dict[tuple[str, str, str], Manifest] = {}
-    for name, resource in resources.items():
-        following = ""
-        while True:
-            params = {"limit": "500"} | ({"continue": following} if following else {})
-            answer = await server.get(_path(resource), params)
-            if answer.status == 404:
-                break
-            if answer.status != 200:
-                raise Unavailable(
-                    f"{server.server} answers {_message(answer)} for a list of {name}",
-                    hint="does the user of the kubeconfig have the right to list it?",
-                )
-            page = kj.page.decode(answer.body)
-            for item in page.items or []:
-                manifest = kj.document(bytes(item), resource.group, resource.version, resource.kind)
-                found[name, *manifests.identity(manifest)] = manifest
-            following = page.metadata.continue_
-            if not following:
-                break
-    return found
+    """What reads back otherwise than it was captured: object and path."""
 
 
 class Restorer:
@@ -106,10 +54,11 @@ class Restorer:
 
     def __init__(
         self,
-        server: Server,
+        server: Api,
         plan: ClusterPlan,
         objects: Objects,
-        live: Mapping[tuple[str, str, str], Manifest],
+        live: Mapping[Key, Manifest],
+        owners: Mapping[str, str],
         clock: Clock,
         progress: Progress,
     ) -> None:
@@ -119,29 +68,28 @@ class Restorer:
         self._live = live
         self._clock = clock
         self._progress = progress
-        self._subresources: dict[str, bool] = {}
-        self._gate = asyncio.Semaphore(CONCURRENCY)
-        # An owner that lives in the target, and is no part of the plan, keeps its UID.
-        self.report = ClusterReport(uids={manifests.uid(manifest): manifests.uid(manifest) for manifest in live.values()})
+        self._writes = Writes(server, clock)
+        self._with_status: dict[str, bool] = {}
+        self._done: list[Action] = []
+        # What lives in the target and is not replaced keeps its UID.
+        self._uids = {manifests.uid(manifest): manifests.uid(manifest) for manifest in live.values()} | dict(owners)
+        self.report = ClusterReport()
 
     async def run(self) -> ClusterReport:
-        """Do what the plan says, then compare. Raises ``Refused`` when the plan has refusals, or when a kind is not served.
-
-        An object that the server does not take is reported and the others go on. Cancellation leaves what was created by then.
-        """
-        if self._plan.refusals:
-            more = f" and {len(self._plan.refusals) - 1} more" if len(self._plan.refusals) > 1 else ""
-            raise Refused(f"{self._plan.refusals[0]}{more}", hint="restore into an empty target, or say --overwrite")
+        """Do what the plan says, then compare. The contract is ``restore.restore_to_cluster``'s."""
         actions = [action for action in self._plan.actions if action.do != "skip"]
         self.report.skipped = len(self._plan.actions) - len(actions)
-        definitions = [action for action in actions if action.resource.startswith(f"{DEFINITIONS}.")]
-        rest = [action for action in actions if not action.resource.startswith(f"{DEFINITIONS}.")]
+        definitions = [action for action in actions if action.resource == DEFINITIONS]
+        namespaces = [action for action in actions if action.resource == NAMESPACES]
+        rest = [action for action in actions if action.resource not in (DEFINITIONS, NAMESPACES)]
+        await self._wait_until_served({action.resource for action in (*definitions, *namespaces)})
         await self._level(definitions, "definitions")
         await self._wait_until_served({action.resource for action in rest})
+        await self._level(namespaces, "namespaces")
         await self._namespaces()
         for level in sorted({action.level for action in rest}):
             await self._level([action for action in rest if action.level == level], f"objects, level {level}")
-        await self._compare([action for action in rest if action.do != "skip"])
+        await self._compare()
         return self.report
 
     async def _level(self, actions: list[Action], what: str) -> None:
@@ -155,141 +103,98 @@ class Restorer:
                 done += 1
                 self._progress(what, done, len(actions))
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(CONCURRENCY, len(actions))):
-                group.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(CONCURRENCY, len(actions))):
+                    group.create_task(work())
+        except BaseExceptionGroup as several:
+            raise next((error for error in several.exceptions if isinstance(error, ArchiverError)), several.exceptions[0]) from None
 
     async def _one(self, action: Action) -> None:
-        key = (action.resource, action.namespace, action.name)
-        manifest = self._objects.by_key[key]
+        manifest = self._objects.by_key[action.key]
         resource = self._plan.resources[action.resource]
-        wanted, lost = manifests.desired(manifest, self.report.uids)
-        label = _label(key)
+        wanted, lost = manifests.desired(manifest, self._uids)
         if lost:
-            self.report.orphans.append(f"{label}: {', '.join(lost)}")
+            self.report.orphans.append(f"{label(action.key)}: {', '.join(lost)}")
         # The status of a definition is the server's own business: whether and how it is served.
-        status = wanted.pop("status", None) if resource.plural != DEFINITIONS else None
-        path = _path(resource, action.namespace)
+        has_status = action.resource != DEFINITIONS and self._with_status[action.resource]
+        status = wanted.get("status") if has_status else None
+        if has_status or action.resource == DEFINITIONS:
+            wanted.pop("status", None)
+        path = collection(resource, action.namespace)
         if action.do == "replace":
-            metadata = self._live[key]["metadata"]
-            wanted["metadata"] |= {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-            answer = await self._send("PUT", f"{path}/{action.name}", wanted)
+            answer = await self._writes.replace(path, wanted, self._live[action.key])
         else:
-            answer = await self._send("POST", path, wanted)
+            answer = await self._writes.create(path, wanted)
         if answer.status not in (200, 201):
-            self.report.failures.append(f"{label}: {_message(answer)}")
+            self.report.failures.append(f"{label(action.key)}: {told(answer)}")
             return
-        created: Manifest = msgspec.json.decode(answer.body)
-        self.report.uids[manifests.uid(manifest)] = manifests.uid(created)
+        written: Manifest = msgspec.json.decode(answer.body)
+        self._uids[manifests.uid(manifest)] = self.report.uids[manifests.uid(manifest)] = manifests.uid(written)
+        self._done.append(action)
         if action.do == "replace":
             self.report.replaced += 1
         else:
             self.report.created += 1
-        if status is not None and self._subresources.get(action.resource):
-            created["status"] = status
-            answer = await self._send("PUT", f"{path}/{action.name}/status", created)
+        if has_status and written.get("status") != status:
+            answer = await self._writes.status(path, written, status)
             if answer.status != 200:
-                self.report.failures.append(f"{label} status: {_message(answer)}")
-                return
-            self.report.statuses += 1
-
-    async def _send(self, method: str, path: str, body: Manifest) -> Answer:
-        """One write; a busy server is waited for. A lost answer is asked again: what exists by then answers 409, which is looked at."""
-        data = msgspec.json.encode(body)
-        lost = False
-        for attempt in range(TRIES):
-            try:
-                answer = await self._server.send(method, path, data)
-            except Unavailable:
-                if attempt == TRIES - 1:
-                    raise
-                lost = True
-                await self._clock.sleep(0.2 * 2**attempt)
-                continue
-            if answer.status == 409 and lost and method == "POST":
-                return await self._server.get(f"{path}/{body['metadata']['name']}")
-            if answer.status not in (429, 503, 504):
-                return answer
-            await self._clock.sleep(answer.retry_after or 0.2 * 2**attempt)
-        return answer
+                self.report.failures.append(f"{label(action.key)} status: {told(answer)}")
+            else:
+                self.report.statuses += 1
 
     async def _wait_until_served(self, names: set[str]) -> None:
         """A definition is usable when discovery and a list answer, not when its conditions say so."""
         deadline = self._clock.monotonic() + SERVED_SECONDS
         missing = set(names)
         while missing:
-            groups: dict[tuple[str, str], set[str]] = {}
+            versions: dict[tuple[str, str], set[str]] = {}
             for name in sorted(missing):
                 resource = self._plan.resources[name]
                 version = (resource.group, resource.version)
-                if version not in groups:
-                    answer = await self._server.get(f"/apis/{version[0]}/{version[1]}" if version[0] else f"/api/{version[1]}")
-                    listed = msgspec.json.decode(answer.body, type=_ResourceList).resources if answer.status == 200 else []
-                    groups[version] = {each.name for each in listed or []}
-                if resource.plural in groups[version] and (await self._server.get(_path(resource), {"limit": "1"})).status == 200:
-                    self._subresources[name] = f"{resource.plural}/status" in groups[version]
+                if version not in versions:
+                    versions[version] = set(await served(self._server, *version))
+                if resource.plural in versions[version] and await self._lists(name):
+                    self._with_status[name] = f"{resource.plural}/status" in versions[version]
                     missing.discard(name)
             if missing:
-                if self._clock.monotonic() > deadline or not any(
-                    action.resource.startswith(f"{DEFINITIONS}.") for action in self._plan.actions
-                ):
+                coming = {action.name for action in self._done if action.resource == DEFINITIONS}
+                if not missing & coming or self._clock.monotonic() > deadline:
                     raise Refused(
-                        f"the target does not serve {', '.join(sorted(missing))}",
+                        f"the target does not serve {', '.join(sorted(missing - coming) or sorted(missing))}",
                         hint="install the definitions first (the chart of the application), or capture them: rbac.clusterScoped",
                     )
-                await self._clock.sleep(0.2)
+                await self._clock.sleep(0.1)
+
+    async def _lists(self, name: str) -> bool:
+        """Whether a list is answered; a user who may not list will be told at the first object."""
+        answer = await self._server.get(collection(self._plan.resources[name]), {"limit": "1"})
+        return answer.status in (200, 403)
 
     async def _namespaces(self) -> None:
         for name in self._plan.namespaces:
             answer = await self._server.get(f"/api/v1/namespaces/{name}")
             if answer.status == 404:
                 body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-                answer = await self._send("POST", "/api/v1/namespaces", body)
+                answer = await self._writes.create("/api/v1/namespaces", body)
             if answer.status == 403:
                 continue  # a namespaced user cannot look; creating objects will say what is missing
             if answer.status not in (200, 201, 409):
-                raise Refused(f"namespace {name}: {_message(answer)}", hint="create the namespace first")
+                raise Refused(f"namespace {name}: {told(answer)}", hint="create the namespace first")
 
-    async def _compare(self, actions: list[Action]) -> None:
-        self._progress("comparing", 0, len(actions))
-        names = sorted({action.resource for action in actions})
-        live = await live_objects(self._server, {name: self._plan.resources[name] for name in names})
-        for action in actions:
-            key = (action.resource, action.namespace, action.name)
-            found = live.get(key)
+    async def _compare(self) -> None:
+        self._progress("comparing", 0, len(self._done))
+        resources = {action.resource: self._plan.resources[action.resource] for action in self._done}
+        live = await live_objects(self._server, resources, {action.namespace for action in self._done if action.namespace})
+        for action in sorted(self._done, key=lambda action: action.key):
+            found = live.get(action.key)
             if found is None:
-                self.report.differences.append(f"{_label(key)}: is not there")
+                self.report.differences.append(f"{label(action.key)}: is not there")
                 continue
-            wanted = self._objects.by_key[key]
-            if not self._subresources.get(action.resource) and "status" not in found:
-                wanted = {name: value for name, value in wanted.items() if name != "status"}
-            self.report.differences += [f"{_label(key)}: {path}" for path in manifests.differing(wanted, found, self.report.uids)]
-        self._progress("comparing", len(actions), len(actions))
-
-
-def _label(key: tuple[str, str, str]) -> str:
-    return f"{key[0]} {key[1]}/{key[2]}" if key[1] else f"{key[0]} {key[2]}"
-
-
-def _path(resource: Resource, namespace: str = "") -> str:
-    root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
-    return f"{root}/namespaces/{namespace}/{resource.plural}" if namespace else f"{root}/{resource.plural}"
-
-
-def _message(answer: Answer) -> str:
-    """Code and reason only: the message of a validation error quotes values."""
-    try:
-        status = kj.status.decode(answer.body)
-    except msgspec.MsgspecError:
-        return str(answer.status)
-    return f"{answer.status} {status.reason or ''}".strip()
-
-
-def check_identity(captured: str, target: str, *, into_source: bool) -> None:
-    """Raise ``Refused`` when the target is the captured cluster itself, ``Invalid`` when that cannot be told."""
-    if not target:
-        raise Invalid("the target does not tell its identity", hint="use a kubeconfig with a certificate authority")
-    if captured and captured == target and not into_source:
-        raise Refused(
-            "the target is the captured cluster itself", hint="restore into another cluster, or say --into-source if that is meant"
-        )
+            wanted = self._objects.by_key[action.key]
+            if action.resource == DEFINITIONS:
+                wanted, found = dict(wanted), dict(found)
+                wanted.pop("status", None)
+                found.pop("status", None)
+            self.report.differences += [f"{label(action.key)}: {path}" for path in manifests.differing(wanted, found, self._uids)]
+        self._progress("comparing", len(self._done), len(self._done))

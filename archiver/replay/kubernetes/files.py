@@ -10,7 +10,8 @@ import yaml
 from archiver.clock import to_text
 from archiver.errors import Refused
 from archiver.replay.kubernetes import manifests
-from archiver.replay.kubernetes.plan import DEFINITIONS, ClusterPlan, Objects
+from archiver.replay.kubernetes.plan import ClusterPlan
+from archiver.replay.kubernetes.select import DEFINITIONS, Objects
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -49,13 +50,11 @@ def write_folder(plan: ClusterPlan, objects: Objects, folder: Path, *, overwrite
         if action.do == "skip":
             continue
         manifest = objects.by_key[action.resource, action.namespace, action.name]
-        place = (
-            Path("definitions") if action.resource.startswith(f"{DEFINITIONS}.") else Path(action.namespace or "_cluster") / action.resource
-        )
+        place = Path("definitions") if action.resource == DEFINITIONS else Path(action.namespace or "_cluster") / action.resource
         file = folder / place / f"{action.name}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         wanted, _ = manifests.desired(manifest, {})
-        if action.resource.startswith(f"{DEFINITIONS}."):
+        if action.resource == DEFINITIONS:
             wanted.pop("status", None)
         file.write_text(yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True), encoding="utf-8")
         owned = manifests.owners(manifest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 Manifest = dict[str, Any]
@@ -30,9 +31,19 @@ def uid(manifest: Manifest) -> str:
     return str(manifest["metadata"].get("uid", ""))
 
 
+def references(manifest: Manifest) -> list[Manifest]:
+    """Its owner references, as captured."""
+    return list(manifest["metadata"].get("ownerReferences") or [])
+
+
+def reference_label(reference: Manifest) -> str:
+    """For people: ``Kind/name``."""
+    return f"{reference.get('kind', '')}/{reference.get('name', '')}"
+
+
 def owners(manifest: Manifest) -> list[str]:
     """UIDs of its owners, as captured."""
-    return [str(reference.get("uid", "")) for reference in manifest["metadata"].get("ownerReferences") or []]
+    return [str(reference.get("uid", "")) for reference in references(manifest)]
 
 
 def terminating(manifest: Manifest) -> bool:
@@ -40,7 +51,7 @@ def terminating(manifest: Manifest) -> bool:
     return bool(manifest["metadata"].get("deletionTimestamp"))
 
 
-def desired(manifest: Manifest, uids: dict[str, str]) -> tuple[Manifest, list[str]]:
+def desired(manifest: Manifest, uids: Mapping[str, str]) -> tuple[Manifest, list[str]]:
     """The object as it is to be created: without server fields, owners by their new UIDs; and the owners that are not in ``uids``.
 
     A reference to an owner that does not exist would have the object collected at once, so an unresolved one is left out. Its status
@@ -53,7 +64,7 @@ def desired(manifest: Manifest, uids: dict[str, str]) -> tuple[Manifest, list[st
         for reference in metadata["ownerReferences"]:
             new = uids.get(reference.get("uid", ""))
             if new is None:
-                lost.append(f"{reference.get('kind', '')}/{reference.get('name', '')}")
+                lost.append(reference_label(reference))
             else:
                 kept.append({**reference, "uid": new})
         if kept:
@@ -63,14 +74,14 @@ def desired(manifest: Manifest, uids: dict[str, str]) -> tuple[Manifest, list[st
     return {**manifest, "metadata": metadata}, lost
 
 
-def compared(manifest: Manifest, uids: dict[str, str]) -> Manifest:
+def compared(manifest: Manifest, uids: Mapping[str, str]) -> Manifest:
     """What a restore promises to bring back, for comparison with the live object: everything but the server's own fields."""
     plain, _ = desired(manifest, uids)
     metadata = {key: value for key, value in plain["metadata"].items() if value not in ({}, [], None)}
     return {**plain, "metadata": metadata}
 
 
-def differing(wanted: Manifest, live: Manifest, uids: dict[str, str]) -> list[str]:
+def differing(wanted: Manifest, live: Manifest, uids: Mapping[str, str]) -> list[str]:
     """Paths (two levels deep) in which the live object differs from the captured one; empty when it is what was captured.
 
     ``uids`` maps captured owners to live ones; the live object's own references are taken as they are.

@@ -1,19 +1,16 @@
-"""State at a point and what the target holds -> what a restore would do. Pure: it can be printed, and what runs is this."""
+"""Objects at a point and what the target holds -> what a restore would do. Pure: it can be printed, and what runs is this."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
-from archiver.journal import kubernetes_json as kj
 from archiver.journal.kubernetes_records import Resource
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.manifests import Manifest
-from archiver.replay.kubernetes.state import Folded
-
-DEFINITIONS = "customresourcedefinitions"
+from archiver.replay.kubernetes.select import DEFINITIONS, NAMESPACES, Key, Objects, Selection, Stream, label
 
 Do = Literal["create", "replace", "skip"]
 
@@ -33,18 +30,10 @@ class Action(msgspec.Struct, frozen=True):
     status: bool = False
     """Has a status to put back."""
 
-
-class Scope(msgspec.Struct, frozen=True):
-    """What the user named; empty means all."""
-
-    kinds: frozenset[str] = frozenset()
-    """``plural`` or ``plural.group``."""
-    namespaces: frozenset[str] = frozenset()
-
-    def has(self, resource: Resource, namespace: str) -> bool:
-        """Whether an object of that resource and namespace is meant."""
-        named = not self.kinds or bool({resource.plural, f"{resource.plural}.{resource.group}"} & self.kinds)
-        return named and (not self.namespaces or not namespace or namespace in self.namespaces)
+    @property
+    def key(self) -> Key:
+        """Of its manifest in ``Objects``."""
+        return self.resource, self.namespace, self.name
 
 
 class ClusterPlan(msgspec.Struct):
@@ -58,13 +47,21 @@ class ClusterPlan(msgspec.Struct):
     observed: int
     """When it was received."""
     actions: list[Action] = []
+    """In the order in which they run; what is skipped comes last."""
     namespaces: list[str] = []
     """Namespaces that must exist; those that do not are created."""
     gaps: list[str] = []
+    """What is not known of the history in use: a reason to refuse."""
     notes: list[str] = []
+    """What the user should know, and nothing to refuse for."""
+    orphans: list[str] = []
+    """Objects and their owners that are neither in the plan nor in the target: those references are left out."""
     refusals: list[str] = []
+    """Why this plan must not run."""
     resources: dict[str, Resource] = {}
     """``plural.group`` -> resource."""
+    streams: list[Stream] = []
+    """How far each stream of the source is known at the point."""
 
     def counts(self) -> dict[str, int]:
         """How many actions of each sort."""
@@ -74,85 +71,79 @@ class ClusterPlan(msgspec.Struct):
         return found
 
 
-class Objects(msgspec.Struct):
-    """The manifests behind a plan's actions, by resource, namespace and name."""
-
-    by_key: dict[tuple[str, str, str], Manifest] = {}
-
-
-def name_of(resource: Resource) -> str:
-    """``plural.group``, or ``plural`` of the core group."""
-    return f"{resource.plural}.{resource.group}" if resource.group else resource.plural
-
-
 def make_plan(
-    source: str, folds: Sequence[Folded], scope: Scope, live: Mapping[tuple[str, str, str], str] | None = None, *, overwrite: bool = False
+    source: str,
+    selection: Selection,
+    live: Mapping[Key, Manifest] | None = None,
+    *,
+    overwrite: bool = False,
+    owners: Mapping[str, str] | None = None,
 ) -> tuple[ClusterPlan, Objects]:
-    """The plan for ``folds``. ``live``: (resource, namespace, name) of what the target holds -> its uid; ``None`` for a folder.
+    """The plan for ``selection``. ``live``: what the target holds of the same resources; ``None`` for a folder. ``owners``: UIDs of owners
+    outside the selection that the target holds.
 
     Owners stand before what they own; definitions before everything.
     """
+    objects = selection.objects
     plan = ClusterPlan(
         source=source,
-        cluster=next((fold.state.cluster for fold in folds if fold.state.cluster), ""),
-        entry=max((fold.entry for fold in folds), default=0),
-        observed=max((fold.observed for fold in folds), default=0),
+        cluster=selection.clusters[0] if selection.clusters else "",
+        entry=selection.entry,
+        observed=selection.observed,
+        gaps=list(selection.gaps),
+        notes=list(selection.notes),
+        resources=selection.resources,
+        streams=selection.streams,
     )
-    objects = Objects()
-    skipped: list[Action] = []
-    for fold in folds:
-        resource = fold.state.resource
-        if resource is None:
-            continue
-        name = name_of(resource)
-        plan.resources[name] = resource
-        if fold.gap is not None and fold.gap.reason != "resource_gone":
-            plan.gaps.append(f"{fold.name}: {fold.gap.reason}, no complete list since")
-        for (namespace, object_name), seen in sorted(fold.state.objects.items()):
-            if resource.plural != DEFINITIONS and not scope.has(resource, namespace):
-                continue
-            manifest = kj.document(seen.body, resource.group, resource.version, resource.kind)
-            if manifests.terminating(manifest):
-                skipped.append(Action("skip", name, namespace, object_name, "was being deleted"))
-                continue
-            objects.by_key[name, namespace, object_name] = manifest
-    levels = _levels(objects)
-    exists = live or {}
+    depth = levels({manifests.uid(manifest): manifests.owners(manifest) for manifest in objects.by_key.values()})
+    skipped = [Action("skip", *key, why) for key, why in selection.left_out]
     for key, manifest in objects.by_key.items():
-        there = key in exists
-        do: Do = "replace" if there else "create"
-        why = "the target holds it already" if there else ""
-        if there and key[0].startswith(f"{DEFINITIONS}."):
-            do = "skip"
-            why = "the target has this definition already"
-        elif there and not overwrite:
-            plan.refusals.append(f"{key[0]} {key[1]}/{key[2]} exists in the target")
-        plan.actions.append(Action(do, *key, why, levels[key], bool(manifest.get("status"))))
-    plan.actions.sort(
-        key=lambda action: (not action.resource.startswith(f"{DEFINITIONS}."), action.level, action.resource, action.namespace, action.name)
-    )
+        there = live.get(key) if live is not None else None
+        if there is not None and key[0] in (DEFINITIONS, NAMESPACES):
+            skipped.append(Action("skip", *key, "the target has it already"))
+            if key[0] == DEFINITIONS and manifest.get("spec") != there.get("spec"):
+                plan.notes.append(f"{label(key)} is another one in the target: what its schema does not know is not restored")
+            continue
+        if there is not None and manifests.terminating(there):
+            plan.refusals.append(f"{label(key)} is being deleted in the target")
+        elif there is not None and not overwrite:
+            plan.refusals.append(f"{label(key)} exists in the target")
+        why = "the target holds it already" if there is not None else ""
+        has_status = key[0] != DEFINITIONS and bool(manifest.get("status"))
+        do: Do = "replace" if there is not None else "create"
+        plan.actions.append(Action(do, *key, why, depth[manifests.uid(manifest)], has_status))
+    plan.actions.sort(key=lambda action: (_turn(action.resource), action.level, action.key))
     plan.actions += skipped
     plan.namespaces = sorted({action.namespace for action in plan.actions if action.namespace and action.do != "skip"})
-    known = {manifests.uid(manifest) for manifest in objects.by_key.values()} | set(exists.values())
-    orphans = sum(1 for manifest in objects.by_key.values() if any(owner not in known for owner in manifests.owners(manifest)))
-    if orphans:
-        plan.notes.append(f"{orphans} objects have an owner that is neither in the plan nor in the target: that reference is left out")
+    known = set(depth) | set(owners or {}) | {manifests.uid(manifest) for manifest in (live or {}).values()}
+    for key, manifest in objects.by_key.items():
+        lost = [reference for reference in manifests.references(manifest) if reference.get("uid", "") not in known]
+        if lost:
+            plan.orphans.append(f"{label(key)}: {', '.join(map(manifests.reference_label, lost))}")
     return plan, objects
 
 
-def _levels(objects: Objects) -> dict[tuple[str, str, str], int]:
-    """Depth of ownership inside the plan; a cycle, which no garbage collector could have left, counts as the top."""
-    by_uid = {manifests.uid(manifest): key for key, manifest in objects.by_key.items()}
-    levels: dict[tuple[str, str, str], int] = {}
+def levels(owned: Mapping[str, list[str]]) -> dict[str, int]:
+    """UID -> UIDs of its owners, to UID -> level: greater than that of every owner that is a key too; 0 without such owners.
 
-    def level(key: tuple[str, str, str], above: frozenset[tuple[str, str, str]]) -> int:
-        if key in levels:
-            return levels[key]
-        parents = [by_uid[owner] for owner in manifests.owners(objects.by_key[key]) if owner in by_uid]
-        depths = [level(parent, above | {key}) for parent in parents if parent not in above and parent != key]
-        levels[key] = max(depths, default=-1) + 1
-        return levels[key]
+    A cycle, which the API server does not prevent, is broken at one place; what hangs below it still stands below it.
+    """
+    depth: dict[str, int] = {}
+    for start in owned:
+        path = [start]
+        on_path = {start}
+        while path:
+            one = path[-1]
+            above = [owner for owner in owned[one] if owner in owned and owner not in on_path]
+            waiting = next((owner for owner in above if owner not in depth), None)
+            if one not in depth and waiting is not None:
+                path.append(waiting)
+                on_path.add(waiting)
+                continue
+            depth.setdefault(one, max((depth[owner] for owner in above), default=-1) + 1)
+            on_path.discard(path.pop())
+    return depth
 
-    for key in objects.by_key:
-        level(key, frozenset())
-    return levels
+
+def _turn(resource: str) -> int:
+    return {DEFINITIONS: 0, NAMESPACES: 1}.get(resource, 2)

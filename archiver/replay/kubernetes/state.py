@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 
 import msgspec
 
-from archiver.errors import HistoryLost, Invalid
+from archiver.clock import to_text
+from archiver.errors import Corrupt, HistoryLost, Invalid
+from archiver.journal.checkpoints import newest_checkpoint
 from archiver.journal.entry import Kind, Placed, Run
-from archiver.journal.kubernetes_records import Listing
+from archiver.journal.kubernetes_records import Listing, Watch
 from archiver.journal.kubernetes_state import StreamState
 from archiver.journal.reader import Reader
-from archiver.journal.records import Gap
 from archiver.journal.segment import SegmentHeader
 
 
@@ -31,8 +33,19 @@ class Folded(msgspec.Struct):
     """Newest entry of the stream that was used; 0 for none."""
     observed: int = 0
     """When it was received."""
-    gap: Gap | None = None
-    """History that is missing since the newest complete list."""
+    gaps: list[str] = []
+    """What is not known at the cut, for people."""
+    notes: list[str] = []
+    """What should be known about it."""
+
+
+class _Begin(msgspec.Struct, frozen=True):
+    """Where the reading of one stream begins and ends."""
+
+    seq: int
+    """First entry that counts."""
+    slot: int
+    last: int
 
 
 async def read_streams(reader: Reader, source: str, cut: Cut) -> list[Folded]:
@@ -45,32 +58,63 @@ async def read_streams(reader: Reader, source: str, cut: Cut) -> list[Folded]:
     names = [name for name in tail.sources if name.startswith(f"{source}/")] if tail else []
     if tail is None or not names:
         raise Invalid(f"the archive has no Kubernetes source {source!r}", hint="`archiver status` lists its sources")
-    folds = {name: Folded(name, StreamState()) for name in names}
-    first, last = tail.slot, 0
-    for name in names:
-        begin, end = await _range(reader, tail, name, cut)
-        first, last = min(first, begin), max(last, end)
-    closed: set[str] = set()
-    async with aclosing(reader.read(first, to_slot=last)) as runs:
+    begins = dict(zip(names, await asyncio.gather(*(_begin(reader, tail, name, cut) for name in names)), strict=True))
+    reading = _Reading({name: begin.seq for name, begin in begins.items()}, cut)
+    async with aclosing(
+        reader.read(min(each.slot for each in begins.values()), to_slot=max(each.last for each in begins.values()))
+    ) as runs:
         async for placed in runs:
-            fold = folds.get(placed.run.source)
-            if fold is None or fold.name in closed:
-                continue
-            kept = _until(placed, cut)
-            if kept is not None:
-                _apply(fold, kept)
-            if kept is not placed:
-                closed.add(fold.name)
-    found = [fold for fold in folds.values() if fold.state.listing is not None]
-    if not found:
+            reading.take(placed)
+    point = cut.time or reading.time
+    folds = sorted((fold for fold in reading.folds.values() if fold.entry), key=lambda fold: fold.name)
+    if not any(fold.state.listing for fold in folds):
         raise HistoryLost(
             f"source {source} had no complete list by then", hint="choose a later point; `archiver status` shows when its baseline stood"
         )
-    return sorted(found, key=lambda fold: fold.name)
+    nexts = await asyncio.gather(*(_next(reader, tail, fold, cut) for fold in folds))
+    for fold, following in zip(folds, nexts, strict=True):
+        _judge(fold, reading.listing.get(fold.name), following, point)
+    return folds
 
 
-async def _range(reader: Reader, tail: SegmentHeader, name: str, cut: Cut) -> tuple[int, int]:
-    """First and last slot that matter for one stream."""
+class _Reading:
+    """Folds runs in the journal's order, each stream from its beginning to the cut."""
+
+    def __init__(self, begins: dict[str, int], cut: Cut) -> None:
+        self.folds = {name: Folded(name, StreamState()) for name in begins}
+        self.listing: dict[str, Watch] = {}
+        """Lists that are not complete."""
+        self.time = 0
+        """When the entry at the cut was received, whatever it is of."""
+        self._begins = begins
+        self._cut = cut
+        self._closed: set[str] = set()
+
+    def take(self, placed: Placed) -> None:
+        if self._cut.seq and placed.first <= self._cut.seq:
+            self.time = max(self.time, placed.run.observed)
+        fold = self.folds.get(placed.run.source)
+        if fold is None or fold.name in self._closed or placed.first < self._begins[fold.name]:
+            return
+        kept = _until(placed, self._cut)
+        if kept is not placed:
+            self._closed.add(fold.name)
+        if kept is None:
+            return
+        fold.state.apply(kept)
+        fold.entry = kept.first + kept.run.count - 1
+        fold.observed = max(fold.observed, kept.run.observed)
+        if kept.run.kind is Kind.K8S_WATCH:
+            for body in kept.run.bodies():
+                watch = msgspec.json.decode(body, type=Watch)
+                if not watch.resource_version:
+                    self.listing[fold.name] = watch
+        elif kept.run.kind is Kind.CHECKPOINT:
+            self.listing.pop(fold.name, None)
+
+
+async def _begin(reader: Reader, tail: SegmentHeader, name: str, cut: Cut) -> _Begin:
+    """From its newest complete list before the cut; without one from its first entry."""
 
     def beyond(header: SegmentHeader) -> bool:
         mark = header.sources.get(name)
@@ -78,18 +122,17 @@ async def _range(reader: Reader, tail: SegmentHeader, name: str, cut: Cut) -> tu
             return header.first + header.count > cut.seq
         return bool(cut.time) and mark is not None and mark.observed > cut.time
 
-    end = min(await reader.bisect(beyond), tail.slot)
-    before = await reader.valid_before(end)
+    last = min(await reader.bisect(beyond), tail.slot)
+    before = await reader.valid_before(last)
     mark = before.sources.get(name) if before else None
     if mark is None or mark.checkpoint_slot < 0:
-        return min(end, await reader.bisect(lambda header: name in header.sources)), end
-    segment = await reader.segment(mark.checkpoint_slot)
-    begin = mark.checkpoint_slot
-    for placed in segment.placed() if segment else ():
-        if placed.run.source == name and placed.run.kind is Kind.CHECKPOINT:
-            listing = msgspec.json.decode(placed.run.data, type=Listing)
-            begin = min(begin, await reader.find_seq(listing.first))
-    return begin, end
+        slot = min(last, await reader.bisect(lambda header: name in header.sources))
+        return _Begin(0, slot, last)
+    placed = await newest_checkpoint(reader, name, mark.checkpoint)
+    if placed is None:
+        raise Corrupt(f"the journal does not hold the checkpoint of {name} that its marks name", hint="run `archiver verify`")
+    first = min(msgspec.json.decode(body, type=Listing).first for body in placed.run.bodies())
+    return _Begin(first, await reader.find_seq(first), last)
 
 
 def _until(placed: Placed, cut: Cut) -> Placed | None:
@@ -107,14 +150,36 @@ def _until(placed: Placed, cut: Cut) -> Placed | None:
     return Placed(placed.first, placed.slot, placed.epoch, placed.time, part)
 
 
-def _apply(fold: Folded, placed: Placed) -> None:
-    if fold.state.listing is None and fold.state.pending is None and placed.run.kind in (Kind.K8S_ITEM, Kind.CHECKPOINT):
-        # The reading began in the middle of a list that an older one precedes: not this stream's first complete list.
+async def _next(reader: Reader, tail: SegmentHeader, fold: Folded, cut: Cut) -> Run | None:
+    """The stream's first run that was received after what was folded; ``None`` at the journal's end."""
+    if not (cut.seq or cut.time) or tail.sources[fold.name].observed <= fold.observed:
+        return None
+
+    def later(header: SegmentHeader) -> bool:
+        mark = header.sources.get(fold.name)
+        return mark is not None and mark.observed > fold.observed
+
+    segment = await reader.segment(await reader.bisect(later))
+    runs = (placed.run for placed in segment.placed() if placed.run.source == fold.name) if segment else ()
+    return next((run for run in runs if run.observed > fold.observed), None)
+
+
+def _judge(fold: Folded, listing: Watch | None, following: Run | None, point: int) -> None:
+    """Say what is not known at ``point`` (microseconds; 0: the journal's end). ``listing``: a list that the cut interrupts."""
+    if fold.state.listing is None:
+        if not fold.state.ended:
+            fold.gaps.append("no complete list by then")
         return
-    fold.state.apply(placed)
-    fold.entry = placed.first + placed.run.count - 1
-    fold.observed = max(fold.observed, placed.run.observed)
-    if placed.run.kind is Kind.GAP:
-        fold.gap = msgspec.json.decode(placed.run.data, type=Gap)
-    elif placed.run.kind is Kind.CHECKPOINT:
-        fold.gap = None
+    since = to_text(fold.observed)
+    if listing is not None and listing.cause != "verify":
+        fold.gaps.append(f"a new list was not complete by then ({listing.cause}); what is known is older than it")
+    elif following is not None and point > fold.observed and not fold.state.ended:
+        until = to_text(following.observed)
+        if following.kind in (Kind.GAP, Kind.K8S_ABSENT):
+            fold.gaps.append(f"what happened between {since} and {until} is not known, and the point lies between")
+        elif following.kind is Kind.K8S_WATCH:
+            watch = msgspec.json.decode(following.data, type=Watch)
+            if watch.resource_version:
+                fold.notes.append(f"nobody watched from {since} to {until}: what happened meanwhile counts as of when it was received")
+            elif watch.cause != "verify":
+                fold.gaps.append(f"what happened between {since} and {until} is not known ({watch.cause}), and the point lies between")

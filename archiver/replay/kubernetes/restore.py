@@ -1,0 +1,131 @@
+"""Journal -> plan -> API server or folder: the way in for commands. A plan is made first, can be shown, and is what runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archiver.errors import Refused
+from archiver.kubernetes.cluster import Cluster, identify
+from archiver.replay.kubernetes.apply import ClusterReport, Progress, Restorer
+from archiver.replay.kubernetes.files import FolderReport, write_folder
+from archiver.replay.kubernetes.live import live_objects, living_owners, unusable_namespaces
+from archiver.replay.kubernetes.manifests import Manifest
+from archiver.replay.kubernetes.plan import ClusterPlan, make_plan
+from archiver.replay.kubernetes.select import Key, Objects, Scope, Selection, select
+from archiver.replay.kubernetes.state import Cut, read_streams
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from archiver.clock import Clock
+    from archiver.journal.reader import Reader
+    from archiver.kubernetes.api import Api
+
+__all__ = [
+    "ClusterPlan",
+    "ClusterReport",
+    "Cut",
+    "FolderReport",
+    "Prepared",
+    "Scope",
+    "plan_cluster",
+    "restore_to_cluster",
+    "restore_to_folder",
+]
+
+
+class Prepared(msgspec.Struct):
+    """A plan and what it needs to run."""
+
+    plan: ClusterPlan
+    objects: Objects
+    """Manifests as captured."""
+    live: dict[Key, Manifest]
+    """What the target holds of the same resources; empty for a folder."""
+    owners: dict[str, str]
+    """UIDs of owners outside the plan that live in the target."""
+
+
+async def plan_cluster(
+    reader: Reader, source: str, cut: Cut, scope: Scope, server: Api | None, *, overwrite: bool = False, into_source: bool = False
+) -> Prepared:
+    """What a restore of ``source`` as it was at ``cut`` would do; ``server``: the target, ``None`` for a folder. Changes nothing.
+
+    What forbids the restore is in ``plan.refusals`` (the target is the captured cluster, objects exist, …), what is not known of the
+    history in ``plan.gaps``. Raises ``Invalid`` when the archive has no such source, ``HistoryLost`` when nothing of it is known at the
+    cut, ``Unavailable`` when the target does not answer or does not let its user look; and the errors of ``Reader``.
+    """
+    folds = await read_streams(reader, source, cut)
+    selection = select(folds, scope)
+    if server is None:
+        plan, objects = make_plan(source, selection, None, overwrite=overwrite)
+        return Prepared(plan, objects, {}, {})
+    live = await live_objects(server, selection.resources, {namespace for _, namespace, _ in selection.objects.by_key if namespace})
+    owners = await living_owners(server, selection, live)
+    plan, objects = make_plan(source, selection, live, overwrite=overwrite, owners=owners)
+    plan.refusals = [
+        *_own_source(selection, await identify(server), server.server, into_source=into_source),
+        *await unusable_namespaces(server, plan.namespaces),
+        *plan.refusals,
+    ]
+    return Prepared(plan, objects, live, owners)
+
+
+async def restore_to_cluster(
+    server: Api, prepared: Prepared, clock: Clock, *, allow_gaps: bool = False, progress: Progress = lambda *_: None
+) -> ClusterReport:
+    """Do what the plan says, then compare what the target holds with what was captured.
+
+    An object that the server does not take is in ``failures`` and the others go on; what reads back otherwise is in ``differences``.
+    Raises ``Refused`` when the plan has refusals, or gaps without ``allow_gaps`` (nothing was changed then), or when the target does not
+    serve a kind (definitions were created then); ``Unavailable`` when it stops answering. A failure or cancellation leaves what was
+    created; a new plan with ``overwrite`` goes on.
+    """
+    _require(prepared.plan, allow_gaps=allow_gaps)
+    return await Restorer(server, prepared.plan, prepared.objects, prepared.live, prepared.owners, clock, progress).run()
+
+
+def restore_to_folder(prepared: Prepared, folder: Path, *, overwrite: bool = False, allow_gaps: bool = False) -> FolderReport:
+    """Write the plan's objects into ``folder``, the same bytes every time. Raises ``Refused`` as ``restore_to_cluster`` does, and when the
+    folder holds anything, unless ``overwrite``.
+    """
+    _require(prepared.plan, allow_gaps=allow_gaps)
+    return write_folder(prepared.plan, prepared.objects, folder, overwrite=overwrite)
+
+
+def target(text: str) -> tuple[str, str]:
+    """Kubeconfig path and context of ``kubeconfig:PATH[#CONTEXT]``, or of ``PATH[#CONTEXT]``; empty ones mean the defaults."""
+    path, _, context = text.removeprefix("kubeconfig:").partition("#")
+    return path, context
+
+
+def _require(plan: ClusterPlan, *, allow_gaps: bool) -> None:
+    if plan.refusals:
+        more = f", and {len(plan.refusals) - 1} more" if len(plan.refusals) > 1 else ""
+        raise Refused(f"{plan.refusals[0]}{more}", hint="restore into an empty target; `--dry-run` shows the whole plan")
+    if plan.gaps and not allow_gaps:
+        more = f", and {len(plan.gaps) - 1} more" if len(plan.gaps) > 1 else ""
+        raise Refused(f"{plan.gaps[0]}{more}", hint="choose another point, or say --allow-gaps to restore what is known")
+
+
+def _own_source(selection: Selection, target: Cluster, url: str, *, into_source: bool) -> list[str]:
+    """Why the target must not be written to, if it is the captured cluster or may be.
+
+    By UID where both are known. Else the same CA or the same address mean the same cluster: where rights do not reach further, that is
+    refused which may be it.
+    """
+    if into_source:
+        return []
+    for captured in map(Cluster.of, selection.clusters):
+        if captured.uid and target.uid:
+            if captured.uid == target.uid:
+                return ["the target is the captured cluster itself; --into-source if that is meant"]
+        elif captured.authority and captured.authority == target.authority:
+            return ["the target has the captured cluster's certificate authority, and may be it; --into-source if that is meant"]
+        elif url in selection.servers:
+            return ["the target has the captured cluster's address; --into-source if that is meant"]
+        elif not (captured.authority and target.authority):
+            return ["it cannot be told whether the target is the captured cluster; --into-source if it may be"]
+    return []
