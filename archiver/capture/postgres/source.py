@@ -232,11 +232,11 @@ class PostgresSource:
         entry = await self._append(Kind.PG_STREAM, msgspec.json.encode(record), position=position)
         await self._writer.durable(entry)
         self._stream = await ReplicationStream.start(replication, self.name, options, self._clock, self._ddl_seen)
+        self._state = "baseline" if fresh else "streaming"
         return self._stream, entry
 
     async def _capture(self, stream: ReplicationStream, query: Connection, stop: asyncio.Event, beside: Coroutine[Any, Any, None]) -> None:
         """Pump until ``stop`` or a failure; ``beside`` runs meanwhile."""
-        self._state = "streaming"
         unsubscribe = self._writer.on_durable(self.name, lambda position: stream.reader.durable(parse_lsn(position)))
         pump = asyncio.create_task(self._pump(stream))
         others = [asyncio.create_task(beside), asyncio.create_task(self._poll(query, stream))]
@@ -268,7 +268,6 @@ class PostgresSource:
         self, holding: contextlib.AsyncExitStack, held: Held, report: Preflight, tools: PgTools, entry: int
     ) -> None:
         """Take the baseline under ``held``, let the snapshot go, and only then name it a checkpoint; then watch the schema."""
-        self._state = "baseline"
         log.info("baseline_started", source=self.name, lsn=held.lsn, tables=len(report.catalog.tables))
         baseline = await take_baseline(
             held, self._access, self._config, tools, self._writer, source=self.name, identity=self._clock.unique(), progress=self._progress
