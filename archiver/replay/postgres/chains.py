@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from archiver.replay.postgres.keys import KeyTable
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
@@ -44,7 +45,7 @@ class Chains:
     """What becomes of each key. Arrays named ``…events`` hold indices of events."""
 
     final: I64
-    """The last event of each key, in the order of keys' first appearance."""
+    """The last event of each key."""
     expects: Bools
     """Of the same keys: whether there was a row before the first event."""
     contradictions: int
@@ -53,15 +54,15 @@ class Chains:
     def __init__(self, events: Events) -> None:
         self._events = events
         count = len(events.kinds)
-        ids = identify(events.keys)
+        table = KeyTable(events.keys)
         places = np.arange(count, dtype=np.int64)
         self.contradictions = 0
-        if count == 0 or int(ids[-1]) == count - 1:  # numbers count up by appearance: every key is there once
+        if table.distinct:
             self._order = self._rank = places
             first = np.ones(count, np.bool_)
             self.final = places
         else:
-            order = np.sort((ids << 32) | places)
+            order = np.sort((table.first << 32) | places)
             sorted_ids, order = order >> 32, order & 0xFFFFFFFF
             first = np.empty(count, np.bool_)
             first[0] = True
@@ -107,11 +108,12 @@ class Chains:
         """Of all events: those in the chains that ``events`` may take values from."""
         starts = self._chain_starts()
         marked = np.zeros(len(starts), np.bool_)
-        begin = np.unique(starts[self._rank[events]])
+        begin = starts[self._rank[events]]
         while len(begin):
             marked[begin] = True
             link = self._events.link[self._order[begin]]
-            begin = np.unique(starts[self._rank[link[link >= 0]]])
+            begin = starts[self._rank[link[link >= 0]]]
+            begin = begin[~marked[begin]]
         found = np.empty(len(starts), np.bool_)
         found[self._order] = marked[starts]
         return found
@@ -122,10 +124,3 @@ class Chains:
             cut = self._first | (self._events.kinds[self._order] == WHOLE) | (self._events.link[self._order] != NONE)
             self._starts = np.maximum.accumulate(np.where(cut, np.arange(len(cut), dtype=np.int64), 0))
         return self._starts
-
-
-def identify(keys: pa.LargeBinaryArray) -> I64:
-    """A number for each key: equal for equal keys, counted up from 0 by first appearance."""
-    encoded = pc.dictionary_encode(keys)
-    found: npt.NDArray[np.int32] = np.frombuffer(encoded.indices.buffers()[1], np.int32)[: len(keys)]
-    return found.astype(np.int64)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from archiver.replay.postgres.chains import identify
 from archiver.replay.postgres.changes import Changes, Rows
 from archiver.replay.postgres.columns import pack
 from archiver.replay.postgres.copytext import Lines, concat_lines
+from archiver.replay.postgres.keys import KeyTable
 from archiver.replay.postgres.relations import Layout
 
 I64 = npt.NDArray[np.int64]
@@ -47,12 +47,8 @@ def merge(counts: Sequence[Counts]) -> Counts:
 
 
 def _net(lines: Lines, weights: I64) -> Counts:
-    ids = identify(pack(lines.text, lines.offsets))
-    if not len(ids):
-        return Counts(lines, weights)
-    net = np.zeros(int(ids.max()) + 1, np.int64)
-    np.add.at(net, ids, weights)
-    first = np.empty(len(net), np.int64)
-    first[ids[::-1]] = np.arange(len(ids) - 1, -1, -1, dtype=np.int64)
+    first = KeyTable(pack(lines.text, lines.offsets)).first
+    net = np.zeros(len(first), np.int64)
+    np.add.at(net, first, weights)
     left = np.flatnonzero(net)
-    return Counts(lines.take(first[left]), net[left])
+    return Counts(lines.take(left), net[left])

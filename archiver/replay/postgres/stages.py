@@ -21,6 +21,7 @@ from archiver.replay.postgres.changes import Changes, Rows
 from archiver.replay.postgres.columns import NULL, UNCHANGED, VALUE, Tuples, gather, pack
 from archiver.replay.postgres.copytext import Lines, Picked, assemble, split_columns, split_lines
 from archiver.replay.postgres.keyed import Missing
+from archiver.replay.postgres.keys import KeyTable
 from archiver.replay.postgres.relations import Layout
 
 U8 = npt.NDArray[np.uint8]
@@ -171,7 +172,7 @@ class _CountedPass:
         self._attnums, self._missing = attnums, missing
         fewer = counts.net < 0
         lines = counts.lines.take(np.flatnonzero(fewer))
-        self._fewer = pack(lines.text, lines.offsets)
+        self._fewer = KeyTable(pack(lines.text, lines.offsets))
         self._left = -counts.net[fewer]
         more = np.flatnonzero(~fewer)
         self._more = counts.lines.take(np.repeat(more, counts.net[more]))
@@ -180,7 +181,7 @@ class _CountedPass:
         text = convert(rows, self._attnums, self._missing)
         if self._left.any():
             lines = split_lines(text)
-            found = pc.index_in(pack(lines.text, lines.offsets), value_set=self._fewer).fill_null(-1).to_numpy().astype(np.int64)
+            found = self._fewer.find(pack(lines.text, lines.offsets))
             hits = np.flatnonzero(found >= 0)
             if len(hits):
                 order = np.argsort(found[hits], kind="stable")
@@ -231,7 +232,7 @@ class _KeyedPass:
     def __init__(self, delta: keyed.Delta, key: tuple[int, ...], missing: Missing) -> None:
         self.contradictions = delta.contradictions
         self._delta, self._key, self._missing = delta, key, missing
-        self._touched = pa.concat_arrays([*(block.keys for block in delta.blocks), delta.gone])
+        self._touched = KeyTable(pa.concat_arrays([*(block.keys for block in delta.blocks), delta.gone]))
         self._expects = np.concatenate([*(block.expects for block in delta.blocks), np.ones(len(delta.gone), np.bool_)])
         self._seen = np.zeros(len(self._touched), np.bool_)
         self._partial = [_only(block, np.flatnonzero(block.partial)) for block in delta.blocks if block.partial.any()]
@@ -246,14 +247,15 @@ class _KeyedPass:
             rows = Text(rows.attnums + added, convert(rows, rows.attnums + added, self._missing))
         columns = split_columns(rows.text, len(rows.attnums))
         keys = self._keys(rows, columns)
-        found = pc.index_in(keys, value_set=self._touched).fill_null(-1).to_numpy().astype(np.int64)
+        found = self._touched.find(keys)
         hits = np.flatnonzero(found >= 0)
         if not len(hits):
             yield rows
             return
         touched = found[hits]
-        self.contradictions += len(hits) - len(np.unique(touched)) + int(np.count_nonzero(self._seen[touched]))
+        seen = int(np.count_nonzero(self._seen))
         self._seen[touched] = True
+        self.contradictions += len(hits) - (int(np.count_nonzero(self._seen)) - seen)
         lines = Lines(rows.text, np.concatenate([np.zeros(1, np.int64), columns.stops]))
         yield Text(rows.attnums, lines.take(np.flatnonzero(found < 0)).text)
         if self._partial:
