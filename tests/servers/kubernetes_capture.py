@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import time
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -150,3 +152,11 @@ def served(plane: ControlPlane, path: str) -> tuple[dict[Key, Any], str]:
     answer = plane.request("GET", path)
     listed = {(item["metadata"].get("namespace", ""), item["metadata"]["name"]): item for item in answer["items"]}
     return listed, answer["metadata"]["resourceVersion"]
+
+
+def watch_lines(plane: ControlPlane, path: str, since: str, *, seconds: int = 2) -> list[bytes]:
+    """The lines about objects that the API server tells within ``seconds`` to a watch from ``since``."""
+    url = f"{plane.url}{path}?watch=1&resourceVersion={since}&timeoutSeconds={seconds}"
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {plane.admin_token}"})
+    with urllib.request.urlopen(request, timeout=30, context=ssl.create_default_context(cafile=plane.ca)) as response:
+        return [line.rstrip(b"\n") for line in response if not line.startswith(b'{"type":"BOOKMARK"')]

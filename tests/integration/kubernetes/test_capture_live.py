@@ -7,9 +7,11 @@ import random
 from typing import Any
 
 from archiver.journal.entry import Kind
+from archiver.journal.kubernetes_json import event as kj_event
+from archiver.journal.kubernetes_json import order
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import custom_resource, path
-from tests.servers.kubernetes_capture import KubernetesCapture, config_for, objects, served
+from tests.servers.kubernetes_capture import KubernetesCapture, config_for, objects, served, watch_lines
 
 RUNS = "agents.proompteng.ai/agentruns"
 
@@ -59,3 +61,37 @@ async def test_churn_folds_to_what_the_api_server_lists(cluster: ControlPlane, n
         kinds = {placed.run.kind for placed in await capture.entries(stream)}
         assert Kind.GAP not in kinds
     assert len([name for name in capture.status().parts if name.name.endswith(f"@{namespace}")]) == 20
+
+
+async def test_kills_lose_nothing_and_repeat_nothing(cluster: ControlPlane, namespace: str) -> None:
+    """Killed again and again while objects change, the archiver goes on from what is durable: no gap, and equal at the end."""
+    capture = KubernetesCapture(config_for(cluster, namespace, resources=["*.agents.proompteng.ai", "tools.tools.proompteng.ai"]))
+    chance = random.Random(7)
+    _, began = await asyncio.to_thread(served, cluster, path("Tool", namespace))
+    work = asyncio.create_task(asyncio.to_thread(churn, cluster, namespace, rounds=400, seed=3))
+    kills = 0
+    while not work.done() or kills < 8:
+        await capture.start()
+        if kills == 0:
+            # A first list that never became complete has no position to go on from.
+            await capture.until_streaming()
+            await asyncio.sleep(0.2)
+        await asyncio.sleep(chance.random() * 0.5)
+        await capture.kill()
+        kills += 1
+    await work
+    async with capture.running():
+        await asyncio.sleep(0.5)
+    for kind, stream in (("AgentRun", RUNS), ("Tool", "tools.proompteng.ai/tools")):
+        listed, _ = await asyncio.to_thread(served, cluster, path(kind, namespace))
+        state = await capture.folded(f"{stream}@{namespace}")
+        assert state.complete
+        assert objects(state) == listed
+        assert not await capture.records(f"{stream}@{namespace}", Kind.GAP)
+        entries = await capture.entries(f"{stream}@{namespace}")
+        events = [body for placed in entries if placed.run.kind is Kind.K8S_EVENT for body in placed.run.bodies()]
+        # Every state in between, byte for byte: what a watch from before all of it is told.
+        told = await asyncio.to_thread(watch_lines, cluster, path(kind, namespace), began)
+        (listing,) = await capture.records(f"{stream}@{namespace}", Kind.CHECKPOINT)
+        after = [line for line in told if order(kj_event.decode(line).object.metadata.resource_version, listing.resource_version) > 0]
+        assert events == after
