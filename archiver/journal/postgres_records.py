@@ -189,6 +189,8 @@ class Schema(msgspec.Struct, frozen=True):
     dump_version: str
     """First line of ``pg_dump --version``."""
     catalog: Catalog
+    floor: str = ""
+    """LSN: every transaction that ``visible`` does not see commits at or after it. Empty for not known."""
     fingerprint: str = ""
     """Of the catalogs that a dump depends on, as ``capture`` computes it; equal only if nothing changed."""
 

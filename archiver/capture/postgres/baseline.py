@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -16,7 +16,7 @@ from archiver.capture.postgres.pg_tools import PgTools
 from archiver.capture.postgres.schema_entry import take_schema
 from archiver.capture.postgres.scope import Scope
 from archiver.capture.postgres.snapshot import Held
-from archiver.journal.postgres_records import Schema, Sequences, Snapshot, TableRows
+from archiver.journal.postgres_records import Schema, Sequences, Snapshot, Table, TableRows
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,15 @@ async def take_baseline(
     source: str,
     identity: str,
     compression_level: int = 1,
+    writes: Mapping[int, int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Baseline:
     """Copy everything that is captured; every part is durable on return.
 
     Under ``held`` (``hold_snapshot(access, exported=…, lsn=consistent_point)``): streaming may start before this is called. ``sink`` is the
-    journal's writer. ``identity`` names the folder of the parts and is never used again. ``progress(rows, bytes)`` is called from
-    the event loop with running totals. Cancellation stops all workers and leaves parts that no entry names.
+    journal's writer. ``identity`` names the folder of the parts and is never used again. ``writes``: ``Preflight.writes``, read before
+    the slot was made. ``progress(rows, bytes)`` is called from the event loop with running totals. Cancellation stops all workers
+    and leaves parts that no entry names.
     Raises ``Unavailable`` (try again from a new slot), ``Refused`` for a missing right.
     """
     scope = Scope(config.schemas, config.exclude_tables)
@@ -67,8 +69,17 @@ async def take_baseline(
         limits=Limits(config.baseline_jobs, config.part_bytes, compression_level),
         progress=progress,
     )
-    catalog = msgspec.structs.replace(taken.schema.catalog, pending=copied.missed)
-    return Baseline(msgspec.structs.replace(taken.schema, catalog=catalog), taken.dump, sequences, copied.tables)
+    tables = [_known(table, held.lsn, (writes or {}).get(table.oid, -1)) for table in taken.schema.catalog.tables]
+    catalog = msgspec.structs.replace(taken.schema.catalog, tables=tables, pending=copied.missed)
+    # Whatever the slot's snapshot does not see commits at or after its consistent point.
+    schema = msgspec.structs.replace(taken.schema, catalog=catalog, floor=held.lsn)
+    return Baseline(schema, taken.dump, sequences, copied.tables)
+
+
+def _known(table: Table, lsn: str, writes: int) -> Table:
+    if table.mode != "insert":
+        return table
+    return msgspec.structs.replace(table, copied_writes=writes, known_until=lsn)
 
 
 async def take_sequences(session: Session, scope: Scope) -> Sequences:

@@ -41,6 +41,8 @@ class Preflight:
     refusals: list[Finding]
     warnings: list[Finding]
     notes: list[Finding]
+    writes: dict[int, int]
+    """Insert-only tables to the updates and deletes counted before anything was copied: ``take_baseline`` keeps them."""
 
     def raise_refusals(self) -> None:
         """Raise ``Refused`` with every refusal and its remedy; nothing when there is none."""
@@ -80,6 +82,7 @@ def judge(facts: Facts, config: PostgresConfig) -> Preflight:
         [finding for finding in findings if finding.level == "refused"],
         [finding for finding in findings if finding.level == "warning"],
         [finding for finding in findings if finding.level == "note"],
+        facts.writes,
     )
 
 

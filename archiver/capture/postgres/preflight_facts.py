@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from archiver.capture.postgres.access import Session, translated
-from archiver.capture.postgres.catalog import Observed, read_catalog
+from archiver.capture.postgres.catalog import Observed, count_writes, read_catalog
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.ddl import installed
 from archiver.capture.postgres.publication import Publication, read_publication
@@ -23,6 +23,8 @@ _SETTINGS = (
     "synchronous_standby_names",
     "wal_level",
 )
+
+_BREAKING = {"no_identity", "identity_nothing", "identity_index_lost"}
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Facts:
     """Tables under REPLICA IDENTITY FULL to the bytes in their TOAST table."""
     prepared: list[str] = field(default_factory=list)
     """Transactions of this database prepared for two-phase commit."""
+    writes: dict[int, int] = field(default_factory=dict)
+    """Insert-only tables to the updates and deletes that the server has counted."""
     breaking: dict[str, list[str]] = field(default_factory=dict)
     """Publications of others to the tables whose UPDATE they make fail."""
 
@@ -106,7 +110,7 @@ async def _gather(session: Session, config: PostgresConfig, scope: Scope, *, tri
     )
     observed = await read_catalog(session, scope)
     names = config.publications
-    identityless = [oid for oid, cause in observed.causes.items() if cause in {"no_identity", "identity_nothing", "identity_index_lost"}]
+    identityless = [oid for oid, cause in observed.causes.items() if cause in _BREAKING]
     breaking: dict[str, list[str]] = {}
     for publication, schema, table in await rows(
         "SELECT p.pubname, v.schemaname, v.tablename FROM pg_publication p JOIN pg_publication_tables v USING (pubname)"
@@ -144,8 +148,10 @@ async def _gather(session: Session, config: PostgresConfig, scope: Scope, *, tri
         hidden_sequences=[
             f"{schema}.{name}"
             for schema, name in await rows(
-                "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE CASE c.relkind"
-                " WHEN 'S' THEN NOT has_sequence_privilege(c.oid, 'SELECT,USAGE') ELSE false END AND c.relpersistence <> 't' AND NOT EXISTS (SELECT FROM pg_depend e"
+                "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                # The order of AND is the planner's; the function refuses what is no sequence.
+                " WHERE CASE c.relkind WHEN 'S' THEN NOT has_sequence_privilege(c.oid, 'SELECT,USAGE') ELSE false END"
+                " AND c.relpersistence <> 't' AND NOT EXISTS (SELECT FROM pg_depend e"
                 " WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e') ORDER BY 1, 2"
             )
             if scope.covers_schema(schema)
@@ -174,5 +180,6 @@ async def _gather(session: Session, config: PostgresConfig, scope: Scope, *, tri
             )
         ),
         prepared=[row[0] for row in await rows("SELECT gid FROM pg_prepared_xacts WHERE database = current_database() ORDER BY prepared")],
+        writes=await count_writes(session, observed.catalog),
         breaking=breaking,
     )

@@ -174,6 +174,25 @@ async def reconcile_publications(session: Session, config: PostgresConfig, catal
     return change.effect
 
 
+async def unpublishable(session: Session, config: PostgresConfig, catalog: Catalog) -> frozenset[int]:
+    """Tables that belong into one of the publications, are not there, and may not be added by the session's role."""
+    names = config.publications
+    try:
+        current = (await read_publication(session, names[0]), await read_publication(session, names[1]))
+        change = plan(names, current, catalog)
+        joining = change.effect.added | change.effect.moved
+        if not joining or all(publication and not publication.owned for publication in current):
+            return joining
+        rows = await _rows(
+            session,
+            "SELECT c.oid::int8 FROM pg_class c WHERE c.oid = ANY(%s::oid[]) AND NOT pg_has_role(c.relowner, 'USAGE')",
+            sorted(joining),
+        )
+    except psycopg.Error as error:
+        raise translated(error, "looking at the publications") from error
+    return frozenset(oid for (oid,) in rows)
+
+
 async def drop_publications(session: Session, config: PostgresConfig) -> None:
     """Remove both; nothing for one that is not there."""
     try:

@@ -1,20 +1,56 @@
-"""Keeps the journal's knowledge of the schema true while the stream runs, over an ordinary connection of its own."""
+"""Keeps the journal's knowledge of the schema true while the stream runs, over ordinary sessions of its own.
+
+A round: look (cheap) -> on a change: publications first, so that no UPDATE fails longer than it must; catalog and dump under one snapshot;
+gaps of tables whose rows are no longer known; PG_SCHEMA. Copies of such tables run beside the rounds (``table_keeper``).
+
+Every entry is complete in itself. PG_SCHEMA says which tables are still to be copied, so a stop at any moment loses nothing: the next start
+compares the catalog with the journal's newest PG_SCHEMA and goes on from there.
+"""
 
 from __future__ import annotations
 
-from archiver.capture.postgres.access import Access
-from archiver.capture.postgres.config import PostgresConfig
-from archiver.capture.postgres.pg_tools import PgTools
-from archiver.clock import Clock
-from archiver.journal.postgres_records import Schema
-from archiver.journal.writer import Writer
+import asyncio
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from archiver.capture.postgres import ddl
+from archiver.capture.postgres.baseline import take_sequences
+from archiver.capture.postgres.catalog import read_catalog
+from archiver.capture.postgres.copy_tables import Limits
+from archiver.capture.postgres.fingerprint import read_fingerprint
+from archiver.capture.postgres.look import Look, look, position, read_membership
+from archiver.capture.postgres.publication import Reconciled, reconcile_publications, unpublishable
+from archiver.capture.postgres.schema_changes import compare
+from archiver.capture.postgres.schema_entry import Taken, take_schema
+from archiver.capture.postgres.scope import Scope
+from archiver.capture.postgres.snapshot import hold_snapshot
+from archiver.capture.postgres.table_keeper import TableKeeper
+from archiver.capture.postgres.transactions import Horizon, running_here
+from archiver.errors import Refused, Unavailable
+from archiver.journal.entry import Kind, Run
+from archiver.journal.postgres_records import Catalog, Schema, SequenceValue
+
+if TYPE_CHECKING:
+    from archiver.capture.postgres.access import Access, Session
+    from archiver.capture.postgres.config import PostgresConfig
+    from archiver.capture.postgres.pg_tools import PgTools
+    from archiver.clock import Clock
+    from archiver.journal.writer import Writer
+
+SOON_SECONDS = 0.25
+"""Until the next round while something waits to be finished; doubles as long as nothing comes of it."""
+FAILURES = 5
+"""Rounds that may fail in a row before the source is started anew."""
+
+_log = structlog.get_logger()
 
 
 class SchemaWatcher:
-    """Polls catalog, publications, sequences and the slot; appends PG_SCHEMA, PG_TABLES, PG_SEQUENCES and GAP entries."""
-
-    slot_health: dict[str, object]
-    """Row of ``pg_replication_slots`` as last read (wal_status, safe_wal_size, retained_bytes, confirmed_flush_lsn, source_lsn)."""
+    """Appends PG_SCHEMA, PG_SEQUENCES, and through its keeper GAP and PG_TABLES entries."""
 
     def __init__(
         self,
@@ -28,17 +64,186 @@ class SchemaWatcher:
         known: Schema | None,
         compression_level: int = 1,
     ) -> None:
-        """``known``: the baseline's schema, or the journal's newest (``schema_journal.newest_schema``): what changed since is found by it."""
-        raise NotImplementedError
+        """``known``: the baseline's schema, or the journal's newest (``schema_journal.newest_schema``), with which the catalog is compared."""
+        self._source = source
+        self._access = access
+        self._config = config
+        self._tools = tools
+        self._writer = writer
+        self._clock = clock
+        self._scope = Scope(config.schemas, config.exclude_tables)
+        self._known = known
+        self._taken: Taken | None = None
+        self._fingerprint = known.fingerprint if known and known.cause == "baseline" else ""
+        self._filenodes: dict[int, int] = {}
+        self._membership = ""
+        self._forbidden: frozenset[int] = frozenset()
+        self._journaled_pending = known.catalog.pending if known else []
+        self._sequences: list[SequenceValue] | None = None
+        self._horizon = Horizon((known.floor or known.lsn) if known else "")
+        self._keeper = TableKeeper(
+            source,
+            access,
+            self._scope,
+            writer,
+            clock,
+            self._horizon,
+            limits=Limits(config.baseline_jobs, config.part_bytes, compression_level),
+            interval_seconds=config.insert_only_snapshot_seconds,
+        )
+        self._pause = SOON_SECONDS
+        self._noticed = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.problem = ""
+        """What keeps the schema from being followed; empty when nothing does."""
+
+    def ddl_seen(self, content: bytes = b"") -> None:
+        """A message with prefix ``ddl.PREFIX`` came through the stream: look at once. May be called from any thread."""
+        del content  # That something changed is enough: what changed is read from the catalog.
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._noticed.set)
 
     async def run(self) -> None:
         """Watch until cancelled. Raises ``Unavailable`` when the database is gone, and what the writer raises.
 
-        Every entry is complete in itself: cancellation at any moment leaves the journal true, and the next start finds what is missing.
-        The first round writes a PG_SCHEMA (cause ``start``) unless ``known`` is the baseline's and still true.
+        Cancellation at any moment leaves the journal true. The first round writes a PG_SCHEMA (cause ``start``) unless ``known`` is the
+        baseline's and still true.
         """
-        raise NotImplementedError
+        self._loop = asyncio.get_running_loop()
+        session = await self._access.connect()
+        try:
+            await self._install(session)
+            if self._known is not None:
+                await self._keeper.recall(self._known.catalog)
+            failures, cause = 0, "start"
+            while True:
+                try:
+                    pause = await self._round(session, cause)
+                    failures, self.problem = 0, ""
+                except (Unavailable, Refused) as error:
+                    failures += 1
+                    self.problem = error.message
+                    if session.closed or failures >= FAILURES:
+                        raise
+                    _log.warning("schema_round_failed", source=self._source, error=error.message, hint=error.hint)
+                    pause = min(self._config.poll_seconds, 1.0)
+                cause = "ddl" if await self._wait(pause) else "poll"
+        finally:
+            await self._keeper.close()
+            await session.close()
 
-    def ddl_seen(self, content: bytes = b"") -> None:
-        """A message with prefix ``archiver/ddl`` came through the stream: look at once. May be called from any thread."""
-        raise NotImplementedError
+    async def _wait(self, seconds: float) -> bool:
+        """Until a DDL message, the end of a copy, or for ``seconds``; whether it was a message."""
+        waiting = [asyncio.create_task(self._noticed.wait()), asyncio.create_task(self._keeper.wait())]
+        try:
+            await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+        noticed = self._noticed.is_set()
+        self._noticed.clear()
+        return noticed
+
+    async def _install(self, session: Session) -> None:
+        if self._config.ddl == "poll":
+            return
+        try:
+            installed = await ddl.install(session)
+        except Unavailable as error:
+            installed = False
+            _log.warning("ddl_trigger_not_installed", source=self._source, reason=error.message)
+        if not installed:
+            _log.warning("schema_changes_by_poll", source=self._source, poll_seconds=self._config.poll_seconds)
+
+    async def _round(self, session: Session, cause: str) -> float:
+        """One look and what follows from it; how long to wait for the next."""
+        seen = await look(session, self._config.publications, self._known.catalog if self._known else None)
+        if seen.fingerprint != self._fingerprint:
+            await self._follow(session, cause)
+        elif self._known is not None:
+            if seen.publications != self._membership or self._forbidden:
+                changed, waits = await self._reconcile(session, self._known.catalog)
+                await self._mark(self._known.catalog, self._known.catalog, changed, waits)
+            self._filenodes = seen.filenodes
+            self._horizon.add(seen.lsn, seen.running, self._clock.monotonic())
+        moved = await self._keep_tables(session, seen)
+        await self._watch_sequences(session)
+        soon = self._keeper.waits or not self._fingerprint
+        self._pause = min(2 * self._pause if soon and not moved else SOON_SECONDS, self._config.poll_seconds)
+        return self._pause if soon else self._config.poll_seconds
+
+    async def _follow(self, session: Session, cause: str) -> None:
+        """The schema is another: bring the publications in line, journal it, and find the tables whose rows are no longer known."""
+        at = self._clock.monotonic()
+        lsn, running = await position(session)
+        async with hold_snapshot(self._access) as held:
+            observed = await read_catalog(held.connection, self._scope)
+            changed, waits = await self._reconcile(session, observed.catalog)
+            taken = await take_schema(held, self._access, self._tools, self._scope, cause=cause)
+        exact = await read_fingerprint(session) == taken.schema.fingerprint
+        before = self._known.catalog if self._known else taken.schema.catalog
+        await self._mark(before, taken.schema.catalog, changed, waits)
+        self._horizon.add(lsn, running, at)
+        schema = msgspec.structs.replace(taken.schema, floor=self._horizon.clean())
+        self._taken = dataclasses.replace(taken, schema=schema)
+        await self._append_schema(self._taken)
+        self._known = schema
+        self._filenodes = {}
+        # DDL while pg_dump ran: parts of the dump may be newer than the snapshot, so it is taken again at once.
+        self._fingerprint = schema.fingerprint if exact else ""
+
+    async def _append_schema(self, taken: Taken) -> None:
+        schema = msgspec.structs.replace(taken.schema, catalog=self._keeper.annotate(taken.schema.catalog))
+        await self._writer.append(
+            Run.of(self._source, Kind.PG_SCHEMA, [msgspec.json.encode(schema), taken.dump], observed=self._clock.now())
+        )
+        self._journaled_pending = schema.catalog.pending
+        _log.info("schema_recorded", source=self._source, cause=schema.cause, lsn=schema.lsn, to_copy=len(schema.catalog.pending))
+
+    async def _reconcile(self, session: Session, catalog: Catalog) -> tuple[Reconciled, frozenset[int]]:
+        """Bring the publications in line as far as the rights go; what changed, and the transactions that may not have seen it."""
+        config = self._config
+        forbidden = await unpublishable(session, config, catalog)
+        if forbidden - self._forbidden:
+            names = [f"{table.schema}.{table.name}" for table in catalog.tables if table.oid in forbidden - self._forbidden]
+            _log.error("tables_not_publishable", source=self._source, tables=names, hint="`archiver check` names the missing rights")
+        self._forbidden = forbidden
+        allowed = [table for table in catalog.tables if table.oid not in forbidden]
+        changed = await reconcile_publications(session, config, msgspec.structs.replace(catalog, tables=allowed))
+        waits = await running_here(session) if changed.added or changed.moved else frozenset()
+        self._membership = await read_membership(session, config.publications)
+        return changed, waits
+
+    async def _mark(self, before: Catalog, after: Catalog, changed: Reconciled, waits: frozenset[int]) -> None:
+        tables = {table.oid: table for table in after.tables}
+        found = {change.oid: change for change in compare(before, after, self._filenodes)}
+        for oid, change in found.items():
+            unseen = waits if oid in changed.added | changed.moved else frozenset[int]()
+            if oid in self._forbidden:
+                await self._keeper.mark(tables[oid], "table_not_readable", "the archiver's role may not publish it")
+            else:
+                await self._keeper.mark(tables[oid], change.reason, change.detail, cause=change.reason, waits=unseen)
+        for oid in sorted(changed.added - found.keys()):
+            await self._keeper.mark(tables[oid], "table_added", "it was in no publication for a while", waits=waits)
+        self._keeper.keep_only(after)
+
+    async def _keep_tables(self, session: Session, seen: Look) -> bool:
+        """Copy what can be copied; whether it became more or less than the journal says."""
+        if self._known is None:
+            return False
+        await self._keeper.watch_writes(self._known.catalog, seen.writes)
+        await self._keeper.step(session, seen.writes, self._forbidden)
+        if self._keeper.pending == self._journaled_pending:
+            return False
+        if self._taken is None:
+            await self._follow(session, "poll")
+        else:
+            await self._append_schema(self._taken)
+        return True
+
+    async def _watch_sequences(self, session: Session) -> None:
+        read = await take_sequences(session, self._scope)
+        if read.values != self._sequences:
+            await self._writer.append(Run.of(self._source, Kind.PG_SEQUENCES, [msgspec.json.encode(read)], observed=self._clock.now()))
+            self._sequences = read.values
