@@ -182,7 +182,10 @@ class Reader:
         return valid[-1] if valid else None
 
     async def _window(self, first: int, last: int) -> list[form.SegmentHeader]:
-        return list(await asyncio.gather(*(self._present(slot) for slot in range(max(0, first), last + 1))))
+        slots = range(max(0, first), last + 1)
+        if unknown := [slot for slot in slots if slot not in self._headers]:
+            await asyncio.gather(*map(self._present, unknown))
+        return [await self._present(slot) for slot in slots]
 
     async def _present(self, slot: int) -> form.SegmentHeader:
         header = await self.header(slot)

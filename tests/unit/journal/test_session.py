@@ -20,8 +20,8 @@ from archiver.journal.verifier import verify
 from archiver.store.memory import MemoryStore
 from tests.simulation.loop import VirtualClock, inline, play
 from tests.unit.journal.forge import Forgery, frames
+from tests.unit.journal.living import opened, run_of, running, segment
 from tests.unit.journal.scripted import ScriptedStore
-from tests.unit.journal.test_writer import opened, run_of, running, segment
 
 
 def test_an_empty_store_becomes_an_archive() -> None:
