@@ -26,7 +26,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
         grid.add_column(column, overflow="fold")
     for row in rows:
         grid.add_row(*(_plain(cell) for cell in row))
-    console().print(grid)
+    _print(grid)
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> None:
@@ -36,12 +36,12 @@ def facts(pairs: Iterable[tuple[str, object]]) -> None:
     grid.add_column(overflow="fold")
     for name, value in pairs:
         grid.add_row(name, _plain(value))
-    console().print(grid)
+    _print(grid)
 
 
 def console() -> Console:
-    """Standard output; as wide as needed where it is not a terminal, so that scripts never see a folded line."""
-    return Console(width=None if sys.stdout.isatty() else 240, highlight=False, soft_wrap=False)
+    """Standard output; where it is no terminal as wide as needed, so that scripts never see a folded line."""
+    return Console(width=None if sys.stdout.isatty() else 4000, highlight=False, soft_wrap=False)
 
 
 def errors() -> Console:
@@ -61,6 +61,13 @@ def size(number: float) -> str:
 def moment(microseconds: int) -> str:
     """A time for people, or ``-``."""
     return clock.to_text(microseconds)
+
+
+def _print(grid: Table) -> None:
+    shown = console()
+    with shown.capture() as text:
+        shown.print(grid)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in text.get().splitlines()))
 
 
 def _plain(cell: object) -> Any:

@@ -127,8 +127,8 @@ class Web(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     listen: str = ""
     """``host:port``; empty: off."""
-    rpo_seconds: Positive = 60.0
-    """``/readyz`` fails when a source's newest change is not durable for longer than this."""
+    rpo_seconds: Positive = 120.0
+    """``/readyz`` fails when what is known to be durable of a source is older than this. An idle watch proves itself by a bookmark a minute."""
 
 
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
