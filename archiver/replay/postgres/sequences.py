@@ -1,0 +1,54 @@
+"""Values that sequences get: never one that was handed out before the point. SQL text only.
+
+Sequences are not in the stream, they are read now and then. So a value is raised to the greatest that its column holds, and to that
+of the first reading after the point, where there is one: numbers may be skipped, never repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from psycopg import sql
+
+from archiver.journal.postgres_records import Column, Schema, Sequences, SequenceValue, Table
+
+
+def setting(schema: Schema, before: Sequences | None, after: Sequences | None) -> Iterator[sql.Composed]:
+    """One SELECT for each sequence that was ever used, to be run when all rows are there. It does nothing for one that does not exist."""
+    later = {value.oid: value for value in after.values} if after else {}
+    earlier = {value.oid: value for value in before.values} if before else {}
+    tables = {table.oid: table for table in schema.catalog.tables}
+    for oid in sorted({**later, **earlier}):
+        readings = [reading for reading in (earlier.get(oid), later.get(oid)) if reading is not None]
+        statement = _statement(readings, _owner(readings[0], tables))
+        if statement is not None:
+            yield statement
+
+
+def _owner(value: SequenceValue, tables: dict[int, Table]) -> tuple[Table, Column] | None:
+    table = tables.get(value.owner_oid)
+    column = next((column for column in table.columns if column.attnum == value.owner_attnum), None) if table else None
+    return (table, column) if table and column else None
+
+
+def _statement(readings: list[SequenceValue], owner: tuple[Table, Column] | None) -> sql.Composed | None:
+    down = readings[0].increment < 0
+    known = [sql.SQL("{}::bigint").format(sql.Literal(each.last_value)) for each in readings if each.last_value is not None]
+    if owner is not None:
+        table, column = owner
+        # A column can hold numbers that never came from the sequence; one at its very end would exhaust it.
+        within = sql.SQL("{} > s.seqmin" if down else "{} < s.seqmax").format(sql.Identifier(column.name))
+        known.append(
+            sql.SQL("(SELECT pg_catalog.{}({})::bigint FROM {} WHERE {})").format(
+                sql.SQL("min" if down else "max"), sql.Identifier(column.name), sql.Identifier(table.schema, table.name), within
+            )
+        )
+    if not known:
+        return None
+    # It may have been renamed between a reading and the point.
+    names = {sql.Identifier(each.schema, each.name).as_string(None): None for each in readings}
+    found = sql.SQL(", ").join(sql.SQL("pg_catalog.to_regclass({})").format(sql.Literal(name)) for name in names)
+    return sql.SQL(
+        "SELECT pg_catalog.setval(s.seqrelid::regclass, v.value, true) FROM pg_catalog.pg_sequence s,"
+        " LATERAL (SELECT {pick}({known}) AS value) v WHERE s.seqrelid = coalesce({found}) AND v.value IS NOT NULL"
+    ).format(pick=sql.SQL("least" if down else "greatest"), known=sql.SQL(", ").join(known), found=found)
