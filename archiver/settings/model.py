@@ -128,7 +128,7 @@ class Web(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: str = ""
     """``host:port``; empty: off."""
     rpo_seconds: Positive = 120.0
-    """``/readyz`` fails when what is known to be durable of a source is older than this. An idle watch proves itself by a bookmark a minute."""
+    """``/readyz`` fails when what is known to be durable of a source is older than this. Bookmarks prove an idle watch once a minute."""
 
 
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
