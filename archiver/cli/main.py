@@ -123,6 +123,8 @@ def _show(error: ArchiverError) -> None:
 def register() -> None:
     """Add every command to the group; imported only now, so that each may take its context from here."""
     from archiver.cli import capture, configuration, journal
+    from archiver.cli.drill import drill
+    from archiver.cli.restore import restore
 
-    for command in (capture.run, capture.check, journal.status, journal.verify, configuration.config):
+    for command in (capture.run, capture.check, journal.status, journal.verify, restore, drill, configuration.config):
         cli.add_command(command)

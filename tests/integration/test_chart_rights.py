@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.error
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ RUNS = "/apis/agents.proompteng.ai/v1alpha1/namespaces/agents/agentruns"
 
 
 @pytest.fixture
-def plane(start_cluster: Callable[..., ControlPlane]) -> Iterator[ControlPlane]:
+def plane(start_cluster: Callable[..., ControlPlane]) -> ControlPlane:
     """An API server of the test's own with the 20 kinds and namespaces agents and other."""
     plane = start_cluster(definitions=definitions())
     for name in ("agents", "other"):
