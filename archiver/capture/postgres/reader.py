@@ -8,6 +8,7 @@ costs both sides, so while data flows in small pieces it naps for a moment inste
 from __future__ import annotations
 
 import contextlib
+import math
 import select
 import socket
 import threading
@@ -31,11 +32,15 @@ if TYPE_CHECKING:
 
 RUN_BYTES = 1 << 20
 """A run is handed over when it holds this much …"""
-GATHER_SECONDS = 0.005
-"""… or when its first frame has waited this long, or when nothing more came."""
+GATHER_SECONDS = 0.01
+"""… or when its first frame has waited this long, or …"""
+LULL_SECONDS = 0.001
+"""… when nothing came for this long. While commits wait for us: at once when nothing came."""
 NAP_SECONDS = 0.0003
 LITTLE_BYTES = 4096
 """Less than this in a round, while data flows: nap before the next one."""
+UNSENT_SECONDS = 0.02
+"""An update that the network did not take is tried again this soon."""
 SILENCE_SECONDS = 60.0
 """A server that was asked for an answer and gave none, nor anything else, for this long is given up."""
 ENDING_SECONDS = 3.0
@@ -161,8 +166,11 @@ class Reader:
             self._ended(error)
 
     def _read(self) -> None:
-        poller = select.poll()
-        poller.register(self._wakened, select.POLLIN)
+        fd = self._pgconn.socket
+        listening, pausing = select.poll(), select.poll()
+        listening.register(fd, select.POLLIN)
+        for poller in (listening, pausing):
+            poller.register(self._wakened, select.POLLIN)
         got = 0
         while not self._abort:
             now = time.monotonic()
@@ -174,22 +182,34 @@ class Reader:
                 if self._finish:
                     self._end()
                     return
-                self._wait(poller, now, reading=False)
+                self._wait(pausing, self._feedback.wait(now))
                 continue
             if self._paused:
-                self._wait(poller, now, reading=False)
+                self._wait(pausing, self._feedback.wait(now))
                 self._heard = time.monotonic()  # its silence while nobody listens is not its fault
                 got = RUN_BYTES
                 continue
             if got == 0:
-                self._hand_over(now)
-                self._wait(poller, now, reading=True)
+                gathering = bool(self._packer.frames) and not self.synchronous and now - self._first < GATHER_SECONDS
+                if not (gathering and self._wait(listening, LULL_SECONDS)):
+                    now = time.monotonic()
+                    self._hand_over(now)
+                    self._wait(listening, self._patience(now))
             elif got < LITTLE_BYTES:
                 time.sleep(NAP_SECONDS)
             self._pgconn.consume_input()
             got = self._drain()
-            if self._packer.frames and time.monotonic() - self._first > GATHER_SECONDS:
+            if self._packer.frames and (now := time.monotonic()) - self._first > GATHER_SECONDS:
                 self._hand_over(now)
+
+    def _patience(self, now: float) -> float:
+        """How long to wait for the server when everything was handed over."""
+        if now - self._heard > SILENCE_SECONDS:
+            raise Unavailable(f"the source has been silent for {now - self._heard:.0f} s", hint="it is connected to again")
+        seconds = self._feedback.wait(now)
+        if self._packer.unjournaled:
+            seconds = min(seconds, max(0.0, self._moved + self._heartbeat - now))
+        return seconds
 
     def _drain(self) -> int:
         """Take the frames that libpq holds; their bytes. Stops early where the queue is full."""
@@ -246,22 +266,16 @@ class Reader:
         self.received = self._packer.received
         self._deliver(run)
 
-    def _wait(self, poller: select.poll, now: float, *, reading: bool) -> None:
-        events = (select.POLLIN if reading else 0) | (select.POLLOUT if self._unsent else 0)
-        fd = self._pgconn.socket
-        seconds = self._feedback.wait(now)
-        if self._packer.unjournaled:
-            seconds = min(seconds, max(0.0, self._moved + self._heartbeat - now))
-        if reading and now - self._heard > SILENCE_SECONDS:
-            raise Unavailable(f"the source has been silent for {now - self._heard:.0f} s", hint="it is connected to again")
-        if events:
-            poller.register(fd, events)
-        ready = poller.poll(seconds * 1000 + 1)
-        if events:
-            poller.unregister(fd)
-        if any(found != fd for found, _ in ready):
+    def _wait(self, poller: select.poll, seconds: float) -> bool:
+        """Until the server sent something (if ``poller`` listens), ``wake`` was called, or ``seconds`` passed; false: the last."""
+        if self._unsent:
+            seconds = min(seconds, UNSENT_SECONDS)
+        # poll takes whole milliseconds: rounded up, or it would return too early and spin.
+        ready = poller.poll(math.ceil(seconds * 1000))
+        if any(found == self._wakened.fileno() for found, _ in ready):
             with contextlib.suppress(BlockingIOError):
                 self._wakened.recv(4096)
+        return bool(ready)
 
     def _answer(self, now: float) -> None:
         if self._unsent:
