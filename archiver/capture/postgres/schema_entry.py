@@ -51,7 +51,9 @@ async def take_schema(held: Held, access: Access, tools: PgTools, scope: Scope, 
         exclude_schemas=without_schemas,
         exclude_tables=without_tables,
     )
-    schema = Schema(held.lsn, held.visible, held.taken, cause, session.info.server_version, tools.banner, observed.catalog, fingerprint)
+    schema = Schema(
+        held.lsn, held.visible, held.taken, cause, session.info.server_version, tools.banner, observed.catalog, fingerprint=fingerprint
+    )
     return Taken(schema, dump, observed)
 
 

@@ -64,7 +64,7 @@ class SchemaWatcher:
         known: Schema | None,
         compression_level: int = 1,
     ) -> None:
-        """``known``: the baseline's schema, or the journal's newest (``schema_journal.newest_schema``), with which the catalog is compared."""
+        """``known``: the baseline's schema, or the journal's newest (``schema_journal.newest_schema``), to compare with."""
         self._source = source
         self._access = access
         self._config = config

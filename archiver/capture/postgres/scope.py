@@ -13,7 +13,7 @@ class Scope:
     """Captured schemas, and tables that are left out."""
 
     def __init__(self, schemas: Sequence[str] = (), exclude_tables: Sequence[str] = ()) -> None:
-        """No ``schemas``: every one but the system's. ``exclude_tables``: ``schema.table``, where ``*`` stands for anything within a part."""
+        """No ``schemas``: every one but the system's. ``exclude_tables``: ``schema.table``; ``*`` is anything within a part."""
         self.schemas = tuple(schemas)
         self._excluded = [re.compile(r"[^.]*".join(re.escape(piece) for piece in text.split("*")), re.DOTALL) for text in exclude_tables]
 

@@ -15,6 +15,7 @@ import msgspec
 import psycopg
 import structlog
 
+from archiver.capture.postgres import ddl
 from archiver.capture.postgres.access import Access
 from archiver.capture.postgres.baseline import take_baseline
 from archiver.capture.postgres.connection import Connection, connect_replication, explained
@@ -187,6 +188,8 @@ class PostgresSource:
             gap = msgspec.structs.replace(decision.gap, from_time=self._writer.marks.get(self.name, SourceMark()).changed)
             await self._append(Kind.GAP, msgspec.json.encode(gap))
             self._gaps += 1
+        if self._config.ddl != "poll":
+            await ddl.install(query)
         await reconcile_publications(query, self._config, report.catalog)
         await self._record_slot(server, "creating")
         if decision.drop:
@@ -270,7 +273,15 @@ class PostgresSource:
         """Take the baseline under ``held``, let the snapshot go, and only then name it a checkpoint; then watch the schema."""
         log.info("baseline_started", source=self.name, lsn=held.lsn, tables=len(report.catalog.tables))
         baseline = await take_baseline(
-            held, self._access, self._config, tools, self._writer, source=self.name, identity=self._clock.unique(), progress=self._progress
+            held,
+            self._access,
+            self._config,
+            tools,
+            self._writer,
+            source=self.name,
+            identity=self._clock.unique(),
+            writes=report.writes,
+            progress=self._progress,
         )
         await holding.aclose()
         await self._append(Kind.PG_SCHEMA, msgspec.json.encode(baseline.schema), baseline.dump)
