@@ -108,11 +108,10 @@ def main() -> None:
     base = text(range(rows // 2))
     updates = runs((wire.update(1, row(number * 7919 % (rows // 2), 1)) for number in range(rows)), 1000, key=True)
     measure("fold.update", rows, lambda: fold(updates, True, base))
-    partial = runs(
-        (wire.update(1, [*row(number * 7919 % (rows // 2), 1)[:4], wire.UNCHANGED]) for number in range(rows)), 1000, key=True
-    )
+    partial = runs((wire.update(1, [*row(number * 7919 % (rows // 2), 1)[:4], wire.UNCHANGED]) for number in range(rows)), 1000, key=True)
     measure("fold.update.unchanged", rows, lambda: fold(partial, True, base))
-    escaped = runs((wire.insert(1, [*row(number)[:4], b'{"a": "line\\n\\t", "b": %d}\n' % number]) for number in range(rows // 2)), 1000, key=True)
+    note = b'{"a": "line\\n\\t", "b": %d}\n'
+    escaped = runs((wire.insert(1, [*row(number)[:4], note % number]) for number in range(rows // 2)), 1000, key=True)
     measure("fold.insert.escaped", rows // 2, lambda: fold(escaped, True, b""))
     full = runs((wire.update(1, row(number, 1), row(number), full=True) for number in range(rows // 2)), 1000, key=False)
     measure("fold.update.full", rows // 2, lambda: fold(full, False, base))

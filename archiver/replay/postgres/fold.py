@@ -208,7 +208,7 @@ class DatabaseFold:
                     if visible is None or not visible.sees(xid):
                         emptied[oid] = at
             elif isinstance(message, Message) and message.prefix == DDL_PREFIX:
-                self._catalogs.ddl(xid)
+                self._catalogs.ddl(xid, message.content)
         return cuts, emptied
 
     def _described(self, oid: int) -> Layout | None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from archiver.errors import Corrupt
 from archiver.journal.postgres_records import Column, Schema, Table
 from archiver.replay.postgres.copytext import escape
@@ -36,11 +38,11 @@ class Catalogs:
         self._visible = [Visible.parse(schema.visible) for schema in schemas]
         self._tables = [{table.oid: table for table in schema.catalog.tables} for schema in schemas]
         self._causes = [schema.cause for schema in schemas]
-        self._ddl: list[int] = []
+        self._ddl: list[tuple[int, bytes]] = []
 
-    def ddl(self, xid: int) -> None:
+    def ddl(self, xid: int, content: bytes) -> None:
         """A DDL message of transaction ``xid`` has come. Call in commit order, before relations that follow it."""
-        self._ddl.append(xid)
+        self._ddl.append((xid, content))
 
     def missing(self, oid: int) -> dict[int, bytes | None]:
         """What rows older than a column hold in it, by attnum: escaped COPY text, None for NULL.
@@ -95,7 +97,10 @@ class Catalogs:
         before, after = around
         if before is None or after is None or self._causes[after] != "ddl":
             return None
-        happened = any(not self._visible[before].sees(xid) and self._visible[after].sees(xid) for xid in self._ddl)
+        happened = any(
+            not self._visible[before].sees(xid) and self._visible[after].sees(xid) and _concerns(content, relation.oid)
+            for xid, content in self._ddl
+        )
         table = self._tables[after if happened else before][relation.oid]
         exact = [attnums for attnums in found if set(attnums) >= {column.attnum for column in table.columns if not column.generated}]
         return exact[0] if len(exact) == 1 else None
@@ -146,6 +151,22 @@ def _layout(relation: Relation, attnums: tuple[int, ...], known: list[Table]) ->
         key=tuple(attnums[position] for position in keys) if mode == "key" else (),
         key_positions=tuple(keys) if mode == "key" else (),
     )
+
+
+def _concerns(content: bytes, oid: int) -> bool:
+    """Whether a DDL message names this table among the objects that changed; one that cannot be read might."""
+    try:
+        return any(item.oid == oid for item in msgspec.json.decode(content, type=_Ddl, strict=False).objects)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return True
+
+
+class _Object(msgspec.Struct):
+    oid: int
+
+
+class _Ddl(msgspec.Struct):
+    objects: list[_Object]
 
 
 def _is_generated(column: Column) -> bool:

@@ -347,7 +347,7 @@ class World:
             table.identity = self.random.choice(["d", "f", "i"] if table.key else ["f", "n"])
         self.known.discard(table.oid)
         xid = self.xid
-        self.commit(xid, [wire.logical_message("archiver/ddl", b"{}")], {table.oid})
+        self.commit(xid, [wire.logical_message("archiver/ddl", b'{"objects": [{"oid": %d}]}' % table.oid)], {table.oid})
         self.schema()
 
     # What restore starts from.
