@@ -118,7 +118,7 @@ async def restore_to_folder(
         tables=tables,
         rows=sum(table.rows for table in tables),
         seconds=time.monotonic() - started,
-        notes=summary.notes,
+        notes=[*plan.approximations, *summary.notes],
         files=[*output.files, MANIFEST],
     )
 

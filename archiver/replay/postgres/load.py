@@ -210,7 +210,7 @@ class _Restore:
             constraints_not_valid=self._not_valid,
             seconds=seconds,
             steps=self._steps,
-            notes=[*self._notes, *summary.notes],
+            notes=[*self._plan.approximations, *self._notes, *summary.notes],
         )
 
     def _say(self, step: str, done: int = 0, total: int = 0) -> None:

@@ -211,7 +211,7 @@ def _plan(tail: SegmentHeader, source: str, point: Point, checkpoint: Found[Snap
     choice = _schema(survey, point)
     schema = choice.found.record
     copies = [copy for copy in survey.copies if _usable(copy, survey)]
-    standing = stand(schema, checkpoint, copies, survey, point, lsn)
+    standing = stand(choice.found, checkpoint, copies, survey, point, lsn)
     approximations = list(standing.approximations)
     if not choice.certain:
         approximations.append(f"the schema: {choice.reason}")

@@ -13,6 +13,8 @@ from archiver.replay.postgres.lsn import parse_lsn
 from archiver.replay.postgres.plan import GapLine, TableLine
 from archiver.replay.postgres.survey import Found, Survey, is_whole
 
+_BY_DDL = frozenset({"table_added", "table_rewritten"})
+
 
 @dataclass(slots=True)
 class Standing:
@@ -25,18 +27,18 @@ class Standing:
 
 
 def stand(
-    schema: Schema, checkpoint: Found[Snapshot], copies: Sequence[Found[Snapshot]], survey: Survey, point: Point, lsn: int
+    schema: Found[Schema], checkpoint: Found[Snapshot], copies: Sequence[Found[Snapshot]], survey: Survey, point: Point, lsn: int
 ) -> Standing:
-    """``copies``: the usable ones. ``lsn``: where the state ends."""
+    """``schema``: the one at the point. ``copies``: the usable ones. ``lsn``: where the state ends."""
     result = Standing()
     rows = {table.oid: (checkpoint, table) for table in checkpoint.record.tables}
     rows |= {table.oid: (copy, table) for copy in copies for table in copy.record.tables}
     _whole_gap(result, survey, point)
-    for table in sorted(schema.catalog.tables, key=lambda each: (each.schema, each.name)):
+    for table in sorted(schema.record.catalog.tables, key=lambda each: (each.schema, each.name)):
         if table.kind == "p":
             continue
         held = rows.get(table.oid)
-        gap = _table_gap(table, held[0] if held else None, survey, point, lsn)
+        gap = _table_gap(table, held[0] if held else None, survey, _Place(point, lsn, announced=schema.announces))
         note = ""
         if table.mode == "excluded":
             note = "unlogged: its rows are never in the stream" if table.persistence == "u" else "not captured"
@@ -46,10 +48,10 @@ def stand(
             result.gaps.append(gap)
         elif table.mode == "insert" and held is not None:
             note = "updates and deletes are not captured"
-            known = f" (known to be exact up to {table.known_until})" if table.known_until else ""
+            known = f"; there were none before LSN {table.known_until}" if table.known_until else ""
             result.approximations.append(
                 f"{table.schema}.{table.name}: inserts and truncates are exact; updates and deletes since its copy of"
-                f" {clock.to_text(held[0].record.taken)}{known} are not in the journal"
+                f" {clock.to_text(held[0].record.taken)} are not in the journal{known}"
             )
         result.tables.append(_line(table, held, note))
     return result
@@ -88,25 +90,41 @@ def _whole_gap(result: Standing, survey: Survey, point: Point) -> None:
         result.gaps.append(_gap_line(seq, gap))
 
 
-def _table_gap(table: Table, held: Found[Snapshot] | None, survey: Survey, point: Point, lsn: int) -> GapLine | None:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    point: Point
+    lsn: int
+    announced: bool
+    """Changes of the schema are announced in the stream."""
+
+
+def _table_gap(table: Table, held: Found[Snapshot] | None, survey: Survey, place: _Place) -> GapLine | None:
     """Why the rows of a captured table are not known at the point; None when they are."""
     if held is None:
         named = _named(table, survey)
         if named is not None:
             return _gap_line(*named)
         return GapLine(0, f"table {table.schema}.{table.name}", "table_added", "no copy of its rows was finished before the point")
-    copied = parse_lsn(held.record.lsn)
     for seq, gap in survey.gaps:
         if is_whole(gap) or not _names(gap, table) or gap.reason == "updates_not_published":
             continue
-        begins = parse_lsn(gap.from_position) if gap.from_position else 0
-        ends = parse_lsn(gap.to_position) if gap.to_position else None
-        healed = copied >= begins if gap.from_position else held.ref.seq > seq
-        over = ends is not None and ends <= lsn
-        begun = begins <= lsn or (point.kind == "time" and 0 < gap.from_time <= point.number)
-        if begun and not healed and not over:
+        # A copy ends every gap of its tables that was recorded before it, and none that was recorded after it.
+        over = bool(gap.to_position) and parse_lsn(gap.to_position) <= place.lsn
+        if held.ref.seq < seq and not over and _begun(seq, gap, survey, place):
             return _gap_line(seq, gap)
     return None
+
+
+def _begun(seq: int, gap: Gap, survey: Survey, place: _Place) -> bool:
+    """Whether the gap may reach the point. It begins with the last look that found nothing, which is some time before what made it."""
+    begins = parse_lsn(gap.from_position) if gap.from_position else 0
+    if place.announced and gap.reason in _BY_DDL and not survey.announced_since(begins):
+        return False
+    if place.point.kind == "entry":
+        return begins <= place.lsn or seq <= place.point.number
+    if place.point.kind == "lsn":
+        return begins <= place.point.number
+    return survey.next is None or begins < survey.next.commit_lsn
 
 
 def _named(table: Table, survey: Survey) -> tuple[int, Gap] | None:

@@ -74,6 +74,11 @@ class Survey:
         until = self.last.seq if self.last else 0
         return [each.xid for each in self._commits.announced if each.seq > until and each.commit_lsn >= self._from_lsn]
 
+    def announced_since(self, lsn: int) -> bool:
+        """Whether a transaction of the state that committed at or after ``lsn`` announced a schema change."""
+        until = self.last.seq if self.last else 0
+        return any(each.seq <= until and each.commit_lsn >= lsn for each in self._commits.announced)
+
     def sees_behind(self, visible: str, lsn: str) -> bool:
         """Whether a snapshot has a transaction that is behind the point. Look ahead to its ``lsn`` first."""
         bound = parse_lsn(lsn)
