@@ -127,6 +127,7 @@ async def make_plans(reader: Reader, at: str, targets: Sequence[str], wanted: Se
                     _cut(point, plans),
                     Scope(options.kinds, options.namespaces),
                     planned.server,
+                    clock,
                     overwrite=options.overwrite,
                     into_source=options.into_source,
                 )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from archiver.errors import Unavailable
 from archiver.journal import kubernetes_json as kj
 
 if TYPE_CHECKING:
-    from archiver.kubernetes.api import Api
+    from archiver.kubernetes.api import Answer
 
 
 class Cluster(msgspec.Struct, frozen=True):
@@ -40,8 +41,21 @@ class Cluster(msgspec.Struct, frozen=True):
         return bool(self.authority and before.authority) and self.authority != before.authority
 
 
-async def identify(api: Api) -> Cluster:
-    """Ask the API server. ``Unavailable`` when it does not answer."""
+class Asked(Protocol):
+    """An API server, as far as it is asked here; ``Api`` is one."""
+
+    server: str
+    authority: str
+
+    async def get(self, path: str) -> Answer:
+        """One GET."""
+        ...
+
+
+async def identify(api: Asked) -> Cluster:
+    """Ask the API server. ``Unavailable`` when it does not answer or is busy; what its user may not read stays empty."""
     answer = await api.get("/api/v1/namespaces/kube-system")
+    if answer.status == 429 or answer.status >= 500:
+        raise Unavailable(f"{api.server} answers {answer.status} when asked which cluster it is")
     uid = kj.head.decode(answer.body).metadata.uid if answer.status == 200 else ""
     return Cluster(api.authority, uid)

@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.errors import ArchiverError, Refused
-from archiver.replay.kubernetes import manifests
+from archiver.replay.kubernetes import manifests, write
 from archiver.replay.kubernetes.live import collection, live_objects, served, told
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.plan import Action, ClusterPlan
 from archiver.replay.kubernetes.select import DEFINITIONS, NAMESPACES, Key, Objects, label
-from archiver.replay.kubernetes.write import Writes
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
-    from archiver.kubernetes.api import Api
+    from archiver.replay.kubernetes.patient import Patient
 
 CONCURRENCY = 16
 SERVED_SECONDS = 60.0
@@ -54,7 +53,7 @@ class Restorer:
 
     def __init__(
         self,
-        server: Api,
+        server: Patient,
         plan: ClusterPlan,
         objects: Objects,
         live: Mapping[Key, Manifest],
@@ -68,7 +67,6 @@ class Restorer:
         self._live = live
         self._clock = clock
         self._progress = progress
-        self._writes = Writes(server, clock)
         self._with_status: dict[str, bool] = {}
         self._done: list[Action] = []
         # What lives in the target and is not replaced keeps its UID.
@@ -123,9 +121,9 @@ class Restorer:
             wanted.pop("status", None)
         path = collection(resource, action.namespace)
         if action.do == "replace":
-            answer = await self._writes.replace(path, wanted, self._live[action.key])
+            answer = await write.replace(self._server, path, wanted, self._live[action.key])
         else:
-            answer = await self._writes.create(path, wanted)
+            answer = await write.create(self._server, path, wanted)
         if answer.status not in (200, 201):
             self.report.failures.append(f"{label(action.key)}: {told(answer)}")
             return
@@ -137,7 +135,7 @@ class Restorer:
         else:
             self.report.created += 1
         if has_status and written.get("status") != status:
-            answer = await self._writes.status(path, written, status)
+            answer = await write.put_status(self._server, path, written, status)
             if answer.status != 200:
                 self.report.failures.append(f"{label(action.key)} status: {told(answer)}")
             else:
@@ -176,7 +174,7 @@ class Restorer:
             answer = await self._server.get(f"/api/v1/namespaces/{name}")
             if answer.status == 404:
                 body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-                answer = await self._writes.create("/api/v1/namespaces", body)
+                answer = await write.create(self._server, "/api/v1/namespaces", body)
             if answer.status == 403:
                 continue  # a namespaced user cannot look; creating objects will say what is missing
             if answer.status not in (200, 201, 409):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from archiver.errors import Unavailable
+from archiver.errors import Invalid, Unavailable
 from archiver.journal import kubernetes_json as kj
 from archiver.journal.kubernetes_records import Resource
 from archiver.replay.kubernetes import manifests
@@ -15,9 +16,11 @@ from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.select import Key, Selection
 
 if TYPE_CHECKING:
-    from archiver.kubernetes.api import Answer, Api
+    from archiver.kubernetes.api import Answer
+    from archiver.replay.kubernetes.patient import Patient
 
 _PAGE = "500"
+_AT_ONCE = 16
 
 
 class _Served(msgspec.Struct):
@@ -61,7 +64,7 @@ def told(answer: Answer) -> str:
     return f"{answer.status} {status.reason or ''}".strip() + (f": {fields}" if fields else "")
 
 
-async def served(server: Api, group: str, version: str) -> dict[str, _Served]:
+async def served(server: Patient, group: str, version: str) -> dict[str, _Served]:
     """Resources and subresources (``plural/status``) of one version of a group by name; empty when it is not served."""
     answer = await server.get(f"/apis/{group}/{version}" if group else f"/api/{version}")
     if answer.status != 200:
@@ -69,10 +72,10 @@ async def served(server: Api, group: str, version: str) -> dict[str, _Served]:
     return {each.name: each for each in msgspec.json.decode(answer.body, type=_ResourceList).resources or []}
 
 
-async def live_objects(server: Api, resources: Mapping[str, Resource], namespaces: set[str]) -> dict[Key, Manifest]:
+async def live_objects(server: Patient, resources: Mapping[str, Resource], namespaces: set[str]) -> dict[Key, Manifest]:
     """Every object of ``resources`` that the target holds; of ``namespaces`` only where its user may not list all.
 
-    A resource that it does not serve has none. ``Unavailable`` when it does not answer, or does not let its user look.
+    A resource that it does not serve has none. ``Invalid`` when its user may not look, ``Unavailable`` when it does not answer.
     """
     found: dict[Key, Manifest] = {}
     for name, resource in resources.items():
@@ -83,14 +86,15 @@ async def live_objects(server: Api, resources: Mapping[str, Resource], namespace
                 if refused is not None:
                     break
         if refused is not None:
-            raise Unavailable(
+            error = Invalid if refused.status in (401, 403) else Unavailable
+            raise error(
                 f"{server.server} answers {told(refused)} for a list of {name}",
                 hint="does the user of the kubeconfig have the right to list it?",
             )
     return found
 
 
-async def _list(server: Api, name: str, resource: Resource, namespace: str, found: dict[Key, Manifest]) -> Answer | None:
+async def _list(server: Patient, name: str, resource: Resource, namespace: str, found: dict[Key, Manifest]) -> Answer | None:
     """Add what there is to ``found``; the answer that refused, ``None`` when all was listed."""
     following = ""
     while True:
@@ -108,7 +112,7 @@ async def _list(server: Api, name: str, resource: Resource, namespace: str, foun
             return None
 
 
-async def living_owners(server: Api, selection: Selection, live: Mapping[Key, Manifest]) -> dict[str, str]:
+async def living_owners(server: Patient, selection: Selection, live: Mapping[Key, Manifest]) -> dict[str, str]:
     """Owners outside the selection that live in the target under the UID they had when captured: it is the captured cluster, or one that
     was brought back with its store. UID to the same UID.
     """
@@ -118,23 +122,31 @@ async def living_owners(server: Api, selection: Selection, live: Mapping[Key, Ma
         for reference in manifests.references(manifest):
             if reference.get("uid", "") not in inside:
                 outside[reference.get("uid", "")] = (reference["apiVersion"], reference["kind"], namespace, reference["name"])
-    found: dict[str, str] = {}
-    groups: dict[str, dict[str, _Served]] = {}
-    for uid, (version, kind, namespace, name) in outside.items():
-        group, _, short = version.rpartition("/")
-        if version not in groups:
-            groups[version] = await served(server, group, short)
+    versions = sorted({version for version, _, _, _ in outside.values()})
+    groups = {version: await served(server, *_split(version)) for version in versions}
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def lives(uid: str) -> bool:
+        version, kind, namespace, name = outside[uid]
         resource = next((each for each in groups[version].values() if each.kind == kind and "/" not in each.name), None)
         if resource is None:
-            continue
-        path = collection(Resource(group, short, resource.name, kind, resource.namespaced), namespace if resource.namespaced else "")
-        answer = await server.get(f"{path}/{name}")
-        if answer.status == 200 and kj.head.decode(answer.body).metadata.uid == uid:
-            found[uid] = uid
-    return found
+            return False
+        path = collection(Resource(*_split(version), resource.name, kind, resource.namespaced), namespace if resource.namespaced else "")
+        async with gate:
+            answer = await server.get(f"{path}/{name}")
+        return answer.status == 200 and kj.head.decode(answer.body).metadata.uid == uid
+
+    answers = await asyncio.gather(*map(lives, outside))
+    return {uid: uid for uid, alive in zip(outside, answers, strict=True) if alive}
 
 
-async def unusable_namespaces(server: Api, namespaces: list[str]) -> list[str]:
+def _split(version: str) -> tuple[str, str]:
+    """Group and version of an ``apiVersion``."""
+    group, _, short = version.rpartition("/")
+    return group, short
+
+
+async def unusable_namespaces(server: Patient, namespaces: list[str]) -> list[str]:
     """Those that are being deleted, as refusals."""
     found = []
     for name in namespaces:

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from archiver.errors import Refused
+from archiver.errors import Invalid, Refused
 from archiver.kubernetes.cluster import Cluster, identify
 from archiver.replay.kubernetes.apply import ClusterReport, Progress, Restorer
 from archiver.replay.kubernetes.files import FolderReport, write_folder
 from archiver.replay.kubernetes.live import live_objects, living_owners, unusable_namespaces
 from archiver.replay.kubernetes.manifests import Manifest
+from archiver.replay.kubernetes.patient import Patient
 from archiver.replay.kubernetes.plan import ClusterPlan, make_plan
-from archiver.replay.kubernetes.select import Key, Objects, Scope, Selection, select
+from archiver.replay.kubernetes.select import DEFINITIONS, Key, Objects, Scope, Selection, select
 from archiver.replay.kubernetes.state import Cut, read_streams
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ __all__ = [
     "restore_to_folder",
 ]
 
+BUSY_SECONDS = 120.0
+"""How long a target may be busy or silent, once writing has begun, before the restore gives up."""
+
+_PLAN_SECONDS = 10.0
+
 
 class Prepared(msgspec.Struct):
     """A plan and what it needs to run."""
@@ -49,32 +55,59 @@ class Prepared(msgspec.Struct):
 
 
 async def plan_cluster(
-    reader: Reader, source: str, cut: Cut, scope: Scope, server: Api | None, *, overwrite: bool = False, into_source: bool = False
+    reader: Reader,
+    source: str,
+    cut: Cut,
+    scope: Scope,
+    api: Api | None,
+    clock: Clock,
+    *,
+    overwrite: bool = False,
+    into_source: bool = False,
 ) -> Prepared:
-    """What a restore of ``source`` as it was at ``cut`` would do; ``server``: the target, ``None`` for a folder. Changes nothing.
+    """What a restore of ``source`` as it was at ``cut`` would do; ``api``: the target, ``None`` for a folder. Changes nothing.
 
     What forbids the restore is in ``plan.refusals`` (the target is the captured cluster, objects exist, …), what is not known of the
     history in ``plan.gaps``. Raises ``Invalid`` when the archive has no such source, ``HistoryLost`` when nothing of it is known at the
-    cut, ``Unavailable`` when the target does not answer or does not let its user look; and the errors of ``Reader``.
+    cut, ``Unavailable`` when the target does not answer, ``Invalid`` when it does not let its user look; and the errors of ``Reader``.
     """
     folds = await read_streams(reader, source, cut)
     selection = select(folds, scope)
-    if server is None:
+    if api is None:
         plan, objects = make_plan(source, selection, None, overwrite=overwrite)
         return Prepared(plan, objects, {}, {})
-    live = await live_objects(server, selection.resources, {namespace for _, namespace, _ in selection.objects.by_key if namespace})
+    server = Patient(api, clock, _PLAN_SECONDS)
+    target = await identify(server)
+    live = await _live(server, selection)
     owners = await living_owners(server, selection, live)
     plan, objects = make_plan(source, selection, live, overwrite=overwrite, owners=owners)
     plan.refusals = [
-        *_own_source(selection, await identify(server), server.server, into_source=into_source),
+        *_own_source(selection, target, server.server, into_source=into_source),
         *await unusable_namespaces(server, plan.namespaces),
         *plan.refusals,
     ]
     return Prepared(plan, objects, live, owners)
 
 
+async def _live(server: Patient, selection: Selection) -> dict[Key, Manifest]:
+    """What the target holds of the selected resources. Definitions that its user may not list are left out of the selection."""
+    by_key = selection.objects.by_key
+    namespaces = {namespace for _, namespace, _ in by_key if namespace}
+    names = {resource for resource, _, _ in by_key}
+    resources = {name: selection.resources[name] for name in sorted(names - {DEFINITIONS})}
+    live = await live_objects(server, resources, namespaces)
+    if DEFINITIONS in names:
+        try:
+            live |= await live_objects(server, {DEFINITIONS: selection.resources[DEFINITIONS]}, set())
+        except Invalid:
+            for key in [key for key in by_key if key[0] == DEFINITIONS]:
+                del by_key[key]
+                selection.left_out.append((key, "the target's user may not list definitions"))
+    return live
+
+
 async def restore_to_cluster(
-    server: Api, prepared: Prepared, clock: Clock, *, allow_gaps: bool = False, progress: Progress = lambda *_: None
+    api: Api, prepared: Prepared, clock: Clock, *, allow_gaps: bool = False, progress: Progress = lambda *_: None
 ) -> ClusterReport:
     """Do what the plan says, then compare what the target holds with what was captured.
 
@@ -84,6 +117,7 @@ async def restore_to_cluster(
     created; a new plan with ``overwrite`` goes on.
     """
     _require(prepared.plan, allow_gaps=allow_gaps)
+    server = Patient(api, clock, BUSY_SECONDS)
     return await Restorer(server, prepared.plan, prepared.objects, prepared.live, prepared.owners, clock, progress).run()
 
 

@@ -157,7 +157,9 @@ def _drop_definitions(selection: Selection, scope: Scope) -> None:
     """With a scope, only the definitions of what is restored."""
     if not scope.kinds and not scope.namespaces:
         return
-    needed = {resource for resource, _, _ in selection.objects.by_key} | scope.kinds
     by_key = selection.objects.by_key
-    for key in [key for key in by_key if key[0] == DEFINITIONS and key[2] not in needed and DEFINITIONS not in needed]:
+    needed = {resource for resource, _, _ in by_key if resource != DEFINITIONS}
+    if scope.kinds & {DEFINITIONS, DEFINITIONS.partition(".")[0]}:
+        return
+    for key in [key for key in by_key if key[0] == DEFINITIONS and key[2] not in needed]:
         del by_key[key]

@@ -1,0 +1,63 @@
+"""Requests to a server that may be busy, restarting, or behind a network that loses answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archiver.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from archiver.clock import Clock
+    from archiver.kubernetes.api import Answer, Api
+    from archiver.replay.kubernetes.manifests import Manifest
+
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 5.0
+_UNSURE = (500, 502, 503, 504)
+"""The server may have done it: a time-out of etcd answers 500 or 504 after the write."""
+_UNSURE_TRIES = 5
+
+
+class Patient:
+    """An API server that is asked again until it answers: 429 and silence for ``seconds``, 5xx five times."""
+
+    def __init__(self, api: Api, clock: Clock, seconds: float) -> None:
+        self._api = api
+        self._clock = clock
+        self._seconds = seconds
+        self.server = api.server
+        self.authority = api.authority
+
+    async def get(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
+        """One GET: its last answer, whatever the status. ``Unavailable`` when there is none in time."""
+        answer, _ = await self._ask("GET", path, None, params)
+        return answer
+
+    async def send(self, method: str, path: str, body: Manifest) -> tuple[Answer, bool]:
+        """One write: its last answer, and whether an earlier attempt, whose answer was lost, may have been done."""
+        return await self._ask(method, path, msgspec.json.encode(body), None)
+
+    async def _ask(self, method: str, path: str, body: bytes | None, params: Mapping[str, str] | None) -> tuple[Answer, bool]:
+        deadline = self._clock.monotonic() + self._seconds
+        pause, unsure, tries = _FIRST_PAUSE, False, 0
+        while True:
+            wait = 0.0
+            try:
+                answer = await self._api.send(method, path, body, params)
+            except Unavailable:
+                if self._clock.monotonic() > deadline:
+                    raise
+                unsure = True
+            else:
+                tries += answer.status in _UNSURE
+                again = answer.status == 429 or (answer.status in _UNSURE and tries < _UNSURE_TRIES)
+                if not again or self._clock.monotonic() > deadline:
+                    return answer, unsure
+                unsure = unsure or answer.status in _UNSURE
+                wait = answer.retry_after
+            await self._clock.sleep(max(wait, pause * (0.5 + self._clock.random())))
+            pause = min(2 * pause, _LONGEST_PAUSE)
