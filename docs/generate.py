@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ import click
 import msgspec
 
 from archiver import errors, metrics
-from archiver.cli.main import cli, register
-from archiver.settings import Settings
+from archiver.cli.main import cli
+from archiver.settings import Settings, json_schema
 from archiver.settings.schema import descriptions
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -27,9 +28,10 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "One YAML file (`--config` or `ARCHIVER_CONFIG`); every key also by environment, which wins. `archiver config show` prints what is in force,",
-        "`archiver config schema` the JSON schema. In a source's variable the name is in capitals with `_` for `-`.",
-        "A *secret reference* is `env:NAME` (an environment variable) or `file:PATH` (a file's content); secrets never stand in the file itself.",
+        "One YAML file (`--config` or `ARCHIVER_CONFIG`); every key also by environment, which wins. `archiver config show` prints",
+        "what is in force, `archiver config schema` the JSON schema ([settings.schema.json](settings.schema.json)).",
+        "In a source's variable the name is in capitals with `_` for `-`.",
+        "A *secret reference* is `env:NAME` (an environment variable) or `file:PATH` (a file's content); secrets never stand in the file.",
         "",
         "| key | environment | type | default | meaning |",
         "| --- | --- | --- | --- | --- |",
@@ -38,7 +40,8 @@ def settings_page() -> str:
     for path, owner, field in _leaves(Settings, ()):
         variable = "ARCHIVER_" + "__".join("NAME" if part == "<name>" else part.upper() for part in path)
         default = "required" if field.required else f"`{_default(field)}`"
-        lines.append(f"| `{'.'.join(path)}` | `{variable}` | {_type(field.type)} | {default} | {texts.get((owner.__name__, field.name), '')} |")
+        meaning = texts[owner.__name__, field.name].replace("``", "`")
+        lines.append(f"| `{'.'.join(path)}` | `{variable}` | {_type(field.type)} | {default} | {meaning} |")
     return NOTE + "\n".join(lines) + "\n"
 
 
@@ -67,7 +70,14 @@ def errors_page() -> str:
 
 def metrics_page() -> str:
     """Every metric with labels and meaning."""
-    lines = ["# Metrics", "", "`GET /metrics` while `archiver run` serves `web.listen`.", "", "| metric | type | labels | meaning |", "| --- | --- | --- | --- |"]
+    lines = [
+        "# Metrics",
+        "",
+        "`GET /metrics` while `archiver run` serves `web.listen`.",
+        "",
+        "| metric | type | labels | meaning |",
+        "| --- | --- | --- | --- |",
+    ]
     lines += [f"| `{name}` | gauge | | {text} |" for name, text in metrics.GAUGES.items()]
     lines += [f"| `{name}` | gauge | source | {text} |" for name, text in metrics.SOURCE_GAUGES.items()]
     lines += [f"| `{name}_total` | counter | source | {text} |" for name, text in metrics.COUNTERS.items()]
@@ -77,7 +87,6 @@ def metrics_page() -> str:
 
 def cli_page() -> str:
     """``--help`` of every command."""
-    register()
     parts = ["# Command line", ""]
     for name, command in _commands("archiver", cli):
         context = click.Context(command, info_name=name, max_content_width=110, terminal_width=110)
@@ -123,7 +132,7 @@ def values_page() -> str:
     lines = [
         "# Chart values",
         "",
-        "Typed values become the settings file in a ConfigMap; `env.extra` with `ARCHIVER_…` overrides any setting, also those without a value here.",
+        "Typed values become the settings file in a ConfigMap; `env.extra` with `ARCHIVER_…` overrides any setting.",
         "Wrong values are refused by `values.schema.json` and by the template `validation.yaml`.",
         "",
         "| value | default | meaning | setting | environment |",
@@ -152,14 +161,29 @@ def _code(text: str) -> str:
     return f"`{text}`" if text else ""
 
 
-PAGES = {"chart-values.md": values_page, "settings.md": settings_page, "errors.md": errors_page, "metrics.md": metrics_page, "cli.md": cli_page}
+def schema_page() -> str:
+    """The JSON schema of the settings file."""
+    return json.dumps(json_schema(), indent=2) + "\n"
+
+
+PAGES = {
+    "settings.schema.json": schema_page,
+    "chart-values.md": values_page,
+    "settings.md": settings_page,
+    "errors.md": errors_page,
+    "metrics.md": metrics_page,
+    "cli.md": cli_page,
+}
 
 
 def _commands(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
     yield name, command
     if isinstance(command, click.Group):
-        for below in sorted(command.commands):
-            yield from _commands(f"{name} {below}", command.commands[below])
+        context = click.Context(command, info_name=name)
+        for below in command.list_commands(context):
+            found = command.get_command(context, below)
+            assert found is not None
+            yield from _commands(f"{name} {below}", found)
 
 
 def _leaves(struct: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any, msgspec.structs.FieldInfo]]:
@@ -188,7 +212,7 @@ def _type(kind: Any) -> str:
 
 
 def _default(field: msgspec.structs.FieldInfo) -> str:
-    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()  # type: ignore[misc,operator]
+    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
     return re.sub(r'^"|"$', "", msgspec.json.encode(value).decode()) or "(empty)"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
@@ -39,7 +40,38 @@ class Context(msgspec.Struct):
         return settings
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+COMMANDS = {
+    "run": "capture:run",
+    "check": "capture:check",
+    "status": "journal:status",
+    "verify": "journal:verify",
+    "restore": "restore:restore",
+    "drill": "drill:drill",
+    "log": "history:log",
+    "show": "history:show",
+    "diff": "history:diff",
+    "config": "configuration:config",
+}
+"""Command -> where it is, below ``archiver.cli``: loaded when it is named, because drivers take a second to load."""
+
+
+class Commands(click.Group):
+    """The group whose commands are modules of this folder."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """In the order of the flow."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Load one command; ``None`` when there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"archiver.cli.{module}"), name)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option(
     "-c", "--config", type=click.Path(path_type=Path), envvar="ARCHIVER_CONFIG", help="Settings file (YAML). [env: ARCHIVER_CONFIG]"
 )
@@ -68,7 +100,6 @@ def cli(context: click.Context, config: Path | None, archive: str, log_level: st
 
 def run() -> int:
     """Parse ``sys.argv``, run the command, and return the exit code (docs/reference/exit-codes.md)."""
-    register()
     try:
         result = cli.main(standalone_mode=False, prog_name="archiver")
     except click.exceptions.Abort:
@@ -118,13 +149,3 @@ def _show(error: ArchiverError) -> None:
     click.secho(f"error: {error.message}", fg="red", err=True)
     if error.hint:
         click.echo(f"hint: {error.hint}", err=True)
-
-
-def register() -> None:
-    """Add every command to the group; imported only now, so that each may take its context from here."""
-    from archiver.cli import capture, configuration, journal
-    from archiver.cli.drill import drill
-    from archiver.cli.restore import restore
-
-    for command in (capture.run, capture.check, journal.status, journal.verify, restore, drill, configuration.config):
-        cli.add_command(command)

@@ -20,15 +20,23 @@ class S3(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     endpoint: str = ""
     """URL of the endpoint; empty for AWS. ``http://`` needs ``allow_http``."""
     allow_http: bool = False
+    """Send data and signatures over an unencrypted connection."""
     region: str = "us-east-1"
+    """Region for signing; servers other than AWS take any."""
     addressing: Literal["path", "virtual"] = "path"
+    """Bucket in the path or in the host name."""
     access_key: str = ""
     """Secret reference: ``env:NAME`` or ``file:PATH``. Empty: AWS chain."""
     secret_key: str = ""
+    """Secret reference; given exactly when ``access_key`` is."""
     ca_file: str = ""
+    """PEM file with the authorities to trust; empty: the system's."""
     connect_timeout_seconds: Positive = 2.0
+    """For one TCP and TLS connection."""
     read_timeout_seconds: Positive = 10.0
+    """Longest silence while an answer is awaited or read."""
     call_deadline_seconds: Positive = 30.0
+    """For one call, however often it is tried; it bounds the largest object too."""
 
 
 class Archive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,11 +56,13 @@ class Archive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     puts_per_second: Positive = 10.0
     """Budget for PUTs: cost against RPO (docs/explanation/recovery-objectives.md)."""
     put_burst: Count = 20
+    """PUTs that may be made at once after a quiet time."""
     heartbeat_seconds: Positive = 10.0
     """An idle journal still proves it is alive this often."""
     stall_seconds: Positive = 60.0
     """A writer that confirmed nothing for this long checks that it still owns the archive before it acknowledges."""
     compression_level: Annotated[int, Meta(ge=1, le=19)] = 1
+    """zstd level of segments and baseline parts."""
     allow_unfenced_store: bool = False
     """Write to a store whose create-if-absent does not hold. Two writers then destroy each other's history."""
 
@@ -75,6 +85,7 @@ class Postgres(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     poll_seconds: Positive = 10.0
     """Catalog, sequences and slot health are read this often."""
     baseline_jobs: Count = 2
+    """Connections that copy tables at the same time."""
     part_bytes: Annotated[int, Meta(ge=65536)] = 33_554_432
     """Uncompressed size of one baseline object."""
     insert_only_snapshot_seconds: Positive = 3600.0
@@ -86,7 +97,9 @@ class Postgres(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     adopt_new_system: bool = False
     """Accept that the database behind the DSN is another cluster than the journal knows; it is recorded as a gap."""
     on_history_lost: Literal["rebaseline", "stop"] = "rebaseline"
+    """When the slot no longer has what follows the journal: record a gap and take a new baseline, or stop this source."""
     streaming: bool = True
+    """Receive large transactions while they run, instead of after they were spilled to the source's disk."""
     synchronous: bool = False
     """This archiver is named in ``synchronous_standby_names``: acknowledge every keepalive without delay (RPO = 0)."""
     pg_bin: str = ""
@@ -105,14 +118,19 @@ class Kubernetes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kubeconfig: str = ""
     """Path; empty: in-cluster configuration, else the usual kubeconfig."""
     context: str = ""
+    """Context of the kubeconfig; empty: the current one."""
     discovery_seconds: Positive = 60.0
+    """New kinds of the patterns are looked for this often."""
     inactivity_seconds: Positive = 90.0
     """A watch that brought neither event nor bookmark for this long is opened anew."""
     list_concurrency: Count = 3
+    """Lists at the same time: bounds the load on the API server."""
     page_size: Count = 500
+    """Objects per page of a list."""
     verify_seconds: Positive = 3600.0
     """A list is compared with the journal this often."""
     queue_bytes: Annotated[int, Meta(ge=1048576)] = 33_554_432
+    """Received and not yet taken by the journal; beyond it watches are cut, a gap is recorded and they list again."""
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -135,7 +153,9 @@ class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Structured log on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level that is written."""
     format: Literal["auto", "console", "json"] = "auto"
+    """``auto``: console on a terminal, JSON elsewhere."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -151,3 +171,4 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retry_seconds: Annotated[float, Meta(gt=0)] = 1.0
     """First pause after a source failed; doubles up to ``retry_limit_seconds``."""
     retry_limit_seconds: Positive = 60.0
+    """Longest pause before a failed source is tried again."""

@@ -1,0 +1,215 @@
+"""``archiver log``, ``show`` and ``diff``: what one row or one object looked like, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import click
+import msgspec
+import yaml
+
+from archiver.cli import output
+from archiver.cli.main import Context, wait_for
+from archiver.errors import Invalid
+from archiver.history.objects import ObjectChange, ObjectRef, differences, object_log, plain, state_at
+from archiver.journal.reader import Reader
+from archiver.replay.points import Point, parse_point, settle
+from archiver.settings import Settings
+from archiver.store.open import open_store
+
+Result = TypeVar("Result")
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """What is asked about: a row or an object of one source."""
+
+    source: str
+    table: str = ""
+    key: tuple[str, ...] = ()
+    object: str = ""
+
+
+def subject(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that name a row or an object."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="JSON for scripts."),
+        click.option("--object", "object_", default="", metavar="KIND/NAMESPACE/NAME", help="An object: plural.group/namespace/name."),
+        click.option("--key", multiple=True, metavar="COLUMN=VALUE", help="The row's key; repeat for each column of it."),
+        click.option("--table", default="", metavar="SCHEMA.TABLE", help="A table."),
+        click.option("--source", required=True, metavar="NAME", help="Source, as in the settings."),
+    ):
+        command = option(command)
+    return command
+
+
+def _subject(source: str, table: str, key: tuple[str, ...], object_: str) -> Subject:
+    if bool(table) == bool(object_):
+        raise Invalid(
+            "say what to look at", hint="--table SCHEMA.TABLE --key COLUMN=VALUE for a row, --object KIND/NAMESPACE/NAME for an object"
+        )
+    if table and not key:
+        raise Invalid("--table needs --key", hint="--key COLUMN=VALUE for each column of the table's key")
+    return Subject(source, table, key, object_)
+
+
+@click.command()
+@subject
+@click.option("--from", "start", default="", metavar="POINT", help="Only after this point.")
+@click.option("--until", "end", default="latest", show_default=True, metavar="POINT", help="Only up to this point.")
+@click.pass_obj
+def log(context: Context, *, source: str, table: str, key: tuple[str, ...], object_: str, start: str, end: str, as_json: bool) -> None:
+    """List every change of one row or object: when, in which transaction or by whom, and what changed."""
+    asked = _subject(source, table, key, object_)
+
+    async def work(reader: Reader) -> None:
+        if asked.table:
+            from archiver.history.rows import row_log
+
+            since = await _point(reader, start) if start else None
+            changes = await row_log(reader, asked.source, asked.table, asked.key, since, await _point(reader, end))
+            _print_rows(changes, as_json=as_json)
+            return
+        _, found = await _object_changes(reader, asked, [start, end] if start else [end])
+        _print_objects(found, as_json=as_json)
+
+    _with_reader(context.settings(), work)
+
+
+@click.command()
+@subject
+@click.option(
+    "--at", "at", default="latest", show_default=True, metavar="POINT", help="RFC 3339 time, `latest`, an entry number, or an LSN."
+)
+@click.pass_obj
+def show(context: Context, *, source: str, table: str, key: tuple[str, ...], object_: str, at: str, as_json: bool) -> int:
+    """Print one row or object as it was at a point. Exit code 1 when it did not exist then."""
+    asked = _subject(source, table, key, object_)
+
+    async def work(reader: Reader) -> int:
+        state: Any
+        if asked.table:
+            from archiver.history.rows import row_at
+
+            state = await row_at(reader, asked.source, asked.table, asked.key, await _point(reader, at))
+        else:
+            _, found = await _object_changes(reader, asked, [at])
+            change = state_at(found)
+            state = change.state if change is not None else None
+        if as_json:
+            output.print_json(state)
+        elif state is None:
+            click.echo("it did not exist then", err=True)
+        elif asked.table:
+            output.facts(list(state.items()))
+        else:
+            click.echo(yaml.safe_dump(state, sort_keys=False, allow_unicode=True), nl=False)
+        return 0 if state is not None else 1
+
+    return _with_reader(context.settings(), work)
+
+
+@click.command()
+@subject
+@click.option("--from", "start", required=True, metavar="POINT", help="The earlier point.")
+@click.option("--until", "end", default="latest", show_default=True, metavar="POINT", help="The later point.")
+@click.pass_obj
+def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], object_: str, start: str, end: str, as_json: bool) -> int:
+    """Compare one row or object between two points. Exit code 0 when it is the same, 1 when it differs."""
+    asked = _subject(source, table, key, object_)
+
+    async def work(reader: Reader) -> int:
+        one: Any
+        other: Any
+        if asked.table:
+            from archiver.history.rows import row_at
+
+            one = await row_at(reader, asked.source, asked.table, asked.key, await _point(reader, start))
+            other = await row_at(reader, asked.source, asked.table, asked.key, await _point(reader, end))
+        else:
+            earlier, found = await _object_changes(reader, asked, [start, end])
+            first, last = state_at(earlier), state_at([*earlier, *found])
+            one = plain(first.state) if first is not None and first.state is not None else None
+            other = plain(last.state) if last is not None and last.state is not None else None
+        found_differences = differences(one or {}, other or {})
+        if as_json:
+            output.print_json([{"path": path, "before": before, "after": after} for path, before, after in found_differences])
+        else:
+            for name, state in (("from", one), ("until", other)):
+                if state is None:
+                    click.echo(f"it did not exist at --{name}")
+            output.table("", ["", "before", "after"], [(path, _short(before), _short(after)) for path, before, after in found_differences])
+        return 1 if found_differences else 0
+
+    return _with_reader(context.settings(), work)
+
+
+async def _object_changes(reader: Reader, asked: Subject, points: list[str]) -> tuple[list[ObjectChange], list[ObjectChange]]:
+    """Changes up to the first of two points, and from there to the last; with one point, nothing and everything up to it."""
+    settled = [await _point(reader, text) for text in points]
+    changes = await object_log(reader, asked.source, ObjectRef.parse(asked.object))
+    within = [change for change in changes if _before(change, settled[-1])]
+    if len(settled) == 1:
+        return [], within
+    earlier = [change for change in within if _before(change, settled[0])]
+    return earlier, within[len(earlier) :]
+
+
+def _before(change: ObjectChange, point: Point) -> bool:
+    if point.kind == "time":
+        return change.observed <= point.number
+    if point.kind == "entry":
+        return change.entry <= point.number
+    raise Invalid(f"{point.text!r} is a place in a database, not in a cluster", hint="give a time, an entry number, or `latest`")
+
+
+async def _point(reader: Reader, text: str) -> Point:
+    return await settle(reader, parse_point(text))
+
+
+def _with_reader(settings: Settings, work: Callable[[Reader], Awaitable[Result]]) -> Result:
+    async def run() -> Result:
+        store = await open_store(settings.archive.url, settings.archive.s3)
+        try:
+            return await work(Reader(store))
+        finally:
+            await store.close()
+
+    return wait_for(run)
+
+
+def _print_objects(found: list[ObjectChange], *, as_json: bool) -> None:
+    if as_json:
+        output.print_json(found)
+        return
+    output.table(
+        "",
+        ["entry", "received", "event", "resourceVersion", "by", "changed"],
+        [
+            (
+                each.entry,
+                output.moment(each.observed),
+                each.event,
+                each.resource_version,
+                each.manager,
+                ", ".join(each.changed) or each.detail,
+            )
+            for each in found
+        ],
+    )
+
+
+def _print_rows(changes: Any, *, as_json: bool) -> None:
+    if as_json:
+        output.print_json(changes)
+        return
+    output.table(
+        "",
+        ["entry", "committed", "transaction", "LSN", "what", "changed"],
+        [(each.entry, output.moment(each.time), each.xid, each.lsn, each.what, each.changed) for each in changes],
+    )
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode() if value is not None else "-"
+    return text if len(text) <= 200 else f"{text[:197]}…"
