@@ -13,6 +13,7 @@ from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.errors import Invalid
 from archiver.history.objects import ObjectChange, ObjectRef, differences, object_log, plain, state_at
+from archiver.history.rows import RowChange, RowRef, row_at, row_log
 from archiver.journal.reader import Reader
 from archiver.replay.points import Point, parse_point, settle
 from archiver.settings import Settings
@@ -64,10 +65,9 @@ def log(context: Context, *, source: str, table: str, key: tuple[str, ...], obje
 
     async def work(reader: Reader) -> None:
         if asked.table:
-            from archiver.history.rows import row_log
-
             since = await _point(reader, start) if start else None
-            changes = await row_log(reader, asked.source, asked.table, asked.key, since, await _point(reader, end))
+            row = RowRef.parse(asked.table, asked.key)
+            changes = await row_log(reader, asked.source, row, from_point=since, to_point=await _point(reader, end))
             _print_rows(changes, as_json=as_json)
             return
         _, found = await _object_changes(reader, asked, [start, end] if start else [end])
@@ -89,9 +89,8 @@ def show(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
     async def work(reader: Reader) -> int:
         state: Any
         if asked.table:
-            from archiver.history.rows import row_at
-
-            state = await row_at(reader, asked.source, asked.table, asked.key, await _point(reader, at))
+            row = await row_at(reader, asked.source, RowRef.parse(asked.table, asked.key), await _point(reader, at))
+            state = row.state if row is not None else None
         else:
             _, found = await _object_changes(reader, asked, [at])
             change = state_at(found)
@@ -122,24 +121,24 @@ def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
         one: Any
         other: Any
         if asked.table:
-            from archiver.history.rows import row_at
-
-            one = await row_at(reader, asked.source, asked.table, asked.key, await _point(reader, start))
-            other = await row_at(reader, asked.source, asked.table, asked.key, await _point(reader, end))
+            ref = RowRef.parse(asked.table, asked.key)
+            before = await row_at(reader, asked.source, ref, await _point(reader, start))
+            after = await row_at(reader, asked.source, ref, await _point(reader, end))
+            one, other = before.state if before is not None else None, after.state if after is not None else None
         else:
             earlier, found = await _object_changes(reader, asked, [start, end])
             first, last = state_at(earlier), state_at([*earlier, *found])
             one = plain(first.state) if first is not None and first.state is not None else None
             other = plain(last.state) if last is not None and last.state is not None else None
-        found_differences = differences(one or {}, other or {})
+        changed = differences(one or {}, other or {})
         if as_json:
-            output.print_json([{"path": path, "before": before, "after": after} for path, before, after in found_differences])
+            output.print_json([{"path": path, "before": old, "after": new} for path, old, new in changed])
         else:
             for name, state in (("from", one), ("until", other)):
                 if state is None:
                     click.echo(f"it did not exist at --{name}")
-            output.table("", ["", "before", "after"], [(path, _short(before), _short(after)) for path, before, after in found_differences])
-        return 1 if found_differences else 0
+            output.table("", ["", "before", "after"], [(path, _short(old), _short(new)) for path, old, new in changed])
+        return 1 if changed else 0
 
     return _with_reader(context.settings(), work)
 
@@ -199,14 +198,17 @@ def _print_objects(found: list[ObjectChange], *, as_json: bool) -> None:
     )
 
 
-def _print_rows(changes: Any, *, as_json: bool) -> None:
+def _print_rows(changes: list[RowChange], *, as_json: bool) -> None:
     if as_json:
         output.print_json(changes)
         return
     output.table(
         "",
         ["entry", "committed", "transaction", "LSN", "what", "changed"],
-        [(each.entry, output.moment(each.time), each.xid, each.lsn, each.what, each.changed) for each in changes],
+        [
+            (each.entry, output.moment(each.time), each.xid or "", each.lsn, each.event, ", ".join(each.changed) or each.detail)
+            for each in changes
+        ],
     )
 
 
