@@ -232,6 +232,9 @@ class TransactionReader:
 
     def _stage(self, batch: _Batch, xid: int, begin: int, end: int) -> None:
         if begin < end:
+            types = batch.types[begin:end]
+            if ((types == ord("B")) | (types == ord("C"))).any():
+                raise Corrupt(f"entries {batch.seqs[begin]} to {batch.seqs[end - 1]}: a streamed block does not end")
             self._staged[xid].pieces.append(batch.piece(begin, end))
 
     def _abort(self, xid: int, subxid: int) -> None:
