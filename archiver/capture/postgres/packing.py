@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -80,8 +80,6 @@ class Packer:
         self.frames.clear()
         lengths = array("I", map(len, frames))
         data = b"".join(frames)
-        if DDL_PREFIX in data:
-            self._notice(frames)
         last, changed = self._look(np.frombuffer(data, np.uint8), np.frombuffer(lengths, np.uint32), frames)
         position = max(last, self._idle_at)
         if position > self.received:
@@ -102,10 +100,10 @@ class Packer:
         self.received = self._idle_at
         return Run.of(self._source, Kind.PROGRESS, [b""], observed=now, position=format_lsn(self.received))
 
-    def _notice(self, frames: list[bytes]) -> None:
+    def _notice(self, messages: Iterable[bytes]) -> None:
         """Tell of schema changes; of those in a transaction that is streamed before it commits, again when one commits."""
-        for frame in frames:
-            if frame[XLOG_HEADER] == MESSAGE and (at := frame.find(DDL_PREFIX, XLOG_HEADER, XLOG_HEADER + 14 + len(DDL_PREFIX))) >= 0:
+        for frame in messages:
+            if (at := frame.find(DDL_PREFIX, XLOG_HEADER, XLOG_HEADER + 14 + len(DDL_PREFIX))) >= 0:
                 self._ddl_streamed = self._ddl_streamed or at > XLOG_HEADER + 10
                 self._ddl_seen(frame[at + len(DDL_PREFIX) + 4 :])
 
@@ -113,6 +111,8 @@ class Packer:
         """End of the last commit and newest commit time, 0 without a commit; notes whether a transaction is open."""
         ends = np.cumsum(lengths, dtype=np.int64)
         types = data[ends - lengths + XLOG_HEADER]
+        if (messages := np.flatnonzero(types == MESSAGE)).size:
+            self._notice(frames[at] for at in messages)
         bounds = np.flatnonzero(_IS_BOUNDARY[types])
         if not len(bounds):
             return 0, 0
