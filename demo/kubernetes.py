@@ -38,7 +38,7 @@ class Cluster:
         self._source.request("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
         self._workload = Workload(self._source)
         self._workload.seed()
-        counted = ", ".join(f"{fact.note} of {name}" for name, fact in self.facts().items() if fact.value != _NOTHING)
+        counted = ", ".join(f"{fact.note.partition(' ')[0]} {name}" for name, fact in self.facts().items() if fact.value != _NOTHING)
         return f"kube-apiserver {self._source.request('GET', '/version')['gitVersion']}; {counted}"
 
     def settings(self) -> dict[str, Any]:
@@ -136,9 +136,9 @@ def facts(plane: ControlPlane) -> Facts:
         for group, kind, plural in kinds()
     }
     alive = {item["metadata"]["uid"]: item["metadata"]["name"] for items in objects.values() for item in items}
-    for (group, plural), items in objects.items():
+    for (_, plural), items in objects.items():
         compared = sorted((_compared(item, alive) for item in items), key=lambda each: str(each["name"]))
-        found[f"{plural}.{group}"] = Fact(_digest(compared), f"{len(items)} objects")
+        found[plural] = Fact(_digest(compared), f"{len(items)} objects")
     return found
 
 

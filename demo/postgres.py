@@ -175,7 +175,7 @@ def facts(server: PostgresServer, dbname: str) -> Facts:
         )
         for sequence, value in sequences.fetchall():
             found[f"sequence {sequence}"] = Fact(str(value))
-    found["schema"] = Fact(_schema(server, dbname), "pg_dump --schema-only")
+    found["schema"] = Fact(_schema(server, dbname))
     return found
 
 
