@@ -7,21 +7,17 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from archiver import clock
-from archiver.errors import Invalid, Refused
-from archiver.journal.checkpoints import newest_checkpoint
-from archiver.journal.entry import Placed, SourceMark
+from archiver.errors import Refused
 from archiver.journal.postgres_records import Schema, Snapshot
 from archiver.journal.segment import SegmentHeader
 from archiver.replay.points import Point, settle
+from archiver.replay.postgres.locate import checkpoint_at, end_slot, limit_of, mark_of, require_mark
 from archiver.replay.postgres.lsn import format_lsn, parse_lsn
 from archiver.replay.postgres.plan import Moment, Range, Ref, RestorePlan, SchemaLine, Start
 from archiver.replay.postgres.schema import Choice, choose
 from archiver.replay.postgres.standing import stand
 from archiver.replay.postgres.survey import Found, Survey
-from archiver.replay.postgres.transactions import Limit
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
@@ -54,15 +50,10 @@ async def plan_restore(reader: Reader, store: Store, source: str, point: Point) 
     point = await settle(reader, point)
     tail = await reader.tail()
     assert tail is not None
-    mark = _mark(tail, source)
-    if point.kind == "lsn" and mark.position and point.number > parse_lsn(mark.position):
-        raise Invalid(
-            f"source {source} is journaled up to {mark.position}, {point.text} is not reached yet",
-            hint="say `latest` for the journal's end",
-        )
-    end = min(await _end_slot(reader, source, point), tail.slot)
-    checkpoint = await _checkpoint(reader, source, point, end)
-    limit = _limit(point)
+    require_mark(tail, source, point)
+    end = min(await end_slot(reader, source, point), tail.slot)
+    checkpoint = await checkpoint_at(reader, source, point, end)
+    limit = limit_of(point)
     survey = Survey(limit, from_seq=checkpoint.record.replay_from, from_lsn=parse_lsn(checkpoint.record.lsn), checkpoint=checkpoint.ref.seq)
     stretch = _Stretch(await reader.find_seq(checkpoint.record.replay_from), end)
     async with aclosing(_segments(reader, stretch.first, end)) as segments:
@@ -73,82 +64,6 @@ async def plan_restore(reader: Reader, store: Store, source: str, point: Point) 
     survey.flush()
     await _look_ahead(reader, source, survey, stretch, tail)
     return _plan(tail, source, point, checkpoint, survey, stretch)
-
-
-def _mark(header: SegmentHeader, source: str) -> SourceMark:
-    mark = header.sources.get(source)
-    if mark is None:
-        known = ", ".join(sorted(name for name in header.sources if "/" not in name))
-        raise Invalid(f"the archive has no database {source!r}", hint=f"its databases: {known or 'none yet'}")
-    return mark
-
-
-def _limit(point: Point) -> Limit:
-    if point.kind == "entry":
-        return Limit(seq=point.number)
-    return Limit(lsn=point.number) if point.kind == "lsn" else Limit(time=point.number)
-
-
-async def _end_slot(reader: Reader, source: str, point: Point) -> int:
-    """The segment that holds the last transaction of the state, or a later one close by."""
-    if point.kind == "entry":
-        return await reader.find_seq(point.number)
-
-    def beyond(header: SegmentHeader) -> bool:
-        mark = header.sources.get(source, SourceMark())
-        if point.kind == "time":
-            return mark.changed > point.number
-        return bool(mark.position) and parse_lsn(mark.position) > point.number
-
-    return await reader.bisect(beyond)
-
-
-async def _checkpoint(reader: Reader, source: str, point: Point, end: int) -> Found[Snapshot]:
-    """The newest checkpoint that has nothing from behind the point. Its entry may stand behind the point: a baseline takes its time."""
-    header = await reader.header(end)
-    assert header is not None
-    known = _mark_of(header, source).checkpoint
-    ahead = await reader.bisect(lambda header: _mark_of(header, source).checkpoint > known)
-    candidate = None
-    if (after := await reader.header(ahead)) is not None and _mark_of(after, source).checkpoint > known:
-        candidate = await newest_checkpoint(reader, source, _mark_of(after, source).checkpoint)
-    while candidate is None or not _serves(candidate, point):
-        bound = known if candidate is None else candidate.first - 1
-        candidate = await newest_checkpoint(reader, source, bound) if bound else None
-        if candidate is None:
-            raise await _too_early(reader, source, point)
-    return Found(Ref(candidate.first, candidate.slot), _snapshot(candidate))
-
-
-def _mark_of(header: SegmentHeader, source: str) -> SourceMark:
-    return header.sources.get(source, SourceMark())
-
-
-def _snapshot(placed: Placed) -> Snapshot:
-    return msgspec.json.decode(next(placed.run.bodies()), type=Snapshot)
-
-
-def _serves(candidate: Placed, point: Point) -> bool:
-    snapshot = _snapshot(candidate)
-    if point.kind == "lsn":
-        return parse_lsn(snapshot.lsn) <= point.number
-    if point.kind == "time":
-        return snapshot.taken <= point.number
-    # A baseline's slot delivers from the snapshot on: nothing that it has stands behind its own stream's beginning.
-    return (snapshot.replay_from if snapshot.cause == "baseline" else candidate.first) <= point.number
-
-
-async def _too_early(reader: Reader, source: str, point: Point) -> Refused:
-    slot = await reader.bisect(lambda header: _mark_of(header, source).checkpoint > 0)
-    header = await reader.header(slot)
-    first = await newest_checkpoint(reader, source, _mark_of(header, source).checkpoint) if header else None
-    if first is None:
-        return Refused(f"source {source} has no complete baseline yet", hint="wait until `archiver status` shows one")
-    snapshot = _snapshot(first)
-    return Refused(
-        f"{point.text} lies before the first complete baseline of {source}",
-        hint=f"the earliest point is {clock.to_text(snapshot.taken)}, LSN {snapshot.lsn}, entry {snapshot.replay_from}",
-    )
 
 
 async def _segments(reader: Reader, first: int, last: int | None) -> AsyncGenerator[Segment]:
@@ -183,7 +98,7 @@ async def _look_ahead(reader: Reader, source: str, survey: Survey, stretch: _Str
 def _settled(survey: Survey, header: SegmentHeader, source: str, until: int) -> bool:
     if survey.broken is not None:
         return True
-    reached = parse_lsn(_mark_of(header, source).position or "0/0")
+    reached = parse_lsn(mark_of(header, source).position or "0/0")
     schemas = [parse_lsn(found.record.lsn) for found in survey.schemas]
     polls = [parse_lsn(found.record.lsn) for found in survey.polls]
     copies = [parse_lsn(found.record.lsn) for found in survey.copies]
@@ -215,7 +130,7 @@ def _plan(tail: SegmentHeader, source: str, point: Point, checkpoint: Found[Snap
     approximations = list(standing.approximations)
     if not choice.certain:
         approximations.append(f"the schema: {choice.reason}")
-    mark = _mark_of(tail, source)
+    mark = mark_of(tail, source)
     if point.kind == "time" and survey.next is None and mark.observed < point.number:
         approximations.append(
             f"the journal was received up to {clock.to_text(mark.observed)} only; transactions between then and the asked time are missing"

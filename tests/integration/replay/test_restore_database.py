@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import uuid
 
-import psycopg
 import pytest
 
 from archiver.journal.reader import Reader
-from archiver.replay.points import parse_point
 from archiver.replay.postgres.load import restore_to_database
-from archiver.replay.postgres.plan import RestorePlan
-from archiver.replay.postgres.planner import plan_restore
-from tests.integration.postgres.rig import SOURCE, Capture, capture
+from tests.integration.postgres.rig import capture
 from tests.integration.replay.agents import CHANGES, FILL, SCHEMA
+from tests.integration.replay.arrange import ask, baseline, caught_up, plan, run
 from tests.integration.replay.copies import expected
 from tests.servers.compare import differences
 from tests.servers.postgres import PostgresServer
@@ -25,46 +22,11 @@ def slot() -> str:
     return f"archiver_{uuid.uuid4().hex[:12]}"
 
 
-def run(dsn: str, *statements: str) -> None:
-    """Each by itself."""
-    with psycopg.connect(dsn, autocommit=True) as session:
-        for statement in statements:
-            session.execute(statement.encode())
-
-
-def position(dsn: str) -> str:
-    with psycopg.connect(dsn) as session:
-        row = session.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
-    assert row is not None
-    return str(row[0])
-
-
-def populated(dsn: str, view: str) -> bool:
-    with psycopg.connect(dsn) as session:
-        row = session.execute("SELECT relispopulated FROM pg_class WHERE relname = %s", (view,)).fetchone()
-    assert row is not None
-    return bool(row[0])
-
-
-async def plan(made: Capture, at: str) -> RestorePlan:
-    return await plan_restore(Reader(made.store), made.store, SOURCE, parse_point(at))
-
-
-async def caught_up(made: Capture, dsn: str) -> str:
-    """Wait until everything so far is durable; an LSN behind it."""
-    # A transaction of its own moves the server's end, so that the position is surely passed.
-    lsn = position(dsn)
-    run(dsn, "SELECT pg_logical_emit_message(true, 'test', 'x')")
-    await made.reached(lsn)
-    return lsn
-
-
 async def test_a_good_state_comes_back_exactly(postgres: PostgresServer, database: str, target_database: str, slot: str) -> None:
     """Schema, rows of every kind of table, sequences and views equal those of the source at the point, not at the journal's end."""
     run(database, SCHEMA, FILL)
     async with capture(database, slot, poll_seconds=0.5) as made:
-        await made.start()
-        await made.until(lambda: made.writer.marks[SOURCE].checkpoint > 0)
+        await baseline(made)
         await asyncio.to_thread(run, database, *CHANGES)
         lsn = await caught_up(made, database)
         with expected(postgres, database) as good:
@@ -84,7 +46,7 @@ async def test_a_good_state_comes_back_exactly(postgres: PostgresServer, databas
             assert planned.schema.certain, planned.schema.reason
             run(good, "TRUNCATE cache", "REFRESH MATERIALIZED VIEW per_state")
             for dsn in (good, target_database):
-                assert not populated(dsn, "never_filled")
+                assert ask(dsn, "SELECT relispopulated FROM pg_class WHERE relname = 'never_filled'") is False
                 run(dsn, "DROP MATERIALIZED VIEW never_filled")
             found = differences(good, target_database)
             assert [text for text in found if not text.startswith("sequences of ")] == []

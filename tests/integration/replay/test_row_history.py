@@ -1,0 +1,103 @@
+"""The history of one row, through a real capture."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import psycopg
+import pytest
+
+from archiver.errors import Invalid
+from archiver.history.rows import RowRef, differences, row_at, row_log
+from archiver.journal.reader import Reader
+from archiver.replay.points import Point, parse_point
+from tests.integration.postgres.rig import SOURCE, capture
+from tests.integration.replay.arrange import baseline, caught_up, run
+
+pytestmark = pytest.mark.postgres(18)
+
+TABLE = """
+CREATE TABLE runs (id int PRIMARY KEY, state text, big text);
+ALTER TABLE runs ALTER big SET STORAGE EXTERNAL;
+INSERT INTO runs SELECT g, E'a\\t' || g, repeat('b', 5000) FROM generate_series(1, 20) g;
+"""
+
+
+@pytest.fixture
+def slot() -> str:
+    return f"archiver_{uuid.uuid4().hex[:12]}"
+
+
+def ref(key: int) -> RowRef:
+    return RowRef.parse("public.runs", [f"id={key}"])
+
+
+async def test_log_show_and_diff_follow_one_row(database: str, slot: str) -> None:
+    """Baseline, updates with an unchanged TOASTed value, deletion and return: each with what it was and when; show and diff agree."""
+    run(database, TABLE)
+    async with capture(database, slot) as made:
+        await baseline(made)
+        run(
+            database,
+            "UPDATE runs SET state = 'x' WHERE id = 5",
+            "UPDATE runs SET state = 'no' WHERE id = 15",
+            "UPDATE runs SET big = 'small' WHERE id = 5",
+        )
+        before = await caught_up(made, database)
+        run(database, "DELETE FROM runs WHERE id = 5", "INSERT INTO runs VALUES (5, NULL, 'again')")
+        after = await caught_up(made, database)
+        reader = Reader(made.store)
+        log = await row_log(reader, SOURCE, ref(5))
+        assert [(change.event, change.changed) for change in log] == [
+            ("BASELINE", []), ("UPDATE", ["state"]), ("UPDATE", ["big"]), ("DELETE", []), ("INSERT", []),
+        ]  # fmt: skip
+        assert log[0].state == {"id": "5", "state": "a\t5", "big": "b" * 5000}
+        assert log[1].state == {"id": "5", "state": "x", "big": "b" * 5000}
+        assert [change.entry for change in log] == sorted(change.entry for change in log)
+        one, other = await row_at(reader, SOURCE, ref(5), parse_point(before)), await row_at(reader, SOURCE, ref(5), parse_point(after))
+        assert one is not None
+        assert one.state == {"id": "5", "state": "x", "big": "small"}
+        assert other is not None
+        assert differences(one.state, other.state) == [("state", "x", None), ("big", "small", "again")]
+        assert await row_at(reader, SOURCE, ref(5), Point("", "entry", log[3].commit_entry)) is None
+        assert await row_log(reader, SOURCE, ref(99)) == []
+        with pytest.raises(Invalid, match="no table"):
+            await row_log(reader, SOURCE, RowRef.parse("nowhere", ["id=5"]))
+        with pytest.raises(Invalid, match="no column"):
+            await row_log(reader, SOURCE, RowRef.parse("runs", ["key=5"]))
+
+
+async def test_a_row_that_gets_another_key_is_followed_to_the_end_and_from_the_beginning(database: str, slot: str) -> None:
+    """Under the old key it ends with a word where it went; under the new one it begins with where it came from."""
+    run(database, TABLE)
+    async with capture(database, slot) as made:
+        await baseline(made)
+        run(database, "UPDATE runs SET id = 105 WHERE id = 5")
+        await caught_up(made, database)
+        reader = Reader(made.store)
+        left, came = await row_log(reader, SOURCE, ref(5)), await row_log(reader, SOURCE, ref(105))
+        assert (left[-1].state, left[-1].detail) == (None, "it is id=105 from here on")
+        assert (came[0].event, came[0].detail) == ("UPDATE", "it was id=5 before")
+        assert came[0].state == {"id": "105", "state": "a\t5"}
+
+
+async def test_ddl_and_a_copy_of_the_table_are_part_of_the_history(database: str, slot: str) -> None:
+    """A rewrite that puts nothing into the stream shows as what the copy found; a restart of capture changes nothing."""
+    run(database, TABLE)
+    async with capture(database, slot, poll_seconds=0.3) as made:
+        await baseline(made)
+        run(database, "UPDATE runs SET state = '7' WHERE id = 5", "ALTER TABLE runs ADD COLUMN note text")
+        run(database, "UPDATE runs SET note = 'n' WHERE id = 5", "ALTER TABLE runs ALTER id TYPE bigint USING id + 1000 - 1000")
+        await caught_up(made, database)
+        await asyncio.sleep(2)
+        await made.stop()
+        await made.start()
+        run(database, "UPDATE runs SET note = 'm' WHERE id = 5", "TRUNCATE runs")
+        await caught_up(made, database)
+        log = await row_log(Reader(made.store), SOURCE, ref(5))
+        events = [(change.event, change.changed) for change in log if change.event not in ("GAP", "COPIED")]
+        assert events == [("BASELINE", []), ("UPDATE", ["state"]), ("UPDATE", ["note"]), ("UPDATE", ["note"]), ("TRUNCATE", [])]
+        assert "GAP" in [change.event for change in log]
+        with psycopg.connect(database) as session:
+            assert session.execute("SELECT count(*) FROM runs").fetchone() == (0,)
