@@ -1,7 +1,8 @@
 """Probes, status and metrics over HTTP while the archiver runs.
 
-``/livez`` the process works; ``/readyz`` the backup works (every source streams, the journal is durable within the RPO), a JSON body says what does
-not; ``/status`` everything as JSON; ``/metrics`` Prometheus text. Readiness is about the backup, not about traffic: nothing is routed by it.
+``/livez`` the process works; ``/readyz`` the backup works (every source streams, the journal is durable within the RPO), a JSON body
+says what does not; ``/status`` everything as JSON; ``/metrics`` Prometheus text. Readiness is about the backup, not about traffic:
+nothing is routed by it.
 """
 
 from __future__ import annotations

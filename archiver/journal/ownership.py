@@ -32,7 +32,8 @@ def intruder(data: bytes, own: End) -> ArchiverError:
         return CorruptSegment(header.slot, f"it belongs to archive {header.archive}, this one is {own.archive}")
     if header.epoch > own.epoch:
         return Fenced(
-            f"fenced: {_who(segment)} took the archive over with epoch {header.epoch} in segment {header.slot}; this writer has epoch {own.epoch}",
+            f"fenced: {_who(segment)} took the archive over with epoch {header.epoch} in segment {header.slot};"
+            f" this writer has epoch {own.epoch}",
             hint="one archive has one writer: stop one of the two, or give them different archives",
         )
     return CorruptSegment(header.slot, f"a segment of epoch {header.epoch} stands where this writer, epoch {own.epoch}, writes")
