@@ -105,8 +105,8 @@ class _Cursor:
         self.at += length
         return found
 
-    def number(self, length: int) -> int:
-        return int.from_bytes(self.take(length), "big")
+    def number(self, length: int, *, signed: bool = False) -> int:
+        return int.from_bytes(self.take(length), "big", signed=signed)
 
     def text(self) -> str:
         end = self.data.find(b"\0", self.at)
@@ -180,5 +180,5 @@ def _relation(cursor: _Cursor) -> Relation:
     columns = []
     for _ in range(cursor.number(2)):
         flags = cursor.number(1)
-        columns.append(RelationColumn(cursor.text(), cursor.number(4), cursor.number(4), bool(flags & 1)))
+        columns.append(RelationColumn(cursor.text(), cursor.number(4), cursor.number(4, signed=True), bool(flags & 1)))
     return Relation(oid, schema or "pg_catalog", name, identity, tuple(columns))

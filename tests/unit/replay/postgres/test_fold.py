@@ -60,7 +60,7 @@ def check(world: World, fold: DatabaseFold, expected: dict[int, Relation], parts
 
 
 @given(random=st.randoms(use_true_random=False), steps=st.integers(0, 40), sizes=st.sampled_from([TINY, Sizes()]))
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 def test_fold_equals_model(random: Random, steps: int, sizes: Sizes) -> None:
     """At any limit, the fold of any schedule over any baseline is what the tables held there."""
     world = a_world(random)

@@ -46,7 +46,7 @@ def naive(world: World, oid: int, key: dict[str, bytes]) -> Found:
 
 
 @given(random=st.randoms(use_true_random=False), steps=st.integers(0, 30))
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 def test_rowlog_equals_decoding_everything(random: Random, steps: int) -> None:
     """Changes of one row, or of all, are exactly those that message by message decoding finds."""
     world = a_world(random)

@@ -40,7 +40,7 @@ def frames(*messages: bytes, first: int = 1) -> Placed:
 
 
 @given(random=st.randoms(use_true_random=False), steps=st.integers(0, 30), batch=st.sampled_from([1, 300, 1 << 20]))
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 def test_reader_equals_frame_by_frame(random: Random, steps: int, batch: int) -> None:
     """Every schedule of transactions, streams, aborts and repetitions gives the same messages in the same order."""
     world = a_world(random)
