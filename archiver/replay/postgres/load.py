@@ -17,6 +17,7 @@ from archiver.errors import Bug, Refused
 from archiver.pg_tools import find_tools, major_version
 from archiver.replay.postgres.dump import Script, script_of
 from archiver.replay.postgres.fold import DatabaseFold, Summary
+from archiver.replay.postgres.lsn import parse_lsn
 from archiver.replay.postgres.material import Material, Progress, fold_changes, gather
 from archiver.replay.postgres.plan import RestoredTable, RestorePlan, RestoreReport
 from archiver.replay.postgres.rows import TableRows, rows_of
@@ -51,16 +52,17 @@ async def restore_to_database(
     refuse_gaps(plan, allow_gaps=allow_gaps)
     restore = _Restore(plan, progress)
     async with connected(dsn) as connection:
+        material = await gather(plan, reader)
         try:
+            await pin(connection)
             target = await look(connection, plan, no_owner=no_owner)
+            tools = await asyncio.to_thread(find_tools, dump_version(material) * 10000, pg_bin, program="pg_restore")
+            script = await script_of(
+                material.dump, tools, server_version=target.server_version, no_owner=no_owner, existing_schemas=target.schemas
+            )
+            dropped = await in_the_way(connection, script)
         except psycopg.Error as error:
             raise explained(error, "looking at the target") from error
-        material = await gather(plan, reader)
-        tools = await asyncio.to_thread(find_tools, dump_version(material) * 10000, pg_bin, program="pg_restore")
-        script = await script_of(
-            material.dump, tools, server_version=target.server_version, no_owner=no_owner, existing_schemas=target.schemas
-        )
-        dropped = await in_the_way(connection, script)
         if dropped and not overwrite:
             raise Refused(
                 f"the target has {len(dropped)} of the objects already that the restore creates, first {dropped[0]}",
@@ -132,7 +134,7 @@ class _Restore:
             self._say("building indexes and constraints")
             await _execute(connection, script.post, "creating indexes, constraints and triggers")
         with self.timed("sequences"):
-            for statement in setting(material.schema, material.before, material.after):
+            for statement in setting(material.schema, material.before, material.after, parse_lsn(self._plan.point.lsn)):
                 cursor = await connection.execute(statement)
                 self._sequences += cursor.rowcount
         with self.timed("views"):

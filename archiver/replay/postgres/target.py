@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import conninfo, sql
+from psycopg import conninfo
 
 from archiver.errors import ArchiverError, Corrupt, Invalid, Refused, Unavailable
 from archiver.replay.postgres.dump import Script
@@ -17,22 +17,21 @@ from archiver.replay.postgres.plan import RestorePlan
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
+_ROUTINE = (
+    "EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
+    " WHERE pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(p.proname)"
+    " || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')' = %s)"
+)
 _EXISTS = {
-    "TABLE": "to_regclass",
-    "FOREIGN TABLE": "to_regclass",
-    "VIEW": "to_regclass",
-    "MATERIALIZED VIEW": "to_regclass",
-    "SEQUENCE": "to_regclass",
-    "TYPE": "to_regtype",
-    "DOMAIN": "to_regtype",
-    "FUNCTION": "to_regprocedure",
-    "PROCEDURE": "to_regprocedure",
-    "AGGREGATE": "to_regprocedure",
+    **dict.fromkeys(("TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE"), "pg_catalog.to_regclass(%s) IS NOT NULL"),
+    **dict.fromkeys(("TYPE", "DOMAIN"), "pg_catalog.to_regtype(%s) IS NOT NULL"),
+    **dict.fromkeys(("FUNCTION", "PROCEDURE", "AGGREGATE"), _ROUTINE),
 }
 """Kinds that are looked up beforehand. One of another kind that is there already ends the transaction when it is to be created."""
 
 _SESSION = {
     "client_encoding": "UTF8",
+    "search_path": "",
     "datestyle": "ISO, MDY",
     "intervalstyle": "postgres",
     "lc_monetary": "C",
@@ -138,10 +137,8 @@ async def in_the_way(connection: Connection, script: Script) -> list[str]:
     for kind, name in script.creates():
         if (lookup := _EXISTS.get(kind)) is None:
             continue
-        cursor = await connection.execute(
-            sql.SQL("SELECT pg_catalog.{}(%s) IS NOT NULL").format(sql.Identifier(lookup)),
-            (name.encode(errors="surrogateescape").decode(),),
-        )
+        # Names are as pg_dump writes them: qualified, and quoted where they must be.
+        cursor = await connection.execute(f"SELECT {lookup}".encode(), (name.encode(errors="surrogateescape").decode(),))
         if await cursor.fetchone() == (True,):
             found.append(f"{kind} {name}")
     return found
