@@ -1,17 +1,29 @@
-"""A plan into a folder: one YAML file per object, as ``kubectl apply`` takes it, and a manifest that says where each came from."""
+"""A plan into a folder: one YAML file per object, as ``kubectl apply`` takes it, and a manifest that says where each came from.
+
+definitions/NAME.yaml                        kubectl apply --server-side -f FOLDER/definitions
+namespaces/NAME.yaml                         kubectl apply --server-side -f FOLDER/namespaces
+objects/NAMESPACE/PLURAL.GROUP/NAME.yaml     kubectl apply --server-side -R -f FOLDER/objects
+objects/_cluster/PLURAL.GROUP/NAME.yaml
+manifest.json
+"""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import msgspec
-import yaml
 
 from archiver.clock import to_text
-from archiver.errors import Refused
+from archiver.errors import Corrupt, Refused
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.plan import ClusterPlan
-from archiver.replay.kubernetes.select import DEFINITIONS, Objects
+from archiver.replay.kubernetes.select import DEFINITIONS, NAMESPACES, Key, Objects, label
+from archiver.replay.kubernetes.yaml_text import to_yaml
+
+_MANIFEST = "manifest.json"
+_LONGEST_NAME = 200
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -26,6 +38,14 @@ class Written(msgspec.Struct, frozen=True):
     """UIDs of its owners, as captured. They are not in the file: applied with UIDs that no longer exist, the object would be collected."""
 
 
+class _Contents(msgspec.Struct, frozen=True):
+    source: str
+    cluster: str
+    entry: int
+    observed: str
+    objects: list[Written]
+
+
 class FolderReport(msgspec.Struct):
     """What was written."""
 
@@ -36,30 +56,76 @@ class FolderReport(msgspec.Struct):
 
 
 def write_folder(plan: ClusterPlan, objects: Objects, folder: Path, *, overwrite: bool) -> FolderReport:
-    """Write every object of the plan below ``folder``: ``definitions/`` first, then ``namespace/plural.group/name.yaml``.
+    """Write every object of the plan, and the namespaces they are in.
 
-    Status is in the files, though ``kubectl apply`` leaves it out where the kind has a status subresource: restore into a cluster brings it
-    back. Raises ``Refused`` when the folder holds anything, unless ``overwrite``. ``manifest.json`` is written last: without it the
-    folder is incomplete.
+    Status is in the files, though the API server leaves it out where the kind has a status subresource: restore into a cluster brings it
+    back. Raises ``Refused`` when the folder holds anything, unless ``overwrite``, which takes away what an earlier restore wrote.
+    ``manifest.json`` is written last: without it the folder is incomplete.
     """
-    if folder.exists() and any(folder.iterdir()) and not overwrite:
-        raise Refused(f"folder {folder} is not empty", hint="name a new folder, or say --overwrite")
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.exists() and any(folder.iterdir()):
+        if not overwrite:
+            raise Refused(f"folder {folder} is not empty", hint="name a new folder, or say --overwrite")
+        _clear(folder)
     written = []
     for action in plan.actions:
-        if action.do == "skip":
-            continue
-        manifest = objects.by_key[action.resource, action.namespace, action.name]
-        place = Path("definitions") if action.resource == DEFINITIONS else Path(action.namespace or "_cluster") / action.resource
-        file = folder / place / f"{action.name}.yaml"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        wanted, _ = manifests.desired(manifest, {})
-        if action.resource == DEFINITIONS:
-            wanted.pop("status", None)
-        file.write_text(yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        owned = manifests.owners(manifest)
-        written.append(Written(str(place / file.name), action.resource, action.namespace, action.name, manifests.uid(manifest), owned))
-    report = FolderReport(str(folder), len(written), plan.entry, to_text(plan.observed))
-    manifest_file = {"source": plan.source, "cluster": plan.cluster, "entry": plan.entry, "observed": report.observed, "objects": written}
-    (folder / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest_file), indent=2) + b"\n")
-    return report
+        if action.do != "skip":
+            manifest = objects.by_key[action.key]
+            wanted, _ = manifests.desired(manifest, {})
+            if action.resource == DEFINITIONS:
+                wanted.pop("status", None)
+            file = _write(folder, _place(action.key), wanted)
+            written.append(Written(file, *action.key, manifests.uid(manifest), manifests.owners(manifest)))
+    for namespace in plan.namespaces:
+        if (NAMESPACES, "", namespace) not in objects.by_key:
+            body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+            written.append(Written(_write(folder, _place((NAMESPACES, "", namespace)), body), NAMESPACES, "", namespace, "", []))
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = _Contents(plan.source, plan.cluster, plan.entry, to_text(plan.observed), written)
+    (folder / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(contents), indent=2) + b"\n")
+    return FolderReport(str(folder), len(written), contents.entry, contents.observed)
+
+
+def write_uid_map(uids: dict[str, str], objects: Objects, file: Path) -> None:
+    """Write which object of the target each captured one became: a JSON list of ``{resource, namespace, name, captured, restored}``."""
+    lines = [
+        {"resource": resource, "namespace": namespace, "name": name, "captured": manifests.uid(manifest), "restored": restored}
+        for (resource, namespace, name), manifest in sorted(objects.by_key.items(), key=lambda item: item[0])
+        if (restored := uids.get(manifests.uid(manifest)))
+    ]
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(lines), indent=2) + b"\n")
+
+
+def _place(key: Key) -> Path:
+    resource, namespace, name = key
+    if "/" in f"{resource}{namespace}{name}" or {namespace, name} & {".", ".."}:
+        raise Corrupt(f"{label(key)} cannot be the name of an object")
+    if len(name) > _LONGEST_NAME:
+        # File systems end at 255 bytes, names of objects at 253 characters.
+        name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    if resource == DEFINITIONS:
+        return Path("definitions") / f"{name}.yaml"
+    if resource == NAMESPACES:
+        return Path("namespaces") / f"{name}.yaml"
+    return Path("objects") / (namespace or "_cluster") / resource / f"{name}.yaml"
+
+
+def _write(folder: Path, place: Path, document: dict[str, Any]) -> str:
+    file = folder / place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(to_yaml(document), encoding="utf-8")
+    return str(place)
+
+
+def _clear(folder: Path) -> None:
+    """Take away what an earlier restore wrote, and nothing else."""
+    manifest = folder / _MANIFEST
+    if not manifest.exists():
+        return
+    try:
+        contents = msgspec.json.decode(manifest.read_bytes(), type=_Contents)
+    except msgspec.MsgspecError:
+        raise Refused(f"{manifest} is not what a restore wrote", hint="name a new folder") from None
+    manifest.unlink()
+    for written in contents.objects:
+        file = folder / _place((written.resource, written.namespace, written.name))
+        file.unlink(missing_ok=True)

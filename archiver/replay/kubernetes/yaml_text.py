@@ -1,0 +1,40 @@
+"""JSON values -> YAML that every reader understands alike.
+
+YAML 1.1 and 1.2, PyYAML and Go read bare words differently: ``1e3`` is text to one and a number to the other, ``y`` a boolean, ``1:30``
+a number. So only words that nobody can mistake stand bare; every other text is quoted, or a literal block when it is plain lines.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9./_-]*")
+_TAKEN = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf", "infinity"))
+_LINES = re.compile(r"[!-~\u00a1-\u1fff][ -~\u00a1-\u1fff]*(\n([!-~\u00a1-\u1fff][ -~\u00a1-\u1fff]*)?)+")
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    if _WORD.fullmatch(text) and text.lower() not in _TAKEN:
+        style = None
+    elif _LINES.fullmatch(text):
+        style = "|"
+    else:
+        style = '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def to_yaml(document: dict[str, Any]) -> str:
+    """``document`` as one YAML document, keys in their order."""
+    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=140)
+    return text

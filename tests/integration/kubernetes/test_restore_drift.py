@@ -1,0 +1,182 @@
+"""Restore into a cluster whose definitions are others by now, and into a folder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from archiver.errors import Refused
+from archiver.replay.kubernetes.files import write_uid_map
+from archiver.replay.kubernetes.restore import restore_to_folder
+from tests.servers.agents_world import differences, snapshot
+from tests.servers.controlplane import ControlPlane
+from tests.servers.crds import definitions, path
+from tests.servers.kubernetes_restore import Captured, capture_world
+
+Start = Callable[..., ControlPlane]
+
+
+@pytest.fixture(scope="module")
+def captured(cluster: ControlPlane) -> Captured:
+    return capture_world(cluster)
+
+
+def drifted() -> list[dict[str, Any]]:
+    """Definitions of another time: AgentRun has lost a field, a ToolRun must say more, a Signal has no status subresource, no Artifacts yet."""
+    found = []
+    for each in definitions():
+        version = each["spec"]["versions"][0]
+        spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        match each["spec"]["names"]["kind"]:
+            case "AgentRun":
+                del spec["properties"]["parameters"]
+            case "ToolRun":
+                spec["required"] = ["retries"]
+            case "Signal":
+                del version["subresources"]
+            case "Artifact":
+                continue
+        found.append(each)
+    return found
+
+
+async def test_what_definitions_of_another_time_do_not_take_is_reported_and_the_rest_comes_back(
+    captured: Captured, start_cluster: Start, tmp_path: Path
+) -> None:
+    """Fields that a schema drops are differences, objects that it refuses are failures, by object and path and without values; what depends
+    on a failed object loses its owner and says so; everything else is as captured.
+    """
+    target = await asyncio.to_thread(start_cluster, definitions=drifted())
+    prepared, report = await captured.restore(target, captured.world)
+    space = captured.spaces[0]
+    notes = [note for note in prepared.plan.notes if "is another one in the target" in note]
+    assert len(notes) == 3
+    of = {kind: [name for known, _, name in captured.wanted if known == kind] for kind in ("AgentRun", "ToolRun")}
+    assert of["ToolRun"]
+    failed = [f"toolruns.tools.proompteng.ai {space}/{name}: 422 Invalid: spec.retries (FieldValueRequired)" for name in of["ToolRun"]]
+    assert sorted(report.failures) == sorted(failed)
+    dropped = [name for name in of["AgentRun"] if "parameters" in captured.wanted["AgentRun", space, name]["spec"]]
+    assert report.differences == sorted(f"agentruns.agents.proompteng.ai {space}/{name}: spec.parameters" for name in dropped)
+    there = snapshot(target, space)
+    left = differences(captured.wanted, there)
+    touched = {("AgentRun", space, name) for name in dropped} | {("ToolRun", space, name) for name in of["ToolRun"]}
+    orphans = {key for key, item in captured.wanted.items() if key not in there or _owner(item) == "ToolRun"}
+    assert len(report.orphans) == sum(_owner(captured.wanted[key]) == "ToolRun" for key in captured.wanted) > 0
+    assert [line for line in left if not any(str(key) in line for key in touched | orphans)] == []
+    write_uid_map(report.uids, prepared.objects, tmp_path / "uids.json")
+    lines = msgspec.json.decode((tmp_path / "uids.json").read_bytes())
+    assert {(line["captured"], line["restored"]) for line in lines} == set(report.uids.items())
+    run = next(line for line in lines if line["resource"].startswith("agentruns."))
+    assert target.request("GET", path("AgentRun", space, run["name"]))["metadata"]["uid"] == run["restored"]
+
+
+def _owner(item: dict[str, Any]) -> str:
+    return str(next((reference["kind"] for reference in item["metadata"].get("ownerReferences", [])), ""))
+
+
+async def test_a_folder_is_what_kubectl_applies(captured: Captured, start_cluster: Start, tmp_path: Path) -> None:
+    """Into a folder, twice the same bytes; kubectl applies it in three steps, and what is then there is what was captured, but for owners
+    and for the statuses that only the subresource takes.
+    """
+    prepared = await captured.plan(None)
+    folders = [tmp_path / "one", tmp_path / "two"]
+    reports = [restore_to_folder(prepared, folder) for folder in folders]
+    assert reports[0].files == sum(1 for _ in folders[0].rglob("*.yaml"))
+    one, two = ({file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()} for folder in folders)
+    assert one == two
+    with pytest.raises(Refused, match="is not empty"):
+        restore_to_folder(prepared, folders[0])
+    (folders[0] / "mine.txt").write_text("stays")
+    narrow = await captured.plan(None, captured.world)
+    restore_to_folder(narrow, folders[0], overwrite=True)
+    assert not (folders[0] / "objects" / captured.spaces[1] / "plains.extra.example.org" / "p.yaml").exists()
+    assert (folders[0] / "mine.txt").exists()
+    target = await asyncio.to_thread(start_cluster)
+    target.kubectl("apply", "--server-side", "-f", folders[1] / "definitions")
+    target.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+    target.kubectl("apply", "--server-side", "-f", folders[1] / "namespaces")
+    target.kubectl("apply", "--server-side", "-R", "-f", folders[1] / "objects")
+    there = snapshot(target, captured.spaces[0])
+    wanted = {}
+    for key, item in captured.wanted.items():
+        metadata = {name: value for name, value in item["metadata"].items() if name != "ownerReferences"}
+        wanted[key] = {**item, "metadata": metadata}
+        wanted[key].pop("status", None)
+    assert differences(wanted, there) == []
+    for place, item in captured.special.items():
+        if "plains" in place:
+            assert target.request("GET", place)["status"] == item["status"]
+    manifest = msgspec.json.decode((folders[1] / "manifest.json").read_bytes())
+    owned = {line["name"]: line["owners"] for line in manifest["objects"] if line["owners"]}
+    assert (
+        owned.items()
+        >= {
+            key[2]: [reference["uid"] for reference in item["metadata"]["ownerReferences"]]
+            for key, item in captured.wanted.items()
+            if "ownerReferences" in item["metadata"]
+        }.items()
+    )
+
+
+NUMBERS = ["1e3", "0x1f", "0o17", "017", "1_000", "1:30", ".5", "1.", "+1", "-", ".inf", ".nan", "2026-11-23", "2026-11-23T10:00:00Z"]
+WORDS = [
+    "~",
+    "null",
+    "Null",
+    "y",
+    "N",
+    "yes",
+    "on",
+    "OFF",
+    "true",
+    "=",
+    "<<",
+    "&a",
+    "*a",
+    "@x",
+    "`x",
+    "%x",
+    "[a",
+    "{a",
+    '"',
+    "'",
+    "\\",
+    "\\n",
+]
+LINES = ["a\nb", "a\nb\n", "a\n\n", "\na", " a\nb", "a \nb", "a\r\nb", "a\rb", "a\\\nb", "\u00e4\u00f6\nn\u00e4chste", "\U0001f600\nb"]
+SPACES = ["", " ", " lead", "trail ", "tab\t", "\ttab", "\u0085", "a\u2028b", "\u200b", "\U0001f600", "x" * 500, "w " * 200]
+SYNTAX = ["\x7f", "\ufeff", "!!int 1", "# no", "a: b", "a #b", "- a", "? a"]
+NASTY = [*NUMBERS, *WORDS, *LINES, *SPACES, *SYNTAX]
+
+
+async def test_kubectl_reads_every_text_as_it_was(start_cluster: Start, captured: Captured, tmp_path: Path) -> None:
+    """Texts that YAML readers take for numbers, dates, booleans or syntax, as values and as keys, survive file and kubectl. (Some would not
+    survive any server-side apply: there the API server reads kubectl's JSON as YAML.)
+    """
+    source = captured.plane
+    space = captured.spaces[1]
+    spec = {
+        "payload": {"values": NASTY, "keys": {text: text for text in NASTY}, "numbers": [1, 1.5, 1e20, -0.25, 9007199254740993, True, None]}
+    }
+    body = {"apiVersion": "signals.proompteng.ai/v1alpha1", "kind": "Signal", "metadata": {"name": "nasty"}, "spec": spec}
+    made = source.request("POST", path("Signal", space), body)
+    prepared = await captured.plan(None)
+    key = ("signals.signals.proompteng.ai", space, "nasty")
+    prepared.objects.by_key = {key: made}
+    action = msgspec.structs.replace(prepared.plan.actions[-1], do="create", resource=key[0], namespace=space, name="nasty")
+    prepared.plan.actions, prepared.plan.gaps = [action], []
+    restore_to_folder(prepared, tmp_path / "out")
+    file = tmp_path / "out" / "objects" / space / key[0] / "nasty.yaml"
+    assert yaml.safe_load(file.read_text(encoding="utf-8"))["spec"] == made["spec"]
+    target = await asyncio.to_thread(
+        start_cluster, definitions=[each for each in definitions() if each["spec"]["names"]["kind"] == "Signal"]
+    )
+    target.kubectl("apply", "--server-side", "-f", tmp_path / "out" / "namespaces")
+    target.kubectl("create", "-f", file)
+    assert target.request("GET", path("Signal", space, "nasty"))["spec"] == made["spec"]
