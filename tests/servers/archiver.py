@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 import yaml
 
+from tests.servers.process import free_port
+
 
 class Archiver:
-    """``archiver run`` on a settings file in ``folder``; the journal is in ``folder/journal`` unless ``archive`` says otherwise."""
+    """``archiver run`` on a settings file in ``folder``; the journal is in ``folder/journal`` unless ``archive`` says otherwise.
+
+    With ``serve`` its probes are served on ``port``. As a context manager it leaves nothing running.
+    """
 
     def __init__(
-        self, folder: Path, sources: dict[str, Any], *, name: str = "archiver", archive: dict[str, Any] | None = None, **more: Any
+        self,
+        folder: Path,
+        sources: dict[str, Any],
+        *,
+        name: str = "archiver",
+        archive: dict[str, Any] | None = None,
+        serve: bool = False,
+        **more: Any,
     ) -> None:
         self.folder = folder
         self.config = folder / f"{name}.yaml"
         self.log_file = folder / f"{name}.log"
         settings = {"archive": {"url": f"file://{folder}/journal", "heartbeat_seconds": 1, **(archive or {})}, "sources": sources, **more}
         settings["log"] = {"format": "json"}
+        self.port = free_port() if serve else 0
+        if serve:
+            settings["web"] = {"listen": f"127.0.0.1:{self.port}", **settings.get("web", {})}
         self.config.write_text(yaml.safe_dump(settings))
         self.process: subprocess.Popen[bytes]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if hasattr(self, "process"):
+            self.kill()
 
     def start(self) -> None:
         """Start ``archiver run``; its log is appended to ``log_file``."""
@@ -61,6 +86,26 @@ class Archiver:
         lines = self.status().get("sources", [])
         return next((line for line in lines if line["name"] == name), {})
 
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Status and body of one of its pages; (0, b"") while nobody listens."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+        except (OSError, http.client.HTTPException):
+            return 0, b""
+
+    def live(self) -> dict[str, Any]:
+        """``/status``; empty while nobody listens."""
+        found: dict[str, Any] = json.loads(self.get("/status")[1] or b"{}")
+        return found
+
+    def live_source(self, name: str) -> dict[str, Any]:
+        """The line of one source in ``/status``; empty while there is none."""
+        return next((line for line in self.live().get("sources", []) if line["name"] == name), {})
+
     def log(self) -> str:
         """What it logged."""
         return self.log_file.read_text()
@@ -86,7 +131,13 @@ def wait_until_durable(archiver: Archiver, name: str, dsn: str, timeout: float =
     target = int(row[0])
 
     def reached() -> bool:
-        high, _, low = str(archiver.source(name).get("durable_position") or "0/0").partition("/")
-        return (int(high, 16) << 32) + int(low, 16) >= target
+        line = archiver.live_source(name) if archiver.port else archiver.source(name)
+        return lsn(line.get("durable_position") or "0/0") >= target
 
     archiver.wait(reached, f"{name} did not reach {target:x}", timeout)
+
+
+def lsn(text: str) -> int:
+    """``X/Y`` as a number."""
+    high, _, low = text.partition("/")
+    return (int(high, 16) << 32) + int(low, 16)
