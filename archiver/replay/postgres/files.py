@@ -17,6 +17,7 @@ from archiver.errors import Invalid, Refused
 from archiver.pg_tools import find_tools
 from archiver.replay.postgres.dump import script_of
 from archiver.replay.postgres.load import dump_version, refuse_gaps
+from archiver.replay.postgres.lsn import parse_lsn
 from archiver.replay.postgres.material import Progress, fold_changes, gather
 from archiver.replay.postgres.plan import Moment, RestoredTable, RestorePlan, RestoreReport
 from archiver.replay.postgres.rows import TableRows, rows_of
@@ -93,7 +94,8 @@ async def restore_to_folder(
         if progress:
             progress(f"rows of {table.schema}.{table.name}", len(tables), len(captured))
     await asyncio.to_thread(output.write, "schema-post.sql", script.post)
-    statements = [statement.as_string(None) + ";\n" for statement in setting(schema, material.before, material.after)]
+    point = parse_lsn(plan.point.lsn)
+    statements = [statement.as_string(None) + ";\n" for statement in setting(schema, material.before, material.after, point)]
     statements += [f"REFRESH MATERIALIZED VIEW {view};\n" for view in schema.catalog.materialized]
     await asyncio.to_thread(output.write, "sequences.sql", "".join(statements).encode("utf-8", "surrogateescape"))
     await asyncio.to_thread(output.write, "restore.sql", _restore_script(output).encode())

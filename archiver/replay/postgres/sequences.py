@@ -1,7 +1,8 @@
 """Values that sequences get: never one that was handed out before the point. SQL text only.
 
-Sequences are not in the stream, they are read now and then. So a value is raised to the greatest that its column holds, and to that
-of the first reading after the point, where there is one: numbers may be skipped, never repeated.
+Sequences are not in the stream, they are read now and then. A value is exact where nothing was committed between the last reading and the
+point, or where the readings before and after the point say the same. Otherwise it is raised to the greatest that its column holds, and to
+that of the first reading after the point, where there is one: numbers may be skipped, never repeated.
 """
 
 from __future__ import annotations
@@ -11,16 +12,23 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from archiver.journal.postgres_records import Column, Schema, Sequences, SequenceValue, Table
+from archiver.replay.postgres.lsn import parse_lsn
 
 
-def setting(schema: Schema, before: Sequences | None, after: Sequences | None) -> Iterator[sql.Composed]:
-    """One SELECT for each sequence that was ever used, to be run when all rows are there. It does nothing for one that does not exist."""
+def setting(schema: Schema, before: Sequences | None, after: Sequences | None, point: int) -> Iterator[sql.Composed]:
+    """One SELECT for each sequence that was ever used, to be run when all rows are there. It does nothing for one that does not exist.
+
+    ``point``: LSN where the last transaction of the state ends.
+    """
     later = {value.oid: value for value in after.values} if after else {}
     earlier = {value.oid: value for value in before.values} if before else {}
     tables = {table.oid: table for table in schema.catalog.tables}
+    quiet = before is not None and parse_lsn(before.lsn) >= point
     for oid in sorted({**later, **earlier}):
-        readings = [reading for reading in (earlier.get(oid), later.get(oid)) if reading is not None]
-        statement = _statement(readings, _owner(readings[0], tables))
+        old, new = earlier.get(oid), later.get(oid)
+        readings = [reading for reading in (old, new) if reading is not None]
+        exact = old is not None and (quiet or (new is not None and new.last_value == old.last_value))
+        statement = _statement(readings[:1], None) if exact else _statement(readings, _owner(readings[0], tables))
         if statement is not None:
             yield statement
 

@@ -14,7 +14,7 @@ import numpy as np
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.postgres_records import Schema, Sequences, Slot, Snapshot, Stream
 from archiver.journal.records import Gap
-from archiver.replay.postgres.commits import CommitReader, Commits
+from archiver.replay.postgres.commits import Announced, CommitReader, Commits
 from archiver.replay.postgres.lsn import parse_lsn
 from archiver.replay.postgres.plan import Ref
 from archiver.replay.postgres.snapshots import Visible
@@ -24,6 +24,21 @@ Record = TypeVar("Record", Schema, Sequences, Snapshot)
 
 TRIGGER = b"archiver_ddl_end"
 """Name of the event trigger that announces changes; a dump that has it says that they are announced."""
+
+_NOT_DUMPED = {"CREATE PUBLICATION", "ALTER PUBLICATION", "DROP PUBLICATION"}
+"""Tags of changes that no dump of ours shows: capture itself makes them, after the schema entry that they belong to."""
+
+
+class _Announcement(msgspec.Struct):
+    tag: str = ""
+
+
+def _shows_in_dump(content: bytes) -> bool:
+    """What cannot be read counts: rather an uncertain schema than a wrong one."""
+    try:
+        return msgspec.json.decode(content, type=_Announcement).tag not in _NOT_DUMPED
+    except msgspec.MsgspecError:
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +81,22 @@ class Survey:
     def announced_before(self) -> list[int]:
         """Transaction ids: those of the state that announced schema changes."""
         until = self.last.seq if self.last else 0
-        return [each.xid for each in self._commits.announced if each.seq <= until and each.commit_lsn >= self._from_lsn]
+        return [each.xid for each in self._announced if each.seq <= until and each.commit_lsn >= self._from_lsn]
 
     @property
     def announced_behind(self) -> list[int]:
         """Likewise behind the point, as far as it was looked ahead."""
         until = self.last.seq if self.last else 0
-        return [each.xid for each in self._commits.announced if each.seq > until and each.commit_lsn >= self._from_lsn]
+        return [each.xid for each in self._announced if each.seq > until and each.commit_lsn >= self._from_lsn]
 
     def announced_since(self, lsn: int) -> bool:
         """Whether a transaction of the state that committed at or after ``lsn`` announced a schema change."""
         until = self.last.seq if self.last else 0
-        return any(each.seq <= until and each.commit_lsn >= lsn for each in self._commits.announced)
+        return any(each.seq <= until and each.commit_lsn >= lsn for each in self._announced)
+
+    @property
+    def _announced(self) -> list[Announced]:
+        return [each for each in self._commits.announced if any(_shows_in_dump(content) for content in each.contents)]
 
     def sees_behind(self, visible: str, lsn: str) -> bool:
         """Whether a snapshot has a transaction that is behind the point. Look ahead to its ``lsn`` first."""
