@@ -38,13 +38,16 @@ class Known:
     def __init__(self, objects: dict[Key, Version] | None = None) -> None:
         self.objects = objects or {}
         self.floor = ""
-        """resourceVersion of the newest list: events at or below it are older than what is known."""
+        """resourceVersion of the newest list, until the watch has passed it: events at or below it are older than what is known."""
 
     def event(self, event: Event) -> None:
         """An event arrived."""
         meta = event.object.metadata
-        if self.floor and (meta.resource_version == self.floor or order(meta.resource_version, self.floor) < 0):
-            return
+        if self.floor:
+            if meta.resource_version == self.floor or order(meta.resource_version, self.floor) < 0:
+                return
+            # A watch tells events in order: once above the list, always above it.
+            self.floor = ""
         key = (meta.namespace, meta.name)
         if event.type != "DELETED":
             self.objects[key] = (meta.uid, meta.resource_version)

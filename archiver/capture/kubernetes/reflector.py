@@ -80,6 +80,7 @@ class Reflector:
         clock: Clock,
         config: KubernetesConfig,
         slots: asyncio.Semaphore,
+        probes: asyncio.Semaphore,
         cluster: str,
         replaced: bool,
         state: StreamState | None,
@@ -87,13 +88,14 @@ class Reflector:
         noticed: Callable[[kj.Meta], None] | None = None,
         generation: Callable[[], int] = lambda: 0,
     ) -> None:
-        """``state``: the stream as the journal has it. ``replaced``: the cluster is another one than the journal knows. ``keep``: names of
+        """``slots`` and ``probes`` bound lists and requests for one object at a time, over all streams. ``state``: the stream as the journal has it. ``replaced``: the cluster is another one than the journal knows. ``keep``: names of
         objects that are captured, the others are not journaled. ``noticed`` is told of every object captured. ``generation`` of the
         resource's definition, as far as it is known.
         """
         self.target = target
         self.figures = StreamFigures(target.stream, epoch=state.epoch if state else 0, position=state.position if state else "")
         self._api, self._outbox, self._clock, self._config, self._slots = api, outbox, clock, config, slots
+        self._probes = probes
         self._cluster = cluster
         self._keep = keep
         self._noticed = noticed
@@ -138,10 +140,10 @@ class Reflector:
                     async with self._slots:
                         await self._list()
                 case Step.PROBE:
-                    async with self._slots:
+                    async with self._probes:
                         await self._probe()
                 case Step.CONFIRM:
-                    async with self._slots:
+                    async with self._probes:
                         await self._confirm()
                 case Step.WATCH:
                     await self._watch()

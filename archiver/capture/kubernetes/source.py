@@ -97,6 +97,8 @@ class _Attempt:
         self._cluster = cluster
         self._outbox = Outbox(self._writer, self._config.queue_bytes)
         self._slots = asyncio.Semaphore(self._config.list_concurrency)
+        # One object from the watch cache costs next to nothing beside a list.
+        self._probes = asyncio.Semaphore(8 * self._config.list_concurrency)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._hurry = asyncio.Event()
         self._generations: dict[str, int] = {}
@@ -188,6 +190,7 @@ class _Attempt:
             clock=self._clock,
             config=self._config,
             slots=self._slots,
+            probes=self._probes,
             cluster=self._cluster.text,
             replaced=state is not None and self._cluster.replaces(Cluster.of(state.cluster)),
             state=state,
