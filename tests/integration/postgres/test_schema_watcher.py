@@ -78,18 +78,27 @@ async def test_a_new_table_is_published_copied_and_its_gap_recorded(database: st
     assert made.errors == []
 
 
-async def test_a_copy_waits_for_transactions_that_ran_when_the_table_was_published(database: str, made: Capture) -> None:
-    """What an open transaction wrote into a table before it was published is in the copy, because the copy waits for it."""
-    await watched(made)
-    with psycopg.connect(database) as open_one:
+async def test_a_copy_waits_for_transactions_that_ran_when_the_table_was_published(database: str, slot: str) -> None:
+    """What an open transaction wrote before and after the table was published is in the copy, because the copy waits for it."""
+    async with capture(database, slot, poll_seconds=SLOW_POLL, ddl="poll") as made:
+        await watched(made)
         run(database, "CREATE TABLE late (id int PRIMARY KEY)")
-        open_one.execute("INSERT INTO late VALUES (1)")
-        # Whether the row came before the publication or after is a race; committed late it is, in both cases.
-        await made.until(lambda: _pending(made, "late"))
-        open_one.commit()
-    await copied(made, "late")
-    streamed = await made.inserted()
-    assert streamed == [1] or await newest_rows(made, "late") == [b"1"]
+        with psycopg.connect(database) as open_one:
+            open_one.execute("INSERT INTO late VALUES (1)")
+            assert made.source._watcher is not None
+            made.source._watcher.ddl_seen()
+            await made.until(lambda: _pending(made, "late"))
+            open_one.execute("INSERT INTO late VALUES (2)")
+            await asyncio.sleep(1)
+            assert await copies(made, "late") == []
+            open_one.commit()
+        run(database, "INSERT INTO late VALUES (3)")
+        await copied(made, "late")
+        [copy] = await copies(made, "late")
+        assert (await newest_rows(made, "late"))[:2] == [b"1", b"2"]
+        assert 3 in await made.inserted() or b"3" in await newest_rows(made, "late")
+        [gap] = await made.gaps()
+        assert parse_lsn(gap.from_position) < parse_lsn(copy.lsn)
 
 
 async def _pending(made: Capture, name: str) -> bool:
