@@ -95,7 +95,11 @@ class PostgresSource:
             bytes=self._bytes,
             gaps=self._gaps,
             restarts=dict(self._restarts),
-            warnings=[*self._warnings, *warnings_of(self._health)],
+            warnings=[
+                *self._warnings,
+                *warnings_of(self._health),
+                *([self._watcher.problem] if self._watcher and self._watcher.problem else []),
+            ],
         )
 
     async def run(self, stop: asyncio.Event) -> None:

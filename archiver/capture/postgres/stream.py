@@ -7,6 +7,7 @@ start_stream -> next, next, … -> quiesce -> (next gives what is left, then Non
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -142,8 +143,8 @@ class ReplicationStream:
         await self._connection.close()
 
     def _call(self, function: Callable[..., None], argument: object) -> None:
-        # The loop may be gone when the program was stopped at once.
-        if not self._loop.is_closed():
+        # The loop is gone when the program was stopped at once.
+        with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, argument)
 
     def _deliver(self, run: Run) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import subprocess
 import uuid
 from collections.abc import Callable
 
@@ -55,6 +57,14 @@ def confirmed(dsn: str, slot: str) -> int:
 
 def rows(first: int, last: int, width: int = 10) -> str:
     return f"INSERT INTO t SELECT g, repeat('x', {width}) FROM generate_series({first}, {last}) g"
+
+
+def promote_at_boot(server: PostgresServer) -> None:
+    """The next start is an archive recovery that finds no archive: it ends at once, on a new timeline."""
+    server._options["restore_command"] = "false"
+    signal = server.data / "recovery.signal"
+    signal.touch()
+    shutil.chown(signal, server.data.owner(), server.data.group())
 
 
 async def test_a_restart_continues_where_the_journal_ends(table: str, slot: str) -> None:
@@ -275,6 +285,73 @@ async def test_a_slot_that_somebody_moved_becomes_a_gap(table: str, slot: str, h
         await made.stop()
         assert [gap.reason for gap in await made.gaps()] == [{"advanced": "slot_ahead", "dropped": "slot_lost"}[harm]]
         assert (await made.kinds()).count(Kind.CHECKPOINT) == 2
+
+
+async def test_a_terminated_walsender_is_replaced(table: str, slot: str) -> None:
+    """An administrator ends our session at the server: the stream begins anew where the journal ends."""
+    async with capture(table, slot) as made:
+        await made.start()
+        for at in range(3):
+            await made.reached(run(table, rows(10 * at + 1, 10 * at + 10)))
+            before = len(made.errors)
+            run(table, f"SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = '{slot}'")
+            await made.until(lambda seen=before: len(made.errors) > seen)  # type: ignore[misc]
+        await made.reached(run(table, rows(31, 31)))
+        await made.stop()
+        assert await made.inserted() == list(range(1, 32))
+        assert made.source.status().restarts == {"unavailable": 3}
+
+
+async def test_a_promotion_that_continues_our_timeline_is_no_gap(start_postgres: Callable[..., PostgresServer], slot: str) -> None:
+    """The new timeline forks behind everything that the journal holds, so it is the same history."""
+    server = start_postgres(18)
+    dsn = server.dsn()
+    run(dsn, "CREATE TABLE t (id bigint PRIMARY KEY, note text)")
+    async with capture(dsn, slot) as made:
+        await made.start()
+        await made.reached(run(dsn, rows(1, 10)))
+        await made.stop()
+        run(dsn, rows(11, 20))
+        server.stop()
+        promote_at_boot(server)
+        await asyncio.to_thread(server.boot)
+        await made.until(lambda: ask(dsn, "SELECT pg_is_in_recovery()") is False)
+        assert str(ask(dsn, "SELECT pg_walfile_name(pg_current_wal_lsn())")).startswith("00000002")
+        await made.start()
+        await made.reached(run(dsn, rows(21, 30)))
+        await made.stop()
+        assert await made.gaps() == []
+        assert await made.inserted() == list(range(1, 31))
+
+
+@pytest.mark.parametrize("promoted", [False, True])
+async def test_a_server_put_back_from_a_copy_is_a_gap(start_postgres: Callable[..., PostgresServer], slot: str, promoted: bool) -> None:
+    """The server no longer has transactions that the journal holds, with or without a new timeline: never continued silently."""
+    server = start_postgres(18)
+    dsn = server.dsn()
+    run(dsn, "CREATE TABLE t (id bigint PRIMARY KEY, note text)")
+    async with capture(dsn, slot) as made:
+        await made.start()
+        await made.reached(run(dsn, rows(1, 10)))
+        await made.stop()
+        server.stop()
+        copy = server.data.with_name("copy")
+        subprocess.run(["cp", "-a", server.data, copy], check=True)
+        await asyncio.to_thread(server.boot)
+        await made.start()
+        await made.reached(run(dsn, rows(11, 1000)))
+        await made.stop()
+        server.stop()
+        shutil.rmtree(server.data)
+        copy.rename(server.data)
+        if promoted:
+            promote_at_boot(server)
+        await asyncio.to_thread(server.boot)
+        await made.start()
+        await made.until(lambda: made.source.status().last_baseline > 0)
+        run(dsn, rows(2001, 2010))
+        await made.stop()
+        assert [gap.reason for gap in await made.gaps()] == ["timeline_changed"]
 
 
 async def test_a_second_consumer_is_named(table: str, slot: str) -> None:
