@@ -62,11 +62,12 @@ class StreamState:
         """The resource was no longer served."""
         self._bodies = bodies
         self._loose: dict[Key, Seen] = {}
+        self._verifying = False
 
     @property
     def complete(self) -> bool:
-        """Whether the newest thing that began is complete: a watch may resume from ``position``."""
-        return self.listing is not None and self.pending is None and not self.ended
+        """Whether a watch may resume from ``position``: everything up to there is known. An open list that only verifies does no harm."""
+        return self.listing is not None and (self.pending is None or self._verifying) and not self.ended
 
     def known(self) -> dict[Key, Seen]:
         """Everything that is known to have existed and not known to be gone: what a new list is compared with."""
@@ -130,10 +131,10 @@ class StreamState:
 
     def _watch(self, watch: Watch) -> None:
         self.resource, self.namespace, self.cluster, self.server = watch.resource, watch.namespace, watch.cluster, watch.server
-        if not watch.resource_version:
-            # A list that never became complete is no state, but its objects did exist.
-            self._loose |= self.pending or {}
-            self.pending = {}
+        # A list that never became complete is no state, but its objects did exist.
+        self._loose |= self.pending or {}
+        self.pending = None if watch.resource_version else {}
+        self._verifying = watch.cause == "verify"
 
     def _listed(self, listing: Listing) -> None:
         if self.pending is None or len(self.pending) != listing.count:

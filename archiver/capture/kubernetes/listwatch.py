@@ -121,11 +121,9 @@ class ListWatch:
         self._go(Step.WATCH)
 
     def list_failed(self, failure: Failure, now: float, chance: float) -> None:
-        """The list did not become complete: once more from its beginning."""
-        if failure.kind == "throttled":
-            self._go(Step.LIST, failure.retry_after)
-        else:
-            self._go(Step.LIST, max(failure.retry_after, self._backoff.pause(now, chance)))
+        """The list did not become complete: once more from its beginning; a verifying one later, so that the watch goes on meanwhile."""
+        pause = failure.retry_after if failure.kind == "throttled" else max(failure.retry_after, self._backoff.pause(now, chance))
+        self._go(Step.PROBE if self.cause == "verify" else Step.LIST, pause)
 
     def heard(self, version: str) -> None:
         """An event or a bookmark arrived."""

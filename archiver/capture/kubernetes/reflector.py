@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
+from archiver.capture.kubernetes.entries import Entries
 from archiver.capture.kubernetes.failures import Failure, failure_of
 from archiver.capture.kubernetes.known import Known, Verification
 from archiver.capture.kubernetes.lines import Lines
 from archiver.capture.kubernetes.listwatch import ListWatch, Step
 from archiver.capture.kubernetes.status import StreamFigures
+from archiver.capture.kubernetes.target import Target
 from archiver.errors import Unavailable
 from archiver.journal import kubernetes_json as kj
-from archiver.journal.entry import Kind, Run
-from archiver.journal.kubernetes_records import Absent, Listing, Resource, Watch
+from archiver.journal.kubernetes_records import Listing
 from archiver.journal.kubernetes_state import RESOURCE_GONE, Key
 from archiver.journal.records import Gap
 
@@ -40,34 +41,6 @@ _OBJECT_EVENTS = frozenset(("ADDED", "MODIFIED", "DELETED"))
 _log = structlog.get_logger()
 
 
-class Target(msgspec.Struct, frozen=True):
-    """What one stream captures."""
-
-    stream: str
-    """Journal source: ``cluster/group/plural`` or ``cluster/group/plural@namespace``."""
-    resource: Resource
-    namespace: str = ""
-    """Empty: all namespaces, or a cluster-scoped resource."""
-
-    @classmethod
-    def of(cls, source: str, resource: Resource, namespace: str = "") -> Target:
-        """The stream of ``resource`` in ``namespace`` (empty: all) of the source named ``source``."""
-        scope = f"@{namespace}" if namespace else ""
-        return cls(f"{source}/{resource.group or 'core'}/{resource.plural}{scope}", resource, namespace)
-
-    @property
-    def what(self) -> str:
-        """For people and for gaps."""
-        name = f"{self.resource.plural}.{self.resource.group}" if self.resource.group else self.resource.plural
-        return f"resource {name}" + (f" in namespace {self.namespace}" if self.namespace else "")
-
-    @property
-    def path(self) -> str:
-        """URL path of the collection."""
-        base = f"/apis/{self.resource.group}/{self.resource.version}" if self.resource.group else f"/api/{self.resource.version}"
-        return f"{base}/namespaces/{self.namespace}/{self.resource.plural}" if self.namespace else f"{base}/{self.resource.plural}"
-
-
 class Reflector:
     """``run`` captures until it is cancelled; ``close`` or ``end`` afterwards."""
 
@@ -88,15 +61,17 @@ class Reflector:
         noticed: Callable[[kj.Meta], None] | None = None,
         generation: Callable[[], int] = lambda: 0,
     ) -> None:
-        """``slots`` and ``probes`` bound lists and requests for one object at a time, over all streams. ``state``: the stream as the journal has it. ``replaced``: the cluster is another one than the journal knows. ``keep``: names of
-        objects that are captured, the others are not journaled. ``noticed`` is told of every object captured. ``generation`` of the
-        resource's definition, as far as it is known.
+        """What is given beside the target:
+
+        - ``slots`` and ``probes`` bound lists, and requests for one object, over all streams of the source.
+        - ``state``: the stream as the journal has it. ``replaced``: the cluster is another one than the journal knows.
+        - ``keep``: names of objects that are captured; the others are not journaled. ``noticed`` is told of every object captured.
+        - ``generation`` of the resource's definition, as far as it is known; 0 unknown.
         """
-        self.target = target
+        self._entries = Entries(target, outbox, clock, cluster, api.server)
         self.figures = StreamFigures(target.stream, epoch=state.epoch if state else 0, position=state.position if state else "")
         self._api, self._outbox, self._clock, self._config, self._slots = api, outbox, clock, config, slots
         self._probes = probes
-        self._cluster = cluster
         self._keep = keep
         self._noticed = noticed
         self._generation = generation
@@ -125,6 +100,11 @@ class Reflector:
         self._progress_at = 0.0
         self._unsaved = False
 
+    @property
+    def target(self) -> Target:
+        """What is captured."""
+        return self._entries.target
+
     async def run(self) -> None:
         """Capture for ever. Raises only what the journal raises; everything that the API server does is met with another attempt."""
         machine = self._machine
@@ -152,19 +132,19 @@ class Reflector:
         """After ``run`` was cancelled: the resource is served again, or in another version; ``run`` begins with a list."""
         if self.target.resource.version != target.resource.version:
             self._machine.cause = "schema_changed"
-        self.target = target
+        self._entries.target = target
         self._machine.step = Step.LIST
         self.figures.phase = "waiting"
 
     def close(self) -> None:
         """After ``run`` was cancelled: hand over the position that is not journaled yet."""
         if self._unsaved:
-            self._progress(self._machine.position, self._heard)
+            self._entries.progress(self._machine.position)
+            self._unsaved = False
 
     def end(self) -> None:
         """After ``run`` was cancelled: the resource is no longer served. What was known is gone; nothing is known until it comes back."""
-        now = self._clock.now()
-        self._absent(self._known.objects, now)
+        self._entries.absent(self._known.objects, self._heard, self._clock.now())
         self._gap(RESOURCE_GONE, "the API server no longer serves it", to_position="", to_time=0)
         self._known = Known()
         self._covered = False
@@ -175,10 +155,7 @@ class Reflector:
     async def _probe(self) -> None:
         params = {"limit": "1", "resourceVersion": self._machine.position, "resourceVersionMatch": "NotOlderThan"}
         _, failure = await self._page(params)
-        if failure is None:
-            self._note(None)
-        else:
-            self._note(failure)
+        self._note(failure)
         self._machine.probed(failure, self._clock.monotonic(), self._clock.random())
 
     async def _confirm(self) -> None:
@@ -205,6 +182,7 @@ class Reflector:
                 # What was journaled of this list did exist.
                 self._known.objects |= listed
                 self._machine.list_failed(failure, self._clock.monotonic(), self._clock.random())
+                self._schedule_verify(first=True)
                 return
             if not first:
                 version = page.metadata.resource_version
@@ -212,7 +190,7 @@ class Reflector:
                     self._machine.cause = "schema_changed"
                 self._machine.list_began(version)
                 self._listed_generation = self._generation()
-                first = await self._outbox.send(self._watch_entry(""))
+                first = await self._entries.listing(self._machine.epoch, self._machine.cause)
             size = self._items(page.items or [], listed)
             follow = page.metadata.continue_
             if not follow:
@@ -231,8 +209,7 @@ class Reflector:
                 bodies.append(bytes(item))
                 if self._noticed is not None:
                     self._noticed(meta)
-        if bodies:
-            self._outbox.offer(Run.of(self.target.stream, Kind.K8S_ITEM, bodies, observed=self._clock.now()))
+        self._entries.items(bodies)
         size = sum(map(len, bodies))
         self.figures.bytes += size
         return size
@@ -244,7 +221,7 @@ class Reflector:
         if cause == "verify":
             self._verification = Verification(difference, machine.position, version, now) if kj.comparable(version) else None
         else:
-            self._absent(difference.gone, now)
+            self._entries.absent(difference.gone, self._heard, now)
             if self._covered:
                 reason = "cluster_changed" if cause == "cluster_changed" else "overflow" if machine.overflowed else "watch_expired"
                 detail = f"{len(difference.changed)} objects changed and {len(difference.gone)} gone while nobody watched ({cause})"
@@ -252,9 +229,7 @@ class Reflector:
             self._verification = None
         resource, namespace = self.target.resource, self.target.namespace
         listing = Listing(resource, namespace, machine.epoch, version, len(listed), first, cause)
-        position = "" if cause == "verify" else version
-        body = msgspec.json.encode(listing)
-        self._outbox.offer(Run.of(self.target.stream, Kind.CHECKPOINT, [body], observed=now, position=position))
+        self._entries.listed(listing, "" if cause == "verify" else version)
         self._known.replace(listed, version)
         machine.listed(version)
         self._covered = True
@@ -311,11 +286,11 @@ class Reflector:
                     complete = lines.feed(chunk)
                     if not complete:
                         continue
-                    until, verify = loop.time() + inactivity, self._verify_deadline(loop.time())
-                    deadline.reschedule(min(until, verify))
                     failure = self._lines(complete)
                     if failure is not None:
                         return failure
+                    until, verify = loop.time() + inactivity, self._verify_deadline(loop.time())
+                    deadline.reschedule(min(until, verify))
                     if self._outbox.full:
                         self._give_up()
                         return None
@@ -365,23 +340,24 @@ class Reflector:
         now = self._clock.now()
         if self._machine.watch_cause is not None:
             # Only now is it certain that the server went on from there: an expired position is told in the stream, too.
-            self._outbox.offer(self._watch_entry(self._machine.position))
+            self._entries.watching(self._machine.epoch, self._machine.position, self._machine.watch_cause)
             self._machine.watch_cause = None
         self._listed_generation = self._listed_generation or self._generation()
         self._machine.heard(version)
         self._heard = self.figures.heard = now
         self.figures.position = version
         if bodies:
-            run = Run.of(self.target.stream, Kind.K8S_EVENT, bodies, observed=now, position=version)
-            self._outbox.offer(run)
+            self._entries.events(bodies, version)
             self.figures.events += len(bodies)
-            self.figures.bytes += len(run.data)
+            self.figures.bytes += sum(map(len, bodies))
             self.figures.objects = len(self._known.objects)
             self._unsaved = False
         elif bookmark or self._keep is not None:
             self._unsaved = True
             if self._clock.monotonic() >= self._progress_at:
-                self._progress(version, now)
+                self._entries.progress(version)
+                self._unsaved = False
+                self._progress_at = self._clock.monotonic() + self._config.heartbeat_seconds
         if self._verification is not None:
             self._settle()
 
@@ -402,7 +378,7 @@ class Reflector:
         missed = len(verification.gone) + len(verification.changed)
         if missed:
             self.figures.mismatches += missed
-            self._absent(dict(verification.gone.values()), verification.time)
+            self._entries.absent(dict(verification.gone.values()), self._agreed[1], verification.time)
             detail = f"{len(verification.changed)} objects changed and {len(verification.gone)} gone without an event (verify)"
             since, time = self._agreed
             self._gap(
@@ -424,20 +400,6 @@ class Reflector:
         except msgspec.MsgspecError:
             return None, Failure("unavailable", "an answer that is not a list")
 
-    def _watch_entry(self, version: str) -> Run:
-        machine = self._machine
-        cause = (machine.watch_cause or "resume") if version else machine.cause
-        watch = Watch(self._cluster, self._api.server, self.target.resource, self.target.namespace, machine.epoch, version, cause)
-        return Run.of(self.target.stream, Kind.K8S_WATCH, [msgspec.json.encode(watch)], observed=self._clock.now())
-
-    def _absent(self, gone: dict[Key, Version], now: int) -> None:
-        if gone:
-            bodies = [
-                msgspec.json.encode(Absent(namespace, name, uid, version, self._heard, now))
-                for (namespace, name), (uid, version) in gone.items()
-            ]
-            self._outbox.offer(Run.of(self.target.stream, Kind.K8S_ABSENT, bodies, observed=now))
-
     def _gap(self, reason: str, detail: str, *, to_position: str, to_time: int, from_position: str = "", from_time: int = 0) -> None:
         """From where the watch stood, unless told otherwise."""
         gap = Gap(
@@ -449,14 +411,9 @@ class Reflector:
             from_time=from_time or self._heard,
             to_time=to_time,
         )
-        self._outbox.offer(Run.of(self.target.stream, Kind.GAP, [msgspec.json.encode(gap)], observed=self._clock.now()))
+        self._entries.gap(gap)
         self.figures.gaps += 1
         _log.warning("gap", stream=self.target.stream, reason=reason, detail=detail)
-
-    def _progress(self, version: str, now: int) -> None:
-        self._outbox.offer(Run.of(self.target.stream, Kind.PROGRESS, [b""], observed=now, position=version))
-        self._unsaved = False
-        self._progress_at = self._clock.monotonic() + self._config.heartbeat_seconds
 
     def _schedule_verify(self, *, first: bool) -> None:
         # A resumed watch rests on a position alone; the first list soon after shows whether it was still the same history.

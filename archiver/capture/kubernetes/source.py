@@ -11,10 +11,11 @@ import structlog
 from archiver.capture.kubernetes.discovery import DEFINITIONS, Discovered, Selector, discover
 from archiver.capture.kubernetes.known import load_states
 from archiver.capture.kubernetes.outbox import Outbox
-from archiver.capture.kubernetes.reflector import Reflector, Target
+from archiver.capture.kubernetes.reflector import Reflector
 from archiver.capture.kubernetes.status import whole
+from archiver.capture.kubernetes.target import Target
 from archiver.capture.status import SourceStatus
-from archiver.errors import Bug, Unavailable
+from archiver.errors import Bug, Invalid, Unavailable
 from archiver.kubernetes.api import Api
 from archiver.kubernetes.cluster import Cluster, identify
 
@@ -114,7 +115,8 @@ class _Attempt:
                     break
                 try:
                     found = await discover(self._api, self._selectors)
-                except Unavailable as error:
+                except (Unavailable, Invalid) as error:
+                    # Credentials that expire are met as everything else: the streams say so, and go on when they are renewed.
                     _log.warning("discovery_failed", source=self._source.name, reason=error.message)
             await self._halt(*self._tasks)
             for reflector in self.reflectors.values():
