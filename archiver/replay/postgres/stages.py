@@ -235,8 +235,7 @@ class _KeyedPass:
         self._touched = KeyTable(pa.concat_arrays([*(block.keys for block in delta.blocks), delta.gone]))
         self._expects = np.concatenate([*(block.expects for block in delta.blocks), np.ones(len(delta.gone), np.bool_)])
         self._seen = np.zeros(len(self._touched), np.bool_)
-        self._partial = [_only(block, np.flatnonzero(block.partial)) for block in delta.blocks if block.partial.any()]
-        self._patched = [np.zeros(len(block), np.bool_) for block in self._partial]
+        self._partial = [_Partial.of(block, self._touched) for block in delta.blocks if block.partial.any()]
 
     def part(self, rows: Text) -> Iterator[Text]:
         if not len(self._touched):
@@ -246,8 +245,7 @@ class _KeyedPass:
         if added:
             rows = Text(rows.attnums + added, convert(rows, rows.attnums + added, self._missing))
         columns = split_columns(rows.text, len(rows.attnums))
-        keys = self._keys(rows, columns)
-        found = self._touched.find(keys)
+        found = self._touched.find(self._keys(rows, columns))
         hits = np.flatnonzero(found >= 0)
         if not len(hits):
             yield rows
@@ -258,38 +256,21 @@ class _KeyedPass:
         self.contradictions += len(hits) - (int(np.count_nonzero(self._seen)) - seen)
         lines = Lines(rows.text, np.concatenate([np.zeros(1, np.int64), columns.stops]))
         yield Text(rows.attnums, lines.take(np.flatnonzero(found < 0)).text)
-        if self._partial:
-            before = keyed.Block(
-                rows.attnums, lines.take(hits), keys.take(pa.array(hits)), np.zeros(len(hits), np.bool_), np.zeros(len(hits), np.bool_)
-            )
-            yield from self._patch(before)
-
-    def _patch(self, before: keyed.Block) -> Iterator[Text]:
-        """Partial rows whose earlier row is among these."""
-        blocks = []
-        for block, patched in zip(self._partial, self._patched, strict=True):
-            origins = block.keys if block.origins is None else block.origins
-            hits = np.flatnonzero(pc.is_in(origins, value_set=before.keys).to_numpy(zero_copy_only=False) & ~patched)
-            patched[hits] = True
-            if len(hits):
-                blocks.append(_only(block, hits))
-        if not blocks:
-            return
-        # The rows before that became none of these are taken away, so that the rows which are left are the patched ones.
-        kept = pa.concat_arrays([block.keys for block in blocks])
-        gone = before.keys.filter(pc.invert(pc.is_in(before.keys, value_set=kept)))
-        result = keyed.merge([keyed.Delta([before], gone.slice(0, 0)), keyed.Delta(blocks, gone)], self._missing)
-        for block in result.blocks:
-            yield Text(block.attnums, block.lines.text)
+        for partial in self._partial:
+            continued = partial.row_of[touched]
+            mine = (continued >= 0) & ~partial.patched[continued]
+            if mine.any():
+                partial.patched[continued[mine]] = True
+                yield _patched(rows, columns, hits[mine], partial, continued[mine], self._missing)
 
     def rest(self) -> Iterator[Text]:
         self.contradictions += int(np.count_nonzero(self._seen != self._expects))
         for block in self._delta.blocks:
             lines = block.lines if not block.partial.any() else block.lines.take(np.flatnonzero(~block.partial))
             yield Text(block.attnums, lines.text)
-        for block, patched in zip(self._partial, self._patched, strict=True):
+        for partial in self._partial:
             # Their earlier row was not there, which is counted; what is known of them is better than nothing.
-            yield Text(block.attnums, block.lines.take(np.flatnonzero(~patched)).text)
+            yield Text(partial.attnums, partial.lines.take(np.flatnonzero(~partial.patched)).text)
 
     def _keys(self, rows: Text, columns: Tuples) -> pa.LargeBinaryArray:
         parts = []
@@ -299,13 +280,50 @@ class _KeyedPass:
         return parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, pa.scalar(b"\t", pa.large_binary()))
 
 
-def _only(block: keyed.Block, which: I64) -> keyed.Block:
-    index = pa.array(which)
-    return keyed.Block(
-        block.attnums,
-        block.lines.take(which),
-        block.keys.take(index),
-        block.expects[which],
-        block.partial[which],
-        None if block.origins is None else block.origins.take(index),
+@dataclass(frozen=True, slots=True)
+class _Partial:
+    """Rows of a block that continue an earlier row."""
+
+    attnums: tuple[int, ...]
+    lines: Lines
+    row_of: I64
+    """By index of the key that the earlier row had: which row continues it, or -1."""
+    patched: Bools
+
+    @classmethod
+    def of(cls, block: keyed.Block, touched: KeyTable) -> _Partial:
+        which = np.flatnonzero(block.partial)
+        origins = (block.keys if block.origins is None else block.origins).take(pa.array(which))
+        found = touched.find(origins)
+        row_of = np.full(len(touched), -1, np.int64)
+        row_of[found[found >= 0]] = np.flatnonzero(found >= 0)
+        return cls(block.attnums, block.lines.take(which), row_of, np.zeros(len(which), np.bool_))
+
+
+def _patched(rows: Text, columns: Tuples, before: I64, partial: _Partial, after: I64, missing: Missing) -> Text:
+    """``after`` of the partial rows, their unknown values taken from ``before`` of ``rows``, which are found at ``columns``."""
+    lines = partial.lines.take(after)
+    found = split_columns(lines.text, len(partial.attnums))
+    constants = [(missing.get(attnum) or b"") + b"\n" for attnum in partial.attnums]
+    text = np.concatenate([rows.text, lines.text, np.frombuffer(b"".join(constants), np.uint8)])
+    ends = np.cumsum([len(rows.text) + len(lines.text), *map(len, constants)])
+    first, constant = columns.starts.size, columns.starts.size + found.starts.size
+    pick = np.arange(first, constant, dtype=np.int64).reshape(found.starts.shape)
+    kinds = found.kinds.copy()
+    for column, attnum in enumerate(partial.attnums):
+        unknown = np.flatnonzero(found.kinds[:, column] == UNCHANGED)
+        if attnum in rows.attnums:
+            place = rows.attnums.index(attnum)
+            pick[unknown, column] = before[unknown] * len(rows.attnums) + place
+            kinds[unknown, column] = columns.kinds[before[unknown], place]
+        else:
+            pick[unknown, column] = constant + column
+            kinds[unknown, column] = NULL if missing.get(attnum) is None else VALUE
+    picked = Picked(
+        text,
+        np.concatenate([columns.starts.ravel(), found.starts.ravel() + len(rows.text), ends[:-1]]),
+        np.concatenate([columns.ends.ravel(), found.ends.ravel() + len(rows.text), ends[1:] - 1]),
+        pick,
+        kinds,
     )
+    return Text(partial.attnums, assemble(picked, escaped=True).text)

@@ -20,11 +20,11 @@ from archiver.replay.postgres.transactions import BATCH_BYTES
 
 U8 = npt.NDArray[np.uint8]
 
-TABLE_BYTES = 48 << 20
+TABLE_BYTES = 24 << 20
 """A table's changes are folded when so many bytes of them are gathered."""
-PENDING_BYTES = 128 << 20
+PENDING_BYTES = 64 << 20
 """All tables' are, when they hold so much together."""
-PIECE_BYTES = 16 << 20
+PIECE_BYTES = 8 << 20
 """Rows are put out in pieces of about this size."""
 
 

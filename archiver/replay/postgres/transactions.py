@@ -24,7 +24,7 @@ I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
 
-BATCH_BYTES = 32 << 20
+BATCH_BYTES = 16 << 20
 """Runs are gathered to about this size: numpy's cost per call would otherwise rule where runs are small."""
 
 EPOCH = 946_684_800_000_000

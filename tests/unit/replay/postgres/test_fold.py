@@ -8,8 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from archiver.errors import Corrupt
 from archiver.journal.entry import Kind
 from archiver.replay.postgres.fold import DatabaseFold, Limit, Sizes
+from tests.unit.replay.postgres import wire
 from tests.unit.replay.postgres.world import Part, Relation, World, copy_text, parse
 
 TINY = Sizes(batch_bytes=400, table_bytes=300, pending_bytes=500, piece_bytes=64, compact_rows=6)
@@ -40,6 +42,8 @@ def run(world: World, steps: int) -> None:
             world.stream_end(random.choice(world.streams))
         elif roll < 0.93:
             world.reconnect()
+        elif roll < 0.96 and world.states:
+            world.copy_again()
         elif not world.streams:
             world.ddl()
 
@@ -89,6 +93,11 @@ def test_fold_equals_model(random: Random, steps: int, sizes: Sizes) -> None:
         expected = world.states[count - 1]
     fold = DatabaseFold(world.schemas, limit=limit, sizes=sizes)
     fold.checkpoint(baseline)
+    # Copies that the checkpoint does not have yet, and that know nothing after the point.
+    for one in world.copies:
+        if first <= one.state <= world.states.index(expected) and random.random() < 0.7:
+            fold.recopied(one.snapshot)
+            parts |= one.texts
     for placed in world.placed[placed_before:]:
         if not fold.feed(placed):
             break
@@ -112,3 +121,59 @@ def test_fold_of_long_histories(seed: int) -> None:
         fold.feed(placed)
     fold.finish()
     check(world, fold, world.states[-1].tables, parts)
+
+
+def contradiction() -> tuple[World, DatabaseFold]:
+    world = a_world(Random(1))
+    world.send([wire.begin(7, world.lsn + 1, world.time), world.description(world.tables[1], None)])
+    world.send([wire.update(1, [b"absent", b"x", b"y"]), wire.commit(world.lsn + 1, world.lsn + 2, world.time)])
+    return world, DatabaseFold(world.schemas)
+
+
+def test_a_change_of_a_row_that_is_not_there_is_corrupt() -> None:
+    """The rows are written, and then the output says that they must not be trusted."""
+    world, fold = contradiction()
+    for placed in world.placed:
+        fold.feed(placed)
+    fold.finish()
+    with pytest.raises(Corrupt, match="contradict"):
+        list(fold.table(1).output([1, 2]).rest())
+
+
+def test_across_a_gap_contradictions_are_counted() -> None:
+    """Without ``strict`` what is known of the row is put out."""
+    world, _ = contradiction()
+    fold = DatabaseFold(world.schemas, strict=False)
+    for placed in world.placed:
+        fold.feed(placed)
+    fold.finish()
+    output = fold.table(1).output([1, 3])
+    assert b"".join(output.rest()) == b"absent\ty\n"
+    assert (output.rows, output.contradictions) == (1, 1)
+
+
+def test_rows_before_their_description_are_corrupt() -> None:
+    """Replay that begins behind the PG_STREAM entry cannot read rows, and says so."""
+    world = a_world(Random(1))
+    world.send([wire.begin(7, 2, world.time), wire.insert(1, [b"1", b"2", b"3"]), wire.commit(2, 3, world.time)])
+    fold = DatabaseFold(world.schemas)
+    with pytest.raises(Corrupt, match="description"):
+        [fold.feed(placed) for placed in world.placed] and fold.finish()
+
+
+def test_a_table_without_columns_keeps_its_rows() -> None:
+    """Rows of no columns are empty lines."""
+    world = a_world(Random(1))
+    world.tables = {9: Relation(9, [], [], "n")}
+    world.schema()
+    body = [world.description(world.tables[9], None), wire.insert(9, []), wire.insert(9, [])]
+    world.send([wire.begin(7, 0x20000, world.time), *body, wire.commit(0x20000, 0x20001, world.time)])
+    fold = DatabaseFold(world.schemas)
+    base, _ = world.snapshot([9], world.tables, "1:1:")
+    fold.checkpoint(base)
+    for placed in world.placed:
+        fold.feed(placed)
+    fold.finish()
+    output = fold.table(9).output([])
+    assert b"".join([*output.part(b"\n"), *output.rest()]) == b"\n\n\n"
+    assert output.rows == 3

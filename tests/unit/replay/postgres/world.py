@@ -75,6 +75,16 @@ class Stream:
     started: bool = False
 
 
+@dataclass
+class Copy:
+    """Rows of some tables copied again while streaming."""
+
+    state: int
+    """Index of the newest state that the copy may know of."""
+    snapshot: Snapshot
+    texts: dict[int, bytes]
+
+
 class World:
     """Everything random comes from ``random``."""
 
@@ -93,7 +103,7 @@ class World:
         self.known: set[int] = set()
         self.streams: list[Stream] = []
         self.counter = 0
-        self._pending: list[bytes] = []
+        self.copies: list[Copy] = []
 
     # The journal.
 
@@ -363,6 +373,20 @@ class World:
         ]  # fmt: skip
         texts = {oid: copy_text(tables[oid], [part.attnum for part in tables[oid].parts if not part.generated]) for oid in oids}
         return Snapshot(format_lsn(self.lsn + 1), visible, 0, 0, rows), texts
+
+    def copy_again(self) -> None:
+        """A snapshot now, or one that does not see the newest transaction although that was sent already."""
+        oids = self.random.sample(list(self.tables), self.random.randint(1, len(self.tables)))
+        late = self.random.random() < 0.4 and len(self.states) > 1 and self.states[-1].xid not in (0, self.states[-2].xid)
+        if late and self.definitions(self.states[-1]) == self.definitions(self.states[-2]):
+            visible = self.visible(without=[self.states[-1].xid])
+            snapshot, texts = self.snapshot(oids, self.states[-2].tables, visible)
+        else:
+            snapshot, texts = self.snapshot(oids, self.tables, self.visible())
+        self.copies.append(Copy(len(self.states) - 1, snapshot, texts))
+
+    def definitions(self, state: State) -> list[object]:
+        return [(table.parts, table.identity) for table in state.tables.values()]
 
 
 def copy_text(table: Relation, attnums: Sequence[int]) -> bytes:
