@@ -13,7 +13,8 @@ from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.errors import Invalid
 from archiver.history.objects import ObjectChange, ObjectRef, differences, object_log, plain, state_at
-from archiver.history.rows import RowChange, RowRef, row_at, row_log
+from archiver.history.row_at import row_at
+from archiver.history.rows import RowChange, RowRef, row_log
 from archiver.journal.reader import Reader
 from archiver.replay.points import Point, parse_point, settle
 from archiver.settings import Settings
@@ -89,8 +90,7 @@ def show(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
     async def work(reader: Reader) -> int:
         state: Any
         if asked.table:
-            row = await row_at(reader, asked.source, RowRef.parse(asked.table, asked.key), await _point(reader, at))
-            state = row.state if row is not None else None
+            state = await _row(reader, asked, at)
         else:
             _, found = await _object_changes(reader, asked, [at])
             change = state_at(found)
@@ -121,10 +121,7 @@ def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
         one: Any
         other: Any
         if asked.table:
-            ref = RowRef.parse(asked.table, asked.key)
-            before = await row_at(reader, asked.source, ref, await _point(reader, start))
-            after = await row_at(reader, asked.source, ref, await _point(reader, end))
-            one, other = before.state if before is not None else None, after.state if after is not None else None
+            one, other = await _row(reader, asked, start), await _row(reader, asked, end)
         else:
             earlier, found = await _object_changes(reader, asked, [start, end])
             first, last = state_at(earlier), state_at([*earlier, *found])
@@ -141,6 +138,13 @@ def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
         return 1 if changed else 0
 
     return _with_reader(context.settings(), work)
+
+
+async def _row(reader: Reader, asked: Subject, at: str) -> dict[str, str | None] | None:
+    found = await row_at(reader, asked.source, RowRef.parse(asked.table, asked.key), await _point(reader, at))
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+    return found.state
 
 
 async def _object_changes(reader: Reader, asked: Subject, points: list[str]) -> tuple[list[ObjectChange], list[ObjectChange]]:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from archiver.errors import Invalid
-from archiver.history.row_states import Copied, Heard, RowChange, State, Unknown, differences, is_row, states, text_of
+from archiver.history.row_states import Copied, Heard, RowChange, State, Unknown, is_row, states, text_of
 from archiver.journal.entry import Kind
 from archiver.journal.postgres_records import Schema, Snapshot, TableRows
 from archiver.journal.records import Gap
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from archiver.journal.reader import Reader
     from archiver.store.protocol import Store
 
-__all__ = ["RowChange", "RowRef", "State", "differences", "row_at", "row_log", "state_at"]
+__all__ = ["RowChange", "RowRef", "row_log"]
 
 _PART = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
 
@@ -96,17 +96,6 @@ async def _start(reader: Reader, source: str, point: Point | None, last: int) ->
     if found is None:
         raise no_baseline(source)
     return found
-
-
-async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowChange | None:
-    """The row at a settled point, with the change that made it what it was; ``None`` when there was none. Errors as of ``row_log``."""
-    return state_at(await row_log(reader, source, ref, from_point=point, to_point=point))
-
-
-def state_at(changes: Sequence[RowChange]) -> RowChange | None:
-    """The newest state in ``changes``; ``None`` when there was none, or the row is gone."""
-    last = next((change for change in reversed(changes) if change.event != "GAP"), None)
-    return last if last is not None and last.state is not None else None
 
 
 class _Log:

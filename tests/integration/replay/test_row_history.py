@@ -9,7 +9,9 @@ import psycopg
 import pytest
 
 from archiver.errors import Invalid
-from archiver.history.rows import RowRef, differences, row_at, row_log
+from archiver.history.row_at import row_at
+from archiver.history.row_states import differences
+from archiver.history.rows import RowRef, row_log
 from archiver.journal.reader import Reader
 from archiver.replay.points import Point, parse_point
 from tests.integration.postgres.rig import SOURCE, capture
@@ -56,11 +58,9 @@ async def test_log_show_and_diff_follow_one_row(database: str, slot: str) -> Non
         assert log[1].state == {"id": "5", "state": "x", "big": "b" * 5000}
         assert [change.entry for change in log] == sorted(change.entry for change in log)
         one, other = await row_at(reader, SOURCE, ref(5), parse_point(before)), await row_at(reader, SOURCE, ref(5), parse_point(after))
-        assert one is not None
         assert one.state == {"id": "5", "state": "x", "big": "small"}
-        assert other is not None
         assert differences(one.state, other.state) == [("state", "x", None), ("big", "small", "again")]
-        assert await row_at(reader, SOURCE, ref(5), Point("", "entry", log[3].commit_entry)) is None
+        assert (await row_at(reader, SOURCE, ref(5), Point("", "entry", log[3].commit_entry))).state is None
         assert await row_log(reader, SOURCE, ref(99)) == []
         with pytest.raises(Invalid, match="no table"):
             await row_log(reader, SOURCE, RowRef.parse("nowhere", ["id=5"]))
@@ -101,3 +101,18 @@ async def test_ddl_and_a_copy_of_the_table_are_part_of_the_history(database: str
         assert "GAP" in [change.event for change in log]
         with psycopg.connect(database) as session:
             assert session.execute("SELECT count(*) FROM runs").fetchone() == (0,)
+
+
+async def test_a_row_has_the_columns_that_its_table_has_at_the_point(database: str, slot: str) -> None:
+    """A column added with a default, and one dropped, show in the row although nothing was written to it."""
+    run(database, TABLE)
+    async with capture(database, slot, poll_seconds=0.2) as made:
+        await baseline(made)
+        run(database, "ALTER TABLE runs ADD COLUMN cost numeric DEFAULT 3", "ALTER TABLE runs DROP COLUMN big")
+        run(database, "UPDATE runs SET state = 'y' WHERE id = 6")
+        after = await caught_up(made, database)
+        async with asyncio.timeout(30):
+            # The schema's own entry follows the change a moment later; until then the answer says that it is uncertain.
+            while (found := await row_at(Reader(made.store), SOURCE, ref(5), parse_point(after))).notes:
+                await asyncio.sleep(0.2)
+        assert found.state == {"id": "5", "state": "a\t5", "cost": "3"}

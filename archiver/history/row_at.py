@@ -1,0 +1,70 @@
+"""One row at a point, exactly as a restore would bring it back: with the columns that its table has there.
+
+A column that was added with a default, dropped or renamed since the row was last written leaves no trace in the row's own changes
+(``rows``); the fold knows it from the schema at the point.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archiver.errors import Invalid
+from archiver.history.row_states import State, text_of
+from archiver.history.rows import RowRef
+from archiver.replay.points import Point
+from archiver.replay.postgres.copytext import escape, unescape
+from archiver.replay.postgres.material import fold_changes, gather
+from archiver.replay.postgres.planner import plan_restore
+from archiver.replay.postgres.rows import rows_of
+
+if TYPE_CHECKING:
+    from archiver.journal.reader import Reader
+
+
+class RowAt(msgspec.Struct, frozen=True):
+    """Answer of ``row_at``."""
+
+    state: State | None
+    """``None``: there was no such row."""
+    notes: list[str]
+    """Gaps and approximations that the answer depends on, in words for people."""
+
+
+async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowAt:
+    """The row at a settled point.
+
+    Folds the database's changes since the baseline and reads the table's rows. Raises ``Invalid`` when there is no such table or column
+    at the point, and what ``plan_restore`` raises.
+    """
+    plan = await plan_restore(reader, reader.store, source, point)
+    material = await gather(plan, reader)
+    table = next((table for table in material.schema.catalog.tables if ref.names(table.schema, table.name)), None)
+    if table is None:
+        raise Invalid(
+            f"{source} has no table {ref.schema}.{ref.table} at this point", hint="`archiver restore --at … --dry-run` lists the tables"
+        )
+    fold, _ = await fold_changes(plan, material, reader)
+    rows = rows_of(fold, table, reader.store)
+    names = [column.name for column in rows.columns]
+    missing = [name for name in ref.key if name not in names]
+    if missing:
+        raise Invalid(f"{ref.schema}.{ref.table} has no column {missing[0]} at this point", hint=f"its columns: {', '.join(names)}")
+    wanted = [(names.index(column), bytes(escape(value.encode()))) for column, value in ref.key.items()]
+    needle = max((value for _, value in wanted), key=len)
+    found: State | None = None
+    # Read to the end even when it is found: the fold's own checks are complete only then.
+    async for piece in rows.read():
+        text = bytes(piece)
+        if found is not None or needle not in text:
+            continue
+        for line in text.split(b"\n"):
+            values = line.split(b"\t")
+            if len(values) != len(names):
+                continue
+            if all(values[place] == value for place, value in wanted):
+                found = {name: text_of(unescape(value)) for name, value in zip(names, values, strict=True)}
+                break
+    gaps = [f"{gap.what}: {gap.reason} {gap.detail}".rstrip() for gap in plan.gaps]
+    return RowAt(found, [*gaps, *plan.approximations])
