@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from archiver.errors import Invalid, Refused
 from archiver.journal.reader import Reader
 from archiver.kubernetes.api import Api
 from archiver.replay.kubernetes.apply import ClusterReport
+from archiver.replay.kubernetes.leases import hold_leases
 from archiver.replay.kubernetes.restore import Cut, Prepared, Scope, plan_cluster, restore_to_cluster
 from archiver.replay.kubernetes.restore import FolderReport as ObjectsReport
 from archiver.replay.kubernetes.restore import restore_to_folder as write_objects
@@ -41,6 +42,8 @@ class Options(msgspec.Struct, frozen=True):
     kinds: frozenset[str] = frozenset()
     namespaces: frozenset[str] = frozenset()
     pg_bin: str = ""
+    leases: tuple[str, ...] = ()
+    """``namespace/name`` of Leases in the target cluster, held while everything is restored, so that their controllers pause."""
 
 
 class Planned(msgspec.Struct):
@@ -142,42 +145,53 @@ async def carry_out(
 ) -> list[Done]:
     """Do what the plans say, in their order. Refusals and gaps of *all* plans are looked at before anything is touched."""
     _refuse(plans, options)
-    done = []
-    for planned in plans.sources:
-        target = planned.target
-        assert target is not None
-        with progress(planned.source) as shown:
-            report: RestoreReport | ClusterReport | ObjectsReport
-            if planned.database is not None and target.kind == "database":
-                report = await restore_to_database(
-                    planned.database,
-                    reader,
-                    reader.store,
-                    target.value,
-                    overwrite=options.overwrite,
-                    no_owner=options.no_owner,
-                    allow_gaps=options.allow_gaps,
-                    pg_bin=options.pg_bin,
-                    progress=shown,
-                )
-            elif planned.database is not None:
-                report = await write_rows(
-                    planned.database,
-                    reader,
-                    reader.store,
-                    Path(target.value),
-                    overwrite=options.overwrite,
-                    allow_gaps=options.allow_gaps,
-                    pg_bin=options.pg_bin,
-                    progress=shown,
-                )
-            elif planned.cluster is not None and planned.server is not None:
-                report = await restore_to_cluster(planned.server, planned.cluster, clock, allow_gaps=options.allow_gaps, progress=shown)
-            else:
-                assert planned.cluster is not None
-                report = write_objects(planned.cluster, Path(target.value), overwrite=options.overwrite, allow_gaps=options.allow_gaps)
-        done.append(Done(planned.source, target.shown, report))
-    return done
+    servers = [planned.server for planned in plans.sources if planned.server is not None]
+    if options.leases and not servers:
+        raise Invalid(
+            "a lease is held in the target cluster, and no target is one", hint="give --to kubeconfig:PATH, or leave the lease out"
+        )
+    async with AsyncExitStack() as stack:
+        for server in servers if options.leases else ():
+            await stack.enter_async_context(hold_leases(server, options.leases, clock))
+        return [await _one(reader, planned, options, clock, progress) for planned in plans.sources]
+
+
+async def _one(
+    reader: Reader, planned: Planned, options: Options, clock: Clock, progress: Callable[[str], AbstractContextManager[Progress]]
+) -> Done:
+    target = planned.target
+    assert target is not None
+    with progress(planned.source) as shown:
+        report: RestoreReport | ClusterReport | ObjectsReport
+        if planned.database is not None and target.kind == "database":
+            report = await restore_to_database(
+                planned.database,
+                reader,
+                reader.store,
+                target.value,
+                overwrite=options.overwrite,
+                no_owner=options.no_owner,
+                allow_gaps=options.allow_gaps,
+                pg_bin=options.pg_bin,
+                progress=shown,
+            )
+        elif planned.database is not None:
+            report = await write_rows(
+                planned.database,
+                reader,
+                reader.store,
+                Path(target.value),
+                overwrite=options.overwrite,
+                allow_gaps=options.allow_gaps,
+                pg_bin=options.pg_bin,
+                progress=shown,
+            )
+        elif planned.cluster is not None and planned.server is not None:
+            report = await restore_to_cluster(planned.server, planned.cluster, clock, allow_gaps=options.allow_gaps, progress=shown)
+        else:
+            assert planned.cluster is not None
+            report = write_objects(planned.cluster, Path(target.value), overwrite=options.overwrite, allow_gaps=options.allow_gaps)
+    return Done(planned.source, target.shown, report)
 
 
 async def close_plans(plans: Plans) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import tempfile
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.clock import SystemClock
 from archiver.drill import Scratch, run_drill
-from archiver.errors import Corrupt, Refused
+from archiver.errors import Corrupt, Invalid, Refused, Unavailable
 from archiver.journal.drills import DrillReport
 from archiver.restore import Options
 from archiver.settings import Settings
@@ -54,11 +56,12 @@ def drill(
 ) -> None:
     """Verify the archive, restore it into scratch places, compare, time each step, clean up.
 
-    The restore's time is the measured RTO. A passed drill is recorded in the archive and shown by /metrics. Exit code 3 or 7 when it
-    failed.
+    The restore's time is the measured RTO. A passed drill is recorded in the archive and shown by /metrics. A failed one ends with the exit
+    code of what failed it: 7 for an archive that is not whole, 3 for what a restore refuses, 2 or 4 for a scratch place that cannot be used.
     """
     settings = context.settings()
-    folder = scratch_folder or Path(tempfile.mkdtemp(prefix="archiver-drill-"))
+    # Made by the restore itself: until then nothing has to be removed.
+    folder = scratch_folder or Path(tempfile.gettempdir()) / f"archiver-drill-{SystemClock().unique()}"
     scratch = Scratch(folder, scratch_dsn, scratch_kubeconfig)
     options = Options(no_owner=no_owner, allow_gaps=allow_gaps, pg_bin=pg_bin)
     report = wait_for(lambda: _drill(settings, at, sources, scratch, options))
@@ -78,16 +81,22 @@ def drill(
             ]
         )
     if not report.passed:
-        failed = report.steps[-1]
-        kind = Corrupt if failed.name == "verify" else Refused
+        failed = next(step for step in report.steps if not step.ok)
+        kind = next((kind for kind in (Corrupt, Invalid, Unavailable) if kind.exit_code == failed.exit_code), Refused)
         raise kind(f"the drill failed at {failed.name}: {failed.detail}", hint="see docs/runbooks/failed-drill.md")
 
 
 async def _drill(settings: Settings, at: str, sources: tuple[str, ...], scratch: Scratch, options: Options) -> DrillReport:
     from archiver.cli.progress import steps
 
+    # A Job that is over its deadline gets SIGTERM: its scratch places are removed then too.
+    drilling = asyncio.current_task()
+    assert drilling is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, drilling.cancel)
     store = await open_store(settings.archive.url, settings.archive.s3)
     try:
         return await run_drill(store, SystemClock(), at, sources, scratch, options, steps)
+    except asyncio.CancelledError:
+        raise click.Abort from None
     finally:
         await store.close()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
+import msgspec
 
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
@@ -36,6 +39,16 @@ from archiver.store.open import open_store
 @click.option("--allow-gaps", is_flag=True, help="Restore although part of the history in use is not known. The plan lists it.")
 @click.option("--no-owner", is_flag=True, help="PostgreSQL: leave out ownership and grants; needed where the roles are missing.")
 @click.option("--into-source", is_flag=True, help="Kubernetes: the captured cluster itself may be the target.")
+@click.option(
+    "--hold-lease",
+    "leases",
+    multiple=True,
+    metavar="NAMESPACE/NAME",
+    help="Kubernetes: pause the controllers that elect by it (repeatable).",
+)
+@click.option(
+    "--uid-map", type=click.Path(path_type=Path, dir_okay=False), help="Kubernetes: write captured UID -> new UID to this JSON file."
+)
 @click.option("--pg-bin", default="", metavar="FOLDER", help="Folder with pg_restore; default: the newest that is found.")
 @click.option("--json", "as_json", is_flag=True, help="JSON for scripts: the plan with --dry-run, else the report.")
 @click.pass_obj
@@ -52,6 +65,8 @@ def restore(
     allow_gaps: bool,
     no_owner: bool,
     into_source: bool,
+    leases: tuple[str, ...],
+    uid_map: Path | None,
     pg_bin: str,
     as_json: bool,
 ) -> None:
@@ -75,13 +90,20 @@ def restore(
         kinds=frozenset(kinds),
         namespaces=frozenset(namespaces),
         pg_bin=pg_bin,
+        leases=leases,
     )
-    wait_for(lambda: _restore(settings, at, targets, sources, options, dry_run=dry_run or not targets, as_json=as_json))
+    done = wait_for(lambda: _restore(settings, at, targets, sources, options, dry_run=dry_run or not targets, as_json=as_json))
+    if uid_map is not None:
+        uids = {old: new for each in done if isinstance(each.report, ClusterReport) for old, new in each.report.uids.items()}
+        uid_map.write_bytes(msgspec.json.format(msgspec.json.encode(uids), indent=2) + b"\n")
+    problems = [f"{each.source}: {problem}" for each in done for problem in each.problems]
+    if problems:
+        raise Refused(f"{len(problems)} objects are not as captured, first {problems[0]}", hint="the report lists all of them (--json)")
 
 
 async def _restore(
     settings: Settings, at: str, targets: tuple[str, ...], sources: tuple[str, ...], options: Options, *, dry_run: bool, as_json: bool
-) -> None:
+) -> list[Done]:
     from archiver.cli.progress import steps
 
     clock = SystemClock()
@@ -92,7 +114,7 @@ async def _restore(
         try:
             if dry_run:
                 output.print_json(plans.shown()) if as_json else _print_plans(plans)
-                return
+                return []
             done = await carry_out(reader, plans, options, clock, steps)
         finally:
             await close_plans(plans)
@@ -104,9 +126,7 @@ async def _restore(
         output.facts(list(summary(plans).items()))
         for each in done:
             _print_done(each)
-    problems = [f"{each.source}: {problem}" for each in done for problem in each.problems]
-    if problems:
-        raise Refused(f"{len(problems)} objects are not as captured, first {problems[0]}", hint="the report lists all of them (--json)")
+    return done
 
 
 def _print_plans(plans: Plans) -> None:
