@@ -24,7 +24,7 @@ U64 = npt.NDArray[np.uint64]
 
 DDL_MARK = b"archiver/ddl\0"
 _HEADER = 25  # XLogData: 'w', start LSN, end LSN, send time
-_BATCH_BYTES = 8 << 20
+BATCH_BYTES = 8 << 20
 _STREAM = np.zeros(256, np.bool_)
 _STREAM[list(b"SEcA")] = True
 _CONTROL = _STREAM.copy()
@@ -86,9 +86,11 @@ class _Rows:
 class CommitReader:
     """Takes runs of one database in journal order. Pure; one caller at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, batch_bytes: int = BATCH_BYTES) -> None:
+        """``batch_bytes``: runs are gathered to about this size; results do not depend on it."""
         self.announced: list[Announced] = []
         """In commit order."""
+        self._batch_bytes = batch_bytes
         self._runs: list[tuple[int, Run]] = []
         self._size = 0
         self._end = 0
@@ -116,7 +118,7 @@ class CommitReader:
             return []
         self._runs.append((placed.first, run))
         self._size += len(run.data)
-        return self.flush() if self._size >= _BATCH_BYTES else []
+        return self.flush() if self._size >= self._batch_bytes else []
 
     def flush(self) -> list[Commits]:
         """Work off what was gathered."""

@@ -1,0 +1,61 @@
+"""The grammar of points."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archiver import clock
+from archiver.errors import Invalid
+from archiver.replay.points import Point, parse_point
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "number"),
+    [
+        ("latest", "latest", 0),
+        (" latest ", "latest", 0),
+        ("42", "entry", 42),
+        ("20261123", "entry", 20261123),
+        ("0/1A", "lsn", 26),
+        ("16/B374D848", "lsn", 0x16B374D848),
+        ("2026-11-23T10:05:00Z", "time", 1795428300000000),
+        ("2026-11-23 12:05:00+02:00", "time", 1795428300000000),
+        ("2026-11-23T10:05:00", "time", 1795428300000000),
+        ("2026-11-23T10:05:00.123456Z", "time", 1795428300123456),
+        ("2026-11-23", "time", 1795392000000000),
+    ],
+)
+def test_each_form_is_understood(text: str, kind: str, number: int) -> None:
+    """Digits alone are an entry; a time without offset is UTC."""
+    point = parse_point(text)
+    assert (point.kind, point.number, point.text) == (kind, number, text)
+
+
+def test_a_mark_keeps_its_name() -> None:
+    """Whatever stands behind the colon."""
+    assert parse_point("mark:before 2.0/x") == Point("mark:before 2.0/x", "mark", name="before 2.0/x")
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "0", "-1", "mark:", "1/2/3", "123456789/1", "G/1", "10:05", "1969-01-01T00:00:00Z", "²"])
+def test_anything_else_is_told_what_a_point_is(text: str) -> None:
+    """The hint lists the forms."""
+    with pytest.raises(Invalid, match=r"not a point|counted from 1|before 1970") as caught:
+        parse_point(text)
+    assert "RFC 3339" in caught.value.hint
+
+
+@given(st.integers(1, 4_000_000_000_000_000))
+def test_a_printed_time_is_read_back(moment: int) -> None:
+    """What the program prints is a point."""
+    assert parse_point(clock.to_text(moment)).number == moment
+
+
+@given(st.text(max_size=30))
+def test_no_text_does_anything_but_parse_or_be_invalid(text: str) -> None:
+    """No other exception, no endless loop."""
+    with contextlib.suppress(Invalid):
+        parse_point(text)
