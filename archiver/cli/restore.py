@@ -44,7 +44,7 @@ from archiver.store.open import open_store
     "leases",
     multiple=True,
     metavar="NAMESPACE/NAME",
-    help="Kubernetes: pause the controllers that elect by it (repeatable).",
+    help="Kubernetes: pause the controllers that elect by it.",
 )
 @click.option(
     "--uid-map", type=click.Path(path_type=Path, dir_okay=False), help="Kubernetes: write captured UID -> new UID to this JSON file."
