@@ -111,3 +111,12 @@ def order(one: str, other: str) -> int:
 def comparable(version: str) -> bool:
     """Whether ``version`` is a decimal number without leading zeros."""
     return version.isascii() and version.isdigit() and (version[0] != "0" or version == "0")
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equality of JSON values, where ``true`` is not ``1`` as it is in Python, and nothing is not ``null``."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(isinstance(one, bool) == isinstance(other, bool) and one == other)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.errors import ArchiverError, Refused
+from archiver.journal import kubernetes_json as kj
 from archiver.replay.kubernetes import manifests, write
 from archiver.replay.kubernetes.live import collection, live_objects, served, told
 from archiver.replay.kubernetes.manifests import Manifest
@@ -134,7 +135,7 @@ class Restorer:
             self.report.replaced += 1
         else:
             self.report.created += 1
-        if has_status and written.get("status") != status:
+        if has_status and not kj.same(written.get("status"), status):
             answer = await write.put_status(self._server, path, written, status)
             if answer.status != 200:
                 self.report.failures.append(f"{label(action.key)} status: {told(answer)}")

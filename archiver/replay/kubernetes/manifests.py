@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from archiver.journal import kubernetes_json as kj
+
 Manifest = dict[str, Any]
 
 SERVER_FIELDS = (
@@ -90,11 +92,13 @@ def differing(wanted: Manifest, live: Manifest, uids: Mapping[str, str]) -> list
     other = compared(live, {owner: owner for owner in owners(live)})
     paths = []
     for key in sorted({*one, *other}):
-        left, right = one.get(key), other.get(key)
-        if left == right:
-            continue
+        left, right = one.get(key, _MISSING), other.get(key, _MISSING)
         if isinstance(left, dict) and isinstance(right, dict):
-            paths += [f"{key}.{below}" for below in sorted({*left, *right}) if left.get(below) != right.get(below)]
-        else:
+            below = sorted({*left, *right})
+            paths += [f"{key}.{name}" for name in below if not kj.same(left.get(name, _MISSING), right.get(name, _MISSING))]
+        elif not kj.same(left, right):
             paths.append(key)
     return paths
+
+
+_MISSING = object()

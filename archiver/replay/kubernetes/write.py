@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from archiver.journal import kubernetes_json as kj
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.manifests import Manifest
 
@@ -48,7 +49,7 @@ async def put_status(server: Patient, path: str, written: Manifest, status: obje
         current = msgspec.json.decode(there.body)
         if manifests.uid(current) != manifests.uid(written):
             break
-        if current.get("status") == status:
+        if kj.same(current.get("status"), status):
             return there
     return answer
 
