@@ -183,6 +183,7 @@ async def _one(
                 Path(target.value),
                 overwrite=options.overwrite,
                 allow_gaps=options.allow_gaps,
+                no_owner=options.no_owner,
                 pg_bin=options.pg_bin,
                 progress=shown,
             )
