@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
+from archiver.clock import to_text
 from archiver.errors import Invalid
 from archiver.journal import kubernetes_json as kj
 from archiver.journal.entry import Kind, Placed
-from archiver.journal.kubernetes_records import Absent, Resource, Watch
+from archiver.journal.kubernetes_records import Absent, Listing, Resource, Watch
 from archiver.journal.reader import Reader
 from archiver.journal.records import Gap
 
@@ -19,6 +19,9 @@ Document = dict[str, Any]
 
 _NOISE = (("metadata", "resourceVersion"), ("metadata", "managedFields"), ("metadata", "generation"))
 """Changes with every write; not what anybody asks for."""
+
+_REACH = 64
+"""How many changes back a repetition is looked for: a list repeats the newest, a verifying one what is still on its way."""
 
 
 class ObjectRef(msgspec.Struct, frozen=True):
@@ -50,7 +53,7 @@ class ObjectChange(msgspec.Struct, frozen=True):
     entry: int
     observed: int
     event: str
-    """ADDED, MODIFIED, DELETED, LISTED (first seen in a list), ABSENT (deleted while nobody watched), GAP."""
+    """ADDED, MODIFIED, DELETED, LISTED (first seen in a list), ABSENT (gone without an event), GAP."""
     uid: str = ""
     resource_version: str = ""
     manager: str = ""
@@ -61,20 +64,22 @@ class ObjectChange(msgspec.Struct, frozen=True):
     """For ABSENT the interval, for GAP the reason."""
     state: Document | None = None
     """The object; None when it is gone."""
+    late: bool = False
+    """It came when something newer was known already: history, and no news."""
 
 
-async def object_log(reader: Reader, source: str, ref: ObjectRef, *, from_slot: int = 0, to_entry: int = 0) -> list[ObjectChange]:
-    """Every change of the object in the journal, oldest first, up to entry ``to_entry`` (0: all). Reads the journal through.
+async def object_log(reader: Reader, source: str, ref: ObjectRef, *, to_entry: int = 0) -> list[ObjectChange]:
+    """Every change of the object in the journal, in its order, up to entry ``to_entry`` (0: all). Reads the journal through.
 
-    A repetition (list after watch, relist of what is known) is left out. Raises ``Invalid`` when the archive has no such source or
-    never saw such a resource.
+    A repetition (list after watch, relist of what is known) is left out. Gaps stand where they are known, from the object's first
+    state on. Raises ``Invalid`` when the archive has no such source or never saw such a resource.
     """
     tail = await reader.tail()
     if tail is None or not any(name.startswith(f"{source}/") for name in tail.sources):
         raise Invalid(f"the archive has no Kubernetes source {source!r}", hint="`archiver status` lists its sources")
-    streams: dict[str, Resource] = {}
-    found: list[ObjectChange] = []
-    async with aclosing(reader.read(from_slot)) as runs:
+    streams: dict[str, _Stream] = {}
+    log = _Log(ref)
+    async with aclosing(reader.read()) as runs:
         async for placed in runs:
             run = placed.run
             if to_entry and placed.first > to_entry:
@@ -82,33 +87,36 @@ async def object_log(reader: Reader, source: str, ref: ObjectRef, *, from_slot: 
             if not run.source.startswith(f"{source}/"):
                 continue
             if run.kind is Kind.K8S_WATCH:
-                streams[run.source] = msgspec.json.decode(run.data, type=Watch).resource
-            resource = streams.get(run.source)
-            if resource is None or not ref.matches(resource):
-                continue
-            made = _changes(placed, resource, ref, found[-1] if found else None)
-            found.extend(change for change in made if not to_entry or change.entry <= to_entry)
-    if not any(ref.matches(resource) for resource in streams.values()):
-        kinds = ", ".join(sorted({f"{resource.plural}.{resource.group}" for resource in streams.values()}))
+                for body in run.bodies():
+                    watch = msgspec.json.decode(body, type=Watch)
+                    began = streams.setdefault(run.source, _Stream(watch.resource, watch.namespace))
+                    log.began(began, watch)
+            elif (stream := streams.get(run.source)) is not None and stream.covers(ref):
+                log.add(placed, stream)
+    if not any(ref.matches(stream.resource) for stream in streams.values()):
+        kinds = ", ".join(sorted({f"{stream.resource.plural}.{stream.resource.group}" for stream in streams.values()}))
         raise Invalid(f"source {source} never saw resource {ref.resource}", hint=f"it saw: {kinds or 'none'}")
-    return found
+    return [change for change in log.changes if not to_entry or change.entry <= to_entry]
 
 
 def state_at(changes: list[ObjectChange]) -> ObjectChange | None:
     """The newest state in ``changes``; ``None`` when it never was, or is gone."""
-    last = next((change for change in reversed(changes) if change.event != "GAP"), None)
+    last = next((change for change in reversed(changes) if change.event != "GAP" and not change.late), None)
     return last if last is not None and last.state is not None else None
 
 
 def differences(one: Any, other: Any, path: str = "") -> list[tuple[str, Any, Any]]:
-    """(path, before, after) of every leaf that differs; lists are compared as wholes."""
+    """(path, before, after) of every leaf that differs, ``None`` for what is not there; lists are compared as wholes."""
     if isinstance(one, dict) and isinstance(other, dict):
         found = []
         for key in sorted({*one, *other}):
-            below = f"{path}.{key}" if path else key
-            found += differences(one.get(key), other.get(key), below)
+            below = f'{path}["{key}"]' if "." in key else f"{path}.{key}" if path else key
+            found += differences(one.get(key, _MISSING), other.get(key, _MISSING), below)
         return found
-    return [] if one == other else [(path, one, other)]
+    return [] if kj.same(one, other) else [(path, None if one is _MISSING else one, None if other is _MISSING else other)]
+
+
+_MISSING = object()
 
 
 def plain(document: Document) -> Document:
@@ -117,46 +125,117 @@ def plain(document: Document) -> Document:
     return {**document, "metadata": metadata}
 
 
-def _changes(placed: Placed, resource: Resource, ref: ObjectRef, last: ObjectChange | None) -> Iterator[ObjectChange]:
-    run = placed.run
-    for entry, body in enumerate(run.bodies(), placed.first):
-        if run.kind is Kind.K8S_EVENT:
-            event = kj.event.decode(body)
-            if (event.object.metadata.namespace, event.object.metadata.name) != (ref.namespace, ref.name):
-                continue
-            document = kj.document(kj.object_of(body), resource.group, resource.version, resource.kind)
-            made = _change(entry, run.observed, event.type, document, last)
-        elif run.kind is Kind.K8S_ITEM:
-            meta = kj.head.decode(body).metadata
-            if (meta.namespace, meta.name) != (ref.namespace, ref.name):
-                continue
-            made = _change(entry, run.observed, "LISTED", kj.document(body, resource.group, resource.version, resource.kind), last)
-        elif run.kind is Kind.K8S_ABSENT:
-            absent = msgspec.json.decode(body, type=Absent)
-            if (absent.namespace, absent.name) != (ref.namespace, ref.name):
-                continue
-            detail = f"deleted between {absent.not_before} and {absent.not_after}"
-            made = ObjectChange(entry, run.observed, "ABSENT", absent.uid, absent.resource_version, detail=detail)
-        elif run.kind is Kind.GAP:
-            gap = msgspec.json.decode(body, type=Gap)
-            made = ObjectChange(entry, run.observed, "GAP", detail=f"{gap.reason} {gap.detail}".strip())
-        else:
-            continue
-        if made is not None:
-            last = made
-            yield made
+class _Stream:
+    """What has to be known of a stream to judge its entries, as ``kubernetes_state`` does."""
+
+    def __init__(self, resource: Resource, namespace: str) -> None:
+        self.resource = resource
+        self.namespace = namespace
+        self.since = ""
+        """resourceVersion of the newest complete list: events at or below it are late."""
+        self.listed = False
+        """Whether the object was in the list that is under way."""
+        self.epoch = 0
+
+    def covers(self, ref: ObjectRef) -> bool:
+        return ref.matches(self.resource) and self.namespace in ("", ref.namespace)
+
+    def late(self, version: str) -> bool:
+        return bool(self.since) and (version == self.since or kj.order(version, self.since) < 0)
 
 
-def _change(entry: int, observed: int, event: str, document: Document, last: ObjectChange | None) -> ObjectChange | None:
-    metadata = document["metadata"]
-    uid, version = str(metadata.get("uid", "")), str(metadata.get("resourceVersion", ""))
-    if last is not None and last.state is not None and (last.uid, last.resource_version) == (uid, version):
-        return None
-    changed = (
-        [path for path, _, _ in differences(plain(last.state), plain(document))] if last is not None and last.state is not None else []
-    )
-    state = None if event == "DELETED" else document
-    return ObjectChange(entry, observed, event, uid, version, _manager(metadata), changed if event != "DELETED" else [], "", state)
+class _Log:
+    """The changes of one object, entry by entry."""
+
+    def __init__(self, ref: ObjectRef) -> None:
+        self.changes: list[ObjectChange] = []
+        self._ref = ref
+        self._needle = msgspec.json.encode(ref.name)
+        self._known: ObjectChange | None = None
+        self._comparable = 0
+
+    def began(self, stream: _Stream, watch: Watch) -> None:
+        """A list or a watch began. In a rewound cluster resourceVersions come again, with other contents."""
+        stream.resource = watch.resource
+        if not watch.resource_version:
+            stream.listed = False
+        if watch.epoch != stream.epoch:
+            stream.epoch, stream.since = watch.epoch, ""
+            self._comparable = len(self.changes)
+
+    def add(self, placed: Placed, stream: _Stream) -> None:
+        run = placed.run
+        for entry, body in enumerate(run.bodies(), placed.first):
+            match run.kind:
+                case Kind.K8S_EVENT:
+                    self._event(entry, run.observed, body, stream)
+                case Kind.K8S_ITEM:
+                    self._item(entry, run.observed, body, stream)
+                case Kind.K8S_ABSENT:
+                    self._absent(entry, run.observed, msgspec.json.decode(body, type=Absent))
+                case Kind.CHECKPOINT:
+                    listing = msgspec.json.decode(body, type=Listing)
+                    self._checkpoint(entry, run.observed, listing, stream)
+                case Kind.GAP if self._known is not None:
+                    gap = msgspec.json.decode(body, type=Gap)
+                    self.changes.append(ObjectChange(entry, run.observed, "GAP", detail=f"{gap.reason} {gap.detail}".strip()))
+                case _:
+                    pass
+
+    def _event(self, entry: int, observed: int, body: bytes, stream: _Stream) -> None:
+        if self._needle not in body:
+            return
+        event = kj.event.decode(body)
+        meta = event.object.metadata
+        if (meta.namespace, meta.name) != (self._ref.namespace, self._ref.name):
+            return
+        document = kj.document(kj.object_of(body), stream.resource.group, stream.resource.version, stream.resource.kind)
+        self._seen(entry, observed, event.type, document, late=stream.late(meta.resource_version))
+
+    def _item(self, entry: int, observed: int, body: bytes, stream: _Stream) -> None:
+        if self._needle not in body:
+            return
+        meta = kj.head.decode(body).metadata
+        if (meta.namespace, meta.name) != (self._ref.namespace, self._ref.name):
+            return
+        stream.listed = True
+        document = kj.document(body, stream.resource.group, stream.resource.version, stream.resource.kind)
+        self._seen(entry, observed, "LISTED", document, late=False)
+
+    def _seen(self, entry: int, observed: int, event: str, document: Document, *, late: bool) -> None:
+        metadata = document["metadata"]
+        uid, version = str(metadata.get("uid", "")), str(metadata.get("resourceVersion", ""))
+        recent = self.changes[max(self._comparable, len(self.changes) - _REACH) :]
+        if any((change.uid, change.resource_version) == (uid, version) and change.event not in ("ABSENT", "GAP") for change in recent):
+            return
+        known = self._known
+        if event != "LISTED" and known is not None and known.uid == uid:
+            late = late or kj.order(version, known.resource_version) < 0
+        before = known.state if known is not None and known.uid == uid else None
+        changed = [path for path, _, _ in differences(plain(before), plain(document))] if before is not None and event != "DELETED" else []
+        state = None if event == "DELETED" else document
+        self._append(ObjectChange(entry, observed, event, uid, version, _manager(metadata), [] if late else changed, "", state, late))
+
+    def _absent(self, entry: int, observed: int, absent: Absent) -> None:
+        if (absent.namespace, absent.name) != (self._ref.namespace, self._ref.name):
+            return
+        detail = f"deleted between {to_text(absent.not_before)} and {to_text(absent.not_after)}"
+        # Created again under the same name: the new one is known already.
+        late = self._known is not None and self._known.state is not None and self._known.uid != absent.uid
+        self._append(ObjectChange(entry, observed, "ABSENT", absent.uid, absent.resource_version, detail=detail, late=late))
+
+    def _checkpoint(self, entry: int, observed: int, listing: Listing, stream: _Stream) -> None:
+        stream.since = listing.resource_version
+        known = self._known
+        if not stream.listed and known is not None and known.state is not None:
+            detail = f"not in the list at resourceVersion {listing.resource_version}"
+            self._append(ObjectChange(entry, observed, "ABSENT", known.uid, known.resource_version, detail=detail))
+        stream.listed = False
+
+    def _append(self, change: ObjectChange) -> None:
+        self.changes.append(change)
+        if not change.late:
+            self._known = change
 
 
 def _manager(metadata: Document) -> str:

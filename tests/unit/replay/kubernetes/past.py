@@ -28,6 +28,8 @@ class Truth:
     """``None``: no complete list yet."""
     relisting: bool = False
     """A list is under way that is not a verifying one, so that ``objects`` are of before it."""
+    listing: bool = False
+    """A list of any kind is under way."""
 
 
 @dataclass
@@ -48,6 +50,8 @@ class Stream:
     pauses: list[tuple[int, int]] = field(default_factory=list)
     """The same where the watch went on from its position."""
     alive: dict[str, str] = field(default_factory=dict)
+    brought: set[str] = field(default_factory=set)
+    """resourceVersions that a watch brought."""
 
     def live(self) -> None:
         """One change at the server."""
@@ -127,6 +131,7 @@ class Past:
             known = max(stream.listed, before + number)
             stream.truths.append(Truth(self.entry - count + number, observed, stream.state(known)))
         stream.sent += count
+        stream.brought |= {event[3] for event in events}
 
     def progress(self, stream: Stream) -> None:
         """A bookmark: everything was received."""
@@ -208,7 +213,8 @@ class Past:
             return
         if objects is None and stream.truths:
             objects = stream.truths[-1].objects
-        stream.truths += [Truth(self.entry - len(bodies) + n, observed, objects, relisting) for n in range(1, len(bodies) + 1)]
+        listing = kind in (Kind.K8S_ITEM, Kind.K8S_ABSENT, Kind.GAP) or (kind is Kind.K8S_WATCH and b'"resource_version":""' in bodies[0])
+        stream.truths += [Truth(self.entry - len(bodies) + n, observed, objects, relisting, listing) for n in range(1, len(bodies) + 1)]
 
     def flush(self) -> None:
         if self.batch:

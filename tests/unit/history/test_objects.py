@@ -1,0 +1,66 @@
+"""History of one object in made-up pasts: complete, in order, and consistent with what a restore would bring back."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from archiver.errors import Invalid
+from archiver.history.objects import ObjectRef, differences, object_log, state_at
+from archiver.journal.reader import Reader
+from tests.simulation.loop import inline, play
+from tests.unit.replay.kubernetes.past import Past, Stream
+
+
+@given(st.integers(0, 2**32), st.integers(1, 60), st.integers(0, 5))
+@settings(max_examples=150, deadline=None)
+def test_the_log_of_an_object_is_what_happened(seed: int, steps: int, number: int) -> None:
+    """Every state that was received is in the log once; at every entry outside a list, the state it tells is the one a restore has."""
+    past = Past(seed).make(steps)
+    name = f"o{number}"
+
+    async def story() -> None:
+        for stream in past.streams:
+            if not any(truth.objects is not None for truth in stream.truths):
+                continue
+            reader = Reader(past.forgery.store, offload=inline)
+            changes = await object_log(reader, "kube", ObjectRef(f"{stream.resource.plural}.g.io", "n", name))
+            assert [change.entry for change in changes] == sorted(change.entry for change in changes)
+            versions = [change.resource_version for change in changes if change.state is not None or change.event == "DELETED"]
+            assert len(versions) == len(set(versions))
+            received = {version for kind, each, _, version in seen(stream) if each == name}
+            assert received <= set(versions)
+            for truth in stream.truths:
+                if truth.objects is None or truth.listing or truth.relisting:
+                    continue
+                state = state_at([change for change in changes if change.entry <= truth.entry])
+                assert (state and (state.uid, state.resource_version)) == truth.objects.get(name)
+
+    play(story())
+
+
+def seen(stream: Stream) -> list[tuple[str, str, str, str]]:
+    """What watches brought: not what happened while nobody watched."""
+    return [each for each in stream.versions if each[3] in stream.brought]
+
+
+def test_differences_name_paths() -> None:
+    """Leaves by path; keys with dots in brackets; null is not nothing, true is not 1; lists are compared as wholes."""
+    one = {"spec": {"a": 1, "b": None, "c": [1, 2]}, "metadata": {"labels": {"x.io/y": "1"}}, "same": 1}
+    other = {"spec": {"a": True, "c": [1, 3]}, "metadata": {"labels": {"x.io/y": "2"}}, "same": 1.0}
+    assert differences(one, other) == [
+        ('metadata.labels["x.io/y"]', "1", "2"),
+        ("spec.a", 1, True),
+        ("spec.b", None, None),
+        ("spec.c", [1, 2], [1, 3]),
+    ]
+
+
+@pytest.mark.parametrize("text", ["a", "a/b/c/d", "a//b", "/a", ""])
+def test_what_does_not_name_an_object_is_told(text: str) -> None:
+    """``plural.group/namespace/name`` or ``plural.group/name``."""
+    with pytest.raises(Invalid, match="does not name an object"):
+        ObjectRef.parse(text)
+    assert ObjectRef.parse("runs.g.io/n/a") == ObjectRef("runs.g.io", "n", "a")
+    assert ObjectRef.parse("zones.g.io/a") == ObjectRef("zones.g.io", "", "a")
