@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import msgspec
 
 from archiver.replay.postgres.lsn import format_lsn
-from archiver.replay.postgres.pgoutput import UNCHANGED, Delete, Insert, Relation, Row, Truncate, Update
-from archiver.replay.postgres.transactions import Commit
+from archiver.replay.postgres.pgoutput import UNCHANGED, Value
+from archiver.replay.postgres.rowlog import RowChange as Message
 
 State = dict[str, str | None]
 """Column to text as PostgreSQL prints it; None for NULL. A value that is not known is left out."""
@@ -38,13 +38,10 @@ class RowChange(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A message of a committed transaction that is about the row, or a TRUNCATE of its table."""
+    """A change of a committed transaction that is about the row, or a TRUNCATE of its table."""
 
     era: int
-    seq: int
-    commit: Commit
-    relation: Relation | None
-    message: Insert | Update | Delete | Truncate
+    change: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +65,6 @@ class Unknown:
     time: int
     lsn: str
     text: str
-
-
-def is_row(key: Mapping[str, str], relation: Relation, row: Row, old: Row | None = None) -> bool:
-    """Whether a row has the key. ``old``: tells a TOASTed key that an update left alone."""
-    found = 0
-    for place, column in enumerate(relation.columns):
-        if column.name not in key:
-            continue
-        value = row[place]
-        if value is UNCHANGED and old is not None:
-            value = old[place]
-        if not isinstance(value, bytes) or text_of(value) != key[column.name]:
-            return False
-        found += 1
-    return found == len(key)
 
 
 def states(key: Mapping[str, str], heard: Sequence[Heard], copies: Sequence[Copied], gaps: Sequence[Unknown]) -> list[RowChange]:
@@ -118,12 +100,12 @@ def text_of(value: bytes | None) -> str | None:
 def _ordered(heard: Sequence[Heard], copies: Sequence[Copied], gaps: Sequence[Unknown]) -> Iterator[Heard | Copied | Unknown]:
     placed: list[tuple[tuple[int, int, int, int], Heard | Copied | Unknown]] = []
     for number, event in enumerate(heard):
-        placed.append(((event.era, event.commit.commit_lsn, 1, number), event))
+        placed.append(((event.era, event.change.commit.commit_lsn, 1, number), event))
     for number, copy in enumerate(copies):
         placed.append(((copy.era, copy.lsn, 0, number), copy))
     for number, gap in enumerate(gaps):
         # Behind everything that was heard before its entry.
-        lsns = [event.commit.commit_lsn for event in heard if event.era == gap.era and event.commit.seq < gap.entry]
+        lsns = [event.change.commit.commit_lsn for event in heard if event.era == gap.era and event.change.commit.seq < gap.entry]
         lsns += [copy.lsn for copy in copies if copy.era == gap.era and copy.entry < gap.entry]
         placed.append(((gap.era, max(lsns, default=0), 2, number), gap))
     return (one for _, one in sorted(placed, key=lambda each: each[0]))
@@ -140,41 +122,51 @@ def _copied(copy: Copied, state: State | None) -> Iterator[RowChange]:
 
 
 def _heard(key: Mapping[str, str], heard: Heard, state: State | None) -> Iterator[RowChange]:
-    message, relation = heard.message, heard.relation
-    if isinstance(message, Truncate) or relation is None:
+    change = heard.change
+    if change.action == "truncate":
         if state is not None:
-            yield _change(heard, "TRUNCATE", state, None)
-    elif isinstance(message, Insert):
-        yield _change(heard, "INSERT", None, _known(relation, message.new, {}))
-    elif isinstance(message, Delete):
-        yield _change(heard, "DELETE", state, None)
+            yield _change(change, state, None)
+    elif change.action == "insert":
+        yield _change(change, None, _known(change.new or {}, {}))
+    elif change.action == "delete":
+        yield _change(change, state, None)
     else:
-        old, new = message.old, message.new
-        is_new, was = is_row(key, relation, new, old), old is None or is_row(key, relation, old)
+        old, new = change.old, change.new or {}
+        is_new, was = _is(key, {**new, **_told(new, old)}), old is None or _is(key, old)
         if not is_new:
-            yield _change(heard, "UPDATE", state, None, f"it is {_named(relation, new)} from here on")
+            yield _change(change, state, None, f"it is {_named(key, new)} from here on")
             return
-        told = {} if old is None or not message.full else _known(relation, old, {})
-        known = _known(relation, new, {**(state or {} if was else {}), **told})
-        yield _change(heard, "UPDATE", state if was else None, known, "" if was else f"it was {_named(relation, old)} before")
+        before = (state or {}) if was else {}
+        known = _known(new, {**before, **_known(old or {}, {})})
+        yield _change(change, state if was else None, known, "" if was else f"it was {_named(key, old or {})} before")
 
 
-def _change(heard: Heard, event: str, before: State | None, after: State | None, detail: str = "") -> RowChange:
-    commit = heard.commit
+def _is(key: Mapping[str, str], row: Mapping[str, Value]) -> bool:
+    return all(isinstance(value := row.get(column), bytes) and text_of(value) == wanted for column, wanted in key.items())
+
+
+def _told(new: Mapping[str, Value], old: Mapping[str, Value] | None) -> dict[str, Value]:
+    """A TOASTed key that an update left alone is told by the old row."""
+    return {column: value for column, value in (old or {}).items() if new.get(column) is UNCHANGED}
+
+
+def _change(change: Message, before: State | None, after: State | None, detail: str = "") -> RowChange:
+    commit = change.commit
     changed = [name for name, _, _ in differences(before, after)] if before is not None and after is not None else []
-    return RowChange(heard.seq, event, commit.time, commit.xid, format_lsn(commit.end_lsn), commit.seq, changed, detail, after)
+    return RowChange(
+        change.seq, change.action.upper(), commit.time, commit.xid, format_lsn(commit.end_lsn), commit.seq, changed, detail, after
+    )
 
 
-def _known(relation: Relation, row: Row, before: Mapping[str, str | None]) -> State:
+def _known(row: Mapping[str, Value], before: Mapping[str, str | None]) -> State:
     state: State = {}
-    for column, value in zip(relation.columns, row, strict=True):
+    for column, value in row.items():
         if isinstance(value, bytes) or value is None:
-            state[column.name] = text_of(value)
-        elif column.name in before:
-            state[column.name] = before[column.name]
+            state[column] = text_of(value)
+        elif column in before:
+            state[column] = before[column]
     return state
 
 
-def _named(relation: Relation, row: Row | None) -> str:
-    pairs = zip(relation.columns, row or (), strict=False)
-    return ", ".join(f"{column.name}={text_of(value)}" for column, value in pairs if column.key and isinstance(value, bytes))
+def _named(key: Mapping[str, str], row: Mapping[str, Value]) -> str:
+    return ", ".join(f"{column}={text_of(value)}" for column in key if isinstance(value := row.get(column), bytes))

@@ -90,9 +90,9 @@ class Survey:
         return [each.xid for each in self._announced if each.seq > until and each.commit_lsn >= self._from_lsn]
 
     def announced_since(self, lsn: int) -> bool:
-        """Whether a transaction of the state that committed at or after ``lsn`` announced a schema change."""
+        """Whether a transaction of the state that committed at or after ``lsn`` announced a change, of publications too."""
         until = self.last.seq if self.last else 0
-        return any(each.seq <= until and each.commit_lsn >= lsn for each in self._announced)
+        return any(each.seq <= until and each.commit_lsn >= lsn for each in self._commits.announced)
 
     @property
     def _announced(self) -> list[Announced]:
