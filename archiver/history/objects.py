@@ -57,7 +57,7 @@ class ObjectChange(msgspec.Struct, frozen=True):
     uid: str = ""
     resource_version: str = ""
     manager: str = ""
-    """Who wrote last, by managedFields: the newest manager and its operation."""
+    """Who made this change, by managedFields: manager and operation."""
     changed: list[str] = []
     """Paths that differ from the state before, ``spec.image`` style; nothing for the first."""
     detail: str = ""
@@ -213,8 +213,9 @@ class _Log:
             late = late or kj.order(version, known.resource_version) < 0
         before = known.state if known is not None and known.uid == uid else None
         changed = [path for path, _, _ in differences(plain(before), plain(document))] if before is not None and event != "DELETED" else []
+        manager = _manager(metadata, before)
         state = None if event == "DELETED" else document
-        self._append(ObjectChange(entry, observed, event, uid, version, _manager(metadata), [] if late else changed, "", state, late))
+        self._append(ObjectChange(entry, observed, event, uid, version, manager, [] if late else changed, "", state, late))
 
     def _absent(self, entry: int, observed: int, absent: Absent) -> None:
         if (absent.namespace, absent.name) != (self._ref.namespace, self._ref.name):
@@ -238,10 +239,18 @@ class _Log:
             self._known = change
 
 
-def _manager(metadata: Document) -> str:
+def _manager(metadata: Document, before: Document | None) -> str:
+    """Who made the change: times in managedFields have whole seconds, so the entry that differs from before tells more than the newest."""
     entries = [each for each in metadata.get("managedFields") or [] if each.get("time")]
     if not entries:
         return ""
-    newest = max(entries, key=lambda each: str(each["time"]))
+    earlier = {_entry(each): each for each in (before or {}).get("metadata", {}).get("managedFields") or []}
+    fresh = [each for each in entries if each != earlier.get(_entry(each))] or entries
+    # A manager that lost a field to another one differs too, but its time stays.
+    newest = max(fresh, key=lambda each: (str(each["time"]), each["time"] != earlier.get(_entry(each), {}).get("time")))
     part = f"/{newest['subresource']}" if newest.get("subresource") else ""
     return f"{newest.get('manager', '')} ({newest.get('operation', '')}{part})"
+
+
+def _entry(managed: Document) -> tuple[str, ...]:
+    return tuple(str(managed.get(key, "")) for key in ("manager", "operation", "subresource", "apiVersion"))
