@@ -81,15 +81,19 @@ def walk(data: U8, where: I64, columns: int) -> Tuples:
     return Tuples(data, starts, ends, kinds, at)
 
 
-def gather(data: U8, starts: I64, ends: I64, pick: I64 | None = None) -> tuple[U8, I64]:
+def gather(data: U8, starts: I64, ends: I64, pick: I64 | None = None, *, tail: int = 0) -> tuple[U8, I64]:
     """Bytes of slices end to end, and where each begins (and the last ends). ``pick``: which slices, in any order; all by default.
 
-    Slices must neither overlap nor go backwards. pyarrow does the copying: a binary array whose elements are by turns a slice and
-    what lies between two slices, of which only the former are taken.
+    ``tail``: so many last bytes of ``data`` are one slice more, behind the others. Slices must neither overlap nor go backwards.
+    pyarrow does the copying: a binary array whose elements are by turns a slice and what lies between two slices, of which only the
+    former are taken.
     """
-    offsets = np.empty(2 * starts.size + 1, np.int64)
-    offsets[0:-1:2] = starts.ravel()
-    offsets[1:-1:2] = ends.ravel()
+    size = 2 * starts.size
+    offsets = np.empty(size + 1 + 2 * bool(tail), np.int64)
+    offsets[0:size:2] = starts.ravel()
+    offsets[1:size:2] = ends.ravel()
+    if tail:
+        offsets[size : size + 2] = len(data) - tail, len(data)
     offsets[-1] = len(data)
     array = pa.Array.from_buffers(pa.large_binary(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
     chosen = np.arange(0, 2 * starts.size, 2, dtype=np.int64) if pick is None else pick.ravel() * 2

@@ -136,9 +136,8 @@ def assemble(picked: Picked, *, escaped: bool) -> Lines:
     if tokens:
         # Room for a token: two bytes and what ends the column.
         data = np.concatenate([data, np.zeros(3, np.uint8)])
-        starts, ends = np.append(starts, len(data) - 3), np.append(ends, len(data))
-        pick = np.where(token, len(starts) - 1, pick)
-    gathered, offsets = gather(data, starts, ends, pick)
+        pick = np.where(token, len(starts), pick)
+    gathered, offsets = gather(data, starts, ends, pick, tail=3 * tokens)
     text = bytearray(gathered)
     out = np.frombuffer(text, np.uint8)
     last = offsets[1:] - 1

@@ -6,7 +6,7 @@ the first of them gives the rows after the last.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,9 @@ I64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 Missing = Mapping[int, bytes | None]
+
+BLOCK_BYTES = 16 << 20
+"""Merging joins blocks up to this size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,7 @@ def merge(deltas: Sequence[Delta], missing: Missing) -> Delta:
                 merged.setdefault(block.attnums, []).append(Block(block.attnums, lines, keys, expects[mine], unknown, before))
     gone = events.keys.take(pa.array(chains.final[~alive_keys & chains.expects]))
     contradictions = chains.contradictions + sum(delta.contradictions for delta in deltas)
-    return Delta([_concat(group) for group in merged.values()], gone, contradictions)
+    return Delta([_concat(some) for group in merged.values() for some in _gathered(group)], gone, contradictions)
 
 
 def _joined(deltas: Sequence[Delta]) -> tuple[Events, I64, I64, pa.LargeBinaryArray]:
@@ -270,6 +273,19 @@ class _Patcher:
                 mine = np.flatnonzero(self._members & (self._block_of == number))
                 knows[mine] = self._kinds[number][:, theirs.index(attnum)] != UNCHANGED
         return knows
+
+
+def _gathered(group: list[Block]) -> Iterator[list[Block]]:
+    """Small blocks together, so that there are never many; large ones are not copied again."""
+    some: list[Block] = []
+    size = 0
+    for block in group:
+        if some and size + len(block.lines.text) > BLOCK_BYTES:
+            yield some
+            some, size = [], 0
+        some.append(block)
+        size += len(block.lines.text)
+    yield some
 
 
 def _concat(group: list[Block]) -> Block:
