@@ -23,9 +23,8 @@ def test_links_lead_somewhere() -> None:
     """Every relative link of every page leads to a file of the tree."""
     broken = []
     for page in [*DOCS.rglob("*.md"), DOCS.parent / "README.md", DOCS.parent / "deploy/charts/archiver/README.md"]:
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            if not (page.parent / target).exists():
-                broken.append(f"{page.relative_to(DOCS.parent)}: {target}")
+        targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        broken += [f"{page.relative_to(DOCS.parent)}: {target}" for target in targets if not (page.parent / target).exists()]
     assert broken == []
 
 
@@ -39,3 +38,19 @@ def test_every_command_is_mentioned_in_the_readme() -> None:
     """Somebody who reads only the README meets every command."""
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     assert [name for name in COMMANDS if not re.search(rf"\b{name}\b", readme)] == []
+
+
+def test_guarantees_name_code_and_tests_that_exist() -> None:
+    """Each promise G1 to G9 names a home in the code and at least one test, and all of them are there."""
+    root = DOCS.parent
+    rows = [
+        line.split(" | ")
+        for line in (DOCS / "explanation/guarantees.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| G")
+    ]
+    assert [row[0].strip("| ") for row in rows] == [f"G{number}" for number in range(1, 10)]
+    for number, _, homes, tests in rows:
+        assert all((root / home).exists() for home in re.findall(r"`([^`]+)`", homes)), number
+        shown = [test.partition("::") for test in re.findall(r"`([^`]+)`", tests)]
+        assert shown
+        assert [name for file, _, name in shown if f"def {name}(" not in (root / file).read_text(encoding="utf-8")] == [], number
