@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from archiver.status import ArchiveStatus
+from archiver.status import ArchiveStatus, Drill
 
 GAUGES = {
     "archiver_last_commit_age_seconds": "Seconds since the newest segment became durable.",
@@ -17,7 +17,7 @@ GAUGES = {
     "archiver_buffered_bytes": "Bytes received and not yet durable.",
     "archiver_drill_last_success_timestamp_seconds": "When a drill last proved a restore; 0 for never.",
     "archiver_drill_proven_point_timestamp_seconds": "The newest point in time that a drill has restored; 0 for none.",
-    "archiver_drill_duration_seconds": "How long that drill's restore took: the measured RTO.",
+    "archiver_drill_duration_seconds": "How long that drill's restore took: the measured RTO; 0 for none.",
 }
 """Of the archive as a whole."""
 
@@ -44,7 +44,7 @@ RESTARTS = ("archiver_source_restarts", "Reconnects and relists since this proce
 
 
 class StatusCollector(Collector):
-    """Turns one ``ArchiveStatus`` into metric families. Values that are not known are left out."""
+    """Turns one ``ArchiveStatus`` into metric families. Values that are not known, and sources that are captured no more, are left out."""
 
     def __init__(self, status: Callable[[], ArchiveStatus]) -> None:
         self._status = status
@@ -63,10 +63,11 @@ class StatusCollector(Collector):
             "archiver_epoch": status.epoch,
             "archiver_buffered_bytes": status.buffered_bytes,
         }
-        if status.drill is not None:
-            whole["archiver_drill_last_success_timestamp_seconds"] = status.drill.finished / 1e6
-            whole["archiver_drill_proven_point_timestamp_seconds"] = status.drill.point / 1e6
-            whole["archiver_drill_duration_seconds"] = status.drill.seconds
+        # An archive that was never drilled must not look like one that nobody asked: its alert compares with 0.
+        drill = status.drill or Drill(0, 0, 0.0)
+        whole["archiver_drill_last_success_timestamp_seconds"] = drill.finished / 1e6
+        whole["archiver_drill_proven_point_timestamp_seconds"] = drill.point / 1e6
+        whole["archiver_drill_duration_seconds"] = drill.seconds
         for name, value in whole.items():
             family = GaugeMetricFamily(name, GAUGES[name])
             family.add_metric([], value)
@@ -78,6 +79,8 @@ class StatusCollector(Collector):
         counters = {name: CounterMetricFamily(name, text, labels=["source"]) for name, text in COUNTERS.items()}
         restarts = CounterMetricFamily(*RESTARTS, labels=["source", "cause"])
         for line in status.sources:
+            if line.state == "ended":
+                continue
             known: dict[str, float | None] = {
                 "archiver_source_up": float(line.state == "streaming"),
                 "archiver_source_rpo_seconds": line.rpo_seconds,

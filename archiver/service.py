@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import platform
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -22,7 +22,7 @@ from archiver.errors import ArchiverError, Bug, Corrupt, Fenced, HistoryLost, In
 from archiver.journal.drills import newest
 from archiver.journal.writer import Writer, WriterLimits
 from archiver.settings import Settings
-from archiver.status import ArchiveStatus, Drill, SourceLine, add, lines
+from archiver.status import ArchiveStatus, Drill, lay_over, lines
 from archiver.store.open import open_store
 from archiver.store.probe import probe
 from archiver.store.protocol import Store
@@ -31,6 +31,8 @@ DRILL_SECONDS = 60.0
 """How often the archive is asked for newer drills."""
 
 log = structlog.get_logger()
+
+Result = TypeVar("Result")
 
 
 class Source(Protocol):
@@ -75,9 +77,10 @@ class Service:
         self.sources: list[Supervised] = []
         self.drill: Drill | None = None
         self._failed = asyncio.Event()
+        self._began = clock.now()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Capture until ``stop``, then stop cleanly within the grace period.
+        """Capture until ``stop``, then stop cleanly within the grace period; also while it still waits for another archiver's end.
 
         Raises what ended it: ``Fenced``, ``Corrupt``, ``Bug`` from the journal, or the first source's error when every source needs an
         operator. Cancellation stops at once; everything acknowledged by then is durable.
@@ -85,17 +88,11 @@ class Service:
         archive = self.settings.archive
         self.store = await open_store(archive.url, archive.s3)
         try:
-            report = await probe(self.store, self.clock, allow_unfenced=archive.allow_unfenced_store)
-            log.info("store_probed", url=self.store.url, checks=len(report.passed))
-            self.writer = await Writer.open(
-                self.store,
-                self.clock,
-                instance=archive.instance or platform.node() or "archiver",
-                version=__version__,
-                sources=kinds(self.settings),
-                limits=limits(self.settings),
-            )
-            log.info("session_opened", archive=self.writer.archive, epoch=self.writer.epoch, entry=self.writer.durable_seq)
+            opened = await unless(stop, self._open(self.store))
+            if opened is None:
+                log.info("stopped_before_the_session")
+                return
+            self.writer = opened
             drills = asyncio.create_task(self._watch_drills(self.store))
             try:
                 await self._capture(self.writer, stop)
@@ -105,18 +102,37 @@ class Service:
         finally:
             await self.store.close()
 
+    async def _open(self, store: Store) -> Writer:
+        archive = self.settings.archive
+        report = await probe(store, self.clock, allow_unfenced=archive.allow_unfenced_store)
+        log.info("store_probed", url=store.url, checks=len(report.passed))
+        for name, finding in report.failed:
+            log.warning("store_check_failed", check=name, finding=finding)
+        writer = await Writer.open(
+            store,
+            self.clock,
+            instance=archive.instance or platform.node() or "archiver",
+            version=__version__,
+            sources=kinds(self.settings),
+            limits=limits(self.settings),
+        )
+        log.info("session_opened", archive=writer.archive, epoch=writer.epoch, entry=writer.durable_seq)
+        return writer
+
     async def _watch_drills(self, store: Store) -> None:
         """Keep ``drill`` what the newest recorded drill says."""
         after = ""
         while True:
-            with contextlib.suppress(ArchiverError):
+            try:
                 after, report = await newest(store, after)
                 if report is not None:
                     self.drill = Drill(report.finished, report.point, report.restore_seconds)
+            except ArchiverError as error:
+                log.warning("drills_unknown", reason=error.message)
             await self.clock.sleep(DRILL_SECONDS)
 
     def status(self) -> ArchiveStatus:
-        """How everything stands now. Before the journal is open it says so by zeros."""
+        """How everything stands now. Before the journal is open it says so by zeros, and its age counts from the start of the process."""
         now, writer = self.clock.now(), self.writer
         if writer is None or self.store is None:
             return ArchiveStatus(
@@ -126,7 +142,7 @@ class Service:
                 epoch=0,
                 last_entry=0,
                 last_commit=0,
-                age_seconds=now / 1e6,
+                age_seconds=max(0.0, (now - self._began) / 1e6),
                 drill=self.drill,
             )
         status = ArchiveStatus(
@@ -141,20 +157,8 @@ class Service:
             sources=lines(writer.marks, kinds(self.settings), now),
             drill=self.drill,
         )
-        by_name = {line.name: line for line in status.sources}
-        for item in self.sources:
-            source = item.source.status()
-            for part in source.parts or [source]:
-                line = by_name.get(part.name)
-                if line is None:
-                    line = SourceLine(name=part.name, kind=part.kind)
-                    status.sources.append(line)
-                line.failures = item.failures
-                if item.error is not None:
-                    line.problem = item.error.message
-                add(line, part)
-                if item.error is not None:
-                    line.state = "failed"
+        running = [(item.source.status(), item.failures, item.error.message if item.error else "") for item in self.sources]
+        lay_over(status.sources, running)
         return status
 
     async def _capture(self, writer: Writer, stop: asyncio.Event) -> None:
@@ -220,7 +224,10 @@ class Service:
                 await item.source.run(stop)
             except (Fenced, Corrupt, Bug):
                 raise
-            except Exception as caught:  # noqa: BLE001 -- one source must not stop the others, whatever it raises
+            except (Exception, asyncio.CancelledError) as caught:
+                task = asyncio.current_task()
+                if isinstance(caught, asyncio.CancelledError) and task is not None and task.cancelling():
+                    raise
                 error = caught if isinstance(caught, ArchiverError) else _unexpected(item.source.name, caught)
                 item.error = error
                 item.failures += 1
@@ -238,7 +245,20 @@ class Service:
                     raise Bug(f"source {item.source.name} ended without being asked to", hint="report it with the log")
 
 
-def _unexpected(source: str, error: Exception) -> Bug:
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
+    """What ``work`` returns, or ``None`` when ``stop`` came first: then ``work`` was cancelled. Raises what it raises."""
+    doing = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return doing.result() if doing.done() else None
+    finally:
+        for task in (doing, stopping):
+            task.cancel()
+        await asyncio.gather(doing, stopping, return_exceptions=True)
+
+
+def _unexpected(source: str, error: BaseException) -> Bug:
     """What nobody foresaw in one source must not stop the others: it is told with its trace, and tried again."""
     log.error("source_bug", source=source, exc_info=error)
     return Bug(f"source {source} failed unexpectedly: {type(error).__name__}", hint="report it with the log")

@@ -6,7 +6,7 @@ Times are microseconds since 1970, 0 unknown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -40,7 +40,7 @@ class SourceLine(msgspec.Struct, kw_only=True):
     checkpoint: int = 0
     """Entry number of the newest complete baseline or list; 0: nothing can be restored yet."""
     state: str = ""
-    """streaming, baseline, starting, failed, … ; empty: not asked."""
+    """starting, baseline, streaming, stopping, stopped, failed; ended: nothing is captured under this name any more; empty: not asked."""
     received_position: str = ""
     acknowledged_position: str = ""
     source_position: str = ""
@@ -114,12 +114,47 @@ def add(line: SourceLine, source: SourceStatus) -> None:
     line.problem = line.problem or source.detail
 
 
+def lay_over(found: list[SourceLine], running: Iterable[tuple[SourceStatus, int, str]]) -> None:
+    """Lay what every running source says over the journal's lines. ``running``: a source, its failed attempts, why it does not run now.
+
+    Lines are added for what the journal does not know yet. A line that no source speaks for is ``ended``: a resource that is not served
+    or may not be read, or a source that is not configured any more. It has no RPO, because nobody promises one.
+    """
+    by_name = {line.name: line for line in found}
+    spoken_for = set()
+    for source, failures, problem in running:
+        parts = {part.name: part for part in source.parts}
+        nothing = source.kind == "kubernetes" and source.state == "streaming" and not parts
+        # Before a source knows its streams, those of its last life stand for it.
+        known = [] if parts or nothing else [name for name in by_name if name.startswith(f"{source.name}/")]
+        for name in parts or known or [source.name]:
+            line = by_name.get(name)
+            if line is None:
+                line = by_name[name] = SourceLine(name=name, kind=source.kind)
+                found.append(line)
+            part = parts.get(name, source)
+            line.failures, line.problem = failures, problem
+            add(line, part)
+            if problem:
+                line.state = "failed"
+            elif nothing:
+                line.state, line.problem = "starting", "nothing that the settings select is served"
+            if name not in parts or part.state != "stopped" or source.state == "stopped":
+                spoken_for.add(name)
+    for line in found:
+        if line.name not in spoken_for:
+            line.state, line.rpo_seconds = "ended", None
+
+
 def problems(status: ArchiveStatus, rpo_seconds: float) -> list[str]:
     """Why the backup is not what was promised, one sentence each; empty when it is."""
+    if not status.archive:
+        return ["the archive is not open yet: the store does not answer, or another archiver still writes"]
     found = []
     if status.age_seconds > rpo_seconds:
         found.append(f"the journal was last durable {status.age_seconds:.0f} s ago; the RPO is {rpo_seconds:g} s")
-    for line in status.sources:
+    live = [line for line in status.sources if line.state != "ended"]
+    for line in live:
         if line.state != "streaming":
             found.append(f"{line.name}: {line.state or 'not running'}{': ' + line.problem if line.problem else ''}")
         elif not line.checkpoint:
@@ -127,6 +162,6 @@ def problems(status: ArchiveStatus, rpo_seconds: float) -> list[str]:
         elif line.rpo_seconds is None or line.rpo_seconds > rpo_seconds:
             age = "never" if line.rpo_seconds is None else f"{line.rpo_seconds:.0f} s ago"
             found.append(f"{line.name}: newest durable entry {age}; the RPO is {rpo_seconds:g} s")
-    if not status.sources:
-        found.append("no sources")
+    if not live:
+        found.append("nothing is captured")
     return found
