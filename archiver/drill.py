@@ -1,26 +1,31 @@
 """A restore for practice: proves that the archive can be restored, and how long that takes.
 
-verify -> plan -> restore each source into a scratch place, with the comparison that every restore ends with -> record -> clean up.
+verify -> scratch places -> plan -> restore each source, with the comparison that every restore ends with -> clean up -> record.
 What was proven is an object ``drills/{time}.json`` of the archive, which the running archiver shows as metrics.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from archiver.clock import Clock
-from archiver.errors import ArchiverError, Invalid, Refused
+from archiver.errors import ArchiverError, Corrupt, Invalid, Refused, Unavailable
 from archiver.journal.drills import DrillReport, Step, record
 from archiver.journal.reader import Reader
 from archiver.journal.verifier import verify
 from archiver.replay.postgres.scratch import scratch_database
 from archiver.restore import Options, Progress, carry_out, close_plans, make_plans, source_kinds
 from archiver.store.protocol import Store
+
+log = structlog.get_logger()
 
 
 class Scratch(msgspec.Struct, frozen=True):
@@ -44,47 +49,64 @@ async def run_drill(
 ) -> DrillReport:
     """Restore ``wanted`` sources (all when empty) as they were at ``at``. Never raises for a failed step: the report says it.
 
-    Raises ``Invalid`` for a scratch folder that is in use. Cancelled or failed, it removes what it made.
+    Raises ``Invalid`` for a scratch folder that is in use, ``Unavailable`` when a passed drill cannot be recorded. Cancelled or failed, it
+    removes what it made; that it could not is a failed step too.
     """
     if scratch.folder.exists() and any(scratch.folder.iterdir()):
         raise Invalid(f"scratch folder {scratch.folder} is not empty", hint="name a folder that the drill may remove")
     report = DrillReport(at, clock.now())
-    reader = Reader(store)
+    places = AsyncExitStack()
     try:
-        async with _step(report, clock, "verify") as step:
-            found = await verify(store, deep=True)
-            step.detail = f"{found.slots} segments, {found.entries} entries, {found.parts} baseline objects"
-            if not found.ok:
-                raise Refused(
-                    f"the archive is not whole: {found.reason or 'a baseline object is bad'}", hint="see docs/runbooks/archive-corrupt.md"
-                )
-        async with _targets(reader, wanted, scratch, clock) as targets:
-            async with _step(report, clock, "plan") as step:
-                plans = await make_plans(reader, at, targets, wanted, options, clock)
-                report.sources = [planned.source for planned in plans.sources]
-                report.point = min(planned.moment for planned in plans.sources)
-                step.detail = f"{len(plans.sources)} sources"
-            try:
-                async with _step(report, clock, "restore") as step:
-                    done = await carry_out(reader, plans, options, clock, progress)
-                    problems = [problem for each in done for problem in each.problems]
-                    step.detail = ", ".join(f"{each.source} -> {each.target}" for each in done)
-                    if problems:
-                        raise Refused(
-                            f"{len(problems)} objects are not as captured, first {problems[0]}", hint="see docs/runbooks/failed-drill.md"
-                        )
-            finally:
-                await close_plans(plans)
-        report.passed = True
+        await _prove(Reader(store), report, clock, wanted, scratch, options, progress, places)
     except ArchiverError:
-        report.passed = False
+        log.warning("drill_failed", step=report.steps[-1].name, reason=report.steps[-1].detail)
     finally:
-        shutil.rmtree(scratch.folder, ignore_errors=True)
+        with contextlib.suppress(ArchiverError):
+            async with _step(report, clock, "clean up"):
+                try:
+                    await places.aclose()
+                finally:
+                    await _remove(scratch.folder)
+    report.passed = all(step.ok for step in report.steps)
     report.finished = clock.now()
     report.restore_seconds = sum(step.seconds for step in report.steps if step.name in {"plan", "restore"})
     if report.passed:
         await record(store, report)
     return report
+
+
+async def _prove(
+    reader: Reader,
+    report: DrillReport,
+    clock: Clock,
+    wanted: Sequence[str],
+    scratch: Scratch,
+    options: Options,
+    progress: Callable[[str], AbstractContextManager[Progress]],
+    places: AsyncExitStack,
+) -> None:
+    """The steps up to the proof. What ``places`` holds is in use until it is closed."""
+    async with _step(report, clock, "verify") as step:
+        found = await verify(reader.store, deep=True)
+        step.detail = f"{found.slots} segments, {found.entries} entries, {found.parts} baseline objects"
+        if not found.ok:
+            what = f"segment {found.bad_slot}: {found.reason}" if found.bad_slot is not None else "a baseline object is bad"
+            raise Corrupt(f"the archive is not whole: {what}", hint="see docs/runbooks/archive-corrupt.md")
+    async with _step(report, clock, "scratch") as step:
+        targets = await places.enter_async_context(_targets(reader, wanted, scratch, clock))
+        step.detail = f"{len(targets)} places"
+    async with _step(report, clock, "plan") as step:
+        plans = await make_plans(reader, at=report.at, targets=targets, wanted=wanted, options=options, clock=clock)
+        places.push_async_callback(close_plans, plans)
+        report.sources = [planned.source for planned in plans.sources]
+        report.point = min((planned.moment for planned in plans.sources if planned.moment), default=0)
+        step.detail = f"{len(plans.sources)} sources"
+    async with _step(report, clock, "restore") as step:
+        done = await carry_out(reader, plans, options, clock, progress)
+        step.detail = ", ".join(f"{each.source} -> {each.target}" for each in done)
+        problems = [problem for each in done for problem in each.problems]
+        if problems:
+            raise Refused(f"{len(problems)} objects are not as captured, first {problems[0]}", hint="see docs/runbooks/failed-drill.md")
 
 
 @asynccontextmanager
@@ -96,10 +118,19 @@ async def _step(report: DrillReport, clock: Clock, name: str) -> AsyncIterator[S
         yield step
         step.ok = True
     except ArchiverError as error:
-        step.detail = error.message
+        step.detail, step.exit_code = error.message, error.exit_code
         raise
     finally:
         step.seconds = round(clock.monotonic() - began, 3)
+
+
+async def _remove(folder: Path) -> None:
+    try:
+        await asyncio.to_thread(shutil.rmtree, folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise Unavailable(f"scratch folder {folder} cannot be removed: {error.strerror}", hint="remove it by hand") from None
 
 
 @asynccontextmanager

@@ -56,15 +56,12 @@ def drill(
 ) -> None:
     """Verify the archive, restore it into scratch places, compare, time each step, clean up.
 
-    The restore's time is the measured RTO. A passed drill is recorded in the archive and shown by /metrics. A failed one ends with the exit
-    code of what failed it: 7 for an archive that is not whole, 3 for what a restore refuses, 2 or 4 for a scratch place that cannot be used.
+    The restore's time is the measured RTO. A passed drill is recorded in the archive and shown by /metrics. A failed one ends with
+    the exit code of what failed it: 7 when the archive is not whole, 3 for what a restore refuses, 2 or 4 for a scratch place of no use.
     """
     settings = context.settings()
-    # Made by the restore itself: until then nothing has to be removed.
-    folder = scratch_folder or Path(tempfile.gettempdir()) / f"archiver-drill-{SystemClock().unique()}"
-    scratch = Scratch(folder, scratch_dsn, scratch_kubeconfig)
     options = Options(no_owner=no_owner, allow_gaps=allow_gaps, pg_bin=pg_bin)
-    report = wait_for(lambda: _drill(settings, at, sources, scratch, options))
+    report = wait_for(lambda: _drill(settings, at, sources, scratch_folder, scratch_dsn, scratch_kubeconfig, options))
     if as_json:
         output.print_json(report)
     else:
@@ -86,7 +83,9 @@ def drill(
         raise kind(f"the drill failed at {failed.name}: {failed.detail}", hint="see docs/runbooks/failed-drill.md")
 
 
-async def _drill(settings: Settings, at: str, sources: tuple[str, ...], scratch: Scratch, options: Options) -> DrillReport:
+async def _drill(
+    settings: Settings, at: str, sources: tuple[str, ...], folder: Path | None, dsn: str, kubeconfig: str, options: Options
+) -> DrillReport:
     from archiver.cli.progress import steps
 
     # A Job that is over its deadline gets SIGTERM: its scratch places are removed then too.
@@ -95,6 +94,7 @@ async def _drill(settings: Settings, at: str, sources: tuple[str, ...], scratch:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, drilling.cancel)
     store = await open_store(settings.archive.url, settings.archive.s3)
     try:
+        scratch = Scratch(folder or Path(tempfile.mkdtemp(prefix="archiver-drill-")), dsn, kubeconfig)
         return await run_drill(store, SystemClock(), at, sources, scratch, options, steps)
     except asyncio.CancelledError:
         raise click.Abort from None

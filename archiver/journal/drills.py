@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from archiver.errors import Corrupt
 from archiver.store.protocol import Store
 
 PREFIX = "drills/"
@@ -16,6 +17,8 @@ class Step(msgspec.Struct):
     seconds: float = 0.0
     ok: bool = False
     detail: str = ""
+    exit_code: int = 0
+    """Of the error that ended it (``archiver.errors``); 0: none."""
 
 
 class DrillReport(msgspec.Struct):
@@ -39,7 +42,15 @@ async def record(store: Store, report: DrillReport) -> None:
 
 
 async def newest(store: Store, after: str = "") -> tuple[str, DrillReport | None]:
-    """The newest report whose key is behind ``after``: (its key, the report); (``after``, None) when there is none."""
+    """The newest report whose key is behind ``after``: (its key, the report); (``after``, None) when there is none.
+
+    Raises ``Corrupt`` when it is no report, ``Unavailable``.
+    """
     keys = await store.list(PREFIX, after)
     data = await store.get(keys[-1]) if keys else None
-    return (keys[-1], msgspec.json.decode(data, type=DrillReport)) if data is not None else (after, None)
+    if data is None:
+        return after, None
+    try:
+        return keys[-1], msgspec.json.decode(data, type=DrillReport)
+    except msgspec.MsgspecError as error:
+        raise Corrupt(f"{keys[-1]} of {store.url} is not a report of a drill: {error}", hint="move it away") from None

@@ -36,3 +36,6 @@ async def _execute(dsn: str, statement: sql.Composed) -> None:
         raise Invalid("the scratch role may not create databases", hint="ALTER ROLE … CREATEDB at the scratch server") from None
     except psycopg.OperationalError:
         raise Unavailable("the scratch server does not answer", hint="check host, port, user and password of the scratch DSN") from None
+    except psycopg.Error as error:
+        text = error.diag.message_primary or type(error).__name__
+        raise Invalid(f"the scratch server does not do it: {text}", hint="name a server that takes writes") from None
