@@ -1,0 +1,237 @@
+"""``archiver drill``: what it proves, what it says when it cannot, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from archiver.clock import SystemClock, to_text
+from tests.integration.service.rig import captured, create_table, database_source, headers, segment_file, until, write
+from tests.integration.service.test_web import samples
+from tests.servers.archiver import Archiver
+from tests.servers.controlplane import ControlPlane
+from tests.servers.crds import custom_resource, path
+from tests.servers.postgres import PostgresServer
+from tests.servers.process import free_port
+
+pytestmark = pytest.mark.postgres(18)
+
+STEPS = ["verify", "scratch", "plan", "restore", "clean up"]
+
+
+@pytest.fixture
+def recorded(database: str, tmp_path: Path) -> Archiver:
+    """An archive of one database with a few rows; its archiver has stopped."""
+    create_table(database)
+    archiver = Archiver(tmp_path, {"db": database_source(database)}, serve=True)
+    with archiver:
+        archiver.start()
+        captured(archiver, "db", database)
+        assert archiver.stop() == 0
+    return archiver
+
+
+@pytest.fixture
+def scratch_server(start_postgres: Callable[..., PostgresServer], postgres: PostgresServer) -> PostgresServer:
+    """A server that is not the source's."""
+    return start_postgres(postgres.version)
+
+
+def databases(server: PostgresServer) -> list[str]:
+    with server.connect() as connection:
+        return [str(row[0]) for row in connection.execute("SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1")]
+
+
+def drill(archiver: Archiver, *words: str) -> tuple[int, dict[str, Any], str]:
+    """Exit code, report, standard error."""
+    done = archiver.call("drill", "--json", *words)
+    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+
+def failed(report: dict[str, Any]) -> list[str]:
+    return [step["name"] for step in report["steps"] if not step["ok"]]
+
+
+def test_both_kinds_are_proven_and_shown(
+    database: str,
+    scratch_server: PostgresServer,
+    cluster: ControlPlane,
+    namespace: str,
+    start_cluster: Callable[..., ControlPlane],
+    tmp_path: Path,
+) -> None:
+    """A drill into a scratch server and a folder, and one into a scratch API server, pass, are shown by /metrics and leave nothing behind."""
+    create_table(database)
+    cluster.request("POST", path("Agent", namespace), custom_resource("Agent", namespace, "a"))
+    kubernetes = {"kubeconfig": str(cluster.kubeconfig), "namespaces": [namespace], "resources": ["agents.agents.proompteng.ai"]}
+    with Archiver(tmp_path, {"db": database_source(database), "agents": {"kubernetes": kubernetes}}, serve=True) as archiver:
+        archiver.start()
+        captured(archiver, "db", database)
+        stream = f"agents/agents.proompteng.ai/agents@{namespace}"
+        archiver.wait(lambda: archiver.live_source(stream).get("checkpoint"), "no list")
+        folder = tmp_path / "scratch"
+        code, report, errors = drill(archiver, "--scratch-dsn", scratch_server.dsn(), "--scratch-folder", str(folder))
+        assert code == 0, errors
+        assert report["passed"]
+        assert [step["name"] for step in report["steps"]] == STEPS
+        assert failed(report) == []
+        assert sorted(report["sources"]) == ["agents", "db"]
+        assert report["restore_seconds"] > 0
+        assert 0 < report["point"] <= report["started"]
+        assert databases(scratch_server) == ["postgres"]
+        assert not folder.exists()
+
+        other = start_cluster()
+        other.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+        words = ("--source", "agents", "--scratch-kubeconfig", str(other.kubeconfig), "--scratch-folder", str(folder))
+        code, second, errors = drill(archiver, *words)
+        assert code == 0, errors
+        assert [item["metadata"]["name"] for item in other.request("GET", path("Agent", namespace))["items"]] == ["a"]
+        assert second["sources"] == ["agents"]
+
+        def shown() -> bool:
+            return samples(archiver)["archiver_drill_last_success_timestamp_seconds",] == float(second["finished"]) / 1e6
+
+        archiver.wait(shown, "/metrics does not show the drill", 100)
+        found = samples(archiver)
+        assert found["archiver_drill_proven_point_timestamp_seconds",] == second["point"] / 1e6
+        assert found["archiver_drill_duration_seconds",] == second["restore_seconds"]
+        assert archiver.live()["drill"]["finished"] == second["finished"]
+        table = archiver.call("drill", "--source", "db", "--scratch-dsn", scratch_server.dsn())
+        assert table.returncode == 0, table.stderr
+        assert "passed" in table.stdout
+        assert archiver.stop() == 0
+
+
+def test_an_altered_segment_fails_it(recorded: Archiver, scratch_server: PostgresServer) -> None:
+    """One flipped bit: exit code 7, the segment is named, nothing was made or recorded."""
+    file = segment_file(recorded, len(headers(f"file://{recorded.folder}/journal")) // 2)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.chmod(0o600)
+    file.write_bytes(data)
+    folder = recorded.folder / "scratch"
+    code, report, errors = drill(recorded, "--scratch-dsn", scratch_server.dsn(), "--scratch-folder", str(folder))
+    assert code == 7
+    assert not report["passed"]
+    assert failed(report) == ["verify"]
+    assert "segment" in errors
+    assert databases(scratch_server) == ["postgres"]
+    assert not folder.exists()
+    assert not (recorded.folder / "journal/drills").exists()
+
+
+def test_a_gap_fails_it(recorded: Archiver, database: str, scratch_server: PostgresServer) -> None:
+    """A point whose history is not known: exit code 3 unless gaps are allowed, and the scratch database is gone either way."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()")
+    write(database)
+    lost = to_text(SystemClock().now())
+    time.sleep(0.1)
+    write(database)
+    with recorded as archiver:
+        before = archiver.source("db")["checkpoint"]
+        archiver.start()
+        archiver.wait(lambda: archiver.live_source("db").get("checkpoint", 0) > before, "no new baseline")
+        captured(archiver, "db", database)
+        assert archiver.live_source("db")["gaps"] == 1
+        assert archiver.stop() == 0
+    words = ("--scratch-dsn", scratch_server.dsn(), "--at", lost)
+    code, report, errors = drill(recorded, *words)
+    assert code == 3, errors
+    assert "gap" in errors
+    assert failed(report) == ["restore"]
+    assert databases(scratch_server) == ["postgres"]
+    code, report, errors = drill(recorded, *words, "--allow-gaps")
+    assert code == 0, errors
+    code, report, errors = drill(recorded, "--scratch-dsn", scratch_server.dsn())
+    assert code == 0, errors
+
+
+def test_a_scratch_place_of_no_use_is_named(recorded: Archiver, scratch_server: PostgresServer) -> None:
+    """A scratch server that is away, or whose role may not create databases, or a folder in use fails the drill by name; the archive is not blamed."""
+    away = f"postgresql://postgres@127.0.0.1:{free_port()}/postgres"
+    code, report, errors = drill(recorded, "--scratch-dsn", away)
+    assert (code, failed(report)) == (4, ["scratch"]), errors
+    scratch_server.execute("CREATE ROLE weak LOGIN")
+    code, report, errors = drill(recorded, "--scratch-dsn", scratch_server.dsn().replace("postgres@", "weak@"))
+    assert (code, failed(report)) == (2, ["scratch"]), errors
+    assert "CREATEDB" in errors or "may not create databases" in errors
+    folder = recorded.folder / "mine"
+    folder.mkdir()
+    (folder / "precious").write_text("x")
+    done = recorded.call("drill", "--scratch-folder", str(folder))
+    assert done.returncode == 2
+    assert (folder / "precious").exists()
+
+
+def test_a_restore_that_the_scratch_server_does_not_take_leaves_nothing(
+    postgres: PostgresServer, database: str, scratch_server: PostgresServer, tmp_path: Path
+) -> None:
+    """A role that is missing at the scratch server fails the drill at the restore; the scratch database is removed; --no-owner is the remedy."""
+    role = f"keeper_{free_port()}"
+    create_table(database)
+    postgres.execute(f"CREATE ROLE {role}")
+    try:
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute(sql.SQL("ALTER TABLE note OWNER TO {}").format(sql.Identifier(role)))
+        with Archiver(tmp_path, {"db": database_source(database)}, serve=True) as archiver:
+            archiver.start()
+            captured(archiver, "db", database)
+            assert archiver.stop() == 0
+        code, report, errors = drill(archiver, "--scratch-dsn", scratch_server.dsn())
+        assert code in {2, 3}, errors
+        assert failed(report) == ["restore"]
+        assert role in errors
+        assert databases(scratch_server) == ["postgres"]
+        code, report, errors = drill(archiver, "--scratch-dsn", scratch_server.dsn(), "--no-owner")
+        assert code == 0, errors
+    finally:
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
+        postgres.execute(f"DROP ROLE {role}")
+
+
+def test_a_scratch_server_that_takes_no_writes_is_named(recorded: Archiver, scratch_server: PostgresServer) -> None:
+    """A standby, or a server set to read only, is an error that says so, not a stack trace."""
+    scratch_server.execute("ALTER ROLE postgres SET default_transaction_read_only = on")
+    code, report, errors = drill(recorded, "--scratch-dsn", scratch_server.dsn())
+    assert (code, failed(report)) == (2, ["scratch"]), errors
+    assert "read-only" in errors
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_drill_that_is_stopped_cleans_up(recorded: Archiver, scratch_server: PostgresServer, database: str, how: signal.Signals) -> None:
+    """A signal in the middle of the restore ends it without a report; scratch database and folder are removed first."""
+    # Enough rows for a restore that can be interrupted.
+    with recorded as archiver:
+        archiver.start()
+        archiver.wait(lambda: archiver.live_source("db").get("state") == "streaming", "it does not stream")
+        write(database, 200_000)
+        captured(archiver, "db", database)
+        assert archiver.stop() == 0
+    folder = recorded.folder / "scratch"
+    command = [sys.executable, "-m", "archiver", "-c", str(recorded.config), "drill", "--scratch-dsn", scratch_server.dsn()]
+    process = subprocess.Popen([*command, "--scratch-folder", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        until(lambda: len(databases(scratch_server)) > 1, "no scratch database")
+        process.send_signal(how)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert databases(scratch_server) == ["postgres"]
+    assert not folder.exists()
+    assert not (recorded.folder / "journal/drills").exists()

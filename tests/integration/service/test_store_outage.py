@@ -1,0 +1,62 @@
+"""Object storage goes away for a while."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.fixtures.fix_s3 import S3Place
+from tests.integration.service.rig import captured, create_table, database_source, ready, write
+from tests.servers.archiver import Archiver, wait_until_durable
+from tests.servers.compare import differences
+from tests.servers.http_proxy import HttpFaultProxy
+
+pytestmark = pytest.mark.postgres(18)
+
+
+@pytest.mark.parametrize("fault", ["refused", "silent", "error"])
+def test_nothing_is_lost_while_the_store_is_away(
+    database: str,
+    target_database: str,
+    s3_place: S3Place,
+    http_fault_proxy: Callable[[str, int], HttpFaultProxy],
+    tmp_path: Path,
+    fault: str,
+) -> None:
+    """While the store refuses, hangs or fails, /readyz says so and the database is not held up; afterwards everything is there."""
+    proxy = http_fault_proxy(s3_place.server.host, s3_place.server.port)
+    options = s3_place.options(port=proxy.port, read_timeout_seconds=1.0, call_deadline_seconds=2.0)
+    archive = {"url": s3_place.url, "s3": msgspec.to_builtins(options)}
+    create_table(database)
+    sources = {"db": database_source(database)}
+    with Archiver(tmp_path, sources, archive=archive, serve=True, web={"rpo_seconds": 5}) as archiver:
+        archiver.start()
+        archiver.wait(lambda: ready(archiver) == [], "not ready")
+        if fault == "refused":
+            proxy.refuse()
+            proxy.cut()
+        elif fault == "silent":
+            proxy.hang()
+        else:
+            proxy.answer(503, times=None)
+        before = archiver.live()["last_entry"]
+        for _ in range(10):
+            write(database, 50)
+            time.sleep(0.2)
+        archiver.wait(lambda: any("last durable" in problem for problem in ready(archiver) or []), "/readyz does not tell")
+        assert archiver.live()["last_entry"] == before
+        assert archiver.get("/livez")[0] == 200
+        proxy.reset()
+        archiver.wait(lambda: ready(archiver) == [], "not ready again")
+        captured(archiver, "db", database)
+        wait_until_durable(archiver, "db", database)
+        assert archiver.live_source("db")["failures"] == 0
+        assert archiver.stop() == 0
+        assert archiver.call("verify").returncode == 0
+        restored = archiver.call("restore", "--at", "latest", "--to", target_database)
+        assert restored.returncode == 0, restored.stderr
+        assert differences(database, target_database) == []
