@@ -7,16 +7,15 @@ Each measure is the median of three rounds; frames are made first and not counte
 
 from __future__ import annotations
 
-import json
-import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from archiver.journal.entry import Kind, Placed, Run
 from archiver.journal.postgres_records import Catalog, Column, Schema, Snapshot, Table, TableRows
 from archiver.replay.postgres.fold import DatabaseFold
+from benchmarks.report import emit
 from tests.unit.replay.postgres import wire
 
 COLUMNS = ("id", "name", "amount", "at", "note")
@@ -84,37 +83,43 @@ def text(numbers: range) -> bytes:
     return b"".join(b"\t".join(b"\\N" if cell is None else bytes(cell) for cell in row(number)) + b"\n" for number in numbers)  # type: ignore[arg-type]
 
 
-def measure(name: str, changes: int, work: Callable[[], int]) -> None:
-    seconds = []
+def measure(name: str, changes: int, placed: list[Placed], base: bytes, key: bool = True) -> None:
+    seconds, cpu = [], []
     for _ in range(3):
-        start, cpu = time.perf_counter(), time.process_time()
-        work()
+        start, used = time.perf_counter(), time.process_time()
+        fold(placed, key, base)
         seconds.append(time.perf_counter() - start)
-        used = time.process_time() - cpu
-    line = {
-        "measure": name, "value": round(changes / statistics.median(seconds)), "unit": "changes/s", "changes": changes,
-        "seconds": round(statistics.median(seconds), 2), "cpu_seconds": round(used, 2),
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
-    }  # fmt: skip
-    print(json.dumps(line), flush=True)
+        cpu.append(time.process_time() - used)
+    emit(
+        name,
+        changes / statistics.median(seconds),
+        "changes/s",
+        changes=changes,
+        seconds=round(statistics.median(seconds), 2),
+        cpu_seconds=round(statistics.median(cpu), 2),
+    )
+
+
+def updates(rows: int, kept: list[wire.Cell] | None = None) -> Iterator[bytes]:
+    """Each of the rows twice, in an order that no cache likes; ``kept``: instead of the last columns."""
+    for number in range(2 * rows):
+        new = row(number * 7919 % rows, 1)
+        yield wire.update(1, new if kept is None else [*new[: -len(kept)], *kept])
 
 
 def main() -> None:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_100_000
-    inserts = runs((wire.insert(1, row(number)) for number in range(rows)), 1000, key=True)
-    measure("fold.insert", rows, lambda: fold(inserts, True, b""))
-    single = runs((wire.insert(1, row(number)) for number in range(rows // 4)), 1, key=True)
-    measure("fold.insert.one_row_transactions", rows // 4, lambda: fold(single, True, b""))
-    base = text(range(rows // 2))
-    updates = runs((wire.update(1, row(number * 7919 % (rows // 2), 1)) for number in range(rows)), 1000, key=True)
-    measure("fold.update", rows, lambda: fold(updates, True, base))
-    partial = runs((wire.update(1, [*row(number * 7919 % (rows // 2), 1)[:4], wire.UNCHANGED]) for number in range(rows)), 1000, key=True)
-    measure("fold.update.unchanged", rows, lambda: fold(partial, True, base))
+    half = rows // 2
     note = b'{"a": "line\\n\\t", "b": %d}\n'
-    escaped = runs((wire.insert(1, [*row(number)[:4], note % number]) for number in range(rows // 2)), 1000, key=True)
-    measure("fold.insert.escaped", rows // 2, lambda: fold(escaped, True, b""))
-    full = runs((wire.update(1, row(number, 1), row(number), full=True) for number in range(rows // 2)), 1000, key=False)
-    measure("fold.update.full", rows // 2, lambda: fold(full, False, base))
+    measure("fold.insert", rows, runs((wire.insert(1, row(number)) for number in range(rows)), 1000, key=True), b"")
+    measure("fold.insert.one_row_transactions", half, runs((wire.insert(1, row(number)) for number in range(half)), 1, key=True), b"")
+    escaped = (wire.insert(1, [*row(number)[:4], note % number]) for number in range(half))
+    measure("fold.insert.escaped", half, runs(escaped, 1000, key=True), b"")
+    base = text(range(half))
+    measure("fold.update", 2 * half, runs(updates(half), 1000, key=True), base)
+    measure("fold.update.unchanged_toast", 2 * half, runs(updates(half, [wire.UNCHANGED]), 1000, key=True), base)
+    full = (wire.update(1, row(number, 1), row(number), full=True) for number in range(half))
+    measure("fold.update.full_identity", half, runs(full, 1000, key=False), base, key=False)
 
 
 if __name__ == "__main__":
