@@ -28,7 +28,7 @@ AHEAD_SECONDS = 120.0
 """How much journal time behind the point is looked through for the next schema entry and the next reading of sequences."""
 
 _ALWAYS_LEFT_OUT = [
-    "roles, tablespaces, large objects and other databases: they stay with the physical backup",
+    "roles, settings of the database and of roles, tablespaces, large objects: they stay with the physical backup",
 ]
 
 

@@ -155,7 +155,8 @@ def explained(error: psycopg.Error, doing: str, *, rows: bool = False) -> Archiv
         lines = str(error).strip().splitlines()
         text = lines[0] if lines and isinstance(error, psycopg.OperationalError) else type(error).__name__
         return Unavailable(f"{doing}: {text}", hint="nothing was changed; check the target and try again")
-    if rows or state.startswith("22"):
+    # Data exceptions quote values, and so may what a function of the user's raises.
+    if rows or state.startswith(("22", "P0")):
         place = _LINE.search(error.diag.context or "")
         where = f" at row {place[1]}" + (f", column {place[2]}" if place[2] else "") if place else ""
         text = f"{doing}: {type(error).__name__}{where} (SQLSTATE {state})"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import psycopg
 
+from archiver.capture.postgres.access import Access
+from archiver.capture.postgres.fingerprint import read_fingerprint
 from archiver.journal.reader import Reader
 from archiver.replay.points import parse_point
 from archiver.replay.postgres.plan import RestorePlan
 from archiver.replay.postgres.planner import plan_restore
+from tests.integration.postgres.recorded import schemas
 from tests.integration.postgres.rig import SOURCE, Capture
 
 
@@ -33,6 +36,23 @@ async def caught_up(made: Capture, dsn: str) -> str:
     run(dsn, "SELECT pg_logical_emit_message(true, 'test', 'x')")
     await made.reached(lsn)
     return lsn
+
+
+async def quiet(made: Capture, dsn: str) -> str:
+    """Wait until the journal has the schema as it is and a copy of every table that needs one; an LSN behind all that."""
+    await caught_up(made, dsn)
+    session = await Access.of(dsn).connect()
+    try:
+        fingerprint = await read_fingerprint(session)
+    finally:
+        await session.close()
+
+    async def known() -> bool:
+        newest = (await schemas(made))[-1]
+        return newest.fingerprint == fingerprint and not newest.catalog.pending
+
+    await made.until(known, 60)
+    return await caught_up(made, dsn)
 
 
 async def baseline(made: Capture) -> None:

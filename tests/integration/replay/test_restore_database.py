@@ -11,7 +11,7 @@ from archiver.journal.reader import Reader
 from archiver.replay.postgres.load import restore_to_database
 from tests.integration.postgres.rig import capture
 from tests.integration.replay.agents import CHANGES, FILL, SCHEMA
-from tests.integration.replay.arrange import ask, baseline, caught_up, plan, run
+from tests.integration.replay.arrange import ask, baseline, caught_up, plan, quiet, run
 from tests.integration.replay.copies import expected
 from tests.servers.compare import differences
 from tests.servers.postgres import PostgresServer
@@ -38,8 +38,7 @@ async def test_a_good_state_comes_back_exactly(postgres: PostgresServer, databas
                 "DROP VIEW open_runs",
                 "ALTER TABLE runs DROP raw",
             )
-            await caught_up(made, database)
-            await asyncio.sleep(1.5)
+            await quiet(made, database)
             planned = await plan(made, lsn)
             report = await restore_to_database(planned, Reader(made.store), made.store, target_database)
             assert planned.gaps == []

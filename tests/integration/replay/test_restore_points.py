@@ -20,9 +20,9 @@ from archiver.replay.postgres.files import INCOMPLETE, restore_to_folder
 from archiver.replay.postgres.load import restore_to_database
 from archiver.replay.postgres.plan import RestorePlan, RestoreReport
 from tests.integration.postgres.recorded import copies
-from tests.integration.postgres.rig import Capture, capture
+from tests.integration.postgres.rig import SOURCE, Capture, capture
 from tests.integration.replay.agents import CHANGES, FILL, SCHEMA
-from tests.integration.replay.arrange import ask, baseline, caught_up, plan, run
+from tests.integration.replay.arrange import ask, baseline, caught_up, plan, quiet, run
 from tests.integration.replay.copies import expected
 from tests.servers.compare import differences
 from tests.servers.postgres import PostgresServer, has_vector
@@ -31,6 +31,8 @@ TABLES = """
 CREATE TABLE runs (id serial PRIMARY KEY, state text, old text);
 INSERT INTO runs (state, old) SELECT 's' || g, 'o' || g FROM generate_series(1, 50) g;
 """
+
+NOW = """SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 
 @pytest.fixture
@@ -48,17 +50,6 @@ async def made(database: str, slot: str) -> AsyncIterator[Capture]:
 
 async def restore(made: Capture, planned: RestorePlan, target: str, *, allow_gaps: bool = False) -> RestoreReport:
     return await restore_to_database(planned, Reader(made.store), made.store, target, allow_gaps=allow_gaps)
-
-
-async def quiet(made: Capture, dsn: str) -> str:
-    """Wait until everything is durable and every table that has to be copied is; an LSN behind all that."""
-    await caught_up(made, dsn)
-    watcher = made.source._watcher
-    assert watcher is not None
-    await asyncio.sleep(1)
-    await made.until(lambda: not watcher._keeper.pending)
-    await asyncio.sleep(0.5)
-    return await caught_up(made, dsn)
 
 
 async def test_each_side_of_every_schema_change(made: Capture, postgres: PostgresServer, database: str) -> None:
@@ -115,13 +106,40 @@ async def test_rows_that_were_rewritten_unseen_are_a_gap_until_they_are_copied(m
 
 
 @pytest.mark.postgres(18)
+async def test_lost_history_is_crossed_only_when_told(made: Capture, database: str, target_database: str, slot: str) -> None:
+    """The slot is gone and comes again: before the loss and behind the new baseline points are exact; between them they are refused,
+    and with permission give the last state that is known."""
+    run(database, "UPDATE runs SET state = 'known'")
+    before = await caught_up(made, database)
+    await made.stop()
+    run(database, f"SELECT pg_drop_replication_slot('{slot}')", "UPDATE runs SET state = 'lost'")
+    inside = str(ask(database, "SELECT pg_current_wal_insert_lsn()::text"))
+    moment = str(ask(database, NOW))
+    run(database, "UPDATE runs SET state = 'lost too'")
+    await made.start()
+    run(database, "UPDATE runs SET state = 'after'")
+    await made.until(lambda: made.writer.marks[SOURCE].checkpoint > made.writer.marks[SOURCE].control)
+    after = await caught_up(made, database)
+    assert [gap.reason for gap in (await plan(made, inside)).gaps] == ["slot_lost"]
+    assert [gap.reason for gap in (await plan(made, moment)).gaps] == ["slot_lost"]
+    with pytest.raises(Refused, match="history that is not known"):
+        await restore(made, await plan(made, inside), target_database)
+    for at, allowed, state in ((before, False, "known"), (moment, True, "known"), (after, False, "after"), ("latest", False, "after")):
+        planned = await plan(made, at)
+        assert bool(planned.gaps) == allowed
+        await restore(made, planned, target_database, allow_gaps=allowed)
+        assert ask(target_database, "SELECT string_agg(DISTINCT state, ',') FROM runs") == state
+        run(target_database, "DROP TABLE runs")
+
+
+@pytest.mark.postgres(18)
 async def test_time_entry_and_mark_name_the_same_state(made: Capture, database: str, target_database: str) -> None:
     """A moment between two commits, the number of the first one's commit entry, and a mark set there mean the same."""
     run(database, "UPDATE runs SET state = 'good'")
     await caught_up(made, database)
     await made.writer.durable(await made.writer.append(Run.of("", Kind.MARK, [msgspec.json.encode(Mark("good", 0))], observed=1)))
     await asyncio.sleep(0.05)
-    moment = str(ask(database, "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"))
+    moment = str(ask(database, NOW))
     await asyncio.sleep(0.05)
     run(database, "UPDATE runs SET state = 'bad'")
     await caught_up(made, database)

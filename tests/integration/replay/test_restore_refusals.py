@@ -17,7 +17,7 @@ from archiver.replay.postgres.load import restore_to_database
 from archiver.replay.postgres.plan import RestorePlan, RestoreReport
 from archiver.replay.postgres.planner import plan_restore
 from tests.integration.postgres.rig import Capture, capture
-from tests.integration.replay.arrange import ask, baseline, caught_up, plan, run
+from tests.integration.replay.arrange import ask, baseline, caught_up, plan, quiet, run
 from tests.servers.compare import differences
 from tests.servers.postgres import PostgresServer
 
@@ -132,8 +132,7 @@ async def test_roles_are_needed_unless_ownership_is_left_out(
     role = f"owner_{uuid.uuid4().hex[:8]}"
     run(database, f"CREATE ROLE {role}", f"ALTER TABLE runs OWNER TO {role}", f"GRANT SELECT ON steps TO {role}")
     try:
-        await caught_up(made, database)
-        await asyncio.sleep(1.5)
+        await quiet(made, database)
         planned = await plan(made, "latest")
         other: PostgresServer = start_postgres(18)
         with pytest.raises(Refused, match=f"lacks roles: {role}"):

@@ -15,7 +15,7 @@ from archiver.history.rows import RowRef, row_log
 from archiver.journal.reader import Reader
 from archiver.replay.points import Point, parse_point
 from tests.integration.postgres.rig import SOURCE, capture
-from tests.integration.replay.arrange import baseline, caught_up, run
+from tests.integration.replay.arrange import baseline, caught_up, quiet, run
 
 pytestmark = pytest.mark.postgres(18)
 
@@ -89,8 +89,7 @@ async def test_ddl_and_a_copy_of_the_table_are_part_of_the_history(database: str
         await baseline(made)
         run(database, "UPDATE runs SET state = '7' WHERE id = 5", "ALTER TABLE runs ADD COLUMN note text")
         run(database, "UPDATE runs SET note = 'n' WHERE id = 5", "ALTER TABLE runs ALTER id TYPE bigint USING id + 1000 - 1000")
-        await caught_up(made, database)
-        await asyncio.sleep(2)
+        await quiet(made, database)
         await made.stop()
         await made.start()
         run(database, "UPDATE runs SET note = 'm' WHERE id = 5", "TRUNCATE runs")
