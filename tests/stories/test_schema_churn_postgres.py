@@ -87,7 +87,7 @@ class Load:
                 time.sleep(0.002)
 
 
-@pytest.mark.postgres(15, 18)
+@pytest.mark.postgres(18)
 @pytest.mark.parametrize("ddl", ["trigger", "poll"])
 def test_migrations_under_load_restore_exactly(database: str, target_database: str, tmp_path: Path, ddl: str) -> None:
     """Whatever the stream says nothing of is found and copied; after the dust has settled the newest point equals the source."""

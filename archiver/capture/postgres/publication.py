@@ -174,6 +174,15 @@ async def reconcile_publications(session: Session, config: PostgresConfig, catal
     return change.effect
 
 
+async def planned_changes(session: Session, config: PostgresConfig, catalog: Catalog) -> Reconciled:
+    """What ``reconcile_publications`` would change; changes nothing."""
+    names = config.publications
+    try:
+        return plan(names, (await read_publication(session, names[0]), await read_publication(session, names[1])), catalog).effect
+    except psycopg.Error as error:
+        raise translated(error, "looking at the publications") from error
+
+
 async def unpublishable(session: Session, config: PostgresConfig, catalog: Catalog) -> frozenset[int]:
     """Tables that belong into one of the publications, are not there, and may not be added by the session's role."""
     names = config.publications

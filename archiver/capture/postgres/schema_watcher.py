@@ -23,7 +23,7 @@ from archiver.capture.postgres.catalog import read_catalog
 from archiver.capture.postgres.copy_tables import Limits
 from archiver.capture.postgres.fingerprint import read_fingerprint
 from archiver.capture.postgres.look import Look, look, position, read_membership
-from archiver.capture.postgres.publication import Reconciled, reconcile_publications, unpublishable
+from archiver.capture.postgres.publication import planned_changes, reconcile_publications, unpublishable
 from archiver.capture.postgres.schema_changes import compare
 from archiver.capture.postgres.schema_entry import Taken, take_schema
 from archiver.capture.postgres.scope import Scope
@@ -78,6 +78,9 @@ class SchemaWatcher:
         self._filenodes: dict[int, int] = {}
         self._membership = ""
         self._forbidden: frozenset[int] = frozenset()
+        self._earlier: frozenset[int] = frozenset()
+        self._unseen: dict[int, frozenset[int]] = {}
+        """Tables that joined or moved, with the transactions that may have missed it, until they are marked."""
         self._journaled_pending = known.catalog.pending if known else []
         self._sequences: list[SequenceValue] | None = None
         self._horizon = Horizon((known.floor or known.lsn) if known else "")
@@ -94,8 +97,21 @@ class SchemaWatcher:
         self._pause = SOON_SECONDS
         self._noticed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.problem = ""
-        """What keeps the schema from being followed; empty when nothing does."""
+        self._problem = ""
+
+    @property
+    def gaps(self) -> int:
+        """Gaps recorded by this watcher."""
+        return self._keeper.gaps
+
+    def warnings(self) -> list[str]:
+        """What keeps the journal from knowing schema and tables as they are, for the status."""
+        found = [f"schema: {self._problem}"] if self._problem else []
+        if self._forbidden:
+            found.append(f"{len(self._forbidden)} tables may not be published; `archiver check` names the missing rights")
+        if self._keeper.pending:
+            found.append(f"{len(self._keeper.pending)} tables wait to be copied")
+        return found
 
     def ddl_seen(self, content: bytes = b"") -> None:
         """A message with prefix ``ddl.PREFIX`` came through the stream: look at once. May be called from any thread."""
@@ -114,16 +130,18 @@ class SchemaWatcher:
         session = await self._access.connect()
         try:
             await self._install(session)
+            # Whatever an earlier life changed in the publications, only what runs now can have missed it.
+            self._earlier = await running_here(session)
             if self._known is not None:
-                await self._keeper.recall(self._known.catalog)
+                await self._keeper.recall(self._known.catalog, self._earlier)
             failures, cause = 0, "start"
             while True:
                 try:
                     pause = await self._round(session, cause)
-                    failures, self.problem = 0, ""
+                    failures, self._problem = 0, ""
                 except (Unavailable, Refused) as error:
                     failures += 1
-                    self.problem = error.message
+                    self._problem = error.message
                     if session.closed or failures >= FAILURES:
                         raise
                     _log.warning("schema_round_failed", source=self._source, error=error.message, hint=error.hint)
@@ -162,11 +180,14 @@ class SchemaWatcher:
         if seen.fingerprint != self._fingerprint:
             await self._follow(session, cause)
         elif self._known is not None:
-            if seen.publications != self._membership or self._forbidden:
-                changed, waits = await self._reconcile(session, self._known.catalog)
-                await self._mark(self._known.catalog, self._known.catalog, changed, waits)
-            self._filenodes = seen.filenodes
-            self._horizon.add(seen.lsn, seen.running, self._clock.monotonic())
+            changed = seen.publications != self._membership or bool(self._forbidden)
+            if changed and await self._rejoining(session, self._known.catalog):
+                await self._follow(session, cause)
+            else:
+                if changed:
+                    await self._reconcile(session, self._known.catalog)
+                self._filenodes = seen.filenodes
+                self._horizon.add(seen.lsn, seen.running, self._clock.monotonic())
         moved = await self._keep_tables(session, seen)
         await self._watch_sequences(session)
         soon = self._keeper.waits or not self._fingerprint
@@ -179,53 +200,70 @@ class SchemaWatcher:
         lsn, running = await position(session)
         async with hold_snapshot(self._access) as held:
             observed = await read_catalog(held.connection, self._scope)
-            changed, waits = await self._reconcile(session, observed.catalog)
+            rejoining = await self._rejoining(session, observed.catalog)
+            await self._reconcile(session, observed.catalog, without=rejoining)
             taken = await take_schema(held, self._access, self._tools, self._scope, cause=cause)
         exact = await read_fingerprint(session) == taken.schema.fingerprint
-        before = self._known.catalog if self._known else taken.schema.catalog
-        await self._mark(before, taken.schema.catalog, changed, waits)
+        await self._mark(self._known.catalog if self._known else taken.schema.catalog, taken.schema.catalog, rejoining)
         self._horizon.add(lsn, running, at)
         schema = msgspec.structs.replace(taken.schema, floor=self._horizon.clean())
         self._taken = dataclasses.replace(taken, schema=schema)
-        await self._append_schema(self._taken)
+        entry = await self._append_schema(self._taken)
         self._known = schema
         self._filenodes = {}
         # DDL while pg_dump ran: parts of the dump may be newer than the snapshot, so it is taken again at once.
         self._fingerprint = schema.fingerprint if exact else ""
+        if rejoining:
+            # Once such a table is a member again, nothing but the journal tells that it was none.
+            await self._writer.durable(entry)
+            await self._reconcile(session, schema.catalog)
 
-    async def _append_schema(self, taken: Taken) -> None:
+    async def _append_schema(self, taken: Taken) -> int:
+        """The number of the last entry."""
         schema = msgspec.structs.replace(taken.schema, catalog=self._keeper.annotate(taken.schema.catalog))
-        await self._writer.append(
-            Run.of(self._source, Kind.PG_SCHEMA, [msgspec.json.encode(schema), taken.dump], observed=self._clock.now())
-        )
+        run = Run.of(self._source, Kind.PG_SCHEMA, [msgspec.json.encode(schema), taken.dump], observed=self._clock.now())
+        first = await self._writer.append(run)
         self._journaled_pending = schema.catalog.pending
         _log.info("schema_recorded", source=self._source, cause=schema.cause, lsn=schema.lsn, to_copy=len(schema.catalog.pending))
+        return first + run.count - 1
 
-    async def _reconcile(self, session: Session, catalog: Catalog) -> tuple[Reconciled, frozenset[int]]:
-        """Bring the publications in line as far as the rights go; what changed, and the transactions that may not have seen it."""
+    async def _rejoining(self, session: Session, catalog: Catalog) -> frozenset[int]:
+        """Captured tables that somebody took out of our publications: the catalog itself will not show that they ever were."""
+        if self._known is None:
+            return frozenset()
+        planned = await planned_changes(session, self._config, catalog)
+        before = {table.oid for table in self._known.catalog.tables if table.mode != "excluded"}
+        return frozenset(oid for oid in planned.added & before if not self._keeper.holds(oid))
+
+    async def _reconcile(self, session: Session, catalog: Catalog, *, without: frozenset[int] = frozenset()) -> None:
+        """Bring the publications in line as far as the rights go, but for the tables ``without``."""
         config = self._config
         forbidden = await unpublishable(session, config, catalog)
         if forbidden - self._forbidden:
             names = [f"{table.schema}.{table.name}" for table in catalog.tables if table.oid in forbidden - self._forbidden]
             _log.error("tables_not_publishable", source=self._source, tables=names, hint="`archiver check` names the missing rights")
         self._forbidden = forbidden
-        allowed = [table for table in catalog.tables if table.oid not in forbidden]
+        allowed = [table for table in catalog.tables if table.oid not in forbidden | without]
         changed = await reconcile_publications(session, config, msgspec.structs.replace(catalog, tables=allowed))
-        waits = await running_here(session) if changed.added or changed.moved else frozenset()
+        if joined := changed.added | changed.moved:
+            waits = await running_here(session)
+            for oid in joined:
+                self._unseen[oid] = self._unseen.get(oid, frozenset()) | waits
+                self._keeper.hold(oid, waits)
         self._membership = await read_membership(session, config.publications)
-        return changed, waits
 
-    async def _mark(self, before: Catalog, after: Catalog, changed: Reconciled, waits: frozenset[int]) -> None:
+    async def _mark(self, before: Catalog, after: Catalog, rejoining: frozenset[int]) -> None:
         tables = {table.oid: table for table in after.tables}
         found = {change.oid: change for change in compare(before, after, self._filenodes)}
         for oid, change in found.items():
-            unseen = waits if oid in changed.added | changed.moved else frozenset[int]()
+            waits = self._unseen.get(oid, frozenset()) | self._earlier
             if oid in self._forbidden:
-                await self._keeper.mark(tables[oid], "table_not_readable", "the archiver's role may not publish it")
+                await self._keeper.mark(tables[oid], "table_not_readable", "the archiver's role may not publish it", waits=waits)
             else:
-                await self._keeper.mark(tables[oid], change.reason, change.detail, cause=change.reason, waits=unseen)
-        for oid in sorted(changed.added - found.keys()):
-            await self._keeper.mark(tables[oid], "table_added", "it was in no publication for a while", waits=waits)
+                await self._keeper.mark(tables[oid], change.reason, change.detail, cause=change.reason, waits=waits)
+        for oid in sorted(rejoining & tables.keys() - found.keys()):
+            await self._keeper.mark(tables[oid], "table_added", "it was in no publication for a while", waits=self._earlier)
+        self._unseen.clear()
         self._keeper.keep_only(after)
 
     async def _keep_tables(self, session: Session, seen: Look) -> bool:

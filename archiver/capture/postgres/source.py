@@ -93,12 +93,12 @@ class PostgresSource:
             safe_bytes=self._health.safe_bytes,
             frames=self._frames,
             bytes=self._bytes,
-            gaps=self._gaps,
+            gaps=self._gaps + (self._watcher.gaps if self._watcher else 0),
             restarts=dict(self._restarts),
             warnings=[
                 *self._warnings,
                 *warnings_of(self._health),
-                *([self._watcher.problem] if self._watcher and self._watcher.problem else []),
+                *(self._watcher.warnings() if self._watcher else []),
             ],
         )
 
@@ -303,6 +303,7 @@ class PostgresSource:
         try:
             await self._watcher.run()
         finally:
+            self._gaps += self._watcher.gaps
             self._watcher = None
 
     def _ddl_seen(self, content: bytes) -> None:

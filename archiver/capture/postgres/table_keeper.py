@@ -67,6 +67,8 @@ class TableKeeper:
         self._began_at = 0.0
         self._began_writes: Mapping[int, int] = {}
         self._began_clean = ""
+        self.gaps = 0
+        """Gaps recorded so far."""
 
     @property
     def pending(self) -> list[int]:
@@ -78,14 +80,23 @@ class TableKeeper:
         """Some table can be copied as soon as transactions have ended."""
         return any(stale.waits for stale in self._stale.tables.values())
 
-    async def recall(self, catalog: Catalog) -> None:
-        """Go on from what the journal's newest PG_SCHEMA says."""
+    def holds(self, oid: int) -> bool:
+        """Whether the table is pending."""
+        return oid in self._stale.tables
+
+    def hold(self, oid: int, waits: frozenset[int]) -> None:
+        """A pending table joined a publication: ``waits`` may not have seen it."""
+        if (stale := self._stale.tables.get(oid)) is not None:
+            stale.waits |= waits
+
+    async def recall(self, catalog: Catalog, waits: frozenset[int]) -> None:
+        """Go on from what the journal's newest PG_SCHEMA says; ``waits``: all that runs now."""
         for table in catalog.tables:
             if table.mode == "insert":
                 self._copied_writes[table.oid] = table.copied_writes
                 self._known_until[table.oid] = table.known_until
             if table.oid in catalog.pending:
-                await self.mark(table, "table_added", "its rows are not in the journal yet")
+                await self.mark(table, "table_added", "its rows are not in the journal yet", waits=waits)
 
     def annotate(self, catalog: Catalog) -> Catalog:
         """``catalog`` with what ``recall`` needs."""
@@ -186,5 +197,6 @@ class TableKeeper:
                 await self._append_gap(again)
 
     async def _append_gap(self, stale: Stale) -> None:
+        self.gaps += 1
         _log.warning("table_gap", source=self._source, table=stale.name, reason=stale.reason, since=stale.since)
         await self._writer.append(Run.of(self._source, Kind.GAP, [msgspec.json.encode(stale.gap())], observed=self._clock.now()))

@@ -11,7 +11,7 @@ import pytest
 
 from archiver.capture.postgres.positions import parse_lsn
 from tests.integration.postgres.recorded import copies, gap_reasons, newest_rows, schemas, sequences
-from tests.integration.postgres.rig import Capture, capture
+from tests.integration.postgres.rig import Capture, HeldStore, capture
 
 SLOW_POLL = 30.0
 """Longer than a test waits: what comes sooner came by the event trigger."""
@@ -274,6 +274,31 @@ async def test_a_stop_before_a_copy_is_made_up_for_at_the_next_start(database: s
     await made.start()
     await copied(made, "t")
     assert await newest_rows(made, "t") == [b"1"]
+
+
+async def test_a_table_rejoins_only_when_the_journal_knows_that_it_was_out(database: str, slot: str) -> None:
+    """Once it is a member again nothing at the server tells of the hole: so the gap and the copy to come are durable first."""
+    run(database, "CREATE TABLE t (id int PRIMARY KEY)")
+    store = HeldStore()
+    async with capture(database, slot, store, poll_seconds=0.2) as made:
+        await watched(made)
+        store.open.clear()
+        run(database, f"ALTER PUBLICATION {slot}_key DROP TABLE t", "INSERT INTO t VALUES (9)")
+        await asyncio.sleep(2)
+        assert members(database, slot) == []
+        await made.crash()
+        store.open.set()
+        await made.start()
+        await copied(made, "t")
+        assert members(database, slot) == ["t"]
+        assert await newest_rows(made, "t") == [b"9"]
+        assert await gap_reasons(made, "table public.t") == ["table_added"]
+
+
+def members(dsn: str, slot: str) -> list[str]:
+    with psycopg.connect(dsn) as session:
+        query = "SELECT tablename FROM pg_publication_tables WHERE pubname = ANY(%s)"
+        return [name for (name,) in session.execute(query, [[f"{slot}_key", f"{slot}_insert"]]).fetchall()]
 
 
 async def test_sequences_are_read_again_when_they_move(database: str, slot: str) -> None:
