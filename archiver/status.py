@@ -39,6 +39,8 @@ class SourceLine(msgspec.Struct, kw_only=True):
     """Age of ``observed``: what a loss of the source now would cost at most. None: nothing durable yet."""
     checkpoint: int = 0
     """Entry number of the newest complete baseline or list; 0: nothing can be restored yet."""
+    last_baseline: int = 0
+    """When that was completed."""
     state: str = ""
     """starting, baseline, streaming, stopping, stopped, failed; ended: nothing is captured under this name any more; empty: not asked."""
     received_position: str = ""
@@ -100,6 +102,7 @@ def lines(marks: Mapping[str, SourceMark], kinds: Mapping[str, str], now: int) -
 def add(line: SourceLine, source: SourceStatus) -> None:
     """Lay what a running source says over its line."""
     line.state = source.state
+    line.last_baseline = source.last_baseline or line.last_baseline
     line.received_position = source.received
     line.acknowledged_position = source.acknowledged
     line.source_position = source.source_position

@@ -35,7 +35,7 @@ def status(context: Context, *, as_json: bool, offline: bool) -> None:
     )
     output.table(
         "",
-        ["source", "state", "durable position", "source position", "lag", "newest change", "received", "baseline entry", "problem"],
+        ["source", "state", "durable position", "source position", "lag", "newest change", "received", "last baseline", "problem"],
         [
             (
                 line.name,
@@ -45,7 +45,7 @@ def status(context: Context, *, as_json: bool, offline: bool) -> None:
                 "-" if line.lag_bytes is None else output.size(line.lag_bytes),
                 output.moment(line.newest_change),
                 output.moment(line.observed),
-                line.checkpoint or "none yet",
+                output.moment(line.last_baseline) if line.checkpoint else "none yet",
                 line.problem,
             )
             for line in value.sources
@@ -59,7 +59,8 @@ async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
 
     store = await open_store(settings.archive.url, settings.archive.s3)
     try:
-        tail = await Reader(store).tail()
+        reader = Reader(store)
+        tail = await reader.tail()
         if tail is None:
             raise Invalid(f"there is no journal at {store.url}", hint="start one with `archiver run`, or name the right archive.url")
         now = SystemClock().now()
@@ -73,6 +74,9 @@ async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
             age_seconds=max(0.0, (now - tail.time) / 1e6),
             sources=lines(tail.sources, kinds(settings), now),
         )
+        for line in value.sources:
+            completed = await reader.header(tail.sources[line.name].checkpoint_slot) if line.checkpoint else None
+            line.last_baseline = completed.time if completed is not None else 0
         if not offline:
             await ask_sources(settings, value.sources)
         return value

@@ -14,20 +14,21 @@ from archiver.cli import output
 @contextmanager
 def counting(title: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for ``progress(done, total)``; a total of 0 shows only what is done."""
-    if not sys.stderr.isatty():
-        yield lambda _done, _total: None
-        return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f}"), TimeElapsedColumn())
-    with Progress(*columns, console=output.errors(), transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total or None)
+    with steps(title) as progress:
+        yield lambda done, total: progress("", done, total)
 
 
 @contextmanager
 def steps(title: str) -> Iterator[Callable[[str, int, int], None]]:
-    """As ``counting`` for ``progress(step, done, total)``: the step's name stands beside the bar."""
-    with counting(title) as count:
-        if not sys.stderr.isatty():
-            yield lambda _step, _done, _total: None
-            return
-        yield lambda _step, done, total: count(done, total)
+    """As ``counting`` for ``progress(step, done, total)``: the step's name stands before the bar."""
+    if not sys.stderr.isatty():
+        yield lambda _step, _done, _total: None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f}"), TimeElapsedColumn())
+    with Progress(*columns, console=output.errors(), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+
+        def show(step: str, done: int, total: int) -> None:
+            bar.update(task, description=f"{title}: {step}" if step else title, completed=done, total=total or None)
+
+        yield show
