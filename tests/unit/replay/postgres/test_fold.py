@@ -177,3 +177,33 @@ def test_a_table_without_columns_keeps_its_rows() -> None:
     output = fold.table(9).output([])
     assert b"".join([*output.part(b"\n"), *output.rest()]) == b"\n\n\n"
     assert output.rows == 3
+
+
+def test_a_description_counts_by_when_it_came() -> None:
+    """A stream that was described before a column was added and commits after it does not bring the old description back."""
+    world = a_world(Random(1))
+    old = world.tables[1]
+    before = [
+        wire.stream_start(5, first=True),
+        wire.relation(1, "t1", "d", columns(old), 5),
+        wire.insert(1, [b"s", None, None], 5),
+        wire.stream_stop(),
+    ]
+    world.send(before)
+    old.parts.append(Part(9, "later"))
+    world.lsn += 100
+    world.schema()
+    added = [wire.relation(1, "t1", "d", columns(old)), wire.insert(1, [b"m", None, None, b"new"])]
+    world.send([wire.begin(2000, 0x30000, world.time), *added, wire.commit(0x30000, 0x30001, world.time)])
+    world.send([wire.stream_commit(5, 0x30010, 0x30011, world.time)])
+    last = [wire.begin(2001, 0x30020, world.time), wire.insert(1, [b"n", None, None, b"new"]), wire.commit(0x30020, 0x30021, world.time)]
+    world.send(last)
+    fold = DatabaseFold(world.schemas)
+    for placed in world.placed:
+        fold.feed(placed)
+    fold.finish()
+    assert parse(b"".join(fold.table(1).output([1, 9]).rest())) == [(b"m", b"new"), (b"n", b"new"), (b"s", None)]
+
+
+def columns(table: Relation) -> list[tuple[str, int, bool]]:
+    return [(part.name, part.type_oid, part.attnum in table.key) for part in table.parts]

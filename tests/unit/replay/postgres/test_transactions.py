@@ -101,3 +101,13 @@ def test_a_stream_whose_beginning_the_checkpoint_has_may_lack_it() -> None:
     chunks = read([frames(wire.stream_start(7, first=False), wire.stream_stop(), wire.stream_commit(7, 1, 2, TIME))], reader)
     assert flat(chunks) == []
     assert reader.applied == 0
+
+
+def test_relations_of_an_aborted_subtransaction_are_kept() -> None:
+    """The server described the table once for the whole transaction, whatever became of the savepoint."""
+    described = wire.relation(1, "t", "d", [("id", 25, True)], 8)
+    kept = wire.insert(1, [b"kept"], 7)
+    block = [wire.stream_start(7, first=True), described, wire.insert(1, [b"gone"], 8), wire.stream_stop(), wire.stream_abort(7, 8)]
+    rest = [wire.stream_start(7, first=False), kept, wire.stream_stop(), wire.stream_commit(7, 1, 2, TIME)]
+    found = flat(read([frames(*block, *rest)], TransactionReader()))
+    assert [message for _, message, _, _ in found] == [described, kept]
