@@ -52,6 +52,8 @@ class Packer:
         """Resume position of all runs so far."""
         self._open = False
         self._idle_at = 0
+        self.confirmed = False
+        """A keepalive has said since the last run that nothing is left to send."""
 
     @property
     def half_received(self) -> bool:
@@ -69,8 +71,9 @@ class Packer:
 
     def keepalive(self, lsn: int) -> None:
         """The server has sent everything that committed before ``lsn``."""
-        if lsn > self._idle_at and not self.half_received:
+        if lsn >= self._idle_at and not self.half_received:
             self._idle_at = lsn
+            self.confirmed = True
 
     def pack(self, now: int) -> Run | None:
         """What was gathered since the last call, as one run; ``None`` when that is nothing. ``now``: microseconds since 1970."""
@@ -82,6 +85,7 @@ class Packer:
         data = b"".join(frames)
         last, changed = self._look(np.frombuffer(data, np.uint8), np.frombuffer(lengths, np.uint32), frames)
         position = max(last, self._idle_at)
+        self.confirmed = False
         if position > self.received:
             self.received = position
         else:
@@ -91,13 +95,14 @@ class Packer:
         return Run(self._source, Kind.PG_FRAMES, now, lengths.tobytes(), data, changed, format_lsn(position))
 
     def progress(self, now: int) -> Run | None:
-        """A run that says no more than that nothing happened up to a keepalive's position; ``None`` when there is no such position.
+        """A run that says no more than that nothing else happened up to a keepalive; ``None`` when none said so since the last run.
 
-        Call ``pack`` before: the entry stands after the frames.
+        Its position may be known already: then it says that the source is still idle. Call ``pack`` before: it comes after the frames.
         """
-        if not self.unjournaled or self.frames:
+        if not self.confirmed or self.frames:
             return None
-        self.received = self._idle_at
+        self.confirmed = False
+        self.received = max(self.received, self._idle_at)
         return Run.of(self._source, Kind.PROGRESS, [b""], observed=now, position=format_lsn(self.received))
 
     def _notice(self, messages: Iterable[bytes]) -> None:

@@ -207,7 +207,7 @@ class Reader:
         if now - self._heard > SILENCE_SECONDS:
             raise Unavailable(f"the source has been silent for {now - self._heard:.0f} s", hint="it is connected to again")
         seconds = self._feedback.wait(now)
-        if self._packer.unjournaled:
+        if self._packer.confirmed:
             seconds = min(seconds, max(0.0, self._moved + self._heartbeat - now))
         return seconds
 
@@ -255,7 +255,7 @@ class Reader:
             self._give(run)
             if run.position:
                 self._moved = now
-        if self._packer.unjournaled and (self.synchronous or now - self._moved >= self._heartbeat):
+        if (self._packer.unjournaled and self.synchronous) or (self._packer.confirmed and now - self._moved >= self._heartbeat):
             run = self._packer.progress(self._clock.now())
             if run is not None:
                 self._give(run)

@@ -211,6 +211,19 @@ async def test_an_idle_database_does_not_hold_log(table: str, slot: str) -> None
         assert Kind.PROGRESS in [placed.run.kind for placed in await made.placed()]
 
 
+async def test_an_idle_source_stays_known(table: str, slot: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing happens at all: the journal still says up to when that is known, so its age is honest."""
+    monkeypatch.setattr("archiver.capture.postgres.stream.FEEDBACK_SECONDS", 0.3)
+    async with capture(table, slot, heartbeat_seconds=0.5) as made:
+        await made.start()
+        await made.reached(run(table, rows(1, 1)))
+        for _ in range(2):
+            before = made.writer.marks["db"].observed
+            await made.until(lambda seen=before: made.writer.marks["db"].observed > seen)  # type: ignore[misc]
+        await made.stop()
+        assert made.errors == []
+
+
 async def test_commits_can_wait_for_the_archive(start_postgres: Callable[..., PostgresServer], slot: str) -> None:
     """Named in ``synchronous_standby_names``, a commit returns only when it is durable; commits that are not captured do not hang."""
     server = start_postgres(18)

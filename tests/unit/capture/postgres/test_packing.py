@@ -86,6 +86,22 @@ def test_a_keepalive_between_transactions_gives_progress() -> None:
     assert made.progress(NOW) is None
 
 
+def test_an_idle_source_is_confirmed_again() -> None:
+    """A keepalive at the known position says that the source is still idle: once each, and not while frames wait."""
+    made = packer()
+    made.keepalive(50)
+    made.progress(NOW)
+    made.keepalive(50)
+    assert made.confirmed
+    assert not made.unjournaled
+    run = made.progress(NOW + 1)
+    assert run is not None
+    assert (run.position, run.observed) == (format_lsn(50), NOW + 1)
+    assert made.progress(NOW) is None
+    made.keepalive(49)
+    assert not made.confirmed
+
+
 def test_a_keepalive_inside_a_transaction_gives_nothing() -> None:
     """While a transaction is half received, packed already or not, no keepalive moves the position."""
     made = packer()
