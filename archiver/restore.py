@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 
 from archiver.clock import Clock, to_text
 from archiver.errors import Invalid, Refused
@@ -30,6 +31,8 @@ from archiver.replay.postgres.planner import plan_restore
 from archiver.replay.targets import Target, match
 
 Progress = Callable[[str, int, int], None]
+
+log = structlog.get_logger()
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -106,18 +109,18 @@ async def source_kinds(reader: Reader) -> dict[str, str]:
 
 
 async def make_plans(reader: Reader, at: str, targets: Sequence[str], wanted: Sequence[str], options: Options, clock: Clock) -> Plans:
-    """Plan every source that has a target, or without targets every source in ``wanted`` (all when empty). Changes nothing.
+    """Plan every source in ``wanted``; when that is empty, those that have a target, or without targets all. Changes nothing.
 
     Close the result with ``close_plans``. Raises ``Invalid``, ``HistoryLost`` and ``Refused`` as the planners do.
     """
     known = await source_kinds(reader)
     matched = match(targets, known, wanted)
-    chosen = [target.source for target in matched] or [name for name in known if not wanted or name in wanted]
+    chosen = list(wanted) or [target.source for target in matched] or list(known)
     by_source = {target.source: target for target in matched}
     point = await settle(reader, parse_point(at))
     plans = Plans(at, point, [])
     try:
-        for name in sorted(chosen, key=lambda name: known[name] != "postgres"):
+        for name in sorted(dict.fromkeys(chosen), key=lambda name: known[name] != "postgres"):
             planned = Planned(name, by_source.get(name))
             plans.sources.append(planned)
             if known[name] == "postgres":
@@ -192,6 +195,7 @@ async def _one(
         else:
             assert planned.cluster is not None
             report = write_objects(planned.cluster, Path(target.value), overwrite=options.overwrite, allow_gaps=options.allow_gaps)
+    log.info("source_restored", source=planned.source, target=target.shown)
     return Done(planned.source, target.shown, report)
 
 
@@ -206,6 +210,10 @@ def _refuse(plans: Plans, options: Options) -> None:
     for planned in plans.sources:
         if planned.target is None:
             raise Invalid(f"no target for source {planned.source}", hint="give --to, or --source to leave it out")
+        folder = Path(planned.target.value)
+        if planned.target.kind == "folder" and not options.overwrite and folder.is_dir() and any(folder.iterdir()):
+            # Their writers refuse it too, but by then another source may be restored.
+            raise Refused(f"{planned.source}: the folder {folder} is not empty", hint="name an empty one, or say --overwrite")
         cluster = planned.cluster.plan if planned.cluster is not None else None
         if cluster is not None and cluster.refusals:
             more = f" (and {len(cluster.refusals) - 1} more; --dry-run lists them)" if len(cluster.refusals) > 1 else ""

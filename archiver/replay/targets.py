@@ -32,8 +32,8 @@ def match(texts: Sequence[str], kinds: Mapping[str, str], wanted: Sequence[str])
     """One target for each source that fits, in the archive's order.
 
     ``kinds`` names every source of the archive and its kind; ``wanted`` limits them. A text without ``SOURCE=`` fits all sources of its
-    kind (a folder fits all; each source gets a subfolder when there are several). Raises ``Invalid`` when a text fits nothing, when two
-    databases would share one target, or when a source gets two.
+    kind (a folder fits all; each source gets a subfolder when there are several). Raises ``Invalid`` when a text fits nothing or is no
+    target at all, when two sources would share one database or folder, or when a source gets two targets.
     """
     unknown = [name for name in wanted if name not in kinds]
     if unknown:
@@ -42,7 +42,7 @@ def match(texts: Sequence[str], kinds: Mapping[str, str], wanted: Sequence[str])
     found: dict[str, Target] = {}
     for text in texts:
         named, value = _named(text, kinds)
-        kind = _kind(value)
+        kind = _kind(text, value, kinds)
         fits = [name for name in ([named] if named else chosen) if name in chosen and _fits(kind, kinds[name])]
         if not fits:
             raise Invalid(
@@ -58,7 +58,11 @@ def match(texts: Sequence[str], kinds: Mapping[str, str], wanted: Sequence[str])
             if name in found:
                 raise Invalid(f"source {name} has two targets", hint="give one --to for each source")
             several = kind == "folder" and not named and len(chosen) > 1
-            found[name] = Target(name, kind, str(Path(value) / name) if several else value)
+            target = Target(name, kind, str(Path(value) / name) if several else value)
+            shared = next((each for each in found.values() if kind != "cluster" and each.value == target.value), None)
+            if shared is not None:
+                raise Invalid(f"sources {shared.source} and {name} have the same target {target.shown}", hint="give each its own")
+            found[name] = target
     return [found[name] for name in chosen if name in found]
 
 
@@ -67,11 +71,17 @@ def _named(text: str, kinds: Mapping[str, str]) -> tuple[str, str]:
     return (name, value) if sign and name in kinds else ("", text)
 
 
-def _kind(value: str) -> TargetKind:
+def _kind(text: str, value: str, kinds: Mapping[str, str]) -> TargetKind:
     if value.startswith("kubeconfig:"):
         return "cluster"
     if value.startswith(("postgres://", "postgresql://")) or "dbname=" in value or "host=" in value or "service=" in value:
         return "database"
+    # Rather a question than a folder of a strange name somewhere.
+    if not value or "://" in value or "kubeconfig:" in value or re.match(r"[a-z0-9-]+=", value):
+        raise Invalid(
+            f"--to {_without_password(text)}: neither a target nor a source of the archive with one",
+            hint=f"[SOURCE=]postgresql://…, [SOURCE=]kubeconfig:PATH or [SOURCE=]./FOLDER; sources: {', '.join(kinds) or 'none'}",
+        )
     return "folder"
 
 
@@ -81,5 +91,5 @@ def _fits(kind: TargetKind, source: str) -> bool:
 
 def _without_password(text: str) -> str:
     """``text`` with what may be a password taken out, whether URI or keyword form."""
-    text = re.sub(r"(://[^:@/]*):[^@]*@", r"\1@", text)
+    text = re.sub(r"(://[^:@/?]*):[^/?]*@", r"\1@", text)
     return re.sub(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)", r"\1***", text)
