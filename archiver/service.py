@@ -178,7 +178,12 @@ class Service:
                         work.result()
                         raise Bug(f"{work.get_name()} ended without being asked to", hint="report it with the log")
                 if self.sources and all(item.hopeless for item in self.sources):
-                    raise next(item.error for item in self.sources if item.error is not None)
+                    reason = next(item.error for item in self.sources if item.error is not None)
+                    # What was handed in says why, and a closed session lets the next archiver begin at once.
+                    with contextlib.suppress(ArchiverError, TimeoutError):
+                        async with asyncio.timeout(self.settings.grace_seconds):
+                            await writer.close()
+                    raise reason
             await self._stop(writer, commit, captures)
         finally:
             tasks: list[asyncio.Task[Any]] = [commit, stopping, *captures]

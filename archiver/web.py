@@ -26,7 +26,7 @@ class Web:
 
     def __init__(self, service: Service, listen: str, rpo_seconds: float) -> None:
         host, sign, port = listen.rpartition(":")
-        if not sign or not port.isdigit():
+        if not sign or not port.isdecimal() or int(port) > 65535:
             raise Invalid(f"web.listen: found {listen!r}", hint="write host:port, for example 0.0.0.0:8080")
         self._host, self._port = host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - what ":8080" means everywhere
         self._service = service
