@@ -54,7 +54,10 @@ async def journal(server: PostgresServer, database: str, folder: Path, slot: str
         await made.reached(parse_lsn(row[0]) - 256)
         while not made.writer.marks[SOURCE].checkpoint:
             await asyncio.sleep(0.01)
-    server.execute(f"SELECT pg_drop_replication_slot('{slot}')", dbname=database)
+    with server.connect(database) as session:
+        while session.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s AND active", [slot]).fetchone():
+            await asyncio.sleep(0.05)
+        session.execute("SELECT pg_drop_replication_slot(%s)", [slot])
 
 
 async def ours(folder: Path, dsn: str) -> tuple[float, RestoreReport]:
@@ -126,4 +129,4 @@ def main(rows: int, rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(text) for text in (*sys.argv[1:], *(str(ROWS), "3")[len(sys.argv) - 1 :])))
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else ROWS, int(sys.argv[2]) if len(sys.argv) > 2 else 3)
