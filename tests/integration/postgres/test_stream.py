@@ -426,6 +426,28 @@ async def test_waiting_for_open_transactions_is_bounded_and_they_are_named(table
             await made.stop()
 
 
+@pytest.mark.parametrize("end", ["crash", "stop"])
+async def test_an_unfinished_baseline_begins_again(table: str, slot: str, end: str) -> None:
+    """Killed or stopped during the baseline: the next start drops our slot and takes another; no gap, for nothing was promised."""
+    run(table, rows(1, 100_000, 100))
+    store = HeldStore()
+    async with capture(table, slot, store, part_bytes=65_536) as made:
+        await made.start(wait=False)
+        await made.until(lambda: made.source.status().state == "baseline")
+        if end == "crash":
+            store.open.clear()
+            await asyncio.sleep(0.1)
+            await made.crash()
+            store.open.set()
+        else:
+            await asyncio.wait_for(made.stop(), 10)
+        assert Kind.CHECKPOINT not in await made.kinds()
+        await made.start()
+        await made.stop()
+        assert (await made.kinds()).count(Kind.CHECKPOINT) == 1
+        assert await made.gaps() == []
+
+
 async def test_it_stops_while_it_waits_for_a_slot(table: str, slot: str) -> None:
     """A stop that comes before the stream has begun ends it at once."""
     with psycopg.connect(table) as writing:
