@@ -13,6 +13,8 @@ import asyncio
 import hashlib
 import os
 import ssl
+import urllib.parse
+import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 _RENEW_SECONDS = 60.0
 _RENEW_AFTER_401_SECONDS = 5.0
 _CONNECT_SECONDS = 10.0
+_AUTHORIZED_SECONDS = 5.0
+_READ_BYTES = 2_097_152
+"""As kubernetes_asyncio has it: objects may be larger than aiohttp's own buffer."""
 _HINT = "is the API server reachable from here, and is the kubeconfig's server right?"
 
 
@@ -83,6 +88,8 @@ class Api:
         self._client: ApiClient | None = None
         self._loaded = 0.0
         self._renewing = asyncio.Lock()
+        self._credentials: dict[str, str] = {}
+        self._authorized = float("-inf")
         self.server = ""
         """URL of the API server."""
         self.authority = ""
@@ -102,6 +109,7 @@ class Api:
         configuration.connection_pool_maxsize = 0
         try:
             api._client = ApiClient(configuration)
+            _keep_to_one_proxy(api._client.rest_client, api.server)
         except (OSError, ssl.SSLError) as error:
             raise Invalid(
                 f"the certificates for {api.server} cannot be used: {type(error).__name__}", hint="see the kubeconfig's certificates"
@@ -173,17 +181,27 @@ class Api:
             raise _broken(self.server, error) from None
 
     async def _headers(self, *, identity: bool) -> dict[str, str]:
-        assert self._client is not None
         await self._refresh()
-        headers: dict[str, Any] = {"Accept": "application/json", "User-Agent": f"archiver/{__version__}"}
+        headers = {"Accept": "application/json", "User-Agent": f"archiver/{__version__}", **await self._authorization()}
         if identity:
             headers["Accept-Encoding"] = "identity"
+        return headers
+
+    async def _authorization(self) -> dict[str, str]:
+        """Asked for anew every few seconds only: a restore sends thousands of requests."""
+        assert self._client is not None
+        now = self._clock.monotonic()
+        if now - self._authorized < _AUTHORIZED_SECONDS:
+            return self._credentials
+        headers: dict[str, Any] = {}
         try:
             await self._client.update_params_for_auth(headers, [], ["BearerToken"])
         except (ConfigException, OSError) as error:
             raise Unavailable(f"the token for {self.server} cannot be read: {type(error).__name__}") from None
         # kubernetes_asyncio copies a missing token as None.
-        return {name: value for name, value in headers.items() if value is not None}
+        self._credentials = {name: value for name, value in headers.items() if value is not None}
+        self._authorized = now
+        return self._credentials
 
     async def _refresh(self) -> None:
         if self._in_cluster or self._clock.monotonic() - self._loaded < _RENEW_SECONDS:
@@ -217,6 +235,8 @@ class Api:
             raise Unavailable(
                 f"the credentials for {self.server} cannot be renewed: {type(error).__name__}", hint="see the kubeconfig or the plug-in"
             ) from None
+        finally:
+            self._authorized = float("-inf")
 
     def _runs_plugin(self) -> bool:
         user = getattr(self._loader, "_user", None)
@@ -248,6 +268,16 @@ class Api:
 
 def _in_cluster() -> bool:
     return bool(os.environ.get(SERVICE_HOST_ENV_NAME)) and Path(SERVICE_TOKEN_FILENAME).is_file()
+
+
+def _keep_to_one_proxy(rest: RESTClientObject, server: str) -> None:
+    """Where the environment names no proxy for this server, do not have it looked up, in a thread, for every request."""
+    host = urllib.parse.urlsplit(server).hostname or ""
+    if rest.proxy or (urllib.request.getproxies() and not urllib.request.proxy_bypass(host)):
+        return
+    session: aiohttp.ClientSession = rest.pool_manager
+    rest.pool_manager = aiohttp.ClientSession(connector=session.connector, read_bufsize=_READ_BYTES)
+    session.detach()
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float:
