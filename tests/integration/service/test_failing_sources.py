@@ -12,6 +12,8 @@ import pytest
 
 from tests.integration.service.rig import QUICK, captured, create_table, database_source, events, ready
 from tests.servers.archiver import Archiver
+from tests.servers.controlplane import ControlPlane
+from tests.servers.crds import custom_resource, path
 from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import FaultProxy
 
@@ -76,6 +78,46 @@ def test_a_server_that_is_down_is_tried_again_ever_more_slowly(
         line = archiver.live_source("away")
         assert line["gaps"] == 0
         assert line["restarts"]["unavailable"] >= 5
+        assert archiver.stop() == 0
+
+
+def test_an_api_server_that_is_away_is_tried_again(
+    database: str, cluster: ControlPlane, namespace: str, fault_proxy: Callable[[str, int], FaultProxy], tmp_path: Path
+) -> None:
+    """Away from the start or later, an API server is tried again and named by /readyz while the database goes on; nothing is missed."""
+    proxy = fault_proxy("127.0.0.1", cluster.port)
+    proxy.refuse()
+    create_table(database)
+    kubeconfig = cluster.kubeconfig_for(cluster.admin_token, server=f"https://127.0.0.1:{proxy.port}")
+    agents = {"kubeconfig": str(kubeconfig), "namespaces": [namespace], "resources": ["agents.agents.proompteng.ai"]}
+    stream = f"agents/agents.proompteng.ai/agents@{namespace}"
+
+    def create(name: str) -> int:
+        made = cluster.request("POST", path("Agent", namespace), custom_resource("Agent", namespace, name))
+        return int(made["metadata"]["resourceVersion"])
+
+    def is_named() -> bool:
+        return any(problem.startswith("agents") and "failed" in problem for problem in ready(archiver) or [])
+
+    def reached(version: int) -> bool:
+        return int(archiver.live_source(stream).get("durable_position") or 0) >= version
+
+    with Archiver(tmp_path, {"db": database_source(database), "agents": {"kubernetes": agents}}, serve=True, **QUICK) as archiver:
+        archiver.start()
+        archiver.wait(lambda: archiver.live_source("agents").get("failures", 0) >= 3, "it is not tried again")
+        captured(archiver, "db", database)
+        assert is_named()
+        version = create("before")
+        proxy.accept()
+        archiver.wait(lambda: ready(archiver) == [] and reached(version), "it does not come")
+        proxy.refuse()
+        proxy.cut()
+        version = create("meanwhile")
+        archiver.wait(is_named, "nobody notices")
+        captured(archiver, "db", database)
+        proxy.accept()
+        archiver.wait(lambda: ready(archiver) == [] and reached(version), "it does not come back")
+        assert archiver.live_source(stream)["gaps"] == 0
         assert archiver.stop() == 0
 
 

@@ -13,8 +13,12 @@ import pytest
 
 from archiver.journal.entry import Kind
 from archiver.settings.model import S3
-from tests.integration.service.rig import captured, create_table, database_source, headers, kinds_at_end, write
+from tests.integration.service.rig import captured, create_table, database_source, headers, kinds_at_end, ready, write
 from tests.servers.archiver import Archiver, lsn
+from tests.servers.compare import differences
+from tests.servers.controlplane import ControlPlane
+from tests.servers.postgres import PostgresServer
+from tests.servers.proxy import FaultProxy
 from tests.servers.s3 import S3Server
 from tests.servers.transfers import Transfers, create_tables
 from tests.servers.worker import Worker
@@ -128,3 +132,42 @@ def test_waiting_for_another_archiver_can_be_stopped(database: str, tmp_path: Pa
         assert second.stop(10) == 0
         assert first.process.poll() is None
         assert first.stop() == 0
+
+
+def test_sources_that_hang_hold_nobody_up_for_ever(
+    postgres: PostgresServer,
+    database: str,
+    target_database: str,
+    cluster: ControlPlane,
+    namespace: str,
+    fault_proxy: Callable[[str, int], FaultProxy],
+    tmp_path: Path,
+) -> None:
+    """With silent peers a stop ends within the grace period; what was not acknowledged is captured by the next life."""
+    before, behind = fault_proxy("127.0.0.1", postgres.port), fault_proxy("127.0.0.1", cluster.port)
+    kubeconfig = cluster.kubeconfig_for(cluster.admin_token, server=f"https://127.0.0.1:{behind.port}")
+    agents = {"kubeconfig": str(kubeconfig), "namespaces": [namespace], "resources": ["agents.agents.proompteng.ai"]}
+    create_table(database)
+    through = database.replace(str(postgres.port), str(before.port))
+    sources = {"db": database_source(through), "agents": {"kubernetes": agents}}
+    with Archiver(tmp_path, sources, serve=True, grace_seconds=5) as archiver:
+        archiver.start()
+        archiver.wait(lambda: ready(archiver) == [], "not ready")
+        captured(archiver, "db", database)
+        for proxy in (before, behind):
+            proxy.hang()
+        write(database, 10)
+        began = time.monotonic()
+        assert archiver.stop() in {0, 4}
+        assert time.monotonic() - began < 15
+        for proxy in (before, behind):
+            proxy.reset()
+            proxy.cut()
+        archiver.start()
+        captured(archiver, "db", database, 120)
+        archiver.wait(lambda: ready(archiver) == [], "not ready again")
+        assert archiver.stop() == 0
+        assert archiver.call("verify").returncode == 0
+        restored = archiver.call("restore", "--at", "latest", "--to", f"db={target_database}")
+        assert restored.returncode == 0, restored.stderr
+        assert differences(database, target_database) == []
