@@ -19,13 +19,13 @@ async def dump_schema(
     extensions: Sequence[str] = (),
     exclude_schemas: Sequence[str] = (),
     exclude_tables: Sequence[str] = (),
-    lock_wait_seconds: float = 10,
+    lock_wait_seconds: float = 0.75,
 ) -> bytes:
     """``pg_dump --format=custom --schema-only`` under an exported snapshot.
 
     All but ``extensions`` (names) are patterns of pg_dump, quoted. ``schemas``: only these, and ``extensions``, which go with all others
-    by themselves. pg_dump holds ACCESS SHARE locks on all tables while it runs (mostly under
-    a second); it gives up rather than wait longer than ``lock_wait_seconds`` for one.
+    by themselves. pg_dump holds ACCESS SHARE locks on all tables while it runs, mostly under a second. It gives up rather than wait
+    ``lock_wait_seconds`` for one: less than ``deadlock_timeout``, so that a migration that wants two of them never loses against it.
     Raises ``Unavailable``; cancellation ends the program.
     """
     arguments = [

@@ -110,7 +110,10 @@ async def _gather(session: Session, config: PostgresConfig, scope: Scope, *, tri
     )
     observed = await read_catalog(session, scope)
     names = config.publications
-    identityless = [oid for oid, cause in observed.causes.items() if cause in _BREAKING]
+    version = session.info.server_version
+    identityless = [
+        oid for oid, cause in observed.causes.items() if cause in _BREAKING or (cause == "generated_in_identity" and version >= 180000)
+    ]
     breaking: dict[str, list[str]] = {}
     for publication, schema, table in await rows(
         "SELECT p.pubname, v.schemaname, v.tablename FROM pg_publication p JOIN pg_publication_tables v USING (pubname)"
@@ -121,7 +124,7 @@ async def _gather(session: Session, config: PostgresConfig, scope: Scope, *, tri
     ):
         breaking.setdefault(publication, []).append(f"{schema}.{table}")
     return Facts(
-        version=session.info.server_version,
+        version=version,
         database=database,
         role=role,
         superuser=superuser,

@@ -18,7 +18,10 @@ from archiver.errors import Refused, Unavailable
 from archiver.journal.postgres_records import Catalog
 
 _OPERATIONS = {True: "insert, update, delete, truncate", False: "insert, truncate"}
-_LOCK_SECONDS = 5
+_TOGETHER_SECONDS = 0.5
+"""All tables in one transaction: less than ``deadlock_timeout``, so that a migration that wants them in another order never loses."""
+_ALONE_SECONDS = 5.0
+"""One table in a transaction of its own, which can be part of no deadlock."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Reconciled:
     moved: frozenset[int] = frozenset()
     """From one publication to the other."""
     removed: frozenset[int] = frozenset()
+    blocked: frozenset[int] = frozenset()
+    """What could not be done now, because DDL or VACUUM held the table."""
 
     def __bool__(self) -> bool:
         return bool(self.added or self.moved or self.removed)
@@ -131,12 +136,12 @@ def plan(names: tuple[str, str], current: tuple[Publication | None, Publication 
     return Change(statements, Reconciled(frozenset(have - had), frozenset(moved), frozenset(had - have)))
 
 
-async def reconcile_publications(session: Session, config: PostgresConfig, catalog: Catalog) -> Reconciled:
-    """Create the two publications or bring their members in line with the modes in ``catalog``, in one transaction.
+async def reconcile_publications(session: Session, config: PostgresConfig, catalog: Catalog, *, partly: bool = False) -> Reconciled:
+    """Create the two publications or bring their members in line with the modes in ``catalog``; one by one if a table is locked.
 
     Called before the slot is created, for a slot older than its publication fails for ever on 15, and again after each change.
-    Raises ``Refused`` when rights are missing or a publication of that name is not ours to use; ``Unavailable`` when a lock is not to be
-    had within 5 s, or a table went away meanwhile: then the next look at the catalog knows better.
+    Raises ``Refused`` when rights are missing or a publication of that name is not ours to use; ``Unavailable`` when a table went away
+    meanwhile or, without ``partly``, stayed locked.
     """
     names = config.publications
     try:
@@ -155,15 +160,9 @@ async def reconcile_publications(session: Session, config: PostgresConfig, catal
                 f"publication {', '.join(strange)} needs other members and belongs to another role",
                 hint="let its owner run: " + "; ".join(statement.as_string(None) for statement in change.statements),
             )
-        async with session.transaction():
-            await session.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'".encode())
-            for statement in change.statements:
-                await session.execute(statement)
-    except psycopg.errors.LockNotAvailable as error:
-        raise Unavailable(
-            f"changing the publications: a table stayed locked for {_LOCK_SECONDS} s",
-            hint="VACUUM or DDL is at work on it; it is tried again",
-        ) from error
+        if await _apply(session, change.statements, _TOGETHER_SECONDS):
+            return change.effect
+        blocked = await _one_by_one(session, names, catalog, change.effect)
     except psycopg.errors.InsufficientPrivilege as error:
         raise Refused(
             f"changing the publications: {error.diag.message_primary}",
@@ -171,7 +170,44 @@ async def reconcile_publications(session: Session, config: PostgresConfig, catal
         ) from error
     except psycopg.Error as error:
         raise translated(error, "changing the publications") from error
-    return change.effect
+    if blocked and not partly:
+        raise Unavailable(
+            f"{len(blocked)} tables stayed locked and could not be published", hint="VACUUM or DDL holds them; it is tried again"
+        )
+    effect = change.effect
+    return Reconciled(effect.added - blocked, effect.moved - blocked, effect.removed - blocked, blocked)
+
+
+async def _apply(session: Session, statements: list[sql.Composed], seconds: float) -> bool:
+    """Run them in one transaction; False when a lock was not to be had within ``seconds``."""
+    try:
+        async with session.transaction():
+            await session.execute(f"SET LOCAL lock_timeout = {int(seconds * 1000)}".encode())
+            for statement in statements:
+                await session.execute(statement)
+    except psycopg.errors.LockNotAvailable:
+        return False
+    return True
+
+
+async def _one_by_one(session: Session, names: tuple[str, str], catalog: Catalog, effect: Reconciled) -> frozenset[int]:
+    """Every table in a transaction of its own; those that stayed locked."""
+    current = [await read_publication(session, name) for name in names]
+    if None in current:
+        await _apply(session, plan(names, (current[0], current[1]), Catalog([])).statements, _ALONE_SECONDS)
+    blocked: set[int] = set()
+    for oid in sorted(effect.added | effect.moved | effect.removed):
+        first, second = [await read_publication(session, name) for name in names]
+        assert first is not None
+        assert second is not None
+        alone = plan(names, (_only(first, oid), _only(second, oid)), Catalog([table for table in catalog.tables if table.oid == oid]))
+        if not await _apply(session, alone.statements, _ALONE_SECONDS):
+            blocked.add(oid)
+    return frozenset(blocked)
+
+
+def _only(publication: Publication, oid: int) -> Publication:
+    return publication._replace(members={member: name for member, name in publication.members.items() if member == oid})
 
 
 async def planned_changes(session: Session, config: PostgresConfig, catalog: Catalog) -> Reconciled:

@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
 SOON_SECONDS = 0.25
 """Until the next round while something waits to be finished; doubles as long as nothing comes of it."""
-FAILURES = 5
-"""Rounds that may fail in a row before the source is started anew."""
 
 _log = structlog.get_logger()
 
@@ -78,6 +76,7 @@ class SchemaWatcher:
         self._filenodes: dict[int, int] = {}
         self._membership = ""
         self._forbidden: frozenset[int] = frozenset()
+        self._blocked: frozenset[int] = frozenset()
         self._earlier: frozenset[int] = frozenset()
         self._unseen: dict[int, frozenset[int]] = {}
         """Tables that joined or moved, with the transactions that may have missed it, until they are marked."""
@@ -134,18 +133,18 @@ class SchemaWatcher:
             self._earlier = await running_here(session)
             if self._known is not None:
                 await self._keeper.recall(self._known.catalog, self._earlier)
-            failures, cause = 0, "start"
+            cause, pause = "start", SOON_SECONDS
             while True:
                 try:
                     pause = await self._round(session, cause)
-                    failures, self._problem = 0, ""
+                    self._problem = ""
                 except (Unavailable, Refused) as error:
-                    failures += 1
-                    self._problem = error.message
-                    if session.closed or failures >= FAILURES:
+                    # A locked table, a lost right: it must not end the stream, and the status tells of it.
+                    if session.closed:
                         raise
-                    _log.warning("schema_round_failed", source=self._source, error=error.message, hint=error.hint)
-                    pause = min(self._config.poll_seconds, 1.0)
+                    self._problem = error.message
+                    pause = min(2 * max(pause, SOON_SECONDS), self._config.poll_seconds)
+                    _log.warning("schema_round_failed", source=self._source, error=error.message, hint=error.hint, again_seconds=pause)
                 cause = "ddl" if await self._wait(pause) else "poll"
         finally:
             await self._keeper.close()
@@ -244,13 +243,14 @@ class SchemaWatcher:
             _log.error("tables_not_publishable", source=self._source, tables=names, hint="`archiver check` names the missing rights")
         self._forbidden = forbidden
         allowed = [table for table in catalog.tables if table.oid not in forbidden | without]
-        changed = await reconcile_publications(session, config, msgspec.structs.replace(catalog, tables=allowed))
+        changed = await reconcile_publications(session, config, msgspec.structs.replace(catalog, tables=allowed), partly=True)
         if joined := changed.added | changed.moved:
             waits = await running_here(session)
             for oid in joined:
                 self._unseen[oid] = self._unseen.get(oid, frozenset()) | waits
                 self._keeper.hold(oid, waits)
-        self._membership = await read_membership(session, config.publications)
+        self._blocked = changed.blocked
+        self._membership = "" if changed.blocked else await read_membership(session, config.publications)
 
     async def _mark(self, before: Catalog, after: Catalog, rejoining: frozenset[int]) -> None:
         tables = {table.oid: table for table in after.tables}
@@ -271,7 +271,7 @@ class SchemaWatcher:
         if self._known is None:
             return False
         await self._keeper.watch_writes(self._known.catalog, seen.writes)
-        await self._keeper.step(session, seen.writes, self._forbidden)
+        await self._keeper.step(session, seen.writes, self._forbidden | self._blocked)
         if self._keeper.pending == self._journaled_pending:
             return False
         if self._taken is None:

@@ -301,6 +301,30 @@ def members(dsn: str, slot: str) -> list[str]:
         return [name for (name,) in session.execute(query, [[f"{slot}_key", f"{slot}_insert"]]).fetchall()]
 
 
+async def test_a_locked_table_waits_and_holds_up_nothing_else(database: str, slot: str) -> None:
+    """A table under a long lock joins its publication afterwards and is copied only then; another one need not wait for it."""
+    async with capture(database, slot, poll_seconds=0.2) as made:
+        await watched(made)
+        with psycopg.connect(database) as blocker:
+            run(database, "CREATE TABLE held (id int PRIMARY KEY)")
+            blocker.execute("LOCK TABLE held IN SHARE UPDATE EXCLUSIVE MODE")
+            run(database, "CREATE TABLE free (id int PRIMARY KEY)", "INSERT INTO free VALUES (1)", "INSERT INTO held VALUES (2)")
+            await copied_alone(made, "free")
+            if members(database, slot) == ["free"]:
+                assert await copies(made, "held") == []
+        await copied(made, "held")
+        assert await newest_rows(made, "held") == [b"2"]
+        assert sorted(members(database, slot)) == ["free", "held"]
+        assert made.errors == []
+
+
+async def copied_alone(made: Capture, table: str) -> None:
+    async def done() -> bool:
+        return bool(await copies(made, table))
+
+    await made.until(done)
+
+
 async def test_sequences_are_read_again_when_they_move(database: str, slot: str) -> None:
     """A value handed out appears in the next reading, and an idle sequence causes none."""
     run(database, "CREATE SEQUENCE s")
