@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from archiver import clock
 from archiver.errors import Refused
-from archiver.journal.postgres_records import Schema, Snapshot
+from archiver.journal.postgres_records import Schema, Sequences, Snapshot
 from archiver.journal.segment import SegmentHeader
 from archiver.replay.points import Point, settle
 from archiver.replay.postgres.locate import checkpoint_at, end_slot, limit_of, mark_of, require_mark
@@ -62,7 +62,7 @@ async def plan_restore(reader: Reader, store: Store, source: str, point: Point) 
             stretch.count += 1
             stretch.size += segment.size
     survey.flush()
-    await _look_ahead(reader, source, survey, stretch, tail)
+    await _look_ahead(reader, source, survey, stretch, tail, point)
     return _plan(tail, source, point, checkpoint, survey, stretch)
 
 
@@ -79,7 +79,7 @@ def _feed(survey: Survey, segment: Segment, source: str) -> None:
             survey.feed(placed)
 
 
-async def _look_ahead(reader: Reader, source: str, survey: Survey, stretch: _Stretch, tail: SegmentHeader) -> None:
+async def _look_ahead(reader: Reader, source: str, survey: Survey, stretch: _Stretch, tail: SegmentHeader, point: Point) -> None:
     """Read on until what stands around the point is known: whose view the entries there have, the next schema, the next poll.
 
     Copies of tables that are still to come are waited for to the journal's end: without them the point cannot be restored.
@@ -89,25 +89,26 @@ async def _look_ahead(reader: Reader, source: str, survey: Survey, stretch: _Str
     until = header.time + int(AHEAD_SECONDS * 1e6)
     async with aclosing(_segments(reader, stretch.last + 1, tail.slot)) as segments:
         async for segment in segments:
-            if _settled(survey, segment.header, source, until):
+            if _settled(survey, header, source, point, late=segment.header.time > until):
                 return
             _feed(survey, segment, source)
             survey.flush()
+            header = segment.header
 
 
-def _settled(survey: Survey, header: SegmentHeader, source: str, until: int) -> bool:
+def _settled(survey: Survey, header: SegmentHeader, source: str, point: Point, *, late: bool) -> bool:
+    """Whether nothing behind ``header``'s segment matters. ``late``: it has been looked for long enough."""
     if survey.broken is not None:
         return True
     reached = parse_lsn(mark_of(header, source).position or "0/0")
-    schemas = [parse_lsn(found.record.lsn) for found in survey.schemas]
-    polls = [parse_lsn(found.record.lsn) for found in survey.polls]
-    copies = [parse_lsn(found.record.lsn) for found in survey.copies]
-    if max([*schemas, *copies], default=0) > reached or _awaits_copy(survey):
+    seen = [found.record.lsn for found in survey.schemas] + [found.record.lsn for found in survey.copies]
+    if any(parse_lsn(lsn) > reached for lsn in seen) or _awaits_copy(survey):
         return False
-    if header.time > until:
+    if late:
         return True
-    last = survey.last.end_lsn if survey.last else 0
-    return survey.next is not None and max(schemas, default=0) > last and max(polls, default=0) > last
+    schema = any(not _schema_before(found, survey, point) for found in survey.schemas)
+    poll = any(not _poll_before(found, survey, point) for found in survey.polls)
+    return survey.next is not None and schema and poll
 
 
 def _awaits_copy(survey: Survey) -> bool:
@@ -135,12 +136,7 @@ def _plan(tail: SegmentHeader, source: str, point: Point, checkpoint: Found[Snap
         approximations.append(
             f"the journal was received up to {clock.to_text(mark.observed)} only; transactions between then and the asked time are missing"
         )
-    bound = survey.next.commit_lsn if survey.next else 1 << 64
-    before = [
-        found
-        for found in survey.polls
-        if _reached(found.ref, found.record.lsn, found.record.taken, point) and parse_lsn(found.record.lsn) <= bound
-    ]
+    before = [found for found in survey.polls if _poll_before(found, survey, point)]
     after = survey.polls[len(before) :]
     if not after and any(value.owner_oid == 0 for found in before[-1:] for value in found.record.values):
         approximations.append("sequences that no column owns: as last read before the point; values handed out since then are not known")
@@ -192,13 +188,26 @@ def _usable(copy: Found[Snapshot], survey: Survey) -> bool:
     return not survey.sees_behind(copy.record.visible, copy.record.lsn)
 
 
-def _schema(survey: Survey, point: Point) -> Choice:
-    def before(found: Found[Schema]) -> bool:
-        record = found.record
-        return _reached(found.ref, record.lsn, record.taken, point) and not survey.sees_behind(record.visible, record.lsn)
+def _poll_before(found: Found[Sequences], survey: Survey, point: Point) -> bool:
+    record = found.record
+    within = survey.next is None or parse_lsn(record.lsn) <= survey.next.commit_lsn
+    return within and _reached(found.ref, record.lsn, record.taken, point)
 
-    known = [found for found in survey.schemas if survey.broken is None or found.ref.seq < survey.broken[0]]
-    return choose(known, before=before, changed_before=survey.announced_before, changed_behind=survey.announced_behind)
+
+def _schema_before(found: Found[Schema], survey: Survey, point: Point) -> bool:
+    record = found.record
+    # A baseline's own schema belongs to its snapshot, wherever its entry stands.
+    known = parse_lsn(record.lsn) <= survey.from_lsn or _reached(found.ref, record.lsn, record.taken, point)
+    return known and not survey.sees_behind(record.visible, record.lsn)
+
+
+def _schema(survey: Survey, point: Point) -> Choice:
+    return choose(
+        [found for found in survey.schemas if survey.broken is None or found.ref.seq < survey.broken[0]],
+        before=lambda found: _schema_before(found, survey, point),
+        changed_before=survey.announced_before,
+        changed_behind=survey.announced_behind,
+    )
 
 
 def _moment(point: Point, checkpoint: Snapshot, survey: Survey) -> Moment:

@@ -75,19 +75,20 @@ class Survey:
         self.changed = 0
         """Newest commit time before ``broken``: later ones may be missing from there on."""
         self._commits = CommitReader()
-        self._limit, self._from_seq, self._from_lsn, self._checkpoint = limit, from_seq, from_lsn, checkpoint
+        self._limit, self._from_seq, self._checkpoint = limit, from_seq, checkpoint
+        self.from_lsn = from_lsn
 
     @property
     def announced_before(self) -> list[int]:
         """Transaction ids: those of the state that announced schema changes."""
         until = self.last.seq if self.last else 0
-        return [each.xid for each in self._announced if each.seq <= until and each.commit_lsn >= self._from_lsn]
+        return [each.xid for each in self._announced if each.seq <= until and each.commit_lsn >= self.from_lsn]
 
     @property
     def announced_behind(self) -> list[int]:
         """Likewise behind the point, as far as it was looked ahead."""
         until = self.last.seq if self.last else 0
-        return [each.xid for each in self._announced if each.seq > until and each.commit_lsn >= self._from_lsn]
+        return [each.xid for each in self._announced if each.seq > until and each.commit_lsn >= self.from_lsn]
 
     def announced_since(self, lsn: int) -> bool:
         """Whether a transaction of the state that committed at or after ``lsn`` announced a change, of publications too."""
@@ -148,7 +149,7 @@ class Survey:
 
     def _take(self, found: list[Commits]) -> None:
         for each in found:
-            ours = each.commit_lsn >= np.uint64(self._from_lsn)
+            ours = each.commit_lsn >= np.uint64(self.from_lsn)
             commits = each if ours.all() else Commits(*(getattr(each, name)[ours] for name in Commits.__slots__))
             if not len(commits):
                 continue

@@ -106,6 +106,26 @@ async def test_rows_that_were_rewritten_unseen_are_a_gap_until_they_are_copied(m
 
 
 @pytest.mark.postgres(18)
+async def test_without_announcements_a_change_between_two_looks_is_uncertain(database: str, target_database: str, slot: str) -> None:
+    """Where the catalog is only polled, the plan says around which points the schema is not known; far from a change it is."""
+    run(database, TABLES)
+    async with capture(database, slot, poll_seconds=0.3, ddl="poll") as made:
+        await baseline(made)
+        early = await caught_up(made, database)
+        run(database, "ALTER TABLE runs ADD COLUMN note text", "UPDATE runs SET note = 'n' WHERE id = 1")
+        between = str(ask(database, "SELECT pg_current_wal_insert_lsn()::text"))
+        late = await quiet(made, database)
+        planned = await plan(made, between)
+        assert not planned.schema.certain
+        assert any(text.startswith("the schema:") for text in planned.approximations)
+        assert not (await plan(made, early)).schema.certain
+        planned = await plan(made, late)
+        assert planned.schema.certain
+        await restore(made, planned, target_database)
+        assert differences(database, target_database) == []
+
+
+@pytest.mark.postgres(18)
 async def test_lost_history_is_crossed_only_when_told(made: Capture, database: str, target_database: str, slot: str) -> None:
     """The slot is gone and comes again: before the loss and behind the new baseline points are exact; between them they are refused,
     and with permission give the last state that is known."""
