@@ -65,7 +65,7 @@ class Restorer:
         self._server = server
         self._plan = plan
         self._objects = objects
-        self._live = live
+        self._live = dict(live)
         self._clock = clock
         self._progress = progress
         self._with_status: dict[str, bool] = {}
@@ -82,6 +82,7 @@ class Restorer:
         namespaces = [action for action in actions if action.resource == NAMESPACES]
         rest = [action for action in actions if action.resource not in (DEFINITIONS, NAMESPACES)]
         await self._wait_until_served({action.resource for action in (*definitions, *namespaces)})
+        await self._look_again([action for action in actions if action.do == "replace"])
         await self._level(definitions, "definitions")
         await self._wait_until_served({action.resource for action in rest})
         await self._level(namespaces, "namespaces")
@@ -90,6 +91,16 @@ class Restorer:
             await self._level([action for action in rest if action.level == level], f"objects, level {level}")
         await self._compare()
         return self.report
+
+    async def _look_again(self, replaced: list[Action]) -> None:
+        """What is to be replaced may have changed since the plan was made: controllers stop only while their leases are waited for."""
+        resources = {action.resource: self._plan.resources[action.resource] for action in replaced}
+        now = await live_objects(self._server, resources, {action.namespace for action in replaced if action.namespace})
+        for action in replaced:
+            if action.key in now:
+                self._live[action.key] = now[action.key]
+            else:
+                self._live.pop(action.key, None)
 
     async def _level(self, actions: list[Action], what: str) -> None:
         done = 0
@@ -121,8 +132,9 @@ class Restorer:
         if has_status or action.resource == DEFINITIONS:
             wanted.pop("status", None)
         path = collection(resource, action.namespace)
-        if action.do == "replace":
-            answer = await write.replace(self._server, path, wanted, self._live[action.key])
+        live = self._live.get(action.key) if action.do == "replace" else None
+        if live is not None:
+            answer = await write.replace(self._server, path, wanted, live)
         else:
             answer = await write.create(self._server, path, wanted)
         if answer.status not in (200, 201):
@@ -131,7 +143,7 @@ class Restorer:
         written: Manifest = msgspec.json.decode(answer.body)
         self._uids[manifests.uid(manifest)] = self.report.uids[manifests.uid(manifest)] = manifests.uid(written)
         self._done.append(action)
-        if action.do == "replace":
+        if live is not None:
             self.report.replaced += 1
         else:
             self.report.created += 1

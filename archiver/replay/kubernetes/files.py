@@ -85,16 +85,6 @@ def write_folder(plan: ClusterPlan, objects: Objects, folder: Path, *, overwrite
     return FolderReport(str(folder), len(written), contents.entry, contents.observed)
 
 
-def write_uid_map(uids: dict[str, str], objects: Objects, file: Path) -> None:
-    """Write which object of the target each captured one became: a JSON list of ``{resource, namespace, name, captured, restored}``."""
-    lines = [
-        {"resource": resource, "namespace": namespace, "name": name, "captured": manifests.uid(manifest), "restored": restored}
-        for (resource, namespace, name), manifest in sorted(objects.by_key.items(), key=lambda item: item[0])
-        if (restored := uids.get(manifests.uid(manifest)))
-    ]
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(lines), indent=2) + b"\n")
-
-
 def _place(key: Key) -> Path:
     resource, namespace, name = key
     if "/" in f"{resource}{namespace}{name}" or {namespace, name} & {".", ".."}:

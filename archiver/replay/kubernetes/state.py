@@ -71,9 +71,7 @@ async def read_streams(reader: Reader, source: str, cut: Cut) -> list[Folded]:
         raise HistoryLost(
             f"source {source} had no complete list by then", hint="choose a later point; `archiver status` shows when its baseline stood"
         )
-    nexts = await asyncio.gather(*(_next(reader, tail, fold, cut) for fold in folds))
-    for fold, following in zip(folds, nexts, strict=True):
-        _judge(fold, reading.listing.get(fold.name), following, point)
+    await asyncio.gather(*(_judge(reader, tail, fold, reading.listing.get(fold.name), cut, point) for fold in folds))
     return folds
 
 
@@ -82,8 +80,8 @@ class _Reading:
 
     def __init__(self, begins: dict[str, int], cut: Cut) -> None:
         self.folds = {name: Folded(name, StreamState()) for name in begins}
-        self.listing: dict[str, Watch] = {}
-        """Lists that are not complete."""
+        self.listing: dict[str, Placed] = {}
+        """Where lists began that are not complete."""
         self.time = 0
         """When the entry at the cut was received, whatever it is of."""
         self._begins = begins
@@ -108,7 +106,7 @@ class _Reading:
             for body in kept.run.bodies():
                 watch = msgspec.json.decode(body, type=Watch)
                 if not watch.resource_version:
-                    self.listing[fold.name] = watch
+                    self.listing[fold.name] = kept
         elif kept.run.kind is Kind.CHECKPOINT:
             self.listing.pop(fold.name, None)
 
@@ -150,9 +148,39 @@ def _until(placed: Placed, cut: Cut) -> Placed | None:
     return Placed(placed.first, placed.slot, placed.epoch, placed.time, part)
 
 
-async def _next(reader: Reader, tail: SegmentHeader, fold: Folded, cut: Cut) -> Run | None:
+async def _judge(reader: Reader, tail: SegmentHeader, fold: Folded, listing: Placed | None, cut: Cut, point: int) -> None:
+    """Say what is not known at ``point`` (microseconds; 0: the journal's end). ``listing``: where a list began that the cut interrupts."""
+    if fold.state.listing is None:
+        if not fold.state.ended:
+            fold.gaps.append("no complete list by then")
+        return
+    began = listing if listing is not None and _cause(listing) != "verify" else None
+    following = began or (await _next(reader, tail, fold) if (cut.seq or cut.time) and not fold.state.ended else None)
+    if following is None or (began is None and point <= fold.observed):
+        return
+    since, until = to_text(fold.observed if began is None else began.run.observed), to_text(following.run.observed)
+    match following.run.kind:
+        case Kind.K8S_WATCH if not _cause(following):
+            fold.notes.append(f"nobody watched from {since} to {until}: what happened meanwhile counts as of when it was received")
+        case Kind.K8S_WATCH if _cause(following) != "verify":
+            changes = await _changes(reader, tail, fold, following)
+            if changes:
+                fold.gaps.append(f"what happened between {since} and {until} is not known, and the point lies between: {changes}")
+        case Kind.GAP | Kind.K8S_ABSENT:
+            fold.gaps.append(f"what happened between {since} and {until} is not known, and the point lies between")
+        case _:
+            pass
+
+
+def _cause(placed: Placed) -> str:
+    """Of a list that began here; empty for a watch that went on from its position."""
+    watch = msgspec.json.decode(next(placed.run.bodies()), type=Watch)
+    return "" if watch.resource_version else watch.cause
+
+
+async def _next(reader: Reader, tail: SegmentHeader, fold: Folded) -> Placed | None:
     """The stream's first run that was received after what was folded; ``None`` at the journal's end."""
-    if not (cut.seq or cut.time) or tail.sources[fold.name].observed <= fold.observed:
+    if tail.sources[fold.name].observed <= fold.observed:
         return None
 
     def later(header: SegmentHeader) -> bool:
@@ -160,26 +188,27 @@ async def _next(reader: Reader, tail: SegmentHeader, fold: Folded, cut: Cut) -> 
         return mark is not None and mark.observed > fold.observed
 
     segment = await reader.segment(await reader.bisect(later))
-    runs = (placed.run for placed in segment.placed() if placed.run.source == fold.name) if segment else ()
-    return next((run for run in runs if run.observed > fold.observed), None)
+    runs = (placed for placed in segment.placed() if placed.run.source == fold.name) if segment else ()
+    return next((placed for placed in runs if placed.run.observed > fold.observed), None)
 
 
-def _judge(fold: Folded, listing: Watch | None, following: Run | None, point: int) -> None:
-    """Say what is not known at ``point`` (microseconds; 0: the journal's end). ``listing``: a list that the cut interrupts."""
-    if fold.state.listing is None:
-        if not fold.state.ended:
-            fold.gaps.append("no complete list by then")
-        return
-    since = to_text(fold.observed)
-    if listing is not None and listing.cause != "verify":
-        fold.gaps.append(f"a new list was not complete by then ({listing.cause}); what is known is older than it")
-    elif following is not None and point > fold.observed and not fold.state.ended:
-        until = to_text(following.observed)
-        if following.kind in (Kind.GAP, Kind.K8S_ABSENT):
-            fold.gaps.append(f"what happened between {since} and {until} is not known, and the point lies between")
-        elif following.kind is Kind.K8S_WATCH:
-            watch = msgspec.json.decode(following.data, type=Watch)
-            if watch.resource_version:
-                fold.notes.append(f"nobody watched from {since} to {until}: what happened meanwhile counts as of when it was received")
-            elif watch.cause != "verify":
-                fold.gaps.append(f"what happened between {since} and {until} is not known ({watch.cause}), and the point lies between")
+async def _changes(reader: Reader, tail: SegmentHeader, fold: Folded, began: Placed) -> str:
+    """What the list that ``began``, or the next one, found otherwise than it was known; empty when nothing: then nothing happened."""
+    mark = tail.sources[fold.name]
+    if mark.checkpoint < began.first:
+        return "no list was complete since"
+
+    def complete(header: SegmentHeader) -> bool:
+        there = header.sources.get(fold.name)
+        return there is not None and there.checkpoint >= began.first
+
+    state = StreamState(bodies=False)
+    async with aclosing(reader.read(began.slot, to_slot=await reader.bisect(complete))) as runs:
+        async for placed in runs:
+            if placed.run.source == fold.name and placed.first >= began.first and state.listing is None:
+                state.apply(placed)
+    listed = {key: (seen.uid, seen.resource_version) for key, seen in state.objects.items()}
+    known = {key: (seen.uid, seen.resource_version) for key, seen in fold.state.objects.items()}
+    gone = sum(key not in listed for key in known)
+    changed = sum(known.get(key) != version for key, version in listed.items())
+    return f"{changed} objects changed and {gone} gone" if changed or gone else ""

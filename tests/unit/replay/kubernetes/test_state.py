@@ -43,7 +43,9 @@ def judge(fold: Folded, stream: Stream, truth: Truth, point: int, *, end: bool) 
         return
     assert found == truth.objects
     between = any(since == truth.observed < point < until for since, until in stream.outages) and not end
-    assert bool(fold.gaps) == (truth.relisting or between), (fold.gaps, point)
+    later = [each for each in stream.truths if each.entry > truth.entry and not each.relisting]
+    changed = not later or later[0].objects != truth.objects
+    assert bool(fold.gaps) == ((truth.relisting or between) and changed), (fold.gaps, point)
     paused = any(since == truth.observed < point < until for since, until in stream.pauses) and not end
     assert bool(fold.notes) == paused, (fold.notes, point)
 

@@ -1,0 +1,124 @@
+"""Points at which the past is not wholly known, captured from real API servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from archiver.clock import SystemClock
+from archiver.errors import HistoryLost, Refused
+from archiver.journal.entry import Kind
+from archiver.journal.reader import Reader
+from archiver.replay.kubernetes.restore import Prepared, plan_cluster, restore_to_cluster
+from archiver.replay.kubernetes.select import Scope
+from archiver.replay.kubernetes.state import Cut
+from tests.servers.controlplane import ControlPlane
+from tests.servers.crds import custom_resource, definitions, path
+from tests.servers.kubernetes_capture import KubernetesCapture, config_for
+from tests.servers.kubernetes_restore import api
+
+TOOLS = "tools.proompteng.ai/tools"
+SPACE = "default"
+
+
+def create(plane: ControlPlane, *names: str) -> str:
+    """The resourceVersion of the last one."""
+    version = ""
+    for name in names:
+        version = plane.request("POST", path("Tool", SPACE), custom_resource("Tool", SPACE, name))["metadata"]["resourceVersion"]
+    return version
+
+
+def tools(plan: Prepared) -> set[str]:
+    return {name for resource, _, name in plan.objects.by_key if resource.startswith("tools.")}
+
+
+async def test_a_point_while_nobody_watched_is_refused_and_its_neighbours_are_not(start_cluster: Callable[..., ControlPlane]) -> None:
+    """Down while the API server forgets what happened: points within that time are told with both ends and refused, unless gaps are allowed;
+    points before and after are whole. Down and resumed: the state is one that was, and a note says that its time is not.
+    """
+    clock = SystemClock()
+    plane = await asyncio.to_thread(start_cluster, definitions=[each for each in definitions() if each["spec"]["names"]["kind"] == "Tool"])
+    capture = KubernetesCapture(config_for(plane, resources=["tools.tools.proompteng.ai"]))
+
+    async def plan(point: int) -> Prepared:
+        return await plan_cluster(Reader(capture.store), capture.name, Cut(time=point), Scope(), None, clock)
+
+    before_everything = clock.now()
+    async with capture.running():
+        await capture.until_durable(TOOLS, create(plane, "one", "two"))
+        before = clock.now()
+    await asyncio.sleep(0.2)
+    create(plane, "three")
+    resumed = clock.now()
+    await asyncio.sleep(0.2)
+    async with capture.running():
+        await capture.until_durable(TOOLS, create(plane, "four"))
+        between = clock.now()
+        # The next thing heard is what proves that nothing was missed at the point.
+        await capture.until_durable(TOOLS, create(plane, "later"))
+    await asyncio.sleep(0.2)
+    plane.request("DELETE", path("Tool", SPACE, "one"))
+    create(plane, "five")
+    inside = clock.now()
+    await asyncio.sleep(0.2)
+    # A new watch cache knows nothing older than itself: the position is gone.
+    await asyncio.to_thread(plane.restart_apiserver)
+    async with capture.running():
+        await capture.until_durable(TOOLS, create(plane, "six"))
+        after = clock.now()
+
+    with pytest.raises(HistoryLost, match="no complete list"):
+        await plan(before_everything)
+    for point, names in (
+        (before, {"one", "two"}),
+        (between, {"one", "two", "three", "four"}),
+        (after, {"two", "three", "four", "later", "five", "six"}),
+    ):
+        prepared = await plan(point)
+        assert (prepared.plan.gaps, tools(prepared)) == ([], names)
+    away = await plan(resumed)
+    assert tools(away) == {"one", "two"}
+    assert away.plan.gaps == []
+    assert any("nobody watched from" in note and TOOLS in note for note in away.plan.notes)
+
+    target = await asyncio.to_thread(start_cluster)
+    async with api(target) as server:
+        doubtful = await plan_cluster(Reader(capture.store), capture.name, Cut(time=inside), Scope(), server, clock)
+        assert [gap for gap in doubtful.plan.gaps if TOOLS in gap]
+        with pytest.raises(Refused, match="is not known"):
+            await restore_to_cluster(server, doubtful, clock)
+        assert target.request("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions")["items"] == []
+        report = await restore_to_cluster(server, doubtful, clock, allow_gaps=True)
+    assert (report.failures, report.differences) == ([], [])
+    restored = {item["metadata"]["name"] for item in target.request("GET", path("Tool", SPACE))["items"]}
+    assert restored == {"one", "two", "three", "four", "later"}
+
+
+async def test_a_stream_whose_first_list_is_not_complete_is_named(start_cluster: Callable[..., ControlPlane]) -> None:
+    """At an entry within the first list of one kind, after that of another: the plan names it, and what is known is restorable if that is
+    wanted; without the kind in scope there is no gap.
+    """
+    clock = SystemClock()
+    chosen = [each for each in definitions() if each["spec"]["names"]["kind"] in {"Tool", "ToolRun"}]
+    plane = await asyncio.to_thread(start_cluster, definitions=chosen)
+    create(plane, "one", "two")
+    plane.request("POST", path("ToolRun", SPACE), custom_resource("ToolRun", SPACE, "r"))
+    capture = KubernetesCapture(config_for(plane, resources=["*.tools.proompteng.ai"], custom_resource_definitions=False))
+    async with capture.running():
+        pass
+    lists = [placed for placed in await capture.entries() if placed.run.kind in (Kind.K8S_WATCH, Kind.K8S_ITEM, Kind.CHECKPOINT)]
+    done = next(placed for placed in lists if placed.run.kind is Kind.CHECKPOINT)
+    other = [placed for placed in lists if placed.run.source != done.run.source]
+    # The first entry after which one kind is complete and the other one has begun and is not.
+    entry = max(done.first, other[0].first)
+    if entry >= next(placed.first for placed in other if placed.run.kind is Kind.CHECKPOINT):
+        pytest.fail("the lists came one after another")
+    complete, incomplete = done.run.source.rpartition("/")[2], other[0].run.source.rpartition("/")[2]
+    prepared = await plan_cluster(Reader(capture.store), capture.name, Cut(seq=entry), Scope(), None, clock)
+    assert prepared.plan.gaps == [f"kube/tools.proompteng.ai/{incomplete}: no complete list by then"]
+    assert {resource for resource, _, _ in prepared.objects.by_key} == {f"{complete}.tools.proompteng.ai"}
+    narrow = await plan_cluster(Reader(capture.store), capture.name, Cut(seq=entry), Scope(frozenset({complete})), None, clock)
+    assert narrow.plan.gaps == []
