@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from archiver.clock import Clock, to_text
-from archiver.errors import Invalid, Refused
+from archiver.errors import ArchiverError, Invalid, Refused
 from archiver.journal.reader import Reader
 from archiver.kubernetes.api import Api
 from archiver.replay.kubernetes.apply import ClusterReport
@@ -25,7 +25,7 @@ from archiver.replay.kubernetes.restore import FolderReport as ObjectsReport
 from archiver.replay.kubernetes.restore import restore_to_folder as write_objects
 from archiver.replay.points import Point, parse_point, settle
 from archiver.replay.postgres.files import restore_to_folder as write_rows
-from archiver.replay.postgres.load import restore_to_database
+from archiver.replay.postgres.load import look_at_target, restore_to_database
 from archiver.replay.postgres.plan import RestorePlan, RestoreReport
 from archiver.replay.postgres.planner import plan_restore
 from archiver.replay.targets import Target, match
@@ -57,6 +57,10 @@ class Planned(msgspec.Struct):
     database: RestorePlan | None = None
     cluster: Prepared | None = None
     server: Api | None = None
+    in_the_way: list[str] = []
+    """What a target database holds already of what the plan creates: replaced with ``overwrite``, refused without."""
+    refusal: ArchiverError | None = None
+    """Why the target cannot be restored into."""
 
     @property
     def moment(self) -> int:
@@ -66,7 +70,13 @@ class Planned(msgspec.Struct):
     def shown(self) -> dict[str, Any]:
         """For ``--json``."""
         plan = self.database if self.database is not None else self.cluster.plan if self.cluster is not None else None
-        return {"source": self.source, "target": self.target.shown if self.target else None, "plan": plan}
+        return {
+            "source": self.source,
+            "target": self.target.shown if self.target else None,
+            "plan": plan,
+            "in_the_way": self.in_the_way,
+            "refusal": self.refusal.message if self.refusal is not None else None,
+        }
 
 
 class Plans(msgspec.Struct):
@@ -125,6 +135,7 @@ async def make_plans(reader: Reader, at: str, targets: Sequence[str], wanted: Se
             plans.sources.append(planned)
             if known[name] == "postgres":
                 planned.database = await plan_restore(reader, reader.store, name, point)
+                await _look(reader, planned, options)
             else:
                 planned.server = await _open(planned.target, clock)
                 planned.cluster = await plan_cluster(
@@ -206,6 +217,24 @@ async def close_plans(plans: Plans) -> None:
             await planned.server.close()
 
 
+async def _look(reader: Reader, planned: Planned, options: Options) -> None:
+    """Look at a target database before anything is done, so that a plan already says what the restore would refuse or replace."""
+    if planned.database is None or planned.target is None or planned.target.kind != "database":
+        return
+    try:
+        planned.in_the_way = await look_at_target(
+            planned.database, reader, planned.target.value, no_owner=options.no_owner, pg_bin=options.pg_bin
+        )
+    except ArchiverError as error:
+        planned.refusal = error
+        return
+    if planned.in_the_way and not options.overwrite:
+        planned.refusal = Refused(
+            f"the target has {len(planned.in_the_way)} of the objects already that the restore creates, first {planned.in_the_way[0]}",
+            hint="restore into an empty database, or replace what is there with --overwrite",
+        )
+
+
 def _refuse(plans: Plans, options: Options) -> None:
     for planned in plans.sources:
         if planned.target is None:
@@ -214,6 +243,8 @@ def _refuse(plans: Plans, options: Options) -> None:
         if planned.target.kind == "folder" and not options.overwrite and folder.is_dir() and any(folder.iterdir()):
             # Their writers refuse it too, but by then another source may be restored.
             raise Refused(f"{planned.source}: the folder {folder} is not empty", hint="name an empty one, or say --overwrite")
+        if planned.refusal is not None:
+            raise planned.refusal
         cluster = planned.cluster.plan if planned.cluster is not None else None
         if cluster is not None and cluster.refusals:
             more = f" (and {len(cluster.refusals) - 1} more; --dry-run lists them)" if len(cluster.refusals) > 1 else ""

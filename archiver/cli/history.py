@@ -134,7 +134,9 @@ def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
             for name, state in (("from", one), ("until", other)):
                 if state is None:
                     click.echo(f"it did not exist at --{name}")
-            output.table("", ["", "before", "after"], [(path, _short(old), _short(new)) for path, old, new in changed])
+            output.table(
+                "", ["", "before", "after"], [(path, _side(one, path, old), _side(other, path, new)) for path, old, new in changed]
+            )
         return 1 if changed else 0
 
     return _with_reader(context.settings(), work)
@@ -214,6 +216,13 @@ def _print_rows(changes: list[RowChange], *, as_json: bool) -> None:
             for each in changes
         ],
     )
+
+
+def _side(state: Any, path: str, value: object) -> str:
+    """A value, or why there is none: NULL is not the same as no such column."""
+    if value is None:
+        return "NULL" if state is not None and path in state else "(none)"
+    return _short(value)
 
 
 def _short(value: object) -> str:

@@ -135,6 +135,9 @@ def _print_plans(plans: Plans) -> None:
         output.console().print(f"\n[bold]{planned.source}[/] -> {planned.target.shown if planned.target else 'no target'}")
         if planned.database is not None:
             _print_database(planned.database)
+            output.facts([("replaced in the target", text) for text in planned.in_the_way])
+            if planned.refusal is not None:
+                output.facts([("REFUSED", planned.refusal.message), ("hint", planned.refusal.hint)])
         elif planned.cluster is not None:
             _print_cluster(planned.cluster.plan)
 
@@ -169,7 +172,7 @@ def _print_done(done: Done) -> None:
         output.facts(
             [
                 ("rows", report.rows),
-                ("seconds", f"{report.seconds:.2f} ({', '.join(f'{step} {seconds:.2f}' for step, seconds in report.steps.items())})"),
+                ("seconds", ", ".join([f"{report.seconds:.2f}", *(f"{step} {seconds:.2f}" for step, seconds in report.steps.items())])),
                 ("sequences", report.sequences),
                 *(("dropped first", text) for text in report.dropped),
                 *(("note", text) for text in report.notes),

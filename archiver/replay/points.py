@@ -17,7 +17,7 @@ from archiver.journal.records import Mark
 PointKind = Literal["latest", "time", "entry", "lsn", "mark"]
 
 _LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
-_HINT = "a point is an RFC 3339 time (2026-11-23T10:05:00Z), `latest`, an entry number, an LSN (16/B374D848), or mark:NAME"
+_HINT = "a point is an RFC 3339 time (2026-11-23T10:05:00Z), `latest`, an entry number, or an LSN (16/B374D848)"
 _BLOCK = 32
 
 

@@ -46,7 +46,8 @@ class Archive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``file:///path``, ``s3://bucket/prefix``, or ``memory:`` (tests)."""
     s3: S3 = S3()
     instance: str = ""
-    """Stable name of this writer; empty: the host name. The same instance takes its archive over at once after a crash."""
+    """Stable name of this writer; empty: the host name. The same instance takes its archive over at once: give every
+    installation its own, and never run two of one."""
     takeover_after_seconds: Positive = 30.0
     """How long another instance's journal must be silent before this one fences it."""
     segment_bytes: Annotated[int, Meta(ge=65536, le=67108864)] = 8_388_608

@@ -53,16 +53,7 @@ async def restore_to_database(
     restore = _Restore(plan, progress)
     async with connected(dsn) as connection:
         material = await gather(plan, reader)
-        try:
-            await pin(connection)
-            target = await look(connection, plan, no_owner=no_owner)
-            tools = await asyncio.to_thread(find_tools, dump_version(material) * 10000, pg_bin, program="pg_restore")
-            script = await script_of(
-                material.dump, tools, server_version=target.server_version, no_owner=no_owner, existing_schemas=target.schemas
-            )
-            dropped = await in_the_way(connection, script)
-        except psycopg.Error as error:
-            raise explained(error, "looking at the target") from error
+        script, dropped = await _examine(connection, plan, material, no_owner=no_owner, pg_bin=pg_bin)
         if dropped and not overwrite:
             raise Refused(
                 f"the target has {len(dropped)} of the objects already that the restore creates, first {dropped[0]}",
@@ -74,6 +65,28 @@ async def restore_to_database(
             tables = await restore.run(connection, script, material, fold, store, drop=bool(dropped))
         await restore.analyze(connection, tables)
     return restore.report(shown(dsn), summary, dropped)
+
+
+async def look_at_target(plan: RestorePlan, reader: Reader, dsn: str, *, no_owner: bool = False, pg_bin: str = "") -> list[str]:
+    """What the target holds already of what the plan creates; nothing is changed. Raises as ``restore_to_database`` would."""
+    async with connected(dsn) as connection:
+        _, found = await _examine(connection, plan, await gather(plan, reader), no_owner=no_owner, pg_bin=pg_bin)
+    return found
+
+
+async def _examine(
+    connection: Connection, plan: RestorePlan, material: Material, *, no_owner: bool, pg_bin: str
+) -> tuple[Script, list[str]]:
+    try:
+        await pin(connection)
+        target = await look(connection, plan, no_owner=no_owner)
+        tools = await asyncio.to_thread(find_tools, dump_version(material) * 10000, pg_bin, program="pg_restore")
+        script = await script_of(
+            material.dump, tools, server_version=target.server_version, no_owner=no_owner, existing_schemas=target.schemas
+        )
+        return script, await in_the_way(connection, script)
+    except psycopg.Error as error:
+        raise explained(error, "looking at the target") from error
 
 
 def refuse_gaps(plan: RestorePlan, *, allow_gaps: bool) -> None:
