@@ -30,6 +30,9 @@ from archiver.store.protocol import Store
 DRILL_SECONDS = 60.0
 """How often the archive is asked for newer drills."""
 
+END_SECONDS = 2.0
+"""How long what was cancelled may take to clean up before it is cancelled again."""
+
 log = structlog.get_logger()
 
 Result = TypeVar("Result")
@@ -186,10 +189,7 @@ class Service:
                     raise reason
             await self._stop(writer, commit, captures)
         finally:
-            tasks: list[asyncio.Task[Any]] = [commit, stopping, *captures]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(commit, stopping, *captures)
 
     async def _stop(self, writer: Writer, commit: asyncio.Task[None], captures: list[asyncio.Task[None]]) -> None:
         log.info("stopping", grace_seconds=self.settings.grace_seconds, buffered_bytes=writer.buffered_bytes)
@@ -261,6 +261,19 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Resu
         for task in (doing, stopping):
             task.cancel()
         await asyncio.gather(doing, stopping, return_exceptions=True)
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel ``tasks`` and return when they have ended.
+
+    A driver that is cancelled within a query asks its server to cancel it too and waits many seconds for the answer; a second
+    cancellation ends that.
+    """
+    for _ in range(2):
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=END_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _unexpected(source: str, error: BaseException) -> Bug:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from archiver import service
 from archiver.clock import SystemClock
 from archiver.errors import Unavailable
 from archiver.journal.limits import WriterLimits
@@ -83,3 +84,24 @@ def test_kinds() -> None:
     """Source name to kind."""
     sources = {"db": Source(postgres=Postgres(dsn="")), "agents": Source(kubernetes=Kubernetes())}
     assert kinds(Settings(sources=sources)) == {"db": "postgres", "agents": "kubernetes"}
+
+
+async def test_what_waits_in_its_cleaning_up_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that waits for a silent peer after it was cancelled does not hold up the end; one that cleans up quickly is let."""
+    monkeypatch.setattr(service, "END_SECONDS", 0.1)
+    ended = []
+
+    async def slow(name: str, seconds: float) -> None:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            await asyncio.sleep(seconds)
+            ended.append(name)
+            raise
+
+    tasks = [asyncio.create_task(slow("quick", 0.01)), asyncio.create_task(slow("silent", 3600))]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await service.end(*tasks)
+    assert ended == ["quick"]
+    assert all(task.cancelled() for task in tasks)

@@ -159,7 +159,7 @@ def test_sources_that_hang_hold_nobody_up_for_ever(
         write(database, 10)
         began = time.monotonic()
         assert archiver.stop() in {0, 4}
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 12
         for proxy in (before, behind):
             proxy.reset()
             proxy.cut()
