@@ -9,7 +9,6 @@ import pytest
 
 from archiver.clock import SystemClock
 from archiver.errors import HistoryLost, Refused
-from archiver.journal.entry import Kind
 from archiver.journal.reader import Reader
 from archiver.replay.kubernetes.restore import Prepared, plan_cluster, restore_to_cluster
 from archiver.replay.kubernetes.select import Scope
@@ -95,30 +94,3 @@ async def test_a_point_while_nobody_watched_is_refused_and_its_neighbours_are_no
     assert (report.failures, report.differences) == ([], [])
     restored = {item["metadata"]["name"] for item in target.request("GET", path("Tool", SPACE))["items"]}
     assert restored == {"one", "two", "three", "four", "later"}
-
-
-async def test_a_stream_whose_first_list_is_not_complete_is_named(start_cluster: Callable[..., ControlPlane]) -> None:
-    """At an entry within the first list of one kind, after that of another: the plan names it, and what is known is restorable if that is
-    wanted; without the kind in scope there is no gap.
-    """
-    clock = SystemClock()
-    chosen = [each for each in definitions() if each["spec"]["names"]["kind"] in {"Tool", "ToolRun"}]
-    plane = await asyncio.to_thread(start_cluster, definitions=chosen)
-    create(plane, "one", "two")
-    plane.request("POST", path("ToolRun", SPACE), custom_resource("ToolRun", SPACE, "r"))
-    capture = KubernetesCapture(config_for(plane, resources=["*.tools.proompteng.ai"], custom_resource_definitions=False))
-    async with capture.running():
-        pass
-    lists = [placed for placed in await capture.entries() if placed.run.kind in (Kind.K8S_WATCH, Kind.K8S_ITEM, Kind.CHECKPOINT)]
-    done = next(placed for placed in lists if placed.run.kind is Kind.CHECKPOINT)
-    other = [placed for placed in lists if placed.run.source != done.run.source]
-    # The first entry after which one kind is complete and the other one has begun and is not.
-    entry = max(done.first, other[0].first)
-    if entry >= next(placed.first for placed in other if placed.run.kind is Kind.CHECKPOINT):
-        pytest.fail("the lists came one after another")
-    complete, incomplete = done.run.source.rpartition("/")[2], other[0].run.source.rpartition("/")[2]
-    prepared = await plan_cluster(Reader(capture.store), capture.name, Cut(seq=entry), Scope(), None, clock)
-    assert prepared.plan.gaps == [f"kube/tools.proompteng.ai/{incomplete}: no complete list by then"]
-    assert {resource for resource, _, _ in prepared.objects.by_key} == {f"{complete}.tools.proompteng.ai"}
-    narrow = await plan_cluster(Reader(capture.store), capture.name, Cut(seq=entry), Scope(frozenset({complete})), None, clock)
-    assert narrow.plan.gaps == []
