@@ -8,7 +8,8 @@ from typing import Literal
 import msgspec
 
 from archiver.clock import Clock
-from archiver.errors import ArchiverError, Refused
+from archiver.errors import ArchiverError, Invalid, Refused
+from archiver.journal.reader import Reader
 from archiver.settings import Settings
 from archiver.sources import kubernetes_config, postgres_config
 from archiver.store.open import open_store
@@ -31,6 +32,8 @@ class Check(msgspec.Struct, frozen=True):
 async def check_all(settings: Settings, clock: Clock) -> list[Check]:
     """Everything that can be checked without capturing. What cannot be looked at is a refusal, not an exception."""
     found = await _store(settings, clock)
+    if not settings.sources:
+        found.append(Check("refused", "", "sources", "there are no sources to capture", "add one below `sources:` in the settings"))
     for name, source in settings.sources.items():
         try:
             if source.postgres is not None:
@@ -56,6 +59,7 @@ async def _store(settings: Settings, clock: Clock) -> list[Check]:
 
 async def _postgres(name: str, settings: Settings) -> list[Check]:
     from archiver.capture.postgres.access import Access
+    from archiver.capture.postgres.health import look
     from archiver.capture.postgres.pg_tools import find_tools
     from archiver.capture.postgres.preflight import preflight
 
@@ -65,9 +69,16 @@ async def _postgres(name: str, settings: Settings) -> list[Check]:
     connection = await Access.of(config.dsn).connect()
     try:
         report = await preflight(connection, config)
+        slot = await look(connection, config.slot)
     finally:
         await connection.close()
-    found = [Check("refused", name, item.about, item.reason, item.remedy) for item in report.refusals]
+    found = []
+    if slot.exists and not await _known(name, settings):
+        text = f"replication slot {config.slot} exists, and this archive did not create it"
+        found.append(
+            Check("refused", name, "slot", text, "it may belong to another archive: name another slot, or drop it if nobody needs it")
+        )
+    found += [Check("refused", name, item.about, item.reason, item.remedy) for item in report.refusals]
     found += [Check("warning", name, item.about, item.reason, item.remedy) for item in report.warnings]
     found += [Check("note", name, item.about, item.reason, item.remedy) for item in report.notes]
     try:
@@ -79,6 +90,18 @@ async def _postgres(name: str, settings: Settings) -> list[Check]:
     counted = ", ".join(f"{modes.count(mode)} {mode}" for mode in ("key", "full", "insert", "excluded") if mode in modes)
     found.append(Check("ok", name, "tables", f"{counted or 'none'}; schema changes noticed by {report.ddl}"))
     return found
+
+
+async def _known(name: str, settings: Settings) -> bool:
+    """Whether the archive has anything of that source."""
+    store = await open_store(settings.archive.url, settings.archive.s3)
+    try:
+        tail = await Reader(store).tail()
+    except Invalid:
+        return False
+    finally:
+        await store.close()
+    return tail is not None and name in tail.sources
 
 
 async def _kubernetes(name: str, settings: Settings, clock: Clock) -> list[Check]:

@@ -56,3 +56,18 @@ def test_everything_wrong_is_told_at_once(database: str, tmp_path: Path) -> None
     table = archiver.call("check")
     assert table.returncode == 3
     assert "max_slot_wal_keep_size" in table.stdout
+
+
+def test_a_slot_that_is_not_ours_is_named(database: str, tmp_path: Path) -> None:
+    """A slot of our name that this archive did not create, and a file without sources, are refused before anything runs."""
+    create_table(database)
+    archiver = Archiver(tmp_path, {"db": database_source(database)})
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("SELECT pg_create_logical_replication_slot('archiver_db', 'pgoutput')")
+        try:
+            code, found = check(archiver)
+        finally:
+            connection.execute("SELECT pg_drop_replication_slot('archiver_db')")
+    assert code == 3
+    assert [item["subject"] for item in found if item["level"] == "refused"] == ["slot"]
+    assert check(Archiver(tmp_path, {}, name="empty"))[0] == 3
