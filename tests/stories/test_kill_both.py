@@ -21,6 +21,7 @@ from tests.servers.agents_world import Identity, differences, snapshot
 from tests.servers.archiver import Archiver, wait_until_durable
 from tests.servers.compare import differences as rows_that_differ
 from tests.servers.controlplane import ControlPlane
+from tests.servers.crds import path
 from tests.servers.objects_load import Objects, definitions_of
 from tests.servers.postgres import PostgresServer
 from tests.servers.transfers import Transfers, create_tables
@@ -101,6 +102,7 @@ def test_twenty_kills_lose_and_repeat_nothing_of_both(
                 assert wrong_rows(point, rows_target) == []
                 assert differences(point.objects, snapshot(objects_target, namespace)) == []
                 assert definitions_of(objects_target) == point.definitions
+                assert_judges_see_a_change(point, rows_target, objects_target, namespace)
     transfers.close()
 
 
@@ -140,6 +142,17 @@ def wrong_rows(point: Noted, restored: str) -> list[str]:
     found = [each for each in rows_that_differ(point.database, restored) if not each.startswith("sequences of public.transfer_id_seq")]
     now = handed_out(restored)
     return [*found, f"the sequence would repeat {now}, {point.handed_out} was handed out"] if now < point.handed_out else found
+
+
+def assert_judges_see_a_change(point: Noted, database: str, plane: ControlPlane, namespace: str) -> None:
+    """One figure in one row and one label of one object: the comparisons above were able to fail."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("UPDATE account SET balance = balance + 1 WHERE id = 100")
+    assert len(wrong_rows(point, database)) == 1
+    kind, _, name = next(iter(point.objects))
+    label = {"metadata": {"labels": {"changed": "yes"}}}
+    plane.request("PATCH", path(kind, namespace, name), label, content_type="application/merge-patch+json")
+    assert len(differences(point.objects, snapshot(plane, namespace))) == 1
 
 
 def copy(server: PostgresServer, source: str, target: str) -> None:
