@@ -15,7 +15,7 @@ from archiver.errors import Refused
 from archiver.replay.kubernetes.restore import restore_to_folder
 from tests.servers.agents_world import differences, snapshot
 from tests.servers.controlplane import ControlPlane
-from tests.servers.crds import definitions, path
+from tests.servers.crds import definitions, path, plural
 from tests.servers.kubernetes_restore import Captured, capture_world
 
 Start = Callable[..., ControlPlane]
@@ -109,15 +109,11 @@ async def test_a_folder_is_what_kubectl_applies(captured: Captured, start_cluste
         if "plains" in place:
             assert target.request("GET", place)["status"] == item["status"]
     manifest = msgspec.json.decode((folders[1] / "manifest.json").read_bytes())
-    owned = {line["name"]: line["owners"] for line in manifest["objects"] if line["owners"]}
-    assert (
-        owned.items()
-        >= {
-            key[2]: [reference["uid"] for reference in item["metadata"]["ownerReferences"]]
-            for key, item in captured.wanted.items()
-            if "ownerReferences" in item["metadata"]
-        }.items()
-    )
+    owned = {(line["resource"], line["namespace"], line["name"]): line["owners"] for line in manifest["objects"] if line["owners"]}
+    for kind, space, name in captured.wanted:
+        references = captured.wanted[kind, space, name]["metadata"].get("ownerReferences", [])
+        found = [owners for key, owners in owned.items() if key[0].startswith(f"{plural(kind)}.") and key[1:] == (space, name)]
+        assert found == ([[reference["uid"] for reference in references]] if references else [])
 
 
 NUMBERS = ["1e3", "0x1f", "0o17", "017", "1_000", "1:30", ".5", "1.", "+1", "-", ".inf", ".nan", "2026-11-23", "2026-11-23T10:00:00Z"]
