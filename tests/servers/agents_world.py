@@ -85,17 +85,26 @@ class AgentsWorld:
             "status": status,
         }
         where = path(kind, self.namespace, name, status=what == "status")
-        self.plane.request("PATCH", where, parts[what], content_type="application/merge-patch+json")
+        self.write("PATCH", where, parts[what])
+
+    def write(self, method: str, where: str, body: dict[str, Any] | None = None) -> None:
+        """One request to an object that was there a moment ago; the garbage collector may take it in between."""
+        try:
+            self.plane.request(method, where, body, content_type="application/merge-patch+json")
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code != 404:
+                raise
 
     def delete(self, kind: str, name: str, *, release: bool = True) -> None:
         """Delete it, and (``release``) let go of its finalizers; what it owns is collected."""
         self.alive.remove((kind, name))
         if self.read(kind, name) is None:
             return
-        self.plane.request("DELETE", path(kind, self.namespace, name))
+        where = path(kind, self.namespace, name)
+        self.write("DELETE", where)
         if release and self.read(kind, name) is not None:
-            where = path(kind, self.namespace, name)
-            self.plane.request("PATCH", where, {"metadata": {"finalizers": None}}, content_type="application/merge-patch+json")
+            self.write("PATCH", where, {"metadata": {"finalizers": None}})
 
     async def settle(self, capture: KubernetesCapture, *, scope: str = "") -> dict[Identity, dict[str, Any]]:
         """Wait until the garbage collector is done and everything that changed is durable; what there is then."""
