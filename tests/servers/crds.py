@@ -5,6 +5,7 @@ As theirs do, eleven kinds keep unknown fields somewhere, two have CEL rules, an
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 Schema = dict[str, Any]
@@ -91,7 +92,7 @@ def plural(kind: str) -> str:
 
 
 def definition(group: str, kind: str, spec: dict[str, Schema], rules: list[dict[str, str]] | None = None) -> dict[str, Any]:
-    """One CustomResourceDefinition: namespaced, version v1alpha1, with a status subresource."""
+    """One CustomResourceDefinition: namespaced, version v1alpha1, with a status subresource. Callers may change it: it shares nothing."""
     schema: Schema = {
         "type": "object",
         "properties": {
@@ -108,12 +109,14 @@ def definition(group: str, kind: str, spec: dict[str, Schema], rules: list[dict[
         "additionalPrinterColumns": [{"name": "Phase", "type": "string", "jsonPath": ".status.phase"}],
     }
     names = {"kind": kind, "listKind": f"{kind}List", "plural": plural(kind), "singular": kind.lower()}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{names['plural']}.{group}"},
-        "spec": {"group": group, "names": names, "scope": "Namespaced", "versions": [version]},
-    }
+    return copy.deepcopy(
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": f"{names['plural']}.{group}"},
+            "spec": {"group": group, "names": names, "scope": "Namespaced", "versions": [version]},
+        }
+    )
 
 
 def definitions() -> list[dict[str, Any]]:
