@@ -6,7 +6,7 @@ import random
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,7 @@ def test_twenty_kills_lose_and_repeat_nothing_of_both(
     archive = {"url": s3_place.url, "s3": msgspec.to_builtins(s3_place.options()), "instance": "story"}
     transfers, objects = Transfers(database, seed), Objects(cluster, namespace, seed)
     with (
+        closing(transfers),
         Archiver(tmp_path, sources, archive=archive, serve=True) as archiver,
         postgres.database() as copied,
         Worker(transfers.step, transfers.pause) as rows,
@@ -103,7 +104,6 @@ def test_twenty_kills_lose_and_repeat_nothing_of_both(
                 assert differences(point.objects, snapshot(objects_target, namespace)) == []
                 assert definitions_of(objects_target) == point.definitions
                 assert_judges_see_a_change(point, rows_target, objects_target, namespace)
-    transfers.close()
 
 
 def kill_at_random(archiver: Archiver, chance: random.Random, times: int) -> None:

@@ -28,8 +28,8 @@ def test_twenty_kills_lose_and_repeat_nothing(database: str, target_database: st
     chance = random.Random(seed)
     create_tables(database)
     settings = {"db": {"postgres": {"dsn": database, "allow_unlimited_wal": True, "poll_seconds": 1}}}
-    loads = [Transfers(database, seed + n) for n in range(2)]
     with Archiver(tmp_path, settings) as archiver, contextlib.ExitStack() as stack:
+        loads = [stack.enter_context(contextlib.closing(Transfers(database, seed + n))) for n in range(2)]
         archiver.start()
         workers = [stack.enter_context(Worker(load.step, load.pause)) for load in loads]
         archiver.wait_for_baseline("db")
@@ -47,8 +47,6 @@ def test_twenty_kills_lose_and_repeat_nothing(database: str, target_database: st
         restored = archiver.call("restore", "--at", "latest", "--to", target_database)
         assert restored.returncode == 0, restored.stderr
         assert differences(database, target_database) == []
-    for load in loads:
-        load.close()
 
 
 def test_two_archivers_one_writes(database: str, tmp_path: Path) -> None:

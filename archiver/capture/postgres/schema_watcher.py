@@ -150,6 +150,19 @@ class SchemaWatcher:
             await self._keeper.close()
             await session.close()
 
+    async def read_sequences(self, session: Session) -> int:
+        """Append PG_SEQUENCES if they moved since the last reading; the number of the entry, 0 for none. Raises ``Unavailable``.
+
+        Every poll does it, and a clean stop once more: what rolled back drew numbers too, and nothing in the stream tells of those.
+        """
+        read = await take_sequences(session, self._scope)
+        if read.values == self._sequences:
+            return 0
+        run = Run.of(self._source, Kind.PG_SEQUENCES, [msgspec.json.encode(read)], observed=self._clock.now())
+        entry = await self._writer.append(run)
+        self._sequences = read.values
+        return entry
+
     async def _wait(self, seconds: float) -> bool:
         """Until a DDL message, the end of a copy, or for ``seconds``; whether it was a message."""
         waiting = [asyncio.create_task(self._noticed.wait()), asyncio.create_task(self._keeper.wait())]
@@ -188,7 +201,7 @@ class SchemaWatcher:
                 self._filenodes = seen.filenodes
                 self._horizon.add(seen.lsn, seen.running, self._clock.monotonic())
         moved = await self._keep_tables(session, seen)
-        await self._watch_sequences(session)
+        await self.read_sequences(session)
         soon = self._keeper.waits or not self._fingerprint
         self._pause = min(2 * self._pause if soon and not moved else SOON_SECONDS, self._config.poll_seconds)
         return self._pause if soon else self._config.poll_seconds
@@ -279,9 +292,3 @@ class SchemaWatcher:
         else:
             await self._append_schema(self._taken)
         return True
-
-    async def _watch_sequences(self, session: Session) -> None:
-        read = await take_sequences(session, self._scope)
-        if read.values != self._sequences:
-            await self._writer.append(Run.of(self._source, Kind.PG_SEQUENCES, [msgspec.json.encode(read)], observed=self._clock.now()))
-            self._sequences = read.values

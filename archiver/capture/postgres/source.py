@@ -33,7 +33,7 @@ from archiver.capture.postgres.slot import Created, SlotExistsError, create_slot
 from archiver.capture.postgres.snapshot import Held, hold_snapshot
 from archiver.capture.postgres.stream import ReplicationStream, StreamOptions, protocol_version
 from archiver.capture.status import SourceStatus, State
-from archiver.errors import ArchiverError, HistoryLost, Refused
+from archiver.errors import ArchiverError, HistoryLost, Refused, Unavailable
 from archiver.journal.entry import Kind, Run, SourceMark
 from archiver.journal.postgres_records import Schema, Slot, Stream
 
@@ -252,12 +252,15 @@ class PostgresSource:
             done, _ = await asyncio.wait({pump, stopping, *others}, return_when=asyncio.FIRST_COMPLETED)
             for task in done - {stopping}:
                 task.result()
+            watcher = self._watcher
             await _cancel(*others)
             self._state = "stopping"
             await stream.quiesce()
             await pump
             await self._writer.durable(self._appended)
             await stream.finish()
+            if watcher is not None:
+                await self._last_sequences(watcher, query)
             await self._confirmed(query, stream.reader.acknowledged)
         finally:
             unsubscribe()
@@ -320,6 +323,15 @@ class PostgresSource:
                 stream.reader.synchronous = True
                 stream.reader.wake()
             await self._clock.sleep(self._config.poll_seconds)
+
+    async def _last_sequences(self, watcher: SchemaWatcher, query: Connection) -> None:
+        """Read them once more; durable on return. All rows are durable already, so a failure only leaves the last poll's values."""
+        try:
+            entry = await watcher.read_sequences(query)
+        except (Unavailable, Refused) as error:
+            log.warning("sequences_not_read", source=self.name, error=error.message)
+        else:
+            await self._writer.durable(entry)
 
     async def _confirmed(self, query: Connection, position: int) -> None:
         """See with our own eyes that the slot has our last acknowledgement."""

@@ -337,6 +337,25 @@ async def test_sequences_are_read_again_when_they_move(database: str, slot: str)
         assert len(await sequences(made)) == count
 
 
+async def test_a_clean_stop_reads_sequences_once_more(database: str, made: Capture) -> None:
+    """What was handed out since the last poll, to a transaction that rolled back even, is in the journal when the stop is done."""
+    run(database, "CREATE SEQUENCE s")
+    await watched(made)
+    run(database, "BEGIN; SELECT nextval('s'); ROLLBACK")
+    await made.stop()
+    assert await _last(made, 1)
+
+
+async def test_a_stop_without_news_reads_no_sequences(database: str, made: Capture) -> None:
+    """Sequences that stand still add nothing to the journal, stop by stop."""
+    run(database, "CREATE SEQUENCE s")
+    await watched(made)
+    await made.until(lambda: quiet(made))
+    count = len(await sequences(made))
+    await made.stop()
+    assert len(await sequences(made)) == count
+
+
 async def _last(made: Capture, value: int) -> bool:
     return (await sequences(made))[-1] == {"s": value}
 
