@@ -23,6 +23,7 @@ from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import custom_resource, path
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import free_port
+from tests.servers.proxy import UP, FaultProxy
 
 pytestmark = pytest.mark.postgres(18)
 
@@ -213,7 +214,6 @@ def test_a_scratch_server_that_takes_no_writes_is_named(recorded: Archiver, scra
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_drill_that_is_stopped_cleans_up(recorded: Archiver, scratch_server: PostgresServer, database: str, how: signal.Signals) -> None:
     """A signal in the middle of the restore ends it without a report; scratch database and folder are removed first."""
-    # Enough rows for a restore that can be interrupted.
     with recorded as archiver:
         archiver.start()
         archiver.wait(lambda: archiver.live_source("db").get("state") == "streaming", "it does not stream")
@@ -221,15 +221,20 @@ def test_a_drill_that_is_stopped_cleans_up(recorded: Archiver, scratch_server: P
         captured(archiver, "db", database)
         assert archiver.stop() == 0
     folder = recorded.folder / "scratch"
-    command = [sys.executable, "-m", "archiver", "-c", str(recorded.config), "drill", "--scratch-dsn", scratch_server.dsn()]
-    process = subprocess.Popen([*command, "--scratch-folder", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        until(lambda: len(databases(scratch_server)) > 1, "no scratch database")
-        process.send_signal(how)
-        _, errors = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.wait()
+    with FaultProxy.start("127.0.0.1", scratch_server.port) as proxy:
+        # The restore sends some fifty chunks after it has made its database: it cannot be over before the signal.
+        proxy.delay(0.1, UP)
+        scratch = scratch_server.dsn().replace(f":{scratch_server.port}/", f":{proxy.port}/")
+        command = [sys.executable, "-m", "archiver", "-c", str(recorded.config), "drill", "--scratch-dsn", scratch]
+        process = subprocess.Popen([*command, "--scratch-folder", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            until(lambda: len(databases(scratch_server)) > 1, "no scratch database")
+            process.send_signal(how)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            process.wait()
+        assert proxy.accepted
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert databases(scratch_server) == ["postgres"]
