@@ -3,7 +3,8 @@
 Rules (``docs/design/0004-kubernetes.md``):
 
 - A list counts only when it is complete: its items become the state at once, at its CHECKPOINT. Between its K8S_WATCH and its
-  CHECKPOINT the state is what was known before it began.
+  CHECKPOINT the state is what was known before it began, of the cluster and epoch that it was known of.
+- A list that was abandoned is no state, but what it saw did exist until an event, or the next complete list, says otherwise.
 - The state after a list is the list's, at the list's resourceVersion. Events at or below it are history that the list already holds
   (a verifying list is followed by the watch from *before* it, so that no state in between is missing from history): they are not folded.
 - An event that repeats what is known, or is older than it, folds to nothing.
@@ -52,6 +53,8 @@ class StreamState:
         self.epoch = 0
         self.listing: Listing | None = None
         """The newest complete list; None: nothing is known yet."""
+        self.listed = 0
+        """When that list was complete."""
         self.observed = 0
         """When the newest run was received: up to then the state is known, if no list is open."""
         self.position = ""
@@ -63,6 +66,12 @@ class StreamState:
         self._bodies = bodies
         self._loose: dict[Key, Seen] = {}
         self._verifying = False
+        self._began: Watch | None = None
+
+    @property
+    def replaced(self) -> bool:
+        """A list of another epoch began and is not complete: what is known does not compare with what the API server says now."""
+        return self.pending is not None and self._began is not None and self._began.epoch != self.epoch
 
     @property
     def complete(self) -> bool:
@@ -91,7 +100,7 @@ class StreamState:
                             self._absent(msgspec.json.decode(body, type=Absent))
                 case Kind.CHECKPOINT:
                     for body in run.bodies():
-                        self._listed(msgspec.json.decode(body, type=Listing))
+                        self._complete(msgspec.json.decode(body, type=Listing), run.observed)
                 case Kind.GAP:
                     for body in run.bodies():
                         self._gap(msgspec.json.decode(body, type=Gap))
@@ -104,6 +113,7 @@ class StreamState:
 
     def _events(self, placed: Placed) -> None:
         run = placed.run
+        self._abandon()
         since = self.listing.resource_version if self.listing is not None else ""
         for entry, body in enumerate(run.bodies(), placed.first):
             event = kj.event.decode(body)
@@ -111,6 +121,10 @@ class StreamState:
             if since and (meta.resource_version == since or kj.order(meta.resource_version, since) < 0):
                 continue
             key = (meta.namespace, meta.name)
+            loose = self._loose.get(key)
+            deleted = loose is not None and event.type == "DELETED" and loose.uid == meta.uid
+            if loose is not None and (deleted or kj.order(meta.resource_version, loose.resource_version) >= 0):
+                del self._loose[key]
             known = self.objects.get(key)
             if known is not None and known.uid == meta.uid and kj.order(meta.resource_version, known.resource_version) < 0:
                 continue
@@ -130,24 +144,36 @@ class StreamState:
             self.pending[meta.namespace, meta.name] = Seen(meta.uid, meta.resource_version, placed.run.observed, entry, kept)
 
     def _watch(self, watch: Watch) -> None:
-        self.resource, self.namespace, self.cluster, self.server = watch.resource, watch.namespace, watch.cluster, watch.server
-        # A list that never became complete is no state, but its objects did exist.
-        self._loose |= self.pending or {}
+        self._abandon()
         self.pending = None if watch.resource_version else {}
         self._verifying = watch.cause == "verify"
+        self._began = watch
+        if watch.resource_version or self.listing is None:
+            self._take(watch)
 
-    def _listed(self, listing: Listing) -> None:
+    def _take(self, watch: Watch) -> None:
+        self.resource, self.namespace, self.cluster, self.server = watch.resource, watch.namespace, watch.cluster, watch.server
+
+    def _abandon(self) -> None:
+        """Something else than a list's own entries follows: a list that is open will never be complete."""
+        self._loose |= self.pending or {}
+        self.pending = None
+
+    def _complete(self, listing: Listing, observed: int) -> None:
         if self.pending is None or len(self.pending) != listing.count:
             held = "none" if self.pending is None else str(len(self.pending))
             raise Corrupt(f"a list of {listing.count} objects is complete, but the journal holds {held}")
         self.objects, self._loose, self.pending = self.pending, {}, None
-        self.listing, self.epoch, self.ended = listing, listing.epoch, False
+        self.listing, self.listed, self.epoch, self.ended = listing, observed, listing.epoch, False
+        if self._began is not None:
+            self._take(self._began)
 
     def _absent(self, absent: Absent) -> None:
         key = (absent.namespace, absent.name)
-        known = self.objects.get(key)
-        if known is not None and known.uid == absent.uid:
-            del self.objects[key]
+        for objects in (self.objects, self._loose):
+            known = objects.get(key)
+            if known is not None and known.uid == absent.uid:
+                del objects[key]
 
     def _gap(self, gap: Gap) -> None:
         if gap.reason == RESOURCE_GONE:

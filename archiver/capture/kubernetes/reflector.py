@@ -84,7 +84,7 @@ class Reflector:
             position=state.position if state else "",
             epoch=state.epoch if state else 0,
             resumable=state is not None and state.complete and same,
-            replaced=replaced and state is not None and state.listing is not None,
+            replaced=state is not None and state.listing is not None and (replaced or state.replaced),
         )
         if state is not None and state.complete and not same and not replaced:
             self._machine.cause = "schema_changed"
@@ -95,7 +95,7 @@ class Reflector:
         self._covered = state is not None and state.listing is not None
         """Whether there is history before the next list, so that what happened in between is a gap."""
         self._heard = state.observed if state else 0
-        self._agreed = (self._known.floor, 0)
+        self._agreed = (self._known.floor, state.listed if state else 0)
         """resourceVersion and time of the newest list that nothing contradicted."""
         self._verification: Verification | None = None
         self._verify_at = float("inf")
@@ -131,11 +131,13 @@ class Reflector:
                     await self._watch()
 
     def resume(self, target: Target) -> None:
-        """After ``run`` was cancelled: the resource is served again, or in another version; ``run`` begins with a list."""
-        if self.target.resource.version != target.resource.version:
+        """``run`` was cancelled, or never called: it may begin. It lists what is served again or otherwise, and else goes on."""
+        changed = self.target.resource != target.resource
+        if changed:
             self._machine.cause = "schema_changed"
+        if changed or self.figures.phase == "ended":
+            self._machine.step = Step.LIST
         self._entries.target = target
-        self._machine.step = Step.LIST
         self.figures.phase = "waiting"
 
     def close(self) -> None:

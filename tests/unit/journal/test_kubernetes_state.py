@@ -31,9 +31,9 @@ class Journal:
         self.state.apply(Placed(self.next, 0, 1, 0, run))
         self.next += len(bodies)
 
-    def begin(self, *, epoch: int = 0, cause: Literal["start", "verify"] = "start") -> None:
+    def begin(self, *, epoch: int = 0, cause: Literal["start", "verify", "cluster_changed"] = "start", cluster: str = "ca=x uid=") -> None:
         self.began = self.next
-        self.put(Kind.K8S_WATCH, Watch("ca=x uid=", "https://s", RESOURCE, "", epoch, "", cause))
+        self.put(Kind.K8S_WATCH, Watch(cluster, "https://s", RESOURCE, "", epoch, "", cause))
 
     def end(self, version: str, count: int, *, epoch: int = 0, position: str | None = None) -> None:
         listing = Listing(RESOURCE, "", epoch, version, count, self.began, "start")
@@ -47,6 +47,9 @@ class Journal:
 
     def complete(self) -> bool:
         return self.state.complete
+
+    def replaced(self) -> bool:
+        return self.state.replaced
 
     @property
     def versions(self) -> dict[str, tuple[str, str]]:
@@ -122,6 +125,38 @@ def test_a_verifying_list_that_was_abandoned_does_not_stop_the_watch() -> None:
     journal.put(Kind.K8S_WATCH, Watch("ca=x uid=", "https://s", RESOURCE, "", 0, "25", "resume"))
     assert journal.state.pending is None
     assert journal.complete()
+
+
+def test_events_outdate_what_an_abandoned_list_saw() -> None:
+    """What it saw is known to exist only until an event as new as that says otherwise; an older event changes nothing."""
+    journal = listed()
+    journal.begin(cause="verify")
+    journal.items(a=("u1", 30), b=("u2", 31), c=("u3", 32), d=("u4", 33), e=("u5", 34))
+    journal.event("MODIFIED", "a", "u1", 25)
+    assert known(journal)["a"] == ("u1", "30")
+    journal.event("MODIFIED", "a", "u1", 35)
+    journal.event("DELETED", "b", "u2", 36)
+    journal.event("ADDED", "c", "u6", 37)
+    journal.event("DELETED", "c", "u6", 38)
+    journal.put(Kind.K8S_ABSENT, Absent("n", "d", "u4", "33", 0, 0))
+    assert known(journal) == {"a": ("u1", "35"), "e": ("u5", "34")}
+
+
+def test_another_cluster_counts_from_its_first_complete_list() -> None:
+    """A crash in the list of a new cluster: what is known is still the old one's, and has to be told apart from the new one once more."""
+    journal = listed()
+    journal.begin(epoch=1, cause="cluster_changed", cluster="ca=y uid=")
+    journal.items(a=("u9", 500))
+    assert journal.replaced()
+    assert (journal.state.cluster, journal.state.epoch, journal.complete()) == ("ca=x uid=", 0, False)
+    journal.begin(epoch=1, cause="cluster_changed", cluster="ca=y uid=")
+    journal.end("501", 0, epoch=1)
+    assert not journal.replaced()
+    assert (journal.state.cluster, journal.state.epoch, journal.complete()) == ("ca=y uid=", 1, True)
+
+
+def known(journal: Journal) -> dict[str, tuple[str, str]]:
+    return {name: (seen.uid, seen.resource_version) for (_, name), seen in journal.state.known().items()}
 
 
 def test_repetitions_keep_the_first_entry() -> None:
