@@ -158,7 +158,7 @@ class _Attempt:
                 reflector = self.reflectors[stream] = self._reflector(target)
             elif stream not in self._tasks:
                 reflector.resume(target)
-            elif reflector.target != target:
+            elif reflector.target != target and await self._replaced(reflector.target, found):
                 await self._halt(stream)
                 reflector.resume(target)
             if stream not in self._tasks:
@@ -208,6 +208,10 @@ class _Attempt:
     def _noticed(self, definition: Meta) -> None:
         self._generations[definition.name] = definition.generation
         self._hurry.set()
+
+    async def _replaced(self, target: Target, found: Discovered) -> bool:
+        """Whether another version takes its place, and is not only what was left because the preferred one did not answer."""
+        return target.resource.group not in found.unanswered or await self._missing(target)
 
     async def _missing(self, target: Target) -> bool:
         """Whether the API server says that it does not serve it, beyond what one look at discovery says."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from archiver.journal.entry import Kind
 from archiver.journal.limits import WriterLimits
 from archiver.store.memory import MemoryStore
 from tests.servers.controlplane import ControlPlane
-from tests.servers.crds import custom_resource, path
+from tests.servers.crds import custom_resource, definition, path
 from tests.servers.http_proxy import HttpFaultProxy, Request
 from tests.servers.kubernetes_capture import KubernetesCapture, config_for, objects, served
 from tests.servers.proxy import DOWN
@@ -203,3 +204,48 @@ async def test_verify_finds_what_the_watch_missed(cluster: ControlPlane, namespa
     assert gap.reason == "events_missed"
     assert [absent.name for absent in await capture.records(stream, Kind.K8S_ABSENT)] == ["ghost"]
     assert len({placed.run.position for placed in await capture.entries(stream) if placed.run.kind is Kind.CHECKPOINT}) == 2
+
+
+async def test_a_discovery_that_does_not_answer_at_the_start_costs_no_position(
+    cluster: ControlPlane, namespace: str, proxy: HttpFaultProxy, capture: KubernetesCapture
+) -> None:
+    """A group that is silent for a moment is waited for: the watch goes on where the journal ends, and nothing is a gap."""
+    stream = f"{TOOLS}@{namespace}"
+    capture.config = msgspec.structs.replace(capture.config, discovery_seconds=0.2)
+    async with capture.running():
+        await capture.until_durable(stream, await create(cluster, namespace, "a"))
+    version = await create(cluster, namespace, "b")
+    proxy.answer(503, match=lambda request: request.target == "/apis/tools.proompteng.ai/v1alpha1", times=3)
+    async with capture.running(streaming=False):
+        await capture.until_durable(stream, version)
+    await agrees(capture, cluster, namespace)
+    assert [watch.cause for watch in await capture.records(stream, Kind.K8S_WATCH)] == ["start", "resume"]
+    assert not await capture.records(stream, Kind.GAP)
+
+
+async def test_a_version_that_does_not_answer_is_not_left_for_another(start_cluster: Callable[..., ControlPlane], namespace: str) -> None:
+    """While the preferred version's discovery is silent, the stream stays on it; when the version is really gone, it changes over."""
+    tools = definition("tools.proompteng.ai", "Tool", {"image": {"type": "string"}})
+    (version,) = tools["spec"]["versions"]
+    tools["spec"]["versions"] = [version, {**version, "name": "v1", "storage": False}]
+    plane = await asyncio.to_thread(lambda: start_cluster(definitions=[tools]))
+    trust = ssl.create_default_context(cafile=str(plane.ca))
+    with HttpFaultProxy.start("127.0.0.1", plane.port, server_tls=trust) as proxy:
+        kubeconfig = plane.kubeconfig_for(plane.admin_token, server=f"http://127.0.0.1:{proxy.port}")
+        config = config_for(plane, "default", resources=["tools.tools.proompteng.ai"], kubeconfig=str(kubeconfig), discovery_seconds=0.2)
+        capture = KubernetesCapture(config)
+
+        def asked(path: str) -> int:
+            return sum(request.target == path for request in proxy.requests)
+
+        async with capture.running():
+            preferred = "/apis/tools.proompteng.ai/v1"
+            before = asked(preferred)
+            proxy.answer(503, match=lambda request: request.target == preferred, times=None)
+            await capture.until(lambda _: asked(preferred) > before + 3, "it was asked meanwhile")
+            assert capture.status().restarts.get("list_schema_changed", 0) == 0
+            tools["spec"]["versions"][1]["served"] = False
+            await asyncio.to_thread(plane.apply, tools)
+            await capture.until(lambda status: status.restarts.get("list_schema_changed", 0) == 1, "the other version")
+    watches = await capture.records(f"{TOOLS}@default", Kind.K8S_WATCH)
+    assert [watch.resource.version for watch in watches if not watch.resource_version] == ["v1", "v1alpha1"]
