@@ -43,8 +43,8 @@ class ObjectRef(msgspec.Struct, frozen=True):
         return cls(parts[0], parts[1] if len(parts) == 3 else "", parts[-1])
 
     def matches(self, resource: Resource) -> bool:
-        """``plural`` alone is enough."""
-        return self.resource in (resource.plural, f"{resource.plural}.{resource.group}")
+        """``plural`` alone is enough where one group has it."""
+        return self.resource in (resource.plural, _name(resource))
 
 
 class ObjectChange(msgspec.Struct, frozen=True):
@@ -72,7 +72,7 @@ async def object_log(reader: Reader, source: str, ref: ObjectRef, *, to_entry: i
     """Every change of the object in the journal, in its order, up to entry ``to_entry`` (0: all). Reads the journal through.
 
     A repetition (list after watch, relist of what is known) is left out. Gaps stand where they are known, from the object's first
-    state on. Raises ``Invalid`` when the archive has no such source or never saw such a resource.
+    state on. Raises ``Invalid`` when the archive has no such source, never saw such a resource, or saw the plural in several groups.
     """
     tail = await reader.tail()
     if tail is None or not any(name.startswith(f"{source}/") for name in tail.sources):
@@ -93,9 +93,12 @@ async def object_log(reader: Reader, source: str, ref: ObjectRef, *, to_entry: i
                     log.began(began, watch)
             elif (stream := streams.get(run.source)) is not None and stream.covers(ref):
                 log.add(placed, stream)
-    if not any(ref.matches(stream.resource) for stream in streams.values()):
-        kinds = ", ".join(sorted({f"{stream.resource.plural}.{stream.resource.group}" for stream in streams.values()}))
+    meant = {_name(stream.resource) for stream in streams.values() if ref.matches(stream.resource)}
+    if not meant:
+        kinds = ", ".join(sorted({_name(stream.resource) for stream in streams.values()}))
         raise Invalid(f"source {source} never saw resource {ref.resource}", hint=f"it saw: {kinds or 'none'}")
+    if len(meant) > 1:
+        raise Invalid(f"several groups have {ref.resource}", hint=f"name one: {', '.join(sorted(meant))}")
     return [change for change in log.changes if not to_entry or change.entry <= to_entry]
 
 
@@ -123,6 +126,11 @@ def plain(document: Document) -> Document:
     """Without what changes at every write."""
     metadata = {key: value for key, value in document.get("metadata", {}).items() if ("metadata", key) not in _NOISE}
     return {**document, "metadata": metadata}
+
+
+def _name(resource: Resource) -> str:
+    """The core group's end with a dot: alone, their plural may mean others too."""
+    return f"{resource.plural}.{resource.group}"
 
 
 class _Stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,3 +65,23 @@ def test_what_does_not_name_an_object_is_told(text: str) -> None:
         ObjectRef.parse(text)
     assert ObjectRef.parse("runs.g.io/n/a") == ObjectRef("runs.g.io", "n", "a")
     assert ObjectRef.parse("zones.g.io/a") == ObjectRef("zones.g.io", "", "a")
+
+
+def test_a_plural_of_several_groups_is_asked_for() -> None:
+    """Objects of two kinds are never one history; with its group each is named, the core group with a dot at the end."""
+    past = Past(1)
+    for stream, group in zip(past.streams, ("", "g.io"), strict=True):
+        stream.resource = msgspec.structs.replace(stream.resource, group=group, plural="things")
+    for stream in past.streams:
+        past.read(stream, "start")
+    past.flush()
+
+    async def story() -> None:
+        reader = Reader(past.forgery.store, offload=inline)
+        with pytest.raises(Invalid, match="several groups have things") as raised:
+            await object_log(reader, "kube", ObjectRef("things", "n", "o1"))
+        assert raised.value.hint == "name one: things., things.g.io"
+        for name in ("things.", "things.g.io"):
+            assert await object_log(reader, "kube", ObjectRef(name, "n", "o1")) == []
+
+    play(story())
