@@ -23,6 +23,9 @@ from archiver.replay.kubernetes.select import DEFINITIONS, NAMESPACES, Key, Obje
 from archiver.replay.kubernetes.yaml_text import to_yaml
 
 _MANIFEST = "manifest.json"
+INCOMPLETE = "INCOMPLETE"
+"""The manifest until every file that it lists is there."""
+
 _LONGEST_NAME = 200
 
 
@@ -59,8 +62,8 @@ def write_folder(plan: ClusterPlan, objects: Objects, folder: Path, *, overwrite
     """Write every object of the plan, and the namespaces they are in.
 
     Status is in the files, though the API server leaves it out where the kind has a status subresource: restore into a cluster brings it
-    back. Raises ``Refused`` when the folder holds anything, unless ``overwrite``, which takes away what an earlier restore wrote.
-    ``manifest.json`` is written last: without it the folder is incomplete.
+    back. Raises ``Refused`` when the folder holds anything, unless ``overwrite``, which takes away what an earlier restore wrote, be it
+    complete or not. A file ``INCOMPLETE`` is there until all is written.
     """
     if folder.exists() and any(folder.iterdir()):
         if not overwrite:
@@ -70,19 +73,27 @@ def write_folder(plan: ClusterPlan, objects: Objects, folder: Path, *, overwrite
     for action in plan.actions:
         if action.do != "skip":
             manifest = objects.by_key[action.key]
-            wanted, _ = manifests.desired(manifest, {})
-            if action.resource == DEFINITIONS:
-                wanted.pop("status", None)
-            file = _write(folder, _place(action.key), wanted)
-            written.append(Written(file, *action.key, manifests.uid(manifest), manifests.owners(manifest)))
-    for namespace in plan.namespaces:
-        if (NAMESPACES, "", namespace) not in objects.by_key:
-            body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-            written.append(Written(_write(folder, _place((NAMESPACES, "", namespace)), body), NAMESPACES, "", namespace, "", []))
-    folder.mkdir(parents=True, exist_ok=True)
+            written.append(Written(str(_place(action.key)), *action.key, manifests.uid(manifest), manifests.owners(manifest)))
+    needed = [(NAMESPACES, "", name) for name in plan.namespaces if (NAMESPACES, "", name) not in objects.by_key]
+    written += [Written(str(_place(key)), *key, "", []) for key in needed]
     contents = _Contents(plan.source, plan.cluster, plan.entry, to_text(plan.observed), written)
-    (folder / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(contents), indent=2) + b"\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    # First, so that what a restore that was stopped has left can be told from what is the user's.
+    (folder / INCOMPLETE).write_bytes(msgspec.json.format(msgspec.json.encode(contents), indent=2) + b"\n")
+    for each in written:
+        _write(folder / each.file, _document(each, objects))
+    (folder / INCOMPLETE).rename(folder / _MANIFEST)
     return FolderReport(str(folder), len(written), contents.entry, contents.observed)
+
+
+def _document(written: Written, objects: Objects) -> dict[str, Any]:
+    manifest = objects.by_key.get((written.resource, written.namespace, written.name))
+    if manifest is None:
+        return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": written.name}}
+    wanted, _ = manifests.desired(manifest, {})
+    if written.resource == DEFINITIONS:
+        wanted.pop("status", None)
+    return wanted
 
 
 def _place(key: Key) -> Path:
@@ -99,23 +110,23 @@ def _place(key: Key) -> Path:
     return Path("objects") / (namespace or "_cluster") / resource / f"{name}.yaml"
 
 
-def _write(folder: Path, place: Path, document: dict[str, Any]) -> str:
-    file = folder / place
+def _write(file: Path, document: dict[str, Any]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(to_yaml(document), encoding="utf-8")
-    return str(place)
 
 
 def _clear(folder: Path) -> None:
     """Take away what an earlier restore wrote, and nothing else."""
-    manifest = folder / _MANIFEST
-    if not manifest.exists():
-        return
-    try:
-        contents = msgspec.json.decode(manifest.read_bytes(), type=_Contents)
-    except msgspec.MsgspecError:
-        raise Refused(f"{manifest} is not what a restore wrote", hint="name a new folder") from None
-    manifest.unlink()
-    for written in contents.objects:
-        file = folder / _place((written.resource, written.namespace, written.name))
-        file.unlink(missing_ok=True)
+    for manifest in (folder / INCOMPLETE, folder / _MANIFEST):
+        if not manifest.exists():
+            continue
+        try:
+            contents = msgspec.json.decode(manifest.read_bytes(), type=_Contents)
+        except msgspec.MsgspecError:
+            raise Refused(f"{manifest} is not what a restore wrote", hint="name a new folder") from None
+        if manifest.name == _MANIFEST:
+            manifest = manifest.rename(folder / INCOMPLETE)  # noqa: PLW2901
+        for written in contents.objects:
+            file = folder / _place((written.resource, written.namespace, written.name))
+            file.unlink(missing_ok=True)
+        manifest.unlink()

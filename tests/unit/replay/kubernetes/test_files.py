@@ -55,3 +55,19 @@ def test_a_foreign_manifest_is_not_trusted(tmp_path: Path) -> None:
     plan, objects = make_plan("kube", selection(manifest("a")))
     with pytest.raises(Refused, match="not what a restore wrote"):
         write_folder(plan, objects, tmp_path, overwrite=True)
+
+
+def test_a_folder_that_was_not_finished_says_so_and_is_cleared(tmp_path: Path) -> None:
+    """Killed at the second file: INCOMPLETE instead of a manifest; --overwrite leaves nothing of it behind, and what is the user's alone."""
+    plan, objects = make_plan("kube", selection(*(manifest(name) for name in "abc")))
+    objects.by_key["runs.g.io", "n", "b"] |= {"spec": object()}
+    with pytest.raises(yaml.YAMLError):
+        write_folder(plan, objects, tmp_path, overwrite=False)
+    names = {file.name for file in tmp_path.rglob("*") if file.is_file()}
+    assert names == {"a.yaml", "INCOMPLETE"}
+    (tmp_path / "mine").write_text("x")
+    plan, objects = make_plan("kube", selection(manifest("d")))
+    write_folder(plan, objects, tmp_path, overwrite=True)
+    assert {file.name for file in tmp_path.rglob("*") if file.is_file()} == {"d.yaml", "n.yaml", "manifest.json", "mine"}
+    write_folder(plan, objects, tmp_path, overwrite=True)
+    assert {file.name for file in tmp_path.rglob("*") if file.is_file()} == {"d.yaml", "n.yaml", "manifest.json", "mine"}
