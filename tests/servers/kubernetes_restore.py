@@ -119,6 +119,8 @@ def _special(plane: ControlPlane, namespace: str) -> dict[str, dict[str, Any]]:
     dying = plane.request("POST", path("AgentRun", namespace), run)
     plane.request("POST", path("ToolRun", namespace), custom_resource("ToolRun", namespace, "child", owner=dying))
     plane.request("DELETE", path("AgentRun", namespace, "dying"))
+    owner = plane.request("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/zones.extra.example.org")
+    plane.request("POST", path("ToolRun", namespace), custom_resource("ToolRun", namespace, "of-definition", owner=owner))
     places = [f"{plains}/p", f"{zones}/z", path("AgentRun", namespace, "dying"), path("ToolRun", namespace, "child")]
     return {place: plane.request("GET", place) for place in places}
 

@@ -72,6 +72,9 @@ class Restorer:
         self._done: list[Action] = []
         # What lives in the target and is not replaced keeps its UID.
         self._uids = {manifests.uid(manifest): manifests.uid(manifest) for manifest in live.values()} | dict(owners)
+        for action in plan.actions:
+            if action.do == "skip" and action.key in live and action.key in objects.by_key:
+                self._uids[manifests.uid(objects.by_key[action.key])] = manifests.uid(live[action.key])
         self.report = ClusterReport()
 
     async def run(self) -> ClusterReport:
@@ -171,8 +174,10 @@ class Restorer:
             if missing:
                 coming = {action.name for action in self._done if action.resource == DEFINITIONS}
                 if not missing & coming or self._clock.monotonic() > deadline:
+                    refused = [failure for failure in self.report.failures if failure.startswith(f"{DEFINITIONS} ")]
+                    why = f", and does not take its definition: {'; '.join(refused)}" if refused else ""
                     raise Refused(
-                        f"the target does not serve {', '.join(sorted(missing - coming) or sorted(missing))}",
+                        f"the target does not serve {', '.join(sorted(missing - coming) or sorted(missing))}{why}",
                         hint="install the definitions first (the chart of the application), or capture them: rbac.clusterScoped",
                     )
                 await self._clock.sleep(0.1)

@@ -203,12 +203,16 @@ async def _changes(reader: Reader, tail: SegmentHeader, fold: Folded, began: Pla
         return there is not None and there.checkpoint >= began.first
 
     state = StreamState(bodies=False)
+    existed = set(fold.state.known())
     async with aclosing(reader.read(began.slot, to_slot=await reader.bisect(complete))) as runs:
         async for placed in runs:
             if placed.run.source == fold.name and placed.first >= began.first and state.listing is None:
+                if placed.run.kind is Kind.K8S_WATCH:
+                    # A list that was abandoned before it may have seen what was gone again.
+                    existed |= state.known().keys()
                 state.apply(placed)
     listed = {key: (seen.uid, seen.resource_version) for key, seen in state.objects.items()}
     known = {key: (seen.uid, seen.resource_version) for key, seen in fold.state.objects.items()}
-    gone = sum(key not in listed for key in known)
+    gone = len(existed - listed.keys())
     changed = sum(known.get(key) != version for key, version in listed.items())
     return f"{changed} objects changed and {gone} gone" if changed or gone else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import yaml
 
 from archiver.errors import Refused
 from archiver.replay.kubernetes.restore import restore_to_folder
+from archiver.replay.kubernetes.select import Scope
 from tests.servers.agents_world import differences, snapshot
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import definitions, path, plural
-from tests.servers.kubernetes_restore import Captured, capture_world
+from tests.servers.http_proxy import HttpFaultProxy
+from tests.servers.kubernetes_restore import Captured, capture_world, extra_definitions
 
 Start = Callable[..., ControlPlane]
 
@@ -70,6 +73,26 @@ async def test_what_definitions_of_another_time_do_not_take_is_reported_and_the_
     assert [line for line in left if not any(str(key) in line for key in touched | orphans)] == []
     run = next(key for key in there if key[0] == "AgentRun")
     assert report.uids[captured.wanted[run]["metadata"]["uid"]] == there[run]["metadata"]["uid"]
+
+
+async def test_an_owner_that_is_skipped_is_the_one_of_the_target(captured: Captured, start_cluster: Start) -> None:
+    """What a definition owns is owned by the target's definition of that name: by its captured UID, the collector would take it."""
+    target = await asyncio.to_thread(lambda: start_cluster(definitions=[*definitions(), *extra_definitions()]))
+    prepared, report = await captured.restore(target, Scope(frozenset({"toolruns", "zones", "agentruns"})))
+    assert not [line for line in (*report.orphans, *prepared.plan.orphans) if "of-definition" in line]
+    owner = target.request("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/zones.extra.example.org")
+    (reference,) = target.request("GET", path("ToolRun", captured.spaces[1], "of-definition"))["metadata"]["ownerReferences"]
+    assert reference["uid"] == owner["metadata"]["uid"]
+
+
+async def test_why_a_definition_was_not_taken_is_told(captured: Captured, start_cluster: Start) -> None:
+    """Without its definition a kind is not served: the error says what the server said to it."""
+    target = await asyncio.to_thread(start_cluster)
+    with HttpFaultProxy.start("127.0.0.1", target.port, server_tls=ssl.create_default_context(cafile=str(target.ca))) as proxy:
+        proxy.answer(403, match=lambda request: request.method == "POST" and "customresourcedefinitions" in request.target, times=None)
+        kubeconfig = target.kubeconfig_for(target.admin_token, server=f"http://127.0.0.1:{proxy.port}")
+        with pytest.raises(Refused, match=r"does not serve .*, and does not take .* definitions?: .*403"):
+            await captured.restore(kubeconfig, captured.world)
 
 
 def _owner(item: dict[str, Any]) -> str:

@@ -50,6 +50,8 @@ class Stream:
     pauses: list[tuple[int, int]] = field(default_factory=list)
     """The same where the watch went on from its position."""
     alive: dict[str, str] = field(default_factory=dict)
+    glimpses: list[tuple[int, str]] = field(default_factory=list)
+    """Entry and name of every item of a list, complete or not."""
     brought: set[str] = field(default_factory=set)
     """resourceVersions that a watch brought."""
 
@@ -169,6 +171,7 @@ class Past:
         items = [json.dumps(body(name, uid, version)).encode() for name, (uid, version) in sorted(objects.items())]
         while items:
             cut = self.random.randint(1, len(items))
+            stream.glimpses += [(self.entry + n, json.loads(item)["metadata"]["name"]) for n, item in enumerate(items[:cut], 1)]
             self.add(stream, Kind.K8S_ITEM, items[:cut], relisting=relisting)
             items = items[cut:]
             if self.random.random() < 0.3:

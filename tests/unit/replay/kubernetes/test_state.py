@@ -44,10 +44,16 @@ def judge(fold: Folded, stream: Stream, truth: Truth, point: int, *, end: bool) 
     assert found == truth.objects
     between = any(since == truth.observed < point < until for since, until in stream.outages) and not end
     later = [each for each in stream.truths if each.entry > truth.entry and not each.relisting]
-    changed = not later or later[0].objects != truth.objects
+    changed = not later or later[0].objects != truth.objects or bool(glimpsed(stream, truth, later[0]) - (later[0].objects or {}).keys())
     assert bool(fold.gaps) == ((truth.relisting or between) and changed), (fold.gaps, point)
     paused = any(since == truth.observed < point < until for since, until in stream.pauses) and not end
     assert bool(fold.notes) == paused, (fold.notes, point)
+
+
+def glimpsed(stream: Stream, truth: Truth, then: Truth) -> set[str]:
+    """What lists saw that did not become complete, between the last time that all was known and ``then``."""
+    settled = max((each.entry for each in stream.truths if each.entry <= truth.entry and not each.relisting), default=0)
+    return {name for entry, name in stream.glimpses if settled < entry < then.entry}
 
 
 @given(st.integers(0, 2**32), st.integers(1, 60), st.data())
