@@ -1,5 +1,10 @@
 """Fixtures live in tests/fixtures, one file per kind of server."""
 
+import signal
+
+# Shells start background jobs with SIGINT ignored. Processes that tests start, and interrupt, would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 pytest_plugins = [
     "tests.fixtures.fix_controlplane",
     "tests.fixtures.fix_hypothesis",
