@@ -6,9 +6,11 @@ import sys
 
 
 def main() -> None:
-    """Run the command line and exit with a documented code (docs/reference/exit-codes.md)."""
+    """Run the command line and exit with a documented code (docs/reference/errors.md)."""
+    from archiver.cli import streams
     from archiver.cli.main import run
 
+    streams.install()
     sys.exit(run())
 
 

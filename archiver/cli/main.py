@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 import msgspec
 
 from archiver import __version__
+from archiver.cli import streams
 from archiver.errors import ArchiverError, Bug, Invalid
 from archiver.settings import Settings, load
 
@@ -99,7 +99,17 @@ def cli(context: click.Context, config: Path | None, archive: str, log_level: st
 
 
 def run() -> int:
-    """Parse ``sys.argv``, run the command, and return the exit code (docs/reference/exit-codes.md)."""
+    """Parse ``sys.argv``, run the command, and return the exit code (docs/reference/errors.md) once everything is written."""
+    code = _run()
+    try:
+        streams.flush()
+    except ArchiverError as error:
+        _show(error)
+        return code or error.exit_code
+    return code
+
+
+def _run() -> int:
     try:
         result = cli.main(standalone_mode=False, prog_name="archiver")
     except click.exceptions.Abort:
@@ -113,10 +123,6 @@ def run() -> int:
     except ArchiverError as error:
         _show(error)
         return error.exit_code
-    except BrokenPipeError:
-        # The reader of our output has gone (`archiver log | head`): not an error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         return 130
