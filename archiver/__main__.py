@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import sys
+import os
 
 
 def main() -> None:
-    """Run the command line and exit with a documented code (docs/reference/errors.md)."""
+    """Run the command line and end the process with a documented code (docs/reference/errors.md)."""
     from archiver.cli import streams
     from archiver.cli.main import run
 
     streams.install()
-    sys.exit(run())
+    code = run()
+    # The interpreter's own end waits for every thread, and one that asked a dead disk never ends.
+    os._exit(code)
 
 
 if __name__ == "__main__":
