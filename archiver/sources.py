@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from archiver.capture.kubernetes.config import KubernetesConfig
@@ -24,7 +26,8 @@ def build_sources(settings: Settings, writer: Writer, clock: Clock) -> list[Sour
     found: list[Source] = []
     for name, source in settings.sources.items():
         if source.postgres is not None:
-            found.append(PostgresSource(name, postgres_config(name, source.postgres, settings), writer, clock))
+            dsn = connection_string(name, source.postgres)
+            found.append(PostgresSource(name, postgres_config(name, source.postgres, settings), writer, clock, dsn=dsn))
         if source.kubernetes is not None:
             found.append(KubernetesSource(name, kubernetes_config(source.kubernetes, settings), writer, clock))
     return found
@@ -32,23 +35,35 @@ def build_sources(settings: Settings, writer: Writer, clock: Clock) -> list[Sour
 
 def postgres_config(name: str, values: Postgres, settings: Settings) -> PostgresConfig:
     """What capture of one database needs: its settings, the DSN with its password, the slot's name."""
-    key = f"sources.{name}.postgres"
-    dsn = Secret(values.dsn, f"{key}.dsn").read() if values.dsn.startswith(("env:", "file:")) else values.dsn
-    password = Secret(values.password, f"{key}.password").read() if values.password else ""
-    try:
-        dsn = with_password(dsn, password)
-    except Invalid as error:
-        raise Invalid(f"{key}.dsn: {error.message}", hint=error.hint) from None
     plain = {field: value for field, value in msgspec.to_builtins(values).items() if field not in {"dsn", "password", "slot"}}
     return msgspec.convert(
         {
             **plain,
-            "dsn": dsn,
+            "dsn": connection_string(name, values)(),
             "slot": values.slot or f"archiver_{name.replace('-', '_')}",
             "heartbeat_seconds": settings.archive.heartbeat_seconds,
         },
         PostgresConfig,
     )
+
+
+def connection_string(name: str, values: Postgres) -> Callable[[], str]:
+    """What gives the DSN with its password as both are now: files are read at every call, so that a rotated password is taken over.
+
+    Raises ``Invalid``, now and at each call.
+    """
+    key = f"sources.{name}.postgres"
+    dsn = Secret(values.dsn, f"{key}.dsn") if values.dsn.startswith(("env:", "file:")) else None
+    password = Secret(values.password, f"{key}.password") if values.password else None
+
+    def read() -> str:
+        known, secret = dsn.read() if dsn else values.dsn, password.read() if password else ""
+        try:
+            return with_password(known, secret)
+        except Invalid as error:
+            raise Invalid(f"{key}.dsn: {error.message}", hint=error.hint) from None
+
+    return read
 
 
 def kubernetes_config(values: Kubernetes, settings: Settings) -> KubernetesConfig:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -53,8 +53,10 @@ log = structlog.get_logger()
 class PostgresSource:
     """Captures one database. ``run`` is one attempt; the service calls it again."""
 
-    def __init__(self, name: str, config: PostgresConfig, writer: Writer, clock: Clock) -> None:
+    def __init__(self, name: str, config: PostgresConfig, writer: Writer, clock: Clock, *, dsn: Callable[[], str] | None = None) -> None:
+        """``dsn`` is asked before every attempt, for passwords that change; without it ``config`` has the only one."""
         self.name = name
+        self._dsn = dsn or (lambda: config.dsn)
         self._config = config
         self._writer = writer
         self._clock = clock
@@ -140,6 +142,7 @@ class PostgresSource:
     async def _attempt(self, stop: asyncio.Event) -> None:
         # What an earlier attempt handed in counts as known only when it is durable.
         await self._writer.durable(self._appended)
+        self._access = Access.of(self._dsn())
         async with await self._access.connect() as query:
             report = await preflight(query, self._config)
             self._warnings = [f"{finding.about}: {finding.reason}" for finding in report.warnings]

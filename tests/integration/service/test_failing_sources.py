@@ -23,7 +23,10 @@ pytestmark = pytest.mark.postgres(18)
 def test_a_wrong_password_is_no_reason_to_stop_the_others(
     postgres: PostgresServer, database: str, start_postgres: Callable[..., PostgresServer], tmp_path: Path
 ) -> None:
-    """A source with a wrong password is tried again while the other goes on, named by /readyz and status, and comes back once it is right."""
+    """A source with a wrong password is tried again while the other goes on, named by /readyz and status, and comes back once it is right.
+
+    A password that is rotated, at the server and in its file, is taken over.
+    """
     locked = start_postgres(postgres.version)
     locked.execute("CREATE ROLE keeper LOGIN SUPERUSER PASSWORD 'right'", "CREATE TABLE note (id bigserial PRIMARY KEY, text text)")
     rules = locked.data / "pg_hba.conf"
@@ -48,6 +51,13 @@ def test_a_wrong_password_is_no_reason_to_stop_the_others(
         locked.execute("ALTER ROLE keeper PASSWORD 'not-the-password-7'")
         archiver.wait(lambda: ready(archiver) == [], "it does not come back")
         assert archiver.live_source("locked")["checkpoint"]
+        locked.execute(
+            "ALTER ROLE keeper PASSWORD 'rotated-8'",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'keeper'",
+        )
+        archiver.wait(lambda: archiver.live_source("locked").get("state") == "failed", "the old password is still let in")
+        secret.write_text("rotated-8")
+        archiver.wait(lambda: ready(archiver) == [], "it does not take the rotated password over")
         assert archiver.stop() == 0
 
 
