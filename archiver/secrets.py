@@ -20,13 +20,13 @@ class Secret:
             raise Invalid(f"{setting}: not a secret reference", hint="write env:NAME or file:PATH, not the secret")
 
     def read(self) -> str:
-        """The secret as it is now, without the line end of a file. Files are read at every call, so that a rotated one is taken over.
+        """The secret as it is now, without a line end behind it. Files are read at every call, so that a rotated one is taken over.
 
         A file that cannot be read for a moment, as when it is being replaced, gives what it held before. Raises ``Invalid`` when there is
         nothing: no such variable or file, or an empty one.
         """
         if self._kind == "env":
-            found = os.environ.get(self._name, "")
+            found = os.environ.get(self._name, "").rstrip("\r\n")  # a Secret made from a file has the file's line end
             problem = f"environment variable {self._name} is not set or empty"
         else:
             found, problem = _read(Path(self._name))

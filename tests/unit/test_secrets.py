@@ -11,10 +11,12 @@ from archiver.secrets import Secret
 
 
 def test_reads_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``env:NAME`` is the variable's value as it is now."""
+    """``env:NAME`` is the variable's value as it is now, without the line end that a Secret made from a file has."""
     monkeypatch.setenv("A_SECRET", "one")
     secret = Secret("env:A_SECRET", "some.key")
     assert secret.read() == "one"
+    monkeypatch.setenv("A_SECRET", "two\r\n")
+    assert secret.read() == "two"
 
 
 def test_reads_a_file_again(tmp_path: Path) -> None:

@@ -209,6 +209,17 @@ async def test_rotated_credentials(s3_place: S3Place) -> None:
         await store.close()
 
 
+async def test_credentials_with_a_line_end(s3_place: S3Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials in variables that end in a line end, as those of a Kubernetes Secret made from a file do, are let in."""
+    monkeypatch.setenv("AN_ACCESS_KEY", f"{s3_place.server.access_key}\n")
+    monkeypatch.setenv("A_SECRET_KEY", f"{s3_place.server.secret_key}\n")
+    store = await open_store(s3_place.url, s3_place.options(access_key="env:AN_ACCESS_KEY", secret_key="env:A_SECRET_KEY"))
+    try:
+        assert await store.put_if_absent("a", b"x")
+    finally:
+        await store.close()
+
+
 async def test_missing_bucket(s3_place: S3Place) -> None:
     """A bucket that does not exist is a wrong setting, named as such."""
     store = await open_store("s3://there-is-no-such-bucket/p", s3_place.options())
