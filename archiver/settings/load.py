@@ -15,9 +15,9 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
 import msgspec
-import yaml
 
 from archiver.errors import Invalid
+from archiver.settings.file import read_file
 from archiver.settings.model import Settings
 
 PREFIX = "ARCHIVER_"
@@ -35,7 +35,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
     Raises ``Invalid`` that names the key or variable, what was found and what is allowed.
     """
-    return parse(overlay(_read(path) if path else {}, environ), str(path) if path else "settings")
+    return parse(overlay(read_file(path) if path else {}, environ), str(path) if path else "settings")
 
 
 def parse(data: Mapping[str, Any], origin: str) -> Settings:
@@ -73,29 +73,6 @@ def overlay(data: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, An
     return result
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise Invalid(f"cannot read settings file {path}: {error.strerror}", hint="name a readable file with --config") from None
-    except UnicodeDecodeError:
-        raise Invalid(f"settings file {path} is not UTF-8 text", hint="save it as UTF-8") from None
-    try:
-        data = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        where = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise Invalid(f"settings file {path} is not YAML{where}: {error.problem}", hint="check indentation and quotes there") from None
-    except yaml.YAMLError:
-        raise Invalid(f"settings file {path} is not YAML", hint="check it for characters that YAML does not allow") from None
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
-        raise Invalid(
-            f"settings file {path} holds a {type(data).__name__}, not keys and values", hint="start with `archive:` or `sources:`"
-        )
-    return data
-
-
 def _locate(variable: str) -> tuple[list[str], Any]:
     """Path of the setting that ``variable`` names, and its type."""
     kind: Any = Settings
@@ -124,7 +101,7 @@ def _value(variable: str, text: str, kind: Any) -> Any:
     plain: Any = text
     if get_origin(_bare(kind)) is list and not text.startswith("["):
         plain = [part.strip() for part in text.split(",") if part.strip()]
-    elif text.startswith(("[", "{")):
+    elif get_origin(_bare(kind)) is list:
         try:
             plain = msgspec.json.decode(text)
         except msgspec.DecodeError:

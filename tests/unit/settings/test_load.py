@@ -101,6 +101,38 @@ def test_broken_yaml_names_the_line(tmp_path: Path) -> None:
         load(file, {})
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("sources:\n  one: {postgres: {dsn: 'host=a'}}\nsources:\n  two: {postgres: {dsn: 'host=b'}}\n", (1, 3)),
+        ("sources:\n  one: {postgres: {dsn: 'host=a'}}\n\n  one: {postgres: {dsn: 'host=b'}}\n", (2, 4)),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(text: str, lines: tuple[int, int], tmp_path: Path) -> None:
+    """A second block of sources, or a second source of one name, would silently leave the first uncaptured: it is named with both lines."""
+    file = tmp_path / "a.yaml"
+    file.write_text(text)
+    with pytest.raises(Invalid, match=f"twice: at line {lines[0]} and at line {lines[1]}"):
+        load(file, {})
+
+
+def test_what_a_merge_brings_may_be_replaced(tmp_path: Path) -> None:
+    """A YAML merge key is no second key."""
+    file = tmp_path / "a.yaml"
+    file.write_text("sources:\n  a: {postgres: &a {dsn: 'host=a', schemas: [x]}}\n  b: {postgres: {<<: *a, dsn: 'host=b'}}\n")
+    found = load(file, {}).sources["b"].postgres
+    assert found is not None
+    assert (found.dsn, found.schemas) == ("host=b", ["x"])
+
+
+def test_a_text_in_brackets_is_no_list() -> None:
+    """The brackets of an IPv6 address do not make a list of it."""
+    assert load(None, {"ARCHIVER_WEB__LISTEN": "[::1]:8080"}).web.listen == "[::1]:8080"
+    lists = load(None, {"ARCHIVER_SOURCES__DB__POSTGRES__DSN": "host=a", "ARCHIVER_SOURCES__DB__POSTGRES__SCHEMAS": '["a", "b"]'})
+    assert lists.sources["db"].postgres is not None
+    assert lists.sources["db"].postgres.schemas == ["a", "b"]
+
+
 def test_missing_file_is_named(tmp_path: Path) -> None:
     """A file that is not there is named."""
     with pytest.raises(Invalid, match=r"nowhere\.yaml"):
