@@ -10,8 +10,6 @@ from archiver.cli import output
 from archiver.cli.main import Context
 from archiver.settings import Settings, json_schema
 
-_SECRET = {"password", "access_key", "secret_key"}
-
 
 @click.group()
 def config() -> None:
@@ -37,7 +35,7 @@ def show(context: Context, *, as_json: bool) -> None:
 
 
 def redact(settings: Settings) -> object:
-    """Plain data without anything that could be a secret: a DSN is shown without its password."""
+    """Plain data without any secret: a DSN is shown without its password, all others are references or the settings are refused."""
     plain = msgspec.to_builtins(settings)
     for source in plain["sources"].values():
         postgres = source.get("postgres")

@@ -19,6 +19,7 @@ import msgspec
 from archiver.errors import Invalid
 from archiver.settings.file import read_file
 from archiver.settings.model import Settings
+from archiver.settings.rules import check
 
 PREFIX = "ARCHIVER_"
 RESERVED = frozenset({"ARCHIVER_CONFIG", "ARCHIVER_CACHE"})
@@ -26,8 +27,6 @@ RESERVED = frozenset({"ARCHIVER_CONFIG", "ARCHIVER_CACHE"})
 
 _SERVICE_LINK = re.compile(r"ARCHIVER_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 """What Kubernetes puts into every pod beside a Service called archiver (enableServiceLinks)."""
-
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -44,14 +43,7 @@ def parse(data: Mapping[str, Any], origin: str) -> Settings:
         settings = msgspec.convert(data, Settings)
     except msgspec.ValidationError as error:
         raise Invalid(f"{origin}: {_explain(str(error), data)}", hint=_hint(str(error))) from None
-    for name, source in settings.sources.items():
-        if not _NAME.fullmatch(name):
-            raise Invalid(
-                f"{origin}: sources: name {name!r} is not allowed",
-                hint="source names are 1 to 63 of a-z, 0-9 and -, and do not start or end with -",
-            )
-        if (source.postgres is None) == (source.kubernetes is None):
-            raise Invalid(f"{origin}: sources.{name}: found {_found(source)}", hint="give exactly one of postgres and kubernetes")
+    check(settings, origin)
     return settings
 
 
@@ -169,7 +161,3 @@ def _hint(message: str) -> str:
     names = [field.name for field in msgspec.structs.fields(_bare(kind))]
     near = difflib.get_close_matches(unknown.group(1), names, n=1)
     return (f"did you mean {near[0]}? " if near else "") + f"allowed there: {', '.join(names)}"
-
-
-def _found(source: Any) -> str:
-    return "both" if source.postgres is not None else "neither"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from archiver.errors import Invalid
 from archiver.store.directory import DirectoryStore
@@ -17,16 +17,25 @@ _HINT = "write file:///folder, s3://bucket/prefix, or memory: for tests"
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
 
+def place(url: str) -> SplitResult:
+    """``url`` in its parts. Raises ``Invalid``, without repeating it, for one that holds more than a place."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise Invalid("archive.url: it is no URL", hint=_HINT) from None
+    if parts.query or parts.fragment or parts.username or parts.password:
+        raise Invalid(
+            "archive.url: only a place may be in it, no credentials and no options", hint="options of S3 belong in archive.s3; " + _HINT
+        )
+    return parts
+
+
 async def open_store(url: str, s3: S3Options) -> Store:
     """The store that ``url`` names; whoever opens it closes it. ``s3`` is used for ``s3://`` only.
 
     Nothing is touched or asked yet. Raises ``Invalid`` for a URL or options that cannot work.
     """
-    parts = urlsplit(url)
-    if parts.query or parts.fragment or parts.username or parts.password:
-        raise Invalid(
-            "archive.url: only a place may be in it, no credentials and no options", hint="options of S3 belong in archive.s3; " + _HINT
-        )
+    parts = place(url)
     match parts.scheme:
         case "file":
             folder = Path(unquote(parts.path))

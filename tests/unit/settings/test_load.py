@@ -50,6 +50,34 @@ def test_secrets_are_not_shown() -> None:
     assert "99999" not in text
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"archive": {"s3": {"access_key": "hunter2", "secret_key": "env:X"}}},
+        {"archive": {"s3": {"access_key": "env:X", "secret_key": "hunter2"}}},
+        {"sources": {"db": {"postgres": {"dsn": "host=a", "password": "hunter2"}}}},
+        {"archive": {"url": "s3://user:hunter2@bucket/prefix"}},
+        {"archive": {"url": "s3://bucket/prefix?secret=hunter2"}},
+    ],
+)
+def test_secrets_are_named_not_given(data: dict[str, object]) -> None:
+    """A secret that stands in the settings itself is refused at once and not repeated, so that nothing can print it."""
+    text = refused(data)
+    assert "hunter2" not in text
+    assert "archive." in text or "sources.db.postgres.password" in text
+
+
+@pytest.mark.parametrize(
+    "given", [{"heartbeat_seconds": 30}, {"puts_per_second": 0.02}, {"heartbeat_seconds": 5, "takeover_after_seconds": 5}]
+)
+def test_a_living_writer_is_never_silent_for_too_long(given: dict[str, object]) -> None:
+    """Settings by which another instance would fence a writer that merely has nothing to write, or saves PUTs, are refused."""
+    text = refused({"archive": given})
+    assert "takeover_after_seconds" in text
+    assert "heartbeat_seconds" in text
+    parse({"archive": {**given, "takeover_after_seconds": 60}}, "file.yaml")
+
+
 @pytest.mark.parametrize("source", [{}, {"postgres": {"dsn": "x"}, "kubernetes": {}}])
 def test_a_source_is_exactly_one_thing(source: dict[str, object]) -> None:
     """A source that is neither or both kinds is refused."""
