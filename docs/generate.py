@@ -63,7 +63,7 @@ def errors_page() -> str:
             text = " ".join((value.__doc__ or "").split())
             lines.append(f"| {value.exit_code} | `{value.__name__}` | {text} |")
     lines += [
-        "| 1 | | the two compared things differ (`diff`), as with diff(1) |",
+        "| 1 | | the two compared things differ (`diff`), as with diff(1); what is asked for did not exist then (`show`) |",
         "| 130 | | interrupted, or stopped at once by a second signal |",
     ]
     return NOTE + "\n".join(lines) + "\n"
@@ -203,7 +203,7 @@ def _type(kind: Any) -> str:
     bounds = ""
     if hasattr(kind, "__metadata__"):
         meta = kind.__metadata__[0]
-        bounds = "".join(f" {sign} {value:g}" for sign, value in ((">", meta.gt), ("≥", meta.ge), ("≤", meta.le)) if value is not None)
+        bounds = "".join(f" {sign} {value}" for sign, value in ((">", meta.gt), ("≥", meta.ge), ("≤", meta.le)) if value is not None)
         kind = get_args(kind)[0]
     if get_origin(kind) is list:
         return "list of text"

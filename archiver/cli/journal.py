@@ -1,4 +1,4 @@
-"""``archiver status``, ``verify`` and ``mark``: the journal itself."""
+"""``archiver status`` and ``verify``: the journal itself."""
 
 from __future__ import annotations
 
