@@ -94,4 +94,9 @@ def _answered(error: ClientError, verb: str, where: str, *, worked: bool) -> Mea
         return Meaning(Refused(what, hint="this store lacks an operation that the archive needs; see docs/reference/stores.md"), False)
     if code in _AGAIN or status in (408, 409, 429) or status >= 500:
         return Meaning(Unavailable(what, hint="the endpoint is overloaded or failing; it is asked again"), True)
-    return Meaning(Invalid(what, hint="check archive.url and archive.s3"), False)
+    if status == 413:
+        hint = "the endpoint, or a proxy before it, takes no object of that size: raise its limit (archive.segment_bytes, part_bytes)"
+    else:
+        hint = "check archive.url and archive.s3, and what stands between here and the endpoint"
+    # After something has worked it is more likely an ingress that has lost its gateway, or a body that broke off on the way there.
+    return Meaning(Unavailable(what, hint=hint) if worked else Invalid(what, hint=hint), worked)

@@ -18,7 +18,7 @@ from tests.servers.http_proxy import HttpFaultProxy
 pytestmark = pytest.mark.postgres(18)
 
 
-@pytest.mark.parametrize("fault", ["refused", "silent", "error"])
+@pytest.mark.parametrize("fault", ["refused", "silent", "503", "404", "403", "400"])
 def test_nothing_is_lost_while_the_store_is_away(
     database: str,
     target_database: str,
@@ -42,7 +42,8 @@ def test_nothing_is_lost_while_the_store_is_away(
         elif fault == "silent":
             proxy.hang()
         else:
-            proxy.answer(503, times=None)
+            # 404 is what an ingress answers that has lost its gateway, 400 what some answer to a body that broke off.
+            proxy.answer(int(fault), times=None, body=b"<html>no S3 answer at all</html>")
         before = archiver.live()["last_entry"]
         for _ in range(10):
             write(database, 50)
