@@ -150,6 +150,8 @@ class Table(msgspec.Struct, frozen=True):
     """Insert-only tables: updates and deletes that the server had counted when rows were last copied; -1 for not known."""
     known_until: str = ""
     """Insert-only tables: LSN up to which rows are known although updates are not published; empty for not known."""
+    natts: int = 0
+    """``relnatts``: the highest attnum ever given, dropped columns included; 0 for not known."""
 
 
 class TypeShape(msgspec.Struct, frozen=True):

@@ -24,7 +24,8 @@ _MEMBER = "NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::reg
 _OURS = f"n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'archiver') AND c.relpersistence <> 't' AND {_MEMBER}"
 
 _TABLES = f"""
-SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, c.relreplident::text, c.relfilenode::int8,
+SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, c.relreplident::text,
+       c.relfilenode::int8, c.relnatts::int,
        coalesce((SELECT i.inhparent::int8 FROM pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno LIMIT 1), 0),
        (SELECT (string_to_array(i.indkey::text, ' ')::int[])[1:i.indnkeyatts] FROM pg_index i
          WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
@@ -183,7 +184,7 @@ async def _tables(session: Session, scope: Scope) -> tuple[list[Table], dict[int
         versions[oid].append(f"{attnum}:{xmin}")
     tables: list[Table] = []
     causes: dict[int, Cause] = {}
-    for oid, schema, name, kind, persistence, identity, filenode, parent, index_key in await _rows(session, _TABLES):
+    for oid, schema, name, kind, persistence, identity, filenode, natts, parent, index_key in await _rows(session, _TABLES):
         mode, key, cause = decide(
             kind=kind,
             persistence=persistence,
@@ -194,7 +195,8 @@ async def _tables(session: Session, scope: Scope) -> tuple[list[Table], dict[int
             server_version=session.info.server_version,
         )
         version = hashlib.blake2b(" ".join(versions[oid]).encode(), digest_size=8).hexdigest()
-        tables.append(Table(oid, schema, name, kind, persistence, identity, filenode, mode, columns[oid], key, parent, version))
+        table = Table(oid, schema, name, kind, persistence, identity, filenode, mode, columns[oid], key, parent, version, natts=natts)
+        tables.append(table)
         if cause:
             causes[oid] = cause
     return tables, causes

@@ -2,6 +2,7 @@
 
 None of these puts a row into the stream: ALTER COLUMN TYPE, ADD COLUMN with a volatile default, SET LOGGED of a filled table, RENAME
 VALUE of an enum, ADD ATTRIBUTE of a composite type, DROP EXPRESSION of a generated column, rows of a new table before it was published.
+And where columns came and went between two looks, rows of the time between can often be read in two ways: then a copy decides.
 """
 
 from __future__ import annotations
@@ -48,9 +49,20 @@ def _rewritten(old: Table, new: Table, old_filenode: int) -> str:
             return f"the type of column {column.name} changed"
         if column.generated != before.generated:
             return f"column {column.name} is no longer generated"
+    if _blurred(old, new):
+        return "columns of one type came and went between two looks"
     if new.mode != "insert" and (old.mode, old.key) != (new.mode, new.key):
         return "its replica identity changed"
     return ""
+
+
+def _blurred(old: Table, new: Table) -> bool:
+    """Whether a row of the time between the two may not tell which column a value belongs to: names alone do not."""
+    had, have = ({column.attnum for column in table.columns} for table in (old, new))
+    lost = {column.type_oid for column in old.columns if column.attnum not in have}
+    added = [column for column in new.columns if column.attnum not in had]
+    unseen = new.natts - old.natts - len(added) if old.natts else 0
+    return bool(added) and (unseen > 0 or any(column.type_oid in lost for column in added))
 
 
 def _retyped(old: Table, new: Table, before: dict[int, TypeShape], after: dict[int, TypeShape]) -> str:

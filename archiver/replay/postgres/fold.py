@@ -109,8 +109,9 @@ class DatabaseFold:
     def feed(self, placed: Placed) -> bool:
         """Take the next run of this database; kinds that say nothing about rows are ignored. False: the limit is reached.
 
-        Raises ``Corrupt`` for frames that break the protocol, for changes of a relation that was never described, and where
-        schema entries leave open which column a value belongs to.
+        Raises ``Corrupt`` for frames that break the protocol and for changes of a relation that was never described. Where schema entries
+        leave open which column a value belongs to, the *table's* output raises: rows that nobody asks for, or that a later copy has,
+        are no reason to restore nothing.
         """
         if self._finished:
             raise Bug("a finished fold was fed")
@@ -160,6 +161,9 @@ class DatabaseFold:
             for (_, layout), (first, last) in zip(layouts, itertools.pairwise(places), strict=True):
                 if first == last or layout is _OMITTED:
                     continue
+                if layout is not None and layout.unreadable is not None:
+                    self.table(oid).spoil(layout.unreadable)
+                    continue
                 if layout is None:
                     raise Corrupt(f"rows of relation {oid} come before its description", hint="replay starts after its PG_STREAM entry")
                 text = data[offsets[first] : offsets[last]]
@@ -197,8 +201,7 @@ class DatabaseFold:
             message = decode(chunk.data[chunk.starts[at] : chunk.ends[at]].tobytes(), streamed=chunk.streamed)
             xid = int(chunk.transactions.xid[chunk.txn[at]])
             if isinstance(message, Relation):
-                layout, notes = self._catalogs.layout(message, xid)
-                self._notes.update(dict.fromkeys(notes))
+                layout = self._layout(message, xid)
                 cuts.setdefault(message.oid, [(-1, self._described(message.oid))]).append((at, layout or _OMITTED))
                 known = self._streamed if chunk.streamed else self._relations
                 known[message.oid] = (int(chunk.seqs[at]), layout or _OMITTED)
@@ -210,6 +213,14 @@ class DatabaseFold:
             elif isinstance(message, Message) and message.prefix == DDL_PREFIX:
                 self._catalogs.ddl(xid, message.content)
         return cuts, emptied
+
+    def _layout(self, relation: Relation, xid: int) -> Layout | None:
+        try:
+            layout, notes = self._catalogs.layout(relation, xid)
+        except Corrupt as error:
+            return Layout(width=0, attnums=(), positions=(), mode="insert", unreadable=error)
+        self._notes.update(dict.fromkeys(notes))
+        return layout
 
     def _described(self, oid: int) -> Layout | None:
         known = self._streamed.get(oid) or self._relations.get(oid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,7 @@ import msgspec
 
 from archiver.errors import Corrupt
 from archiver.journal.postgres_records import Column, Schema, Table
+from archiver.replay.postgres.assign import assignments
 from archiver.replay.postgres.copytext import escape
 from archiver.replay.postgres.pgoutput import Relation
 from archiver.replay.postgres.snapshots import Visible
@@ -29,6 +30,8 @@ class Layout:
     key: tuple[int, ...] = ()
     """attnums that identify a row, in mode ``key``."""
     key_positions: tuple[int, ...] = ()
+    unreadable: Corrupt | None = None
+    """Why rows of this version cannot be read; then nothing else is said."""
 
 
 class Catalogs:
@@ -65,11 +68,12 @@ class Catalogs:
         open which column is meant.
         """
         before, after = self._around(relation.oid, xid)
-        known = [self._tables[index][relation.oid] for index in (before, after) if index is not None]
+        tables = [None if index is None else self._tables[index][relation.oid] for index in (before, after)]
+        known = [table for table in tables if table is not None]
         name = f"{relation.schema}.{relation.name}"
         if not known:
             return None, [f"table {name} (oid {relation.oid}) is in no schema entry: its rows are left out"]
-        found = list(_assignments(relation, known))
+        found = assignments(relation, *tables)
         if not found:
             raise Corrupt(
                 f"the schema entries around transaction {xid} do not explain the columns of table {name}",
@@ -78,8 +82,8 @@ class Catalogs:
         chosen = found[0] if len(found) == 1 else self._choose(relation, found, (before, after))
         if chosen is None:
             raise Corrupt(
-                f"a column of table {name} was dropped and another one of its name added around transaction {xid}, without a DDL message"
-                " that says when",
+                f"columns of table {name} came, went or were renamed around transaction {xid}, and no DDL message says when:"
+                " its rows can be read in several ways",
                 hint="choose a point before that transaction or after the next baseline",
             )
         unknown = [column.name for column, attnum in zip(relation.columns, chosen, strict=True) if not attnum]
@@ -104,33 +108,6 @@ class Catalogs:
         table = self._tables[after if happened else before][relation.oid]
         exact = [attnums for attnums in found if set(attnums) >= {column.attnum for column in table.columns if not column.generated}]
         return exact[0] if len(exact) == 1 else None
-
-
-def _assignments(relation: Relation, known: list[Table]) -> Iterator[tuple[int, ...]]:
-    """Every way to give the relation's columns increasing attnums by name, without leaving out one that all of ``known`` have.
-
-    0: no entry has a column of that name.
-    """
-    choices: list[list[int]] = []
-    for wanted in relation.columns:
-        named = [column for table in known for column in table.columns if column.name == wanted.name]
-        typed = [column for column in named if column.type_oid == wanted.type_oid]
-        choices.append(sorted({column.attnum for column in typed or named}) or [0])
-    stored = [{column.attnum for column in table.columns if not column.generated} for table in known]
-    required = set.intersection(*stored)
-
-    def extend(chosen: tuple[int, ...], highest: int) -> Iterator[tuple[int, ...]]:
-        if len(chosen) == len(choices):
-            if required <= set(chosen):
-                yield chosen
-            return
-        for attnum in choices[len(chosen)]:
-            if not attnum or attnum > highest:
-                yield from extend((*chosen, attnum), attnum or highest)
-
-    if len(known) == 1 and not any(required <= set(attnums) for attnums in extend((), 0)):
-        required = set()  # one entry alone: columns may have been dropped before it, or after it
-    yield from extend((), 0)
 
 
 def _layout(relation: Relation, attnums: tuple[int, ...], known: list[Table]) -> Layout:

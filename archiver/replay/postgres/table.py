@@ -54,12 +54,15 @@ class TableState:
         self._pending: list[Changes] = []
         self._size = 0
         self._layout: Layout | None = None
+        self._spoilt: Corrupt | None = None
 
     def output(self, columns: Sequence[int]) -> TableOutput:
         """The rows with these attnums, in this order. Columns that old rows lack get their stored default or NULL.
 
-        Only once the fold is finished. Every output begins anew.
+        Only once the fold is finished. Every output begins anew. ``Corrupt`` when some of its changes could not be read.
         """
+        if self._spoilt is not None:
+            raise self._spoilt
         attnums = self.base.attnums if self.base else ()
         passes = [stage.run() for stage in self._stages]
         return TableOutput(self.oid, (tuple(attnums), tuple(columns)), passes, self._missing, strict=self._strict, sizes=self._sizes)
@@ -83,6 +86,10 @@ class TableState:
             self.settle()
         return self._size - before
 
+    def spoil(self, why: Corrupt) -> None:
+        """There are changes that cannot be read."""
+        self._spoilt = self._spoilt or why
+
     def empty(self) -> int:
         """TRUNCATE; how many bytes are no longer pending."""
         before = self._size
@@ -90,6 +97,7 @@ class TableState:
         self._stages.clear()
         self._pending.clear()
         self._size = 0
+        self._spoilt = None
         return before
 
     def settle(self) -> int:

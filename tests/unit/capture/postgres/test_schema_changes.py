@@ -64,6 +64,22 @@ def test_rows_that_changed_without_events_are_copied(after: Catalog, detail: str
     assert detail in change.detail
 
 
+@pytest.mark.parametrize(
+    ("columns", "natts", "copied"),
+    [
+        ([ID, Column(3, "v", "text", 25)], 3, True),
+        ([ID, Column(3, "v", "bigint", 20)], 3, False),
+        ([ID, VALUE, Column(4, "w", "bigint", 20)], 4, True),
+        ([ID, VALUE], 3, False),
+    ],
+    ids=["same-type", "another-type", "one-unseen", "came-and-went"],
+)
+def test_columns_that_came_and_went_unseen_are_copied(columns: list[Column], natts: int, copied: bool) -> None:
+    """Unless types or places tell which column a value of the time between belongs to."""
+    after = catalog(changed(columns=columns, natts=natts, version="2"))
+    assert bool(compare(catalog(changed(natts=2)), after)) == copied
+
+
 def test_a_column_that_is_no_longer_generated_is_copied() -> None:
     """Its values were never carried, so the journal cannot know them."""
     before = catalog(changed(columns=[ID, msgspec.structs.replace(VALUE, generated="s")]))

@@ -12,11 +12,11 @@ from archiver.replay.postgres.relations import Catalogs
 A, B = 25, 23
 
 
-def entry(visible: str, columns: list[tuple[int, str]] | None, cause: str = "ddl", **more: str) -> Schema:
+def entry(visible: str, columns: list[tuple[int, str]] | None, cause: str = "ddl", natts: int = 0, **more: str) -> Schema:
     tables = []
     if columns is not None:
         made = [Column(attnum, name, "text", A, generated=more.get(name, "")) for attnum, name in columns]
-        tables = [Table(7, "public", "t", "r", "p", "d", 7, "key", made, [1])]
+        tables = [Table(7, "public", "t", "r", "p", "d", 7, "key", made, [1], natts=natts)]
     return Schema("0/1", visible, 0, cause, 160000, "", Catalog(tables))
 
 
@@ -70,7 +70,7 @@ def test_a_column_added_under_a_dropped_ones_name_needs_the_ddl_message() -> Non
 
 def test_without_ddl_messages_it_is_an_error_not_a_guess() -> None:
     """The poll found the change, so nobody knows when it happened."""
-    with pytest.raises(Corrupt, match="dropped"):
+    with pytest.raises(Corrupt, match="several ways"):
         dropped_and_added("poll").layout(relation("id", "a"), 15)
 
 
@@ -83,12 +83,39 @@ def test_outside_the_interval_there_is_no_doubt() -> None:
 
 def test_a_column_between_two_entries_is_noted_and_left_out() -> None:
     """Added and dropped again before anybody looked: no target has it."""
-    catalogs = Catalogs([entry("10:10:", [(1, "id"), (2, "a")]), entry("20:20:", [(1, "id"), (2, "a"), (4, "c")])])
+    catalogs = Catalogs([entry("10:10:", [(1, "id"), (2, "a")]), entry("20:20:", [(1, "id"), (2, "a")])])
     layout, notes = catalogs.layout(relation("id", "a", "ghost"), 15)
     assert layout is not None
     assert layout.attnums == (1, 2)
     assert layout.width == 3
     assert "ghost" in notes[0]
+
+
+def test_a_name_that_no_entry_has_is_a_column_that_was_renamed() -> None:
+    """Renamed twice, or added under another name than it has now: what it can be by its place, it is."""
+    catalogs = Catalogs([entry("10:10:", [(1, "id"), (2, "a")]), entry("20:20:", [(1, "id"), (2, "c")])])
+    assert attnums(catalogs, relation("id", "b"), 15) == (1, 2)
+    catalogs = Catalogs([entry("10:10:", [(1, "id"), (2, "a")]), entry("20:20:", [(1, "id"), (3, "a")])])
+    assert attnums(catalogs, relation("id", "a", "a_new"), 15) == (1, 2, 3)
+    catalogs = Catalogs([entry("10:10:", None), entry("20:20:", [(1, "id"), (2, "c")])])
+    assert attnums(catalogs, relation("id", "b"), 15) == (1, 2)
+
+
+def test_a_name_that_can_be_two_columns_is_not_guessed() -> None:
+    """A column that is still there under another name, or one that came and went: an attnum in between tells that both are possible."""
+    for natts in (2, 0):
+        catalogs = Catalogs([entry("10:10:", [(1, "id"), (2, "a")], natts=natts), entry("20:20:", [(1, "id"), (2, "a"), (4, "c")])])
+        with pytest.raises(Corrupt, match="several ways"):
+            catalogs.layout(relation("id", "a", "ghost"), 15)
+    catalogs = Catalogs([entry("10:10:", [(1, "id"), (2, "a")], natts=3), entry("20:20:", [(1, "id"), (2, "a"), (4, "c")])])
+    assert attnums(catalogs, relation("id", "a", "ghost"), 15) == (1, 2, 4)
+
+
+def test_many_renames_at_once_are_read_at_once() -> None:
+    """The order of columns leaves one reading, and the others are never begun."""
+    old, new = [(n, f"a{n}") for n in range(2, 200)], [(n, f"c{n}") for n in range(2, 200)]
+    catalogs = Catalogs([entry("10:10:", [(1, "id"), *old]), entry("20:20:", [(1, "id"), *new])])
+    assert attnums(catalogs, relation("id", *(f"b{n}" for n in range(2, 200))), 15) == tuple(range(1, 200))
 
 
 def test_an_unknown_table_is_noted() -> None:
