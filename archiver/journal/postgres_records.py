@@ -79,11 +79,13 @@ class SequenceValue(msgspec.Struct, frozen=True):
     schema: str
     name: str
     last_value: int | None
-    """None: never used."""
+    """None: nothing was handed out since it was made, restarted or set."""
     increment: int = 1
     owner_oid: int = 0
     """Table that owns it (serial or identity column); 0 for none."""
     owner_attnum: int = 0
+    next_value: int | None = None
+    """What it gives next when ``last_value`` is None (RESTART WITH, ``setval`` with false); None: its start value, or not known."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):

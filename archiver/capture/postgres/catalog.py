@@ -9,9 +9,11 @@ from __future__ import annotations
 import graphlib
 import hashlib
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import psycopg
 from psycopg import sql
 
@@ -99,13 +101,17 @@ SELECT c.oid::int8, n.nspname, c.relname, c.relkind = 'm' AND c.relispopulated A
 _SEQUENCES = f"""
 SELECT c.oid::int8, n.nspname, c.relname,
        CASE WHEN has_sequence_privilege(c.oid, 'SELECT,USAGE') THEN pg_sequence_last_value(c.oid) END,
-       s.seqincrement, coalesce(d.refobjid::int8, 0), coalesce(d.refobjsubid, 0)
+       s.seqincrement, coalesce(d.refobjid::int8, 0), coalesce(d.refobjsubid, 0), s.seqstart, has_sequence_privilege(c.oid, 'SELECT')
   FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0
        AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
  WHERE {_OURS}
  ORDER BY n.nspname, c.relname
 """
+
+
+_AT_ONCE = 200
+"""Sequences in one query."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,26 @@ async def read_sequences(session: Session, scope: Scope) -> list[SequenceValue]:
         rows = await _rows(session, _SEQUENCES)
     except psycopg.Error as error:
         raise translated(error, "reading sequences") from error
-    return [SequenceValue(*row) for row in rows if scope.covers_schema(row[1])]
+    values = {row[0]: SequenceValue(*row[:7]) for row in rows if scope.covers_schema(row[1])}
+    # Only the sequence itself tells what it gives next after RESTART WITH or setval(…, false).
+    unused = [sql.Identifier(row[1], row[2]) for row in rows if row[0] in values and row[3] is None and row[8]]
+    starts = {row[0]: row[7] for row in rows}
+    for first in range(0, len(unused), _AT_ONCE):
+        for oid, value in await _next_values(session, unused[first : first + _AT_ONCE]):
+            if value != starts[oid]:
+                values[oid] = msgspec.structs.replace(values[oid], next_value=value)
+    return list(values.values())
+
+
+async def _next_values(session: Session, names: Sequence[sql.Identifier]) -> list[tuple[int, int]]:
+    query = sql.SQL(" UNION ALL ").join(
+        sql.SQL("SELECT {}::regclass::oid::int8, last_value FROM {} WHERE NOT is_called").format(sql.Literal(name.as_string(None)), name)
+        for name in names
+    )
+    try:
+        return await (await session.execute(query)).fetchall()
+    except psycopg.Error as error:
+        raise translated(error, "reading sequences") from error
 
 
 async def count_writes(session: Session, catalog: Catalog) -> dict[int, int]:

@@ -27,10 +27,21 @@ def setting(schema: Schema, before: Sequences | None, after: Sequences | None, p
     for oid in sorted({**later, **earlier}):
         old, new = earlier.get(oid), later.get(oid)
         readings = [reading for reading in (old, new) if reading is not None]
-        exact = old is not None and (quiet or (new is not None and new.last_value == old.last_value))
-        statement = _statement(readings[:1], None) if exact else _statement(readings, _owner(readings[0], tables))
+        if old is not None and (quiet or (new is not None and _says(new) == _says(old))):
+            statement = _statement([old], None) if old.next_value is None else _restart(readings, old.next_value)
+        else:
+            statement = _statement(readings, _owner(readings[0], tables))
         if statement is not None:
             yield statement
+
+
+def _says(value: SequenceValue) -> tuple[int | None, int | None]:
+    return value.last_value, value.next_value
+
+
+def _last(value: SequenceValue) -> int | None:
+    """What it handed out last, or would have before what it gives next."""
+    return value.last_value if value.next_value is None else value.next_value - value.increment
 
 
 def _owner(value: SequenceValue, tables: dict[int, Table]) -> tuple[Table, Column] | None:
@@ -41,22 +52,43 @@ def _owner(value: SequenceValue, tables: dict[int, Table]) -> tuple[Table, Colum
 
 def _statement(readings: list[SequenceValue], owner: tuple[Table, Column] | None) -> sql.Composed | None:
     down = readings[0].increment < 0
-    known = [sql.SQL("{}::bigint").format(sql.Literal(each.last_value)) for each in readings if each.last_value is not None]
+    known = [sql.SQL("{}::numeric").format(sql.Literal(last)) for each in readings if (last := _last(each)) is not None]
     if owner is not None:
         table, column = owner
         # A column can hold numbers that never came from the sequence; one at its very end would exhaust it.
         within = sql.SQL("{} > s.seqmin" if down else "{} < s.seqmax").format(sql.Identifier(column.name))
         known.append(
-            sql.SQL("(SELECT pg_catalog.{}({})::bigint FROM {} WHERE {})").format(
+            sql.SQL("(SELECT pg_catalog.{}({})::numeric FROM {} WHERE {})").format(
                 sql.SQL("min" if down else "max"), sql.Identifier(column.name), sql.Identifier(table.schema, table.name), within
             )
         )
     if not known:
         return None
-    # It may have been renamed between a reading and the point.
+    # Before its first value there is none that could be set as handed out.
+    return sql.SQL(
+        "SELECT CASE WHEN v.value {below} s.{first} THEN pg_catalog.setval(s.seqrelid::regclass,"
+        " {pick}(v.value + s.seqincrement, s.{first})::bigint, false)"
+        " ELSE pg_catalog.setval(s.seqrelid::regclass, {other}(v.value, s.{end})::bigint, true) END"
+        " FROM pg_catalog.pg_sequence s, LATERAL (SELECT {pick}({known}) AS value) v WHERE s.seqrelid = {found} AND v.value IS NOT NULL"
+    ).format(
+        below=sql.SQL(">" if down else "<"),
+        first=sql.Identifier("seqmax" if down else "seqmin"),
+        end=sql.Identifier("seqmin" if down else "seqmax"),
+        pick=sql.SQL("least" if down else "greatest"),
+        other=sql.SQL("greatest" if down else "least"),
+        known=sql.SQL(", ").join(known),
+        found=_found(readings),
+    )
+
+
+def _restart(readings: list[SequenceValue], following: int) -> sql.Composed:
+    return sql.SQL("SELECT pg_catalog.setval(s.seqrelid::regclass, {}, false) FROM pg_catalog.pg_sequence s WHERE s.seqrelid = {}").format(
+        sql.Literal(following), _found(readings)
+    )
+
+
+def _found(readings: list[SequenceValue]) -> sql.Composed:
+    """The sequence: it may have been renamed between a reading and the point."""
     names = {sql.Identifier(each.schema, each.name).as_string(None): None for each in readings}
     found = sql.SQL(", ").join(sql.SQL("pg_catalog.to_regclass({})").format(sql.Literal(name)) for name in names)
-    return sql.SQL(
-        "SELECT pg_catalog.setval(s.seqrelid::regclass, v.value, true) FROM pg_catalog.pg_sequence s,"
-        " LATERAL (SELECT {pick}({known}) AS value) v WHERE s.seqrelid = coalesce({found}) AND v.value IS NOT NULL"
-    ).format(pick=sql.SQL("least" if down else "greatest"), known=sql.SQL(", ").join(known), found=found)
+    return sql.SQL("coalesce({})").format(found)
