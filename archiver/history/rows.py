@@ -187,7 +187,7 @@ class _Told:
                 self._copies.append((entry, snapshot, baseline))
 
     def _gap(self, entry: int, gap: Gap) -> None:
-        if is_whole(gap) or gap.what == f"table {self._ref.schema}.{self._ref.table}":
+        if is_whole(gap) or gap.relation in self.oids or gap.what == f"table {self._ref.schema}.{self._ref.table}":
             text = f"{gap.what}: {gap.reason} {gap.detail}".strip()
             self.gaps.append(Unknown(self.era(entry), entry, gap.from_time, gap.from_position, text))
         if is_whole(gap) and entry > self._start.ref.seq:

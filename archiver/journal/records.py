@@ -44,6 +44,8 @@ class Gap(msgspec.Struct, frozen=True):
     """First position that is known again. Empty: open until the next checkpoint of the source (or the table)."""
     from_time: int = 0
     to_time: int = 0
+    relation: int = 0
+    """PostgreSQL: oid of the table that ``what`` names, which it keeps when it is renamed. 0: not told."""
 
 
 class Mark(msgspec.Struct, frozen=True):

@@ -24,12 +24,13 @@ class Stale:
     """Transactions that must end first: they may have written while the table was not published."""
     not_before: float = 0.0
     """Monotonic seconds."""
+    oid: int = 0
     round: int = 0
     """Changes when it became stale once more while it was being copied."""
 
     def gap(self) -> Gap:
         """The gap, open until the table's next rows."""
-        return Gap(what=f"table {self.name}", reason=self.reason, detail=self.detail, from_position=self.since)
+        return Gap(what=f"table {self.name}", reason=self.reason, detail=self.detail, from_position=self.since, relation=self.oid)
 
 
 @dataclass

@@ -117,7 +117,7 @@ class TableKeeper:
         not_before = 0.0
         if cause == "updates_not_published":
             not_before = self._last_copy.get(table.oid, -self._interval) + self._interval
-        stale = Stale(f"{table.schema}.{table.name}", reason, detail, cause, since or self._horizon.clean(), waits, not_before)
+        stale = Stale(f"{table.schema}.{table.name}", reason, detail, cause, since or self._horizon.clean(), waits, not_before, table.oid)
         if self._stale.mark(table.oid, stale):
             await self._append_gap(stale)
 

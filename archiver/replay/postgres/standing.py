@@ -118,7 +118,7 @@ def _table_gap(table: Table, held: Found[Snapshot] | None, survey: Survey, place
 def _begun(seq: int, gap: Gap, survey: Survey, place: _Place) -> bool:
     """Whether the gap may reach the point. It begins with the last look that found nothing, which is some time before what made it."""
     begins = parse_lsn(gap.from_position) if gap.from_position else 0
-    if place.announced and gap.reason in _BY_DDL and not survey.announced_since(begins):
+    if place.announced and gap.reason in _BY_DDL and survey.announced_behind_only(begins, seq):
         return False
     if place.point.kind == "entry":
         return begins <= place.lsn or seq <= place.point.number
@@ -132,6 +132,8 @@ def _named(table: Table, survey: Survey) -> tuple[int, Gap] | None:
 
 
 def _names(gap: Gap, table: Table) -> bool:
+    if gap.relation:
+        return gap.relation == table.oid
     return gap.what.replace('"', "") == f"table {table.schema}.{table.name}".replace('"', "")
 
 

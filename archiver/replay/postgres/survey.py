@@ -90,10 +90,15 @@ class Survey:
         until = self.last.seq if self.last else 0
         return [each.xid for each in self._announced if each.seq > until and each.commit_lsn >= self.from_lsn]
 
-    def announced_since(self, lsn: int) -> bool:
-        """Whether a transaction of the state that committed at or after ``lsn`` announced a change, of publications too."""
+    def announced_behind_only(self, lsn: int, noticed: int) -> bool:
+        """Whether changes, of publications too, were announced between ``lsn`` and what entry ``noticed`` saw, and all behind the point.
+
+        With none at all the change that was noticed was not announced (event triggers can be off): it may be on either side.
+        """
         until = self.last.seq if self.last else 0
-        return any(each.seq <= until and each.commit_lsn >= lsn for each in self._commits.announced)
+        bound = next((parse_lsn(found.record.lsn) for found in self.schemas if found.ref.seq > noticed), None)
+        since = [each for each in self._commits.announced if each.commit_lsn >= lsn and (bound is None or each.commit_lsn < bound)]
+        return bool(since) and all(each.seq > until for each in since)
 
     @property
     def _announced(self) -> list[Announced]:

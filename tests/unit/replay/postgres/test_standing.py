@@ -82,6 +82,7 @@ def test_an_announced_change_says_when_a_gap_began() -> None:
     assert names(stood(gaps, point=point, commits=[0x30, 0x40], announced=[0x40], ddl=True)) == []
     assert names(stood(gaps, point=point, commits=[0x30, 0x40], announced=[0x30], ddl=True)) == ["table public.runs"]
     assert names(stood(gaps, point=point, commits=[0x30, 0x40], announced=[0x40])) == ["table public.runs"]
+    assert names(stood(gaps, point=point, commits=[0x30, 0x40], announced=[], ddl=True)) == ["table public.runs"]
 
 
 def test_what_is_never_captured_and_what_is_only_added_to_is_said_not_refused() -> None:
