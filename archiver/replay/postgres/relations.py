@@ -115,6 +115,9 @@ def _layout(relation: Relation, attnums: tuple[int, ...], known: list[Table]) ->
     kept = [position for position, attnum in enumerate(attnums) if attnum and attnum not in generated]
     keys = [position for position, column in enumerate(relation.columns) if column.key]
     mode: Literal["key", "full", "insert"] = "full" if relation.identity == "f" else "key" if keys else "insert"
+    if all(table.mode == "insert" for table in known):
+        # What is marked as key can be a part of one: a generated column is not in the message.
+        mode = "insert"
     if mode == "key" and any(not attnums[position] for position in keys):
         raise Corrupt(
             f"a key column of table {relation.schema}.{relation.name} is in no schema entry",

@@ -139,6 +139,15 @@ def test_modes_follow_the_identity_of_the_moment() -> None:
     assert [(layout.mode, layout.key) for layout in found if layout] == [("key", (1,)), ("full", ()), ("insert", ())]
 
 
+def test_a_key_that_the_message_has_only_in_part_identifies_nothing() -> None:
+    """With a generated column in its key a table is captured by inserts alone; the rest of the key is marked all the same."""
+    made = [Column(1, "id", "text", A), Column(2, "g", "text", A, generated="s")]
+    schema = Schema("0/1", "10:10:", 0, "ddl", 160000, "", Catalog([Table(7, "public", "t", "r", "p", "d", 7, "insert", made, [])]))
+    layout, _ = Catalogs([schema]).layout(relation("id"), 5)
+    assert layout is not None
+    assert (layout.mode, layout.key) == ("insert", ())
+
+
 def test_defaults_of_added_columns_come_from_the_entry_that_still_knows() -> None:
     """The server forgets them when the table is rewritten."""
     first, last = entry("10:10:", [(1, "id")]), entry("20:20:", [(1, "id"), (2, "a")])
