@@ -12,6 +12,7 @@ from archiver.pg_tools import PgTools, run
 
 _OURS = re.compile(r"(?:COMMENT - )?EVENT TRIGGER (?:- )?archiver_\w+ |SCHEMA - archiver |COMMENT - EXTENSION ")
 """Our own event triggers do not belong to the database's state; a comment on an extension needs to own it, and CREATE EXTENSION sets it."""
+_EVENT_TRIGGER = re.compile(r"(?:COMMENT - )?EVENT TRIGGER ")
 _ENTRY = re.compile(r"\d+; \d+ \d+ (.*)")
 _DROP = re.compile(rb"^DROP ([A-Z ]+?) IF EXISTS (.*);$", re.MULTILINE)
 _RESTRICT = re.compile(rb"^\\(?:un)?restrict \S+$\n?", re.MULTILINE)
@@ -27,6 +28,8 @@ class Script:
     """Everything that rows need: schemas, types, functions, tables."""
     post: bytes
     """Everything that needs rows: indexes, constraints, triggers, rules."""
+    last: bytes
+    """Event triggers: whatever runs after them they would see, and they may write into the rows. Empty without any."""
 
     def creates(self) -> list[tuple[str, str]]:
         """(kind, quoted name) of what will be created, as its DROP names it."""
@@ -44,7 +47,9 @@ async def script_of(dump: bytes, tools: PgTools, *, server_version: int, no_owne
         lines = (await run(program, ["--list", file])).splitlines(keepends=True)
         skip = tuple(f"SCHEMA - {name} ".encode() for name in existing_schemas)
         chosen = [line for line in lines if _is_wanted(line, skip)]
-        wanted = _write(folder, "wanted", b"".join(chosen))
+        final = [line for line in chosen if _EVENT_TRIGGER.match(_entry(line))]
+        wanted = _write(folder, "wanted", b"".join(line for line in chosen if line not in final))
+        finally_wanted = _write(folder, "final", b"".join(final))
         dropped = _write(folder, "dropped", b"".join(line for line in chosen if not _is_kind(line, (b"EXTENSION ", b"SCHEMA "))))
         options = ["--file=-", "--no-tablespaces", "--no-publications", "--no-subscriptions", *(_NO_OWNER if no_owner else ())]
 
@@ -57,6 +62,7 @@ async def script_of(dump: bytes, tools: PgTools, *, server_version: int, no_owne
             re.split(rb"^--\n-- (?:TOC entry|Name:)", drops, maxsplit=1, flags=re.MULTILINE)[0],
             await part(wanted, "--section=pre-data"),
             await part(wanted, "--section=post-data"),
+            await part(finally_wanted, "--section=post-data") if final else b"",
         )
 
 

@@ -57,6 +57,9 @@ class Manifest(msgspec.Struct, frozen=True):
     notes: list[str] = []
 
 
+_LAST = "event-triggers.sql"
+
+
 async def restore_to_folder(
     plan: RestorePlan,
     reader: Reader,
@@ -70,6 +73,8 @@ async def restore_to_folder(
     progress: Progress | None = None,
 ) -> RestoreReport:
     """Write ``schema-pre.sql``, ``rows/….sql``, ``schema-post.sql``, ``sequences.sql``, ``restore.sql`` and ``manifest.json``.
+
+    And ``event-triggers.sql`` if there are any.
 
     The folder must be empty or new, or ``overwrite``: files of the same names are then replaced, and those that an older manifest lists
     removed. A file ``INCOMPLETE`` is there until all is written. Raises ``Refused``, ``Corrupt``, ``Unavailable``, ``Invalid`` where the
@@ -98,6 +103,8 @@ async def restore_to_folder(
     statements = [statement.as_string(None) + ";\n" for statement in setting(schema, material.before, material.after, point)]
     statements += [f"REFRESH MATERIALIZED VIEW {view};\n" for view in schema.catalog.materialized]
     await asyncio.to_thread(output.write, "sequences.sql", "".join(statements).encode("utf-8", "surrogateescape"))
+    if script.last:
+        await asyncio.to_thread(output.write, _LAST, script.last)
     await asyncio.to_thread(output.write, "restore.sql", _restore_script(output).encode())
     manifest = Manifest(
         plan.archive,
@@ -134,7 +141,9 @@ def _restore_script(output: _Output) -> str:
             *rows,
             "\\ir 'schema-post.sql'\n",
             _SETTINGS,
-            "\\ir 'sequences.sql'\nCOMMIT;\n",
+            "\\ir 'sequences.sql'\n",
+            f"\\ir '{_LAST}'\n" if _LAST in output.files else "",
+            "COMMIT;\n",
         ]
     )
 

@@ -155,6 +155,7 @@ class _Restore:
                 self._say(f"refreshing {view}")
                 await _execute(connection, b"REFRESH MATERIALIZED VIEW " + view.encode(), f"refreshing {view}")
                 self._refreshed += 1
+        await _execute(connection, script.last, "creating event triggers")
         with self.timed("verify"):
             await self._verify(connection, names)
         return names
