@@ -19,6 +19,10 @@ SENDER_TIMEOUT_SECONDS = 30.0
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
+class Unpublished(Unavailable):
+    """What follows was written while a publication of ours did not exist, and the server (before 18) can never decode it."""
+
+
 async def connect_replication(access: Access, name: str) -> Connection:
     """A walsender session: one command at a time, no parameters. ``synchronous_standby_names`` matches ``name``.
 

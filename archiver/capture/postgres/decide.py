@@ -55,6 +55,8 @@ class Server:
     slot: SlotView | None = None
     switches: dict[int, int] = field(default_factory=dict)
     """Where each earlier timeline of its history ended."""
+    undecodable: str = ""
+    """What it said when it last could not decode what follows the journal's end, and never will; empty: it did not."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,8 @@ def _lost(known: Known, server: Server, slot_name: str) -> Gap | None:
             "slot_ahead",
             f"replication slot {slot_name} was moved to {format_lsn(slot.confirmed)}: what lies between was confirmed by somebody else",
         )
+    if server.undecodable:
+        return _gap(known, "publication_lost", f"a publication was dropped, and what was written without it is lost: {server.undecodable}")
     return None
 
 

@@ -20,7 +20,7 @@ import psycopg
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn
 
-from archiver.capture.postgres.connection import explained
+from archiver.capture.postgres.connection import Unpublished, explained
 from archiver.capture.postgres.feedback import Feedback
 from archiver.capture.postgres.packing import Packer
 from archiver.capture.postgres.positions import KEEPALIVE_BYTES, parse_keepalive, status_update
@@ -310,7 +310,10 @@ class Reader:
         """The stream is over although nobody here asked: say why."""
         while (result := self._pgconn.get_result()) is not None:
             if result.status == ExecStatus.FATAL_ERROR:
-                raise explained(psycopg.errors.error_from_result(result), "the server ended the replication stream")
+                error = psycopg.errors.error_from_result(result)
+                found = explained(error, "the server ended the replication stream")
+                # Undefined object: the only one that decoding looks for by name is a publication.
+                raise Unpublished(found.message, hint=found.hint) if error.sqlstate == "42704" else found
             if result.status != ExecStatus.COMMAND_OK:
                 break
         raise Unavailable("the server ended the replication stream", hint="it is connected to again")

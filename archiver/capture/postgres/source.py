@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +19,7 @@ import structlog
 from archiver.capture.postgres import ddl
 from archiver.capture.postgres.access import Access
 from archiver.capture.postgres.baseline import take_baseline
-from archiver.capture.postgres.connection import Connection, connect_replication, explained
+from archiver.capture.postgres.connection import Connection, Unpublished, connect_replication, explained
 from archiver.capture.postgres.decide import Begin, Server, decide
 from archiver.capture.postgres.health import Health, ask, look, warnings_of
 from archiver.capture.postgres.inspect import known_state, server_state
@@ -73,6 +74,7 @@ class PostgresSource:
         self._bytes = 0
         self._gaps = 0
         self._restarts: dict[str, int] = {}
+        self._undecodable = ""
 
     def status(self) -> SourceStatus:
         """How it stands now."""
@@ -125,6 +127,8 @@ class PostgresSource:
         except psycopg.Error as error:
             raise self._failed(explained(error, "talking to the source")) from error
         except ArchiverError as error:
+            if isinstance(error, Unpublished):
+                self._undecodable = error.message
             self._failed(error)
             raise
         finally:
@@ -153,6 +157,7 @@ class PostgresSource:
             known = await known_state(reader, self.name, mark)
             async with self._replication() as replication:
                 server = await server_state(replication, query, self._config.slot, known)
+                server = dataclasses.replace(server, undecodable=self._undecodable)
                 decision = decide(known, server, slot_name=self._config.slot, adopt_new_system=self._config.adopt_new_system)
                 log.info("source_decided", source=self.name, decision=type(decision).__name__.lower(), position=format_lsn(known.position))
                 if isinstance(decision, Begin):
@@ -208,6 +213,7 @@ class PostgresSource:
             raise Refused(
                 f"replication slot {self._config.slot} was created by somebody else just now", hint="choose another slot name"
             ) from None
+        self._undecodable = ""
         # No command may run on the replication connection until the snapshot is held; this is not one.
         await self._record_slot(server, "created", created.consistent_point)
         return created

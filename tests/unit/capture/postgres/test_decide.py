@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from archiver.capture.postgres.decide import Begin, Known, Resume, Server, SlotView, decide
@@ -59,6 +61,14 @@ def test_it_resumes_at_the_journals_end() -> None:
 def test_a_slot_exactly_at_the_journals_end_resumes() -> None:
     """Everything acknowledged, nothing new."""
     assert go(KNOWN, server(SlotView("pgoutput", "app", confirmed=100))) == Resume(100)
+
+
+def test_what_the_server_can_never_decode_is_a_gap() -> None:
+    """Trying the same position again would fail for ever, while the slot keeps the log."""
+    decision = go(KNOWN, dataclasses.replace(server(), undecodable="no publication"))
+    assert reason(decision) == "publication_lost"
+    assert isinstance(decision, Begin)
+    assert decision.drop
 
 
 def test_a_slot_ahead_of_the_journal_is_a_gap() -> None:
