@@ -145,6 +145,8 @@ async def in_the_way(connection: Connection, script: Script) -> list[str]:
 
 
 _LINE = re.compile(r"line (\d+)(?:, column ([^:]+))?")
+_FUNCTION = re.compile(r"^(?:PL/\S+|SQL) function .*$", re.MULTILINE)
+"""In an error's context: it was raised inside a function, whose words may quote anything, under any SQLSTATE."""
 _EXISTS_ALREADY = frozenset({"42P07", "42710", "42723", "42P06", "42P04", "42712"})
 
 
@@ -155,10 +157,13 @@ def explained(error: psycopg.Error, doing: str, *, rows: bool = False) -> Archiv
         lines = str(error).strip().splitlines()
         text = lines[0] if lines and isinstance(error, psycopg.OperationalError) else type(error).__name__
         return Unavailable(f"{doing}: {text}", hint="nothing was changed; check the target and try again")
+    context = error.diag.context or ""
+    function = _FUNCTION.search(context)
     # Data exceptions quote values, and so may what a function of the user's raises.
-    if rows or state.startswith(("22", "P0")):
-        place = _LINE.search(error.diag.context or "")
+    if rows or function or state.startswith(("22", "P0")):
+        place = _LINE.search(context) if rows else None
         where = f" at row {place[1]}" + (f", column {place[2]}" if place[2] else "") if place else ""
+        where += f" in {function[0]}" if function else ""
         text = f"{doing}: {type(error).__name__}{where} (SQLSTATE {state})"
     else:
         text = f"{doing}: {error.diag.message_primary or type(error).__name__} (SQLSTATE {state})"

@@ -157,6 +157,27 @@ async def test_an_older_server_is_refused_and_a_missing_part_is_found(made: Capt
     assert ask(target_database, "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace") == 0
 
 
+RAISES = """
+CREATE FUNCTION picky(v text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+    IF current_setting('application_name') = 'archiver restore' THEN RAISE EXCEPTION 'no %', v USING ERRCODE = '{state}'; END IF;
+    RETURN v;
+END $$;
+CREATE INDEX ON runs (picky(state));
+INSERT INTO runs (id, state) VALUES (99, 'confidential');
+"""
+
+
+@pytest.mark.parametrize("state", ["45000", "23505", "42704"])
+async def test_what_a_function_says_of_a_row_is_not_told(made: Capture, database: str, target_database: str, state: str) -> None:
+    """Whatever SQLSTATE it chose: the function is named, its words are not repeated."""
+    run(database, RAISES.format(state=state))
+    await quiet(made, database)
+    with pytest.raises(ArchiverError) as caught:
+        await restore(made, await plan(made, "latest"), target_database)
+    assert "confidential" not in str(caught.value)
+    assert "function public.picky" in str(caught.value)
+
+
 async def test_points_that_the_journal_does_not_have_are_told_apart(made: Capture) -> None:
     """Before the first baseline: refused, with the earliest point; behind the end, unknown source or mark: wrong."""
     reader = Reader(made.store)
