@@ -41,10 +41,12 @@ _COLUMNS = f"""
 SELECT c.oid::int8, a.attnum::int, a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid::int8, a.attnotnull,
        a.attgenerated::text, a.attidentity::text, a.xmin::text,
        CASE WHEN t.typdelim = ',' THEN (a.attmissingval::text::text[])[1]
-            ELSE substring(a.attmissingval::text FROM 2 FOR length(a.attmissingval::text) - 2) END
+            WHEN left(m.text, 1) = '"' THEN regexp_replace(substring(m.text FROM 2 FOR length(m.text) - 2), '\\\\(.)', '\\1', 'g')
+            ELSE m.text END
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
   JOIN pg_type t ON t.oid = a.atttypid
+  CROSS JOIN LATERAL (SELECT substring(a.attmissingval::text FROM 2 FOR length(a.attmissingval::text) - 2)) m (text)
  WHERE c.relkind IN ('r', 'p') AND {_OURS}
  ORDER BY c.oid, a.attnum
 """

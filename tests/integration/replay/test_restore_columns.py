@@ -47,6 +47,24 @@ STEPS = {
 }
 
 
+DEFAULTS = """
+ALTER TABLE t ADD a text[] DEFAULT '{"a b",NULL,"x,y","q\\\\"}', ADD j jsonb DEFAULT '{"a": [1, "x\\ny"]}', ADD s text DEFAULT E'tab\\tnl\\n\\\\',
+    ADD b box DEFAULT '((1,1),(0,0))', ADD bb box[] DEFAULT '{((1,1),(0,0));((2,2),(0,0))}', ADD e box[] DEFAULT '{}', ADD n box
+"""
+
+
+@pytest.mark.postgres(16, 18)
+async def test_rows_older_than_a_column_get_its_default(database: str, target_database: str) -> None:
+    """Of types whose arrays are separated by something else than a comma too."""
+    run(database, TABLE, *ROWS)
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=0.3) as made:
+        await baseline(made)
+        run(database, DEFAULTS, "INSERT INTO t (id) VALUES (100)")
+        await quiet(made, database)
+        await restore_to_database(await plan(made, "latest"), Reader(made.store), made.store, target_database)
+        assert differences(database, target_database) == []
+
+
 @pytest.mark.postgres(16, 18)
 @pytest.mark.parametrize("steps", STEPS.values(), ids=[name.replace(" ", "-") for name in STEPS])
 async def test_migrations_while_nobody_looked(database: str, target_database: str, steps: list[str]) -> None:
