@@ -197,6 +197,8 @@ class Schema(msgspec.Struct, frozen=True):
     """LSN: every transaction that ``visible`` does not see commits at or after it. Empty for not known."""
     fingerprint: str = ""
     """Of the catalogs that a dump depends on, as ``capture`` computes it; equal only if nothing changed."""
+    since: str = ""
+    """LSN: what differs from the entry before was changed by transactions that commit at or after it. Empty for not known."""
 
 
 class Sequences(msgspec.Struct, frozen=True):

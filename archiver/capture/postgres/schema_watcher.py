@@ -208,7 +208,7 @@ class SchemaWatcher:
 
     async def _follow(self, session: Session, cause: str) -> None:
         """The schema is another: bring the publications in line, journal it, and find the tables whose rows are no longer known."""
-        at = self._clock.monotonic()
+        at, since = self._clock.monotonic(), self._horizon.clean()
         lsn, running = await position(session)
         async with hold_snapshot(self._access) as held:
             observed = await read_catalog(held.connection, self._scope)
@@ -218,7 +218,7 @@ class SchemaWatcher:
         exact = await read_fingerprint(session) == taken.schema.fingerprint
         await self._mark(self._known.catalog if self._known else taken.schema.catalog, taken.schema.catalog, rejoining)
         self._horizon.add(lsn, running, at)
-        schema = msgspec.structs.replace(taken.schema, floor=self._horizon.clean())
+        schema = msgspec.structs.replace(taken.schema, floor=self._horizon.clean(), since=since)
         self._taken = dataclasses.replace(taken, schema=schema)
         entry = await self._append_schema(self._taken)
         self._known = schema

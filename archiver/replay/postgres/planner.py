@@ -124,7 +124,7 @@ def _plan(tail: SegmentHeader, source: str, point: Point, checkpoint: Found[Snap
     if not survey.schemas:
         raise Refused(f"the journal has no schema of {source} for this point", hint="choose a later point")
     lsn = point.number if point.kind == "lsn" else (survey.last.end_lsn if survey.last else parse_lsn(checkpoint.record.lsn))
-    choice = _schema(survey, point)
+    choice = _schema(survey, point, lsn)
     schema = choice.found.record
     copies = [copy for copy in survey.copies if _usable(copy, survey)]
     standing = stand(choice.found, checkpoint, copies, survey, point, lsn)
@@ -201,12 +201,13 @@ def _schema_before(found: Found[Schema], survey: Survey, point: Point) -> bool:
     return known and not survey.sees_behind(record.visible, record.lsn)
 
 
-def _schema(survey: Survey, point: Point) -> Choice:
+def _schema(survey: Survey, point: Point, lsn: int) -> Choice:
     return choose(
         [found for found in survey.schemas if survey.broken is None or found.ref.seq < survey.broken[0]],
         before=lambda found: _schema_before(found, survey, point),
         changed_before=survey.announced_before,
         changed_behind=survey.announced_behind,
+        lsn=lsn,
     )
 
 

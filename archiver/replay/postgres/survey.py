@@ -25,8 +25,9 @@ Record = TypeVar("Record", Schema, Sequences, Snapshot)
 TRIGGER = b"archiver_ddl_end"
 """Name of the event trigger that announces changes; a dump that has it says that they are announced."""
 
-_NOT_DUMPED = {"CREATE PUBLICATION", "ALTER PUBLICATION", "DROP PUBLICATION"}
-"""Tags of changes that no dump of ours shows: capture itself makes them, after the schema entry that they belong to."""
+_NOT_DUMPED = {"CREATE PUBLICATION", "ALTER PUBLICATION", "DROP PUBLICATION", "REFRESH MATERIALIZED VIEW", "REINDEX", "CLUSTER"}
+"""Tags of changes that no dump shows. Publications: capture itself makes them, after the schema entry that they belong to. A view that is
+filled for the first time, or emptied, differs in the next entry, as a change that was not announced."""
 
 
 class _Announcement(msgspec.Struct):

@@ -1,4 +1,4 @@
-"""Gaps of tables whose copy is still to come: found whatever happens to the table meanwhile, and however the change was made."""
+"""What stands around a point in doubt: gaps of tables whose copy is still to come, and changes that nothing announced."""
 
 from __future__ import annotations
 
@@ -79,3 +79,31 @@ async def test_a_change_that_no_trigger_announced_is_a_gap(database: str) -> Non
         assert (await plan(made, after)).gaps == []
         with pytest.raises(Refused, match="table_rewritten"):
             refuse_gaps(await plan(made, inside), allow_gaps=False)
+
+
+@pytest.mark.postgres(18)
+async def test_refreshing_a_view_leaves_the_schema_certain(database: str) -> None:
+    """It is announced like a change of the schema, and no later entry shows it: so it is none."""
+    run(database, TABLES, "CREATE MATERIALIZED VIEW v AS SELECT * FROM t")
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=0.3) as made:
+        await baseline(made)
+        await quiet(made, database)
+        run(database, "REFRESH MATERIALIZED VIEW v", "REINDEX TABLE t", "INSERT INTO t VALUES (10, 10)")
+        await caught_up(made, database)
+        assert (await plan(made, "latest")).schema.certain
+
+
+@pytest.mark.postgres(18)
+async def test_a_schema_change_that_no_trigger_announced_is_uncertain(database: str) -> None:
+    """Between the last look that found nothing and the next entry nobody knows on which side of it a point lies."""
+    run(database, TABLES)
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=1) as made:
+        await baseline(made)
+        await quiet(made, database)
+        run(database, "SET session_replication_role = replica; ALTER TABLE t ADD COLUMN note text")
+        run(database, "INSERT INTO t VALUES (10, 10, 'note')")
+        inside = await caught_up(made, database)
+        run(database, "INSERT INTO other VALUES (2)")
+        after = await quiet(made, database)
+        assert (await plan(made, after)).schema.certain
+        assert not (await plan(made, inside)).schema.certain

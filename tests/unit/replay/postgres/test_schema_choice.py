@@ -8,13 +8,13 @@ from archiver.replay.postgres.schema import Choice, choose
 from archiver.replay.postgres.survey import Found
 
 
-def entry(seq: int, visible: str, *, fingerprint: str = "", announces: bool = True) -> Found[Schema]:
-    schema = Schema("0/1", visible, 0, "ddl", 180000, "", Catalog([]), fingerprint=fingerprint)
+def entry(seq: int, visible: str, *, fingerprint: str = "", announces: bool = True, since: str = "") -> Found[Schema]:
+    schema = Schema("0/1", visible, 0, "ddl", 180000, "", Catalog([]), fingerprint=fingerprint, since=since)
     return Found(Ref(seq, 0), schema, announces)
 
 
-def chosen(schemas: list[Found[Schema]], point: int, before: list[int], behind: list[int]) -> Choice:
-    return choose(schemas, before=lambda found: found.ref.seq <= point, changed_before=before, changed_behind=behind)
+def chosen(schemas: list[Found[Schema]], point: int, before: list[int], behind: list[int], lsn: int = 0) -> Choice:
+    return choose(schemas, before=lambda found: found.ref.seq <= point, changed_before=before, changed_behind=behind, lsn=lsn)
 
 
 def test_the_newest_entry_that_has_every_change_is_exact() -> None:
@@ -44,6 +44,19 @@ def test_without_announcements_only_equal_neighbours_are_certain() -> None:
     assert not chosen(other, 3, [], []).certain
     assert chosen(other, 3, [], []).found.ref.seq == 1
     assert chosen(other, 9, [], []).certain
+
+
+def test_a_change_that_was_not_announced_began_with_the_last_look_that_found_nothing() -> None:
+    """Before that look the older entry is exact, behind it nobody knows; an announced change explains the difference."""
+    for announces in (True, False):
+        both = [
+            entry(1, "4:4:", fingerprint="a", announces=announces),
+            entry(9, "9:9:", fingerprint="b", since="0/50", announces=announces),
+        ]
+        assert chosen(both, 3, [], [], 0x50).certain
+        assert not chosen(both, 3, [], [], 0x51).certain
+    announced = [entry(1, "4:4:", fingerprint="a"), entry(9, "9:9:", fingerprint="b", since="0/50")]
+    assert chosen(announced, 3, [], [5], 0x51).certain
 
 
 def test_a_point_before_every_entry_uses_the_first_and_says_so() -> None:
