@@ -42,6 +42,10 @@ class Heard:
 
     era: int
     change: Message
+    oid: int = 0
+    """Of its table: a name can pass from one to another."""
+    hidden: bool = False
+    """Another table bore the name then: it is needed to know the row when the name comes to this one, and not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ class Copied:
     taken: int
     baseline: bool
     state: State | None
+    oid: int = 0
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +76,21 @@ class Unknown:
 def states(key: Mapping[str, str], heard: Sequence[Heard], copies: Sequence[Copied], gaps: Sequence[Unknown]) -> list[RowChange]:
     """All changes, oldest first. ``heard`` in commit order; copies and gaps are put where they belong, wherever their entries stand."""
     found: list[RowChange] = []
+    rows: dict[int, State | None] = {}
+    told: State | None = None
     for one in _ordered(heard, copies, gaps):
-        state = next((change.state for change in reversed(found) if change.event != "GAP"), None)
         if isinstance(one, Unknown):
             found.append(RowChange(one.entry, "GAP", one.time, lsn=one.lsn, detail=one.text))
-        elif isinstance(one, Copied):
-            found += _copied(one, state)
+            continue
+        if isinstance(one, Copied):
+            changes = list(_copied(one, rows.get(one.oid, None if one.hidden else told)))
         else:
-            found += _heard(key, one, state)
+            changes = list(_heard(key, one, rows.get(one.oid)))
+        for change in changes:
+            rows[one.oid] = change.state
+        if not one.hidden:
+            found += changes
+            told = rows.get(one.oid)
     return found
 
 

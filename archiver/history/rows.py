@@ -18,8 +18,10 @@ from archiver.replay.points import Point, settle
 from archiver.replay.postgres.copytext import escape, unescape
 from archiver.replay.postgres.locate import checkpoint_at, end_slot, first_checkpoint, limit_of, no_baseline, require_mark
 from archiver.replay.postgres.lsn import parse_lsn
+from archiver.replay.postgres.rowlog import RowChange as Message
 from archiver.replay.postgres.rowlog import RowLog
 from archiver.replay.postgres.rows import opened
+from archiver.replay.postgres.snapshots import Visible
 from archiver.replay.postgres.survey import Found, is_whole
 from archiver.replay.postgres.transactions import Limit
 
@@ -99,14 +101,14 @@ async def row_log(
             if placed.run.source != source or placed.first + placed.run.count <= start.record.replay_from or placed.run.kind not in _FRAMES:
                 continue
             if told.era(placed.first) != era:
-                heard += [Heard(era, change) for log in logs for change in log.finish()]
+                heard += [told.heard(era, log.oid, change) for log in logs for change in log.finish()]
                 if any(log.done for log in logs):
                     break
                 from_lsn = parse_lsn(start.record.lsn) if era < 0 else 0
                 era = told.era(placed.first)
                 logs = [RowLog(oid, ref.bytes, limit=limit, from_lsn=from_lsn) for oid in sorted(told.oids)]
-            heard += [Heard(era, change) for log in logs for change in log.feed(placed)]
-    heard += [Heard(era, change) for log in logs for change in log.finish()]
+            heard += [told.heard(era, log.oid, change) for log in logs for change in log.feed(placed)]
+    heard += [told.heard(era, log.oid, change) for log in logs for change in log.finish()]
     return states(ref.key, sorted(heard, key=_in_order), await told.copies(limit, heard, reader.store), told.gaps)
 
 
@@ -135,6 +137,8 @@ class _Told:
         self._columns: set[str] = set()
         self._copies: list[tuple[int, Snapshot, bool]] = []
         self._breaks: list[int] = []
+        self._holders: list[tuple[int, Visible, int]] = []
+        """Schema entries, and which relation bears the name in each; 0: none."""
         # Its entry may stand behind the point.
         self._copy(start.ref.seq, start.record, baseline=True)
 
@@ -143,10 +147,13 @@ class _Told:
         run = placed.run
         if run.kind is Kind.PG_SCHEMA:
             schema = msgspec.json.decode(next(run.bodies()), type=Schema)
+            holder = 0
             for table in schema.catalog.tables:
                 if self._ref.names(table.schema, table.name):
                     self.oids.add(table.oid)
                     self._columns |= {column.name for column in table.columns}
+                    holder = table.oid
+            self._holders.append((placed.first, Visible.parse(schema.visible), holder))
         elif run.kind in (Kind.PG_TABLES, Kind.CHECKPOINT):
             for entry, body in enumerate(run.bodies(), placed.first):
                 if entry != self._start.ref.seq:
@@ -175,16 +182,32 @@ class _Told:
         for entry, snapshot, baseline in self._copies:
             lsn = parse_lsn(snapshot.lsn)
             if entry == self._start.ref.seq or _is_before(limit, entry, snapshot, lsn, last):
-                ours, era = [table for table in snapshot.tables if self._ref.names(table.schema, table.name)], self.era(entry)
-                found += [Copied(era, entry, lsn, snapshot.taken, baseline, await self._look_up(table, store)) for table in ours]
+                era, holder = self.era(entry), next((oid for seq, _, oid in reversed(self._holders) if seq < entry), 0)
+                for table in snapshot.tables:
+                    named = self._ref.names(table.schema, table.name)
+                    if table.oid in self.oids:
+                        state, hidden = await self._look_up(table, store), not named and holder != table.oid
+                        found.append(Copied(era, entry, lsn, snapshot.taken, baseline, state, table.oid, hidden))
         return found
+
+    def heard(self, era: int, oid: int, change: Message) -> Heard:
+        """A change of the relation ``oid``, hidden when another one bore the name then."""
+        if change.table == (self._ref.schema, self._ref.table):
+            return Heard(era, change, oid)
+        xid = change.commit.xid
+        before = next((holder for _, visible, holder in reversed(self._holders) if not visible.sees(xid)), 0)
+        after = next((holder for _, visible, holder in self._holders if visible.sees(xid)), 0)
+        around = {before, after} - {0}
+        # A TRUNCATE does not say which name its table had: the entries around it must do.
+        others = around - {oid} if change.table is not None or oid not in around else set()
+        return Heard(era, change, oid, bool(others))
 
     def _copy(self, entry: int, snapshot: Snapshot, *, baseline: bool) -> None:
         for table in snapshot.tables:
             if self._ref.names(table.schema, table.name):
                 self.oids.add(table.oid)
                 self._columns |= set(table.columns)
-                self._copies.append((entry, snapshot, baseline))
+        self._copies.append((entry, snapshot, baseline))
 
     def _gap(self, entry: int, gap: Gap) -> None:
         if is_whole(gap) or gap.relation in self.oids or gap.what == f"table {self._ref.schema}.{self._ref.table}":

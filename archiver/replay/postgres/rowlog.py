@@ -38,6 +38,8 @@ class RowChange(msgspec.Struct, frozen=True):
     commit: Commit
     seq: int
     """Number of the change's entry."""
+    table: tuple[str, str] | None = None
+    """Schema and name that the table had then; None of a TRUNCATE, which does not say it."""
 
 
 class RowLog:
@@ -48,7 +50,7 @@ class RowLog:
 
         An update that changes the key is found under both keys. A TRUNCATE of the table is always found.
         """
-        self._oid, self._key = oid, dict(key or {})
+        self.oid, self._key = oid, dict(key or {})
         self._reader = TransactionReader(limit=limit, from_lsn=from_lsn)
         self._relation: tuple[int, Relation] | None = None
         self._streamed: tuple[int, Relation] | None = None
@@ -70,14 +72,14 @@ class RowLog:
         body = 5 if chunk.streamed else 1
         marks, emptied = self._control(chunk)
         rows = np.flatnonzero(np.isin(chunk.types, np.frombuffer(b"IUD", np.uint8)))
-        rows = rows[big_endian(chunk.data, chunk.starts[rows] + body, 4) == self._oid]
+        rows = rows[big_endian(chunk.data, chunk.starts[rows] + body, 4) == self.oid]
         found: list[tuple[int, RowChange]] = [(at, self._change(chunk, at, None)) for at in emptied]
         places = [*np.searchsorted(rows, [at for at, _ in marks]).tolist(), len(rows)]
         for (_, relation), (first, last) in zip(marks, itertools.pairwise(places), strict=True):
             if first == last:
                 continue
             if relation is None:
-                raise Corrupt(f"rows of relation {self._oid} come before its description")
+                raise Corrupt(f"rows of relation {self.oid} come before its description")
             stretch = rows[first:last]
             fitting = stretch[self._fits(chunk, stretch, body, relation)].tolist()
             found += [(at, self._change(chunk, at, relation)) for at in fitting]
@@ -94,13 +96,13 @@ class RowLog:
         emptied: list[int] = []
         for at in np.flatnonzero(np.isin(chunk.types, np.frombuffer(b"RT", np.uint8))).tolist():
             message = _decode(chunk, at)
-            if isinstance(message, Relation) and message.oid == self._oid:
+            if isinstance(message, Relation) and message.oid == self.oid:
                 marks.append((at, message))
                 if chunk.streamed:
                     self._streamed = (int(chunk.seqs[at]), message)
                 else:
                     self._relation = (int(chunk.seqs[at]), message)
-            elif isinstance(message, Truncate) and self._oid in message.oids:
+            elif isinstance(message, Truncate) and self.oid in message.oids:
                 emptied.append(at)
         return marks, emptied
 
@@ -128,13 +130,14 @@ class RowLog:
         commit, seq, message = chunk.transactions[int(chunk.txn[at])], int(chunk.seqs[at]), _decode(chunk, at)
         if relation is None or isinstance(message, Truncate):
             return RowChange("truncate", None, None, commit, seq)
+        name = (relation.schema, relation.name)
         if isinstance(message, Insert):
-            return RowChange("insert", None, _named(relation, message.new), commit, seq)
+            return RowChange("insert", None, _named(relation, message.new), commit, seq, name)
         if isinstance(message, Update):
             old = None if message.old is None else _named(relation, message.old, key_only=not message.full)
-            return RowChange("update", old, _named(relation, message.new), commit, seq)
+            return RowChange("update", old, _named(relation, message.new), commit, seq, name)
         assert isinstance(message, Delete)
-        return RowChange("delete", _named(relation, message.old, key_only=not message.full), None, commit, seq)
+        return RowChange("delete", _named(relation, message.old, key_only=not message.full), None, commit, seq, name)
 
 
 def _decode(chunk: Chunk, at: int) -> object:

@@ -115,3 +115,30 @@ async def test_a_row_has_the_columns_that_its_table_has_at_the_point(database: s
             while (found := await row_at(Reader(made.store), SOURCE, ref(5), parse_point(after))).notes:
                 await asyncio.sleep(0.2)
         assert found.state == {"id": "5", "state": "a\t5", "cost": "3"}
+
+
+async def test_a_name_that_passes_to_another_table_takes_no_foreign_rows_along(database: str, slot: str) -> None:
+    """Copied into a new table that then takes the name: what happened to the new one before, and to the old one after, is not the name's."""
+    run(database, TABLE)
+    steps = [
+        "UPDATE runs SET state = 'old' WHERE id = 5",
+        "CREATE TABLE next (LIKE runs INCLUDING ALL); INSERT INTO next SELECT id, state || '!', big FROM runs",
+        "UPDATE next SET state = 'not yet' WHERE id = 5",
+        "BEGIN; ALTER TABLE runs RENAME TO runs_old; ALTER TABLE next RENAME TO runs; COMMIT",
+        "UPDATE runs SET state = 'new' WHERE id = 5",
+        "UPDATE runs_old SET state = 'forgotten' WHERE id = 5",
+    ]
+    async with capture(database, slot, poll_seconds=0.3) as made:
+        await baseline(made)
+        for step in steps:
+            run(database, step)
+            await quiet(made, database)
+        log = await row_log(Reader(made.store), SOURCE, ref(5))
+        assert [(change.event, change.state and change.state["state"]) for change in log if change.event != "GAP"] == [
+            ("BASELINE", "a\t5"),
+            ("UPDATE", "old"),
+            ("UPDATE", "new"),
+        ]
+        assert log[-1].changed == ["state"]
+        old = await row_log(Reader(made.store), SOURCE, RowRef.parse("public.runs_old", ["id=5"]))
+        assert [change.state and change.state["state"] for change in old if change.event != "GAP"] == ["old", "forgotten"]
