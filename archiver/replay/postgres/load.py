@@ -13,7 +13,7 @@ import psycopg
 import structlog
 from psycopg import sql
 
-from archiver.errors import Bug, Refused
+from archiver.errors import Bug, Refused, Unavailable
 from archiver.pg_tools import find_tools, major_version
 from archiver.replay.postgres.dump import Script, script_of
 from archiver.replay.postgres.fold import DatabaseFold, Summary
@@ -44,6 +44,8 @@ async def restore_to_database(
     progress: Progress | None = None,
 ) -> RestoreReport:
     """Carry the plan out. On return everything is committed; whatever is raised, cancellation included, the target is as it was.
+
+    Only when the connection is lost during COMMIT nobody knows, and ``Unavailable`` says so.
 
     ``overwrite`` drops what stands in the way, and nothing that depends on it. ``progress(step, done, total)``.
     Raises ``Refused`` (own source, older server, missing extensions or roles, something in the way, gaps), ``Corrupt``, ``Unavailable``,
@@ -107,10 +109,18 @@ def dump_version(material: Material) -> int:
 
 @asynccontextmanager
 async def _transaction(connection: Connection) -> AsyncIterator[None]:
+    committing = False
     try:
         async with connection.transaction():
             yield
+            committing = True
     except psycopg.Error as error:
+        # Ended while it waits for a standby, the server has committed too.
+        if committing and (error.sqlstate or "57").startswith(("08", "57")):
+            raise Unavailable(
+                "restoring: the connection was lost while the target was to commit: whether it did is not known",
+                hint="look into the target: either all of the restore is there, or nothing was changed",
+            ) from error
         raise explained(error, "restoring") from error
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import psycopg
 import pytest
 
-from archiver.errors import ArchiverError, Corrupt, Invalid, Refused
+from archiver.errors import ArchiverError, Corrupt, Invalid, Refused, Unavailable
 from archiver.journal.reader import Reader
 from archiver.replay.points import parse_point
 from archiver.replay.postgres.load import restore_to_database
@@ -20,6 +20,7 @@ from tests.integration.postgres.rig import Capture, capture
 from tests.integration.replay.arrange import ask, baseline, caught_up, plan, quiet, run
 from tests.servers.compare import differences
 from tests.servers.postgres import PostgresServer
+from tests.servers.proxy import DOWN, FaultProxy
 
 pytestmark = pytest.mark.postgres(18)
 
@@ -104,6 +105,20 @@ async def test_a_connection_that_is_lost_half_way_leaves_nothing(made: Capture, 
     assert caught.value.exit_code == 4
     assert ask(target_database, "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace") == 0
     assert (await restore(made, planned, target_database)).rows == 99
+
+
+async def test_a_lost_answer_to_commit_is_not_called_a_failure(
+    made: Capture, postgres: PostgresServer, target_database: str, fault_proxy: Callable[[str, int], FaultProxy]
+) -> None:
+    """The server committed and the connection broke before it could say so: nobody may be told that nothing was changed."""
+    proxy = fault_proxy("127.0.0.1", postgres.port)
+    through = psycopg.conninfo.make_conninfo(target_database, host="127.0.0.1", port=proxy.port)
+    proxy.cut_in_line(b"COMMIT", DOWN)
+    with pytest.raises(Unavailable) as caught:
+        await restore(made, await plan(made, "latest"), through)
+    assert ask(target_database, "SELECT count(*) FROM runs") == 50
+    assert "whether it did is not known" in caught.value.message
+    assert "look into the target" in caught.value.hint
 
 
 async def test_a_cancelled_restore_leaves_nothing(made: Capture, target_database: str) -> None:
