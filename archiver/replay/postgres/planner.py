@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 AHEAD_SECONDS = 120.0
 """How much journal time behind the point is looked through for the next schema entry and the next reading of sequences."""
 
-_ALWAYS_LEFT_OUT = [
-    "roles, settings of the database and of roles, tablespaces, large objects: they stay with the physical backup",
-]
+_ALWAYS_LEFT_OUT = (
+    "roles, settings of the database and of roles, tablespaces, large objects, rows in tables of extensions: in the physical backup"
+)
 
 
 @dataclass(slots=True)
@@ -163,7 +163,7 @@ def _plan(tail: SegmentHeader, source: str, point: Point, checkpoint: Found[Snap
         tables=standing.tables,
         gaps=standing.gaps,
         approximations=approximations,
-        not_included=standing.not_included + _ALWAYS_LEFT_OUT,
+        not_included=[*standing.not_included, _ALWAYS_LEFT_OUT],
         extensions=schema.catalog.extensions,
         roles=schema.catalog.roles,
         materialized=schema.catalog.materialized,
