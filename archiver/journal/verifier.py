@@ -122,6 +122,9 @@ async def verify(
         report.bad_slot, report.reason = error.slot, error.reason
     except Corrupt as error:
         report.bad_slot, report.reason = report.slots, error.message
+    if report.bad_slot is None and not report.slots:
+        # Right for the moment between a new archive's identity and its first segment only.
+        report.bad_slot, report.reason = 0, "it is missing although the archive has an identity: there is no journal"
     report.chain, report.time = end.chain.hex(), end.time
     return report
 

@@ -127,6 +127,16 @@ def test_a_damaged_identity_is_reported() -> None:
         assert (report.bad_slot, report.ok) == (-1, False)
 
 
+def test_a_journal_that_is_gone_is_reported() -> None:
+    """An archive of which every segment was deleted is not whole, although its identity is."""
+    forgery = archive()
+    for slot in range(6):
+        forgery.store.replace(segment_key(slot), None)
+    report = report_of(forgery)
+    assert (report.bad_slot, report.ok) == (0, False)
+    assert "missing" in report.reason
+
+
 def test_strangers_are_reported() -> None:
     """An object among the segments that is none is reported behind the last segment."""
     forgery = archive()
