@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ import msgspec
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.clock import SystemClock
-from archiver.errors import Refused
+from archiver.errors import Invalid, Refused, Unavailable
 from archiver.journal.reader import Reader
 from archiver.replay.kubernetes.apply import ClusterReport
 from archiver.replay.kubernetes.plan import ClusterPlan
@@ -82,6 +83,8 @@ def restore(
     server did not take every object.
     """
     settings = context.settings()
+    if uid_map is not None and not os.access(uid_map if uid_map.exists() else uid_map.parent, os.W_OK):
+        raise Invalid(f"--uid-map {uid_map}: it cannot be written there", hint="name a file in a folder that exists and may be written to")
     options = Options(
         overwrite=overwrite,
         allow_gaps=allow_gaps,
@@ -93,12 +96,21 @@ def restore(
         leases=leases,
     )
     done = wait_for(lambda: _restore(settings, at, targets, sources, options, dry_run=dry_run or not targets, as_json=as_json))
-    if uid_map is not None:
-        uids = {old: new for each in done if isinstance(each.report, ClusterReport) for old, new in each.report.uids.items()}
-        uid_map.write_bytes(msgspec.json.format(msgspec.json.encode(uids), indent=2) + b"\n")
+    if uid_map is not None and done:
+        _write_uids(uid_map, done)
     problems = [f"{each.source}: {problem}" for each in done for problem in each.problems]
     if problems:
         raise Refused(f"{len(problems)} objects are not as captured, first {problems[0]}", hint="the report lists all of them (--json)")
+
+
+def _write_uids(file: Path, done: list[Done]) -> None:
+    uids = {old: new for each in done if isinstance(each.report, ClusterReport) for old, new in each.report.uids.items()}
+    try:
+        file.write_bytes(msgspec.json.format(msgspec.json.encode(uids), indent=2) + b"\n")
+    except OSError as error:
+        raise Unavailable(
+            f"everything is restored, but {file} cannot be written: {error.strerror}", hint="--json prints the same map in its report"
+        ) from None
 
 
 async def _restore(

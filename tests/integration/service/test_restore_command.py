@@ -97,3 +97,17 @@ def test_a_plan_needs_no_target(recorded: Archiver) -> None:
     assert "db -> no target" in done.stdout
     assert "agents -> no target" in done.stdout
     assert "apart" in done.stdout
+
+
+def test_a_plan_leaves_the_map_of_an_earlier_restore_alone(recorded: Archiver, cluster: ControlPlane) -> None:
+    """--uid-map is written by a restore, never by a plan; a file that cannot be written is refused before anything is touched."""
+    uids = recorded.folder / "uids.json"
+    uids.write_text('{"old": "new"}')
+    for plan in (["--dry-run", "--to", f"kubeconfig:{cluster.kubeconfig}"], []):
+        done = recorded.call("restore", "--at", "latest", "--uid-map", str(uids), *plan)
+        assert done.returncode == 0, done.stderr
+        assert uids.read_text() == '{"old": "new"}'
+    out = recorded.folder / "out"
+    refused = recorded.call("restore", "--at", "latest", "--to", str(out), "--uid-map", str(recorded.folder / "none/uids.json"))
+    assert refused.returncode == 2, refused.stderr
+    assert not out.exists()
