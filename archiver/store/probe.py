@@ -22,6 +22,7 @@ PREFIX = "probe/"
 
 RACED_KEYS = 4
 RACERS = 8
+TIDY_SECONDS = 3.0
 
 FENCING = ("create-if-absent", "racing create-if-absent")
 """The checks that ``allow_unfenced`` gives up. The others nothing can do without."""
@@ -140,8 +141,10 @@ async def _delete(store: Store, base: str) -> None:
 
 
 async def _tidy(store: Store, base: str) -> None:
-    with contextlib.suppress(ArchiverError):  # what is left below probe/ is in nobody's way
-        await _all(store.delete(key) for key in await store.list(base))
+    # What is left below probe/ is in nobody's way; a store that hangs would hold up a stop.
+    with contextlib.suppress(ArchiverError, TimeoutError):
+        async with asyncio.timeout(TIDY_SECONDS):
+            await _all(store.delete(key) for key in await store.list(base))
 
 
 async def _all(calls: Iterable[Awaitable[_T]]) -> list[_T]:

@@ -13,10 +13,12 @@ import pytest
 
 from archiver.journal.entry import Kind
 from archiver.settings.model import S3
+from tests.fixtures.fix_s3 import S3Place
 from tests.integration.service.rig import captured, create_table, database_source, headers, kinds_at_end, ready, write
 from tests.servers.archiver import Archiver, lsn
 from tests.servers.compare import differences
 from tests.servers.controlplane import ControlPlane
+from tests.servers.http_proxy import HttpFaultProxy
 from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import FaultProxy
 from tests.servers.s3 import S3Server
@@ -171,3 +173,19 @@ def test_sources_that_hang_hold_nobody_up_for_ever(
         restored = archiver.call("restore", "--at", "latest", "--to", f"db={target_database}")
         assert restored.returncode == 0, restored.stderr
         assert differences(database, target_database) == []
+
+
+def test_a_store_that_never_answered_holds_nobody_up(
+    database: str, s3_place: S3Place, http_fault_proxy: Callable[[str, int], HttpFaultProxy], tmp_path: Path
+) -> None:
+    """An archiver whose store hangs while it is probed ends on SIGTERM within the grace period."""
+    proxy = http_fault_proxy(s3_place.server.host, s3_place.server.port)
+    proxy.hang()
+    archive = {"url": s3_place.url, "s3": msgspec.to_builtins(s3_place.options(port=proxy.port, read_timeout_seconds=30))}
+    with Archiver(tmp_path, {"db": database_source(database)}, archive=archive, serve=True, grace_seconds=5) as archiver:
+        archiver.start()
+        archiver.wait(lambda: archiver.get("/livez")[0] == 200, "it does not start")
+        time.sleep(1)
+        began = time.monotonic()
+        assert archiver.stop() == 0
+        assert time.monotonic() - began < 8
