@@ -155,7 +155,7 @@ class Service:
             epoch=writer.epoch,
             last_entry=writer.durable_seq,
             last_commit=writer.last_commit,
-            age_seconds=max(0.0, (now - writer.last_commit) / 1e6),
+            age_seconds=writer.age_seconds,
             buffered_bytes=writer.buffered_bytes,
             sources=lines(writer.marks, kinds(self.settings), now),
             drill=self.drill,

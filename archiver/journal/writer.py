@@ -124,6 +124,11 @@ class Writer:
         """Journal time of the newest durable segment, microseconds. A heartbeat counts: it grows while the store answers."""
         return self._durable.time
 
+    @property
+    def age_seconds(self) -> float:
+        """Since the newest segment became durable. Journal time alone would not tell: it may stand ahead of a clock that was set back."""
+        return max(self._clock.monotonic() - self._confirmed, (self._clock.now() - self.last_commit) / 1_000_000)
+
     def reader(self) -> Reader:
         """A new reader of this archive: it sees what is durable."""
         return Reader(self._store, offload=self._offload)
