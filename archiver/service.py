@@ -19,7 +19,7 @@ from archiver import __version__
 from archiver.capture.status import SourceStatus
 from archiver.clock import Clock
 from archiver.errors import ArchiverError, Bug, Corrupt, Fenced, HistoryLost, Invalid, Refused, Unavailable
-from archiver.journal.drills import newest
+from archiver.journal.drills import DrillReport, newest
 from archiver.journal.writer import Writer, WriterLimits
 from archiver.settings import Settings
 from archiver.status import ArchiveStatus, Drill, lay_over, lines
@@ -78,7 +78,7 @@ class Service:
         self.store: Store | None = None
         self.writer: Writer | None = None
         self.sources: list[Supervised] = []
-        self.drill: Drill | None = None
+        self._drills: dict[str, DrillReport] = {}
         self._failed = asyncio.Event()
         self._began = clock.now()
 
@@ -123,16 +123,23 @@ class Service:
         return writer
 
     async def _watch_drills(self, store: Store) -> None:
-        """Keep ``drill`` what the newest recorded drill says."""
+        """Keep in mind what the newest recorded drills say."""
         after = ""
         while True:
             try:
-                after, report = await newest(store, after)
-                if report is not None:
-                    self.drill = Drill(report.finished, report.point, report.restore_seconds)
+                after, reports = await newest(store, self.settings.sources, after)
+                self._drills |= reports
             except ArchiverError as error:
                 log.warning("drills_unknown", reason=error.message)
             await self.clock.sleep(DRILL_SECONDS)
+
+    @property
+    def drill(self) -> Drill | None:
+        """What is proven of every source: the oldest of their newest drills."""
+        if not self._drills or self._drills.keys() != self.settings.sources.keys():
+            return None
+        oldest = min(self._drills.values(), key=lambda report: report.finished)
+        return Drill(oldest.finished, oldest.point, oldest.restore_seconds)
 
     def status(self) -> ArchiveStatus:
         """How everything stands now. Before the journal is open it says so by zeros, and its age counts from the start of the process."""

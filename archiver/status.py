@@ -15,7 +15,7 @@ from archiver.journal.entry import SourceMark
 
 
 class Drill(msgspec.Struct, frozen=True):
-    """The newest drill that proved a restore."""
+    """The newest drill that proved a restore; of several sources the one that was proven longest ago."""
 
     finished: int
     point: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from archiver.errors import Corrupt
@@ -41,16 +43,22 @@ async def record(store: Store, report: DrillReport) -> None:
     await store.put_if_absent(f"{PREFIX}{report.finished:020d}.json", msgspec.json.encode(report))
 
 
-async def newest(store: Store, after: str = "") -> tuple[str, DrillReport | None]:
-    """The newest report whose key is behind ``after``: (its key, the report); (``after``, None) when there is none.
+async def newest(store: Store, sources: Iterable[str], after: str = "") -> tuple[str, dict[str, DrillReport]]:
+    """The newest report of each of ``sources`` among those whose keys are behind ``after``: (the newest key, reports by source).
 
-    Raises ``Corrupt`` when it is no report, ``Unavailable``.
+    A drill of some sources proves nothing of the others, so reports are read back until every source has one. Raises ``Corrupt`` when one
+    is no report, ``Unavailable``.
     """
     keys = await store.list(PREFIX, after)
-    data = await store.get(keys[-1]) if keys else None
-    if data is None:
-        return after, None
-    try:
-        return keys[-1], msgspec.json.decode(data, type=DrillReport)
-    except msgspec.MsgspecError as error:
-        raise Corrupt(f"{keys[-1]} of {store.url} is not a report of a drill: {error}", hint="move it away") from None
+    missing, found = set(sources), dict[str, DrillReport]()
+    for key in reversed(keys):
+        data = await store.get(key) if missing else None
+        if data is None:
+            continue
+        try:
+            report = msgspec.json.decode(data, type=DrillReport)
+        except msgspec.MsgspecError as error:
+            raise Corrupt(f"{key} of {store.url} is not a report of a drill: {error}", hint="move it away") from None
+        found |= dict.fromkeys(missing.intersection(report.sources), report)
+        missing.difference_update(report.sources)
+    return (keys[-1] if keys else after), found
