@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import msgspec
 import psycopg
 from psycopg import sql
 
@@ -136,9 +137,13 @@ def plan(names: tuple[str, str], current: tuple[Publication | None, Publication 
     return Change(statements, Reconciled(frozenset(have - had), frozenset(moved), frozenset(had - have)))
 
 
-async def reconcile_publications(session: Session, config: PostgresConfig, catalog: Catalog, *, partly: bool = False) -> Reconciled:
+async def reconcile_publications(
+    session: Session, config: PostgresConfig, catalog: Catalog, *, partly: bool = False, settled: frozenset[int] = frozenset()
+) -> Reconciled:
     """Create the two publications or bring their members in line with the modes in ``catalog``; one by one if a table is locked.
 
+    Tables in ``settled`` are members as far as the caller knows: one that is not is left out, because nothing would tell afterwards that it
+    was none for a while; ``planned_changes`` shows it.
     Called before the slot is created, for a slot older than its publication fails for ever on 15, and again after each change.
     Raises ``Refused`` when rights are missing or a publication of that name is not ours to use; ``Unavailable`` when a table went away
     meanwhile or, without ``partly``, stayed locked.
@@ -153,6 +158,9 @@ async def reconcile_publications(session: Session, config: PostgresConfig, catal
                     hint=f"drop it (DROP PUBLICATION {publication.name}) so that the archiver creates its own, or set another slot name",
                 )
         change = plan(names, current, catalog)
+        if left := change.effect.added & settled:
+            catalog = msgspec.structs.replace(catalog, tables=[table for table in catalog.tables if table.oid not in left])
+            change = plan(names, current, catalog)
         if not change.statements:
             return change.effect
         if strange := [publication.name for publication in current if publication and not publication.owned]:

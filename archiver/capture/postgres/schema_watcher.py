@@ -241,11 +241,7 @@ class SchemaWatcher:
 
     async def _rejoining(self, session: Session, catalog: Catalog) -> frozenset[int]:
         """Captured tables that somebody took out of our publications: the catalog itself will not show that they ever were."""
-        if self._known is None:
-            return frozenset()
-        planned = await planned_changes(session, self._config, catalog)
-        before = {table.oid for table in self._known.catalog.tables if table.mode != "excluded"}
-        return frozenset(oid for oid in planned.added & before if not self._keeper.holds(oid))
+        return (await planned_changes(session, self._config, catalog)).added & self._settled()
 
     async def _reconcile(self, session: Session, catalog: Catalog, *, without: frozenset[int] = frozenset()) -> None:
         """Bring the publications in line as far as the rights go, but for the tables ``without``."""
@@ -256,14 +252,22 @@ class SchemaWatcher:
             _log.error("tables_not_publishable", source=self._source, tables=names, hint="`archiver check` names the missing rights")
         self._forbidden = forbidden
         allowed = [table for table in catalog.tables if table.oid not in forbidden | without]
-        changed = await reconcile_publications(session, config, msgspec.structs.replace(catalog, tables=allowed), partly=True)
+        wanted = msgspec.structs.replace(catalog, tables=allowed)
+        changed = await reconcile_publications(session, config, wanted, partly=True, settled=self._settled())
         if joined := changed.added | changed.moved:
             waits = await running_here(session)
             for oid in joined:
                 self._unseen[oid] = self._unseen.get(oid, frozenset()) | waits
                 self._keeper.hold(oid, waits)
         self._blocked = changed.blocked
-        self._membership = "" if changed.blocked else await read_membership(session, config.publications)
+        # Whoever leaves after this reading is found by the next look; who left before is still to be done, and looked for again.
+        membership = await read_membership(session, config.publications)
+        self._membership = "" if changed.blocked or await planned_changes(session, config, wanted) else membership
+
+    def _settled(self) -> frozenset[int]:
+        """Tables whose rows the journal has, which they are only as long as they are members."""
+        known = self._known.catalog.tables if self._known else []
+        return frozenset(table.oid for table in known if table.mode != "excluded" and not self._keeper.holds(table.oid))
 
     async def _mark(self, before: Catalog, after: Catalog, rejoining: frozenset[int]) -> None:
         tables = {table.oid: table for table in after.tables}

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import uuid
 
+import pytest
+
+from archiver.capture.postgres.access import Access
+from archiver.capture.postgres.catalog import read_catalog
+from archiver.capture.postgres.config import PostgresConfig
+from archiver.capture.postgres.publication import planned_changes, reconcile_publications
+from archiver.capture.postgres.scope import Scope
 from archiver.journal.reader import Reader
 from archiver.replay.postgres.load import restore_to_database
 from tests.integration.postgres.rig import capture
@@ -34,3 +41,23 @@ async def test_capture_gets_over_a_dropped_publication(database: str, target_dat
         assert differences(database, target_database) == []
         gaps = [gap.reason for gap in await made.gaps()]
     assert gaps == ["table_added" if newer else "publication_lost"]
+
+
+@pytest.mark.postgres(18)
+async def test_a_table_that_left_unnoticed_is_not_put_back_in_passing(database: str) -> None:
+    """Somebody takes it out between the look and the change of something else: it stays out until its gap is in the journal."""
+    slot = f"archiver_{uuid.uuid4().hex[:12]}"
+    config = PostgresConfig(dsn=database, slot=slot)
+    run(database, "CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE u (id int PRIMARY KEY)")
+    session = await Access.of(database).connect()
+    try:
+        catalog = (await read_catalog(session, Scope())).catalog
+        tables = {table.name: table.oid for table in catalog.tables}
+        await reconcile_publications(session, config, catalog)
+        run(database, f"DROP PUBLICATION {slot}_key")
+        settled = frozenset({tables["t"]})
+        changed = await reconcile_publications(session, config, catalog, settled=settled)
+        assert changed.added == {tables["u"]}
+        assert (await planned_changes(session, config, catalog)).added == settled
+    finally:
+        await session.close()
