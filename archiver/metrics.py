@@ -15,7 +15,7 @@ GAUGES = {
     "archiver_segment": "Number of the newest durable segment.",
     "archiver_epoch": "Epoch of this writer's session.",
     "archiver_buffered_bytes": "Bytes received and not yet durable.",
-    "archiver_drill_last_success_timestamp_seconds": "When a drill last proved a restore; of several sources the one proven longest ago; 0 for never.",
+    "archiver_drill_last_success_timestamp_seconds": "When a drill last proved a restore, of the source proven longest ago; 0 for never.",
     "archiver_drill_proven_point_timestamp_seconds": "The point in time that this drill restored; 0 for none.",
     "archiver_drill_duration_seconds": "How long that drill's restore took: the measured RTO; 0 for none.",
 }

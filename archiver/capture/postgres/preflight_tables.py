@@ -30,6 +30,12 @@ _INSERT_ONLY: dict[Cause, tuple[str, str]] = {
     ),
 }
 
+_OBJECT_NAMES = frozenset(
+    ("regclass", "regcollation", "regconfig", "regdictionary", "regnamespace", "regoper", "regoperator")
+    + ("regproc", "regprocedure", "regrole", "regtype")
+)
+"""Types that are sent as the name that an object has at that moment."""
+
 
 def table_findings(facts: Facts) -> Iterator[Finding]:
     """Rights first, then how tables are captured."""
@@ -53,6 +59,19 @@ def table_findings(facts: Facts) -> Iterator[Finding]:
             several("table", [named[oid] for oid in facts.toasted]),
             f"REPLICA IDENTITY FULL with {size} MiB in TOAST: every UPDATE writes the whole old row to the WAL",
             "use a primary key as the identity: the journal is as exact with it",
+            "warning",
+        )
+    if columns := [
+        f"{table.schema}.{table.name}.{column.name}"
+        for table in facts.observed.catalog.tables
+        for column in table.columns
+        if table.mode != "excluded" and column.type.removesuffix("[]") in _OBJECT_NAMES
+    ]:
+        yield Finding(
+            "object_names",
+            several("column", columns),
+            "values of reg… types are captured as names: after a RENAME of what they point to, older rows cannot be restored, or point elsewhere",
+            "store names as text or numbers as oid",
             "warning",
         )
 

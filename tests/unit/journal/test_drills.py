@@ -36,7 +36,9 @@ async def test_a_drill_of_some_sources_proves_nothing_of_the_others() -> None:
 async def test_fields_of_a_later_version_are_no_obstacle() -> None:
     """What an older program does not know it ignores."""
     store = MemoryStore()
-    await store.put_if_absent(f"{PREFIX}1.json", b'{"at":"latest","started":1,"finished":2,"sources":["db"],"colour":"green","steps":[{"name":"a","x":1}]}')
+    await store.put_if_absent(
+        f"{PREFIX}1.json", b'{"at":"latest","started":1,"finished":2,"sources":["db"],"colour":"green","steps":[{"name":"a","x":1}]}'
+    )
     _, reports = await newest(store, ["db"])
     assert reports["db"].finished == 2
 
