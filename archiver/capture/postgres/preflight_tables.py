@@ -31,8 +31,8 @@ _INSERT_ONLY: dict[Cause, tuple[str, str]] = {
 }
 
 _OBJECT_NAMES = frozenset(
-    ("regclass", "regcollation", "regconfig", "regdictionary", "regnamespace", "regoper", "regoperator")
-    + ("regproc", "regprocedure", "regrole", "regtype")
+    f"reg{what}"
+    for what in "class collation config dictionary namespace oper operator proc procedure role type".split()  # noqa: SIM905
 )
 """Types that are sent as the name that an object has at that moment."""
 
@@ -70,7 +70,7 @@ def table_findings(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "object_names",
             several("column", columns),
-            "values of reg… types are captured as names: after a RENAME of what they point to, older rows cannot be restored, or point elsewhere",
+            "values of reg… types are captured as names: after a RENAME of what they name, older rows cannot be restored, or name another",
             "store names as text or numbers as oid",
             "warning",
         )
