@@ -170,3 +170,40 @@ def test_every_alert_has_its_runbook_and_metric() -> None:
     for rule in rules:
         assert (ROOT / f"docs/runbooks/{rule['alert']}.md").exists(), rule["alert"]
         assert set(re.findall(r"archiver_\w+", rule["expr"])) <= known, rule["expr"]
+
+
+def test_an_alert_reads_the_series_of_its_own_release_only(agents: ControlPlane, tmp_path: Path) -> None:
+    """With a ServiceMonitor, or a selector, every series is matched: another release that runs must not hide that this one is down."""
+    series = re.compile(r"archiver_[a-z_]+(\{[^}]*\})?")
+
+    def matchers(values: dict[str, Any]) -> set[str]:
+        documents = render(agents, {"drill": {"enabled": True}, **values}, tmp_path)
+        rules = next(document for document in documents if document["kind"] == "PrometheusRule")["spec"]["groups"][0]["rules"]
+        written = [rule for group in yaml.safe_load((CHART / "alerts/rules.yaml").read_text()) for rule in group["rules"]]
+        assert [len(series.findall(rule["expr"])) for rule in rules] == [len(series.findall(rule["expr"])) for rule in written]
+        return {re.sub(r',?source[!=]~"[^"]*"', "", match[1] or "") for rule in rules for match in series.finditer(rule["expr"])}
+
+    rule = {"enabled": True}
+    assert matchers({"prometheusRule": rule, "serviceMonitor": {"enabled": True}}) == {'{namespace="agents",service="agents-archiver"}'}
+    assert matchers({"prometheusRule": {**rule, "selector": 'job="a"'}, "serviceMonitor": {"enabled": True}}) == {'{job="a"}'}
+    assert matchers({"prometheusRule": rule}) == {"", "{}"}
+
+
+def test_alerts_that_only_warn_are_told_apart(agents: ControlPlane, tmp_path: Path) -> None:
+    """Data at risk is critical; a backlog and a drill that is late are not."""
+    documents = render(agents, {"prometheusRule": {"enabled": True}, "drill": {"enabled": True}}, tmp_path)
+    rules = next(document for document in documents if document["kind"] == "PrometheusRule")["spec"]["groups"][0]["rules"]
+    assert {rule["alert"] for rule in rules if rule["labels"]["severity"] == "warning"} == {"ArchiverSourceBehind", "ArchiverDrillStale"}
+    assert {rule["labels"]["severity"] for rule in rules} == {"warning", "critical"}
+
+
+def test_alerts_fire_when_they_should() -> None:
+    """What a rule's wording alone decides: a gap found at start, a small WAL limit, and an archive too new to have been drilled."""
+    rules = [rule for group in yaml.safe_load((CHART / "alerts/rules.yaml").read_text()) for rule in group["rules"]]
+    gap = next(rule for rule in rules if rule["alert"] == "ArchiverGap")
+    assert "unless archiver_source_gaps_total offset 1h" in gap["expr"]
+    wal = next(rule for rule in rules if rule["alert"] == "ArchiverWalRetained")
+    assert "archiver_source_retained_wal_bytes > archiver_source_safe_wal_bytes" in wal["expr"]
+    proven, never = [rule for rule in rules if rule["alert"] == "ArchiverDrillStale"]
+    assert "> 0" in proven["expr"]
+    assert (never["expr"].endswith("== 0"), never["for"]) == (True, "2d")
