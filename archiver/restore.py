@@ -248,9 +248,7 @@ def _refuse(plans: Plans, options: Options) -> None:
         cluster = planned.cluster.plan if planned.cluster is not None else None
         if cluster is not None and cluster.refusals:
             more = f" (and {len(cluster.refusals) - 1} more; --dry-run lists them)" if len(cluster.refusals) > 1 else ""
-            raise Refused(
-                f"{planned.source}: {cluster.refusals[0]}{more}", hint="restore into an empty target, or say what the refusal names"
-            )
+            raise Refused(f"{planned.source}: {cluster.refusals[0]}{more}", hint="take an empty target, or say the option it names")
         gaps: Sequence[object] = cluster.gaps if cluster is not None else planned.database.gaps if planned.database is not None else ()
         if gaps and not options.allow_gaps:
             raise Refused(

@@ -100,7 +100,7 @@ def show(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
         elif state is None:
             click.echo("it did not exist then", err=True)
         elif asked.table:
-            output.facts(list(state.items()))
+            output.facts((name, "NULL" if value is None else value or "''") for name, value in state.items())
         else:
             click.echo(yaml.safe_dump(state, sort_keys=False, allow_unicode=True), nl=False)
         return 0 if state is not None else 1
@@ -187,6 +187,9 @@ def _print_objects(found: list[ObjectChange], *, as_json: bool) -> None:
     if as_json:
         output.print_json(found)
         return
+    if not found:
+        _say_nothing_known()
+        return
     output.table(
         "",
         ["entry", "received", "event", "resourceVersion", "by", "changed"],
@@ -208,6 +211,9 @@ def _print_rows(changes: list[RowChange], *, as_json: bool) -> None:
     if as_json:
         output.print_json(changes)
         return
+    if not changes:
+        _say_nothing_known()
+        return
     output.table(
         "",
         ["entry", "committed", "transaction", "LSN", "what", "changed"],
@@ -216,6 +222,10 @@ def _print_rows(changes: list[RowChange], *, as_json: bool) -> None:
             for each in changes
         ],
     )
+
+
+def _say_nothing_known() -> None:
+    click.echo("the journal has no change of it in that time", err=True)
 
 
 def _side(state: Any, path: str, value: object) -> str:

@@ -12,7 +12,7 @@ from archiver.journal.reader import Reader
 from archiver.journal.verifier import VerifyReport
 from archiver.journal.verifier import verify as verify_journal
 from archiver.settings import Settings
-from archiver.status import ArchiveStatus, lines
+from archiver.status import ArchiveStatus, SourceLine, lines
 from archiver.store.open import open_store
 
 
@@ -74,6 +74,12 @@ async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
             age_seconds=max(0.0, (now - tail.time) / 1e6),
             sources=lines(tail.sources, kinds(settings), now),
         )
+        # One that never had a stream has no line of its own in the journal, and must not look as if nobody had asked for it.
+        value.sources += [
+            SourceLine(name=name, kind=kind, problem="nothing of it was ever captured")
+            for name, kind in kinds(settings).items()
+            if not any(name in (line.name, line.name.partition("/")[0]) for line in value.sources)
+        ]
         for line in value.sources:
             completed = await reader.header(tail.sources[line.name].checkpoint_slot) if line.checkpoint else None
             line.last_baseline = completed.time if completed is not None else 0

@@ -82,11 +82,11 @@ class Commands(click.Group):
     help="Where the journal is, instead of the settings' archive.url: file:///path or s3://bucket/prefix.",
 )
 @click.option(
-    "--log-level", default="", type=click.Choice(["", "debug", "info", "warning", "error"]), help="Instead of the settings' log.level."
+    "--log-level", default=None, type=click.Choice(["debug", "info", "warning", "error"]), help="Instead of the settings' log.level."
 )
 @click.version_option(__version__, prog_name="archiver")
 @click.pass_context
-def cli(context: click.Context, config: Path | None, archive: str, log_level: str) -> None:
+def cli(context: click.Context, config: Path | None, archive: str, log_level: str | None) -> None:
     """Record every change of PostgreSQL databases and Kubernetes custom resources, and bring any moment back.
 
     \b
@@ -95,7 +95,7 @@ def cli(context: click.Context, config: Path | None, archive: str, log_level: st
     replay    restore, drill      a state at a point in time, into a target
     history   log, show, diff     what one row or object looked like, and when
     """
-    context.obj = Context(config, archive, log_level)
+    context.obj = Context(config, archive, log_level or "")
 
 
 def run() -> int:

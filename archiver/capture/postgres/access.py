@@ -98,6 +98,8 @@ def translated(error: psycopg.Error, doing: str) -> ArchiverError:
         return Invalid(text, hint="check the database name in the connection string")
     if state == "42501":
         return Refused(text, hint="`archiver check` names the missing rights and the GRANT for each")
+    if not state and doing == "connecting":
+        return Unavailable(text, hint="does the server run, and are the DSN's host and port right? `archiver run` tries again")
     return Unavailable(text, hint="it is tried again")
 
 

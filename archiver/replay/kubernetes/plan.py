@@ -107,7 +107,7 @@ def make_plan(
         if there is not None and manifests.terminating(there):
             plan.refusals.append(f"{label(key)} is being deleted in the target")
         elif there is not None and not overwrite:
-            plan.refusals.append(f"{label(key)} exists in the target")
+            plan.refusals.append(f"{label(key)} exists in the target; --overwrite replaces it")
         why = "the target holds it already" if there is not None else ""
         has_status = key[0] != DEFINITIONS and bool(manifest.get("status"))
         do: Do = "replace" if there is not None else "create"

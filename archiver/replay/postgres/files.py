@@ -101,6 +101,7 @@ async def restore_to_folder(
     await asyncio.to_thread(output.write, "schema-post.sql", script.post)
     point = parse_lsn(plan.point.lsn)
     statements = [statement.as_string(None) + ";\n" for statement in setting(schema, material.before, material.after, point)]
+    sequences = len(statements)
     statements += [f"REFRESH MATERIALIZED VIEW {view};\n" for view in schema.catalog.materialized]
     await asyncio.to_thread(output.write, "sequences.sql", "".join(statements).encode("utf-8", "surrogateescape"))
     if script.last:
@@ -127,6 +128,7 @@ async def restore_to_folder(
         tables=tables,
         rows=sum(table.rows for table in tables),
         seconds=time.monotonic() - started,
+        sequences=sequences,
         notes=[*plan.approximations, *summary.notes],
         files=[*output.files, MANIFEST],
     )

@@ -95,7 +95,7 @@ async def test_objects_that_exist_are_refused_then_replaced(captured: Captured, 
         status = {"status": {"phase": "Other", "specHash": "added"}}
         target.request("PATCH", path(kind, namespace, name, status=True), status, content_type="application/merge-patch+json")
     target.request("POST", path("Tool", space), custom_resource("Tool", space, "not-captured"))
-    with pytest.raises(Refused, match=f"exists in the target, and {len(captured.wanted) - 1} more"):
+    with pytest.raises(Refused, match=f"exists in the target; --overwrite replaces it, and {len(captured.wanted) - 1} more"):
         await captured.restore(target, captured.world)
     assert len(differences(captured.wanted, snapshot(target, space))) >= 3 * len(others)
     _, report = await captured.restore(target, captured.world, overwrite=True)

@@ -137,7 +137,7 @@ def test_what_the_target_holds_is_refused_or_replaced() -> None:
     dying["metadata"]["deletionTimestamp"] = "now"
     live = {(RUNS, "n", "a"): manifest("a"), (RUNS, "n", "b"): dying}
     plan, _ = make_plan("kube", chosen, live)
-    assert plan.refusals == [f"{RUNS} n/a exists in the target", f"{RUNS} n/b is being deleted in the target"]
+    assert plan.refusals == [f"{RUNS} n/a exists in the target; --overwrite replaces it", f"{RUNS} n/b is being deleted in the target"]
     plan, _ = make_plan("kube", chosen, live, overwrite=True)
     assert plan.refusals == [f"{RUNS} n/b is being deleted in the target"]
     assert plan.counts() == {"replace": 2, "create": 1}

@@ -1,0 +1,49 @@
+"""What commands say to a person: nothing that is known is left out, and nothing that is missing looks like an empty answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.integration.service.rig import captured, create_table, database_source
+from tests.servers.archiver import Archiver
+from tests.servers.process import free_port
+
+pytestmark = pytest.mark.postgres(18)
+
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: x
+contexts: [{{name: x, context: {{cluster: x, user: x}}}}]
+clusters: [{{name: x, cluster: {{server: "https://127.0.0.1:{port}"}}}}]
+users: [{{name: x, user: {{token: x}}}}]
+"""
+
+
+def test_answers_for_a_person(database: str, tmp_path: Path) -> None:
+    """A cluster that never answered has its line in ``status``; NULL, an empty text and an unknown row are told apart; a folder's sequences
+    are counted."""
+    (tmp_path / "kubeconfig").write_text(KUBECONFIG.format(port=free_port()))
+    agents = {"kubernetes": {"kubeconfig": str(tmp_path / "kubeconfig")}}
+    create_table(database)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE items (id serial PRIMARY KEY, note text, empty text DEFAULT '')")
+        connection.execute("INSERT INTO items DEFAULT VALUES")
+    with Archiver(tmp_path, {"db": database_source(database), "agents": agents}, serve=True) as archiver:
+        archiver.start()
+        captured(archiver, "db", database)
+        assert archiver.stop() == 0
+        lines = {line["name"]: line for line in json.loads(archiver.call("status", "--json", "--offline").stdout)["sources"]}
+        assert set(lines) == {"db", "agents"}
+        assert lines["agents"]["problem"]
+        row = ("--source", "db", "--table", "public.items", "--key")
+        shown = archiver.call("show", *row, "id=1").stdout.splitlines()
+        assert [line.split() for line in shown] == [["id", "1"], ["note", "NULL"], ["empty", "''"]]
+        unknown = archiver.call("log", *row, "id=2")
+        assert (unknown.returncode, unknown.stdout, "no change" in unknown.stderr) == (0, "", True)
+        restored = archiver.call("restore", "--at", "latest", "--source", "db", "--to", f"{tmp_path}/out", "--json")
+        assert '"sequences": 2' in restored.stdout
