@@ -207,3 +207,28 @@ def test_alerts_fire_when_they_should() -> None:
     proven, never = [rule for rule in rules if rule["alert"] == "ArchiverDrillStale"]
     assert "> 0" in proven["expr"]
     assert (never["expr"].endswith("== 0"), never["for"]) == (True, "2d")
+
+
+def test_a_drill_runs_where_the_capture_may_and_has_no_secret_of_a_source(agents: ControlPlane, tmp_path: Path) -> None:
+    """Scheduled in UTC, on the same nodes, with the labels and annotations of all Pods, and without a captured database's connection."""
+    everywhere = {
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"key": "storage", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "podLabels": {"team": "a"},
+        "podAnnotations": {"sidecar": "no"},
+    }
+    documents = render(agents, {**FULL, **everywhere}, tmp_path)
+    validate(agents, documents)
+    job = next(document for document in documents if document["kind"] == "CronJob")["spec"]
+    capture = next(document for document in documents if document["kind"] == "Deployment")["spec"]["template"]
+    pod = job["jobTemplate"]["spec"]["template"]
+    assert job["timeZone"] == "Etc/UTC"
+    for each in (capture, pod):
+        assert {name: each["spec"][name] for name in ("nodeSelector", "tolerations", "affinity")} == {
+            name: everywhere[name] for name in ("nodeSelector", "tolerations", "affinity")
+        }
+        assert (each["metadata"]["labels"]["team"], each["metadata"]["annotations"]["sidecar"]) == ("a", "no")
+    names = [{one["name"] for one in each["spec"]["containers"][0]["env"]} for each in (capture, pod)]
+    assert "DSN_AGENTS_DB" in names[0]
+    assert not [name for name in names[1] if name.startswith("DSN_")]

@@ -117,6 +117,13 @@ DSN_{{ . | upper | replace "-" "_" }}
       name: {{ .Values.archive.s3.credentialsSecret.name }}
       key: {{ .Values.archive.s3.credentialsSecret.secretKey }}
 {{- end }}
+{{- with .Values.env.extra }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Connection strings of the captured databases, for the Pod that captures them alone. */}}
+{{- define "archiver.dsnEnv" -}}
 {{- if .Values.postgres.enabled }}
 {{- range .Values.postgres.databases }}
 - name: {{ include "archiver.dsnVariable" .name }}
@@ -125,9 +132,6 @@ DSN_{{ . | upper | replace "-" "_" }}
       name: {{ .dsnSecret.name }}
       key: {{ .dsnSecret.key }}
 {{- end }}
-{{- end }}
-{{- with .Values.env.extra }}
-{{ toYaml . }}
 {{- end }}
 {{- end }}
 
@@ -172,6 +176,22 @@ DSN_{{ . | upper | replace "-" "_" }}
 - name: archive
   persistentVolumeClaim:
     claimName: {{ default (include "archiver.fullname" .) .Values.persistence.existingClaim }}
+{{- end }}
+{{- end }}
+
+{{/* Where the Pods may run. */}}
+{{- define "archiver.scheduling" -}}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
