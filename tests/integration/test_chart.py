@@ -232,3 +232,6 @@ def test_a_drill_runs_where_the_capture_may_and_has_no_secret_of_a_source(agents
     names = [{one["name"] for one in each["spec"]["containers"][0]["env"]} for each in (capture, pod)]
     assert "DSN_AGENTS_DB" in names[0]
     assert not [name for name in names[1] if name.startswith("DSN_")]
+    # The capture holds the claim, which most classes give to one node at a time.
+    claims = [[volume["name"] for volume in each["spec"]["volumes"] if "persistentVolumeClaim" in volume] for each in (capture, pod)]
+    assert claims == [["archive"], []]

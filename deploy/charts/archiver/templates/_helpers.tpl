@@ -157,10 +157,6 @@ DSN_{{ . | upper | replace "-" "_" }}
   mountPath: /etc/archiver/ca
   readOnly: true
 {{- end }}
-{{- if .Values.persistence.enabled }}
-- name: archive
-  mountPath: /var/lib/archiver
-{{- end }}
 {{- end }}
 
 {{- define "archiver.volumes" -}}
@@ -171,11 +167,6 @@ DSN_{{ . | upper | replace "-" "_" }}
 - name: ca
   secret:
     secretName: {{ .Values.archive.s3.caSecret.name }}
-{{- end }}
-{{- if .Values.persistence.enabled }}
-- name: archive
-  persistentVolumeClaim:
-    claimName: {{ default (include "archiver.fullname" .) .Values.persistence.existingClaim }}
 {{- end }}
 {{- end }}
 
