@@ -117,12 +117,23 @@ def test_namespaced_rights_read_nothing_cluster_wide(agents: ControlPlane, tmp_p
 
 
 def test_secrets_are_references_only(agents: ControlPlane, tmp_path: Path) -> None:
-    """No Secret is rendered, and the settings hold references instead of secrets."""
+    """No Secret is rendered; the settings name files, which are read again when they change, and each file is mounted from a Secret."""
     documents = render(agents, FULL, tmp_path)
     assert "Secret" not in {document["kind"] for document in documents}
     settings = next(document["data"]["archiver.yaml"] for document in documents if "archiver.yaml" in document.get("data", {}))
-    assert "env:S3_SECRET_KEY" in settings
-    assert "env:DSN_AGENTS_DB" in settings
+    pod = next(document for document in documents if document["kind"] == "Deployment")["spec"]["template"]["spec"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    files = {
+        f"file:{mounts[volume['name']]}/{item['path']}": (volume["secret"]["secretName"], item["key"])
+        for volume in pod["volumes"]
+        for item in volume.get("secret", {}).get("items", [])
+    }
+    assert files == {
+        "file:/etc/archiver/s3/access_key": ("bucket", "AWS_ACCESS_KEY_ID"),
+        "file:/etc/archiver/s3/secret_key": ("bucket", "AWS_SECRET_ACCESS_KEY"),
+        "file:/etc/archiver/databases/agents-db/dsn": ("db", "uri"),
+    }
+    assert all(reference in settings for reference in files)
 
 
 def test_every_value_is_in_the_schema_and_commented() -> None:
@@ -229,9 +240,9 @@ def test_a_drill_runs_where_the_capture_may_and_has_no_secret_of_a_source(agents
             name: everywhere[name] for name in ("nodeSelector", "tolerations", "affinity")
         }
         assert (each["metadata"]["labels"]["team"], each["metadata"]["annotations"]["sidecar"]) == ("a", "no")
-    names = [{one["name"] for one in each["spec"]["containers"][0]["env"]} for each in (capture, pod)]
-    assert "DSN_AGENTS_DB" in names[0]
-    assert not [name for name in names[1] if name.startswith("DSN_")]
+    names = [{one["name"] for one in each["spec"]["volumes"]} for each in (capture, pod)]
+    assert "dsn-0" in names[0]
+    assert not [name for name in names[1] if name.startswith("dsn-")]
     # The capture holds the claim, which most classes give to one node at a time.
     claims = [[volume["name"] for volume in each["spec"]["volumes"] if "persistentVolumeClaim" in volume] for each in (capture, pod)]
     assert claims == [["archive"], []]

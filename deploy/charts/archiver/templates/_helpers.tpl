@@ -62,8 +62,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   "region" .Values.archive.s3.region
   "addressing" .Values.archive.s3.addressing }}
 {{- if .Values.archive.s3.credentialsSecret.name }}
-{{- $_ := set $s3 "access_key" "env:S3_ACCESS_KEY" }}
-{{- $_ := set $s3 "secret_key" "env:S3_SECRET_KEY" }}
+{{- $_ := set $s3 "access_key" "file:/etc/archiver/s3/access_key" }}
+{{- $_ := set $s3 "secret_key" "file:/etc/archiver/s3/secret_key" }}
 {{- end }}
 {{- if .Values.archive.s3.caSecret.name }}
 {{- $_ := set $s3 "ca_file" (printf "/etc/archiver/ca/%s" .Values.archive.s3.caSecret.key) }}
@@ -72,7 +72,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $sources := dict }}
 {{- if .Values.postgres.enabled }}
 {{- range .Values.postgres.databases }}
-{{- $postgres := dict "dsn" (printf "env:%s" (include "archiver.dsnVariable" .name)) }}
+{{- $postgres := dict "dsn" (printf "file:/etc/archiver/databases/%s/dsn" .name) }}
 {{- $_ := set $sources .name (dict "postgres" (merge $postgres (default dict .settings))) }}
 {{- end }}
 {{- end }}
@@ -96,41 +96,37 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   "grace_seconds" .Values.graceSeconds | toYaml }}
 {{- end }}
 
-{{- define "archiver.dsnVariable" -}}
-DSN_{{ . | upper | replace "-" "_" }}
-{{- end }}
-
 {{- define "archiver.env" -}}
 - name: ARCHIVER_CONFIG
   value: /etc/archiver/settings/archiver.yaml
 - name: HOME
   value: /tmp
-{{- if .Values.archive.s3.credentialsSecret.name }}
-- name: S3_ACCESS_KEY
-  valueFrom:
-    secretKeyRef:
-      name: {{ .Values.archive.s3.credentialsSecret.name }}
-      key: {{ .Values.archive.s3.credentialsSecret.accessKey }}
-- name: S3_SECRET_KEY
-  valueFrom:
-    secretKeyRef:
-      name: {{ .Values.archive.s3.credentialsSecret.name }}
-      key: {{ .Values.archive.s3.credentialsSecret.secretKey }}
-{{- end }}
 {{- with .Values.env.extra }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
 
-{{/* Connection strings of the captured databases, for the Pod that captures them alone. */}}
-{{- define "archiver.dsnEnv" -}}
+{{/* Connection strings of the captured databases, for the Pod that captures them alone. Files, and not variables: a rotated one is read. */}}
+{{- define "archiver.dsnMounts" -}}
 {{- if .Values.postgres.enabled }}
-{{- range .Values.postgres.databases }}
-- name: {{ include "archiver.dsnVariable" .name }}
-  valueFrom:
-    secretKeyRef:
-      name: {{ .dsnSecret.name }}
-      key: {{ .dsnSecret.key }}
+{{- range $number, $database := .Values.postgres.databases }}
+- name: dsn-{{ $number }}
+  mountPath: /etc/archiver/databases/{{ $database.name }}
+  readOnly: true
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "archiver.dsnVolumes" -}}
+{{- if .Values.postgres.enabled }}
+{{- range $number, $database := .Values.postgres.databases }}
+- name: dsn-{{ $number }}
+  secret:
+    secretName: {{ $database.dsnSecret.name }}
+    defaultMode: 0440
+    items:
+      - key: {{ $database.dsnSecret.key }}
+        path: dsn
 {{- end }}
 {{- end }}
 {{- end }}
@@ -157,6 +153,11 @@ DSN_{{ . | upper | replace "-" "_" }}
   mountPath: /etc/archiver/ca
   readOnly: true
 {{- end }}
+{{- if .Values.archive.s3.credentialsSecret.name }}
+- name: s3
+  mountPath: /etc/archiver/s3
+  readOnly: true
+{{- end }}
 {{- end }}
 
 {{- define "archiver.volumes" -}}
@@ -167,6 +168,17 @@ DSN_{{ . | upper | replace "-" "_" }}
 - name: ca
   secret:
     secretName: {{ .Values.archive.s3.caSecret.name }}
+{{- end }}
+{{- if .Values.archive.s3.credentialsSecret.name }}
+- name: s3
+  secret:
+    secretName: {{ .Values.archive.s3.credentialsSecret.name }}
+    defaultMode: 0440
+    items:
+      - key: {{ .Values.archive.s3.credentialsSecret.accessKey }}
+        path: access_key
+      - key: {{ .Values.archive.s3.credentialsSecret.secretKey }}
+        path: secret_key
 {{- end }}
 {{- end }}
 
