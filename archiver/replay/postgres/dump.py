@@ -10,10 +10,12 @@ from pathlib import Path
 
 from archiver.pg_tools import PgTools, run
 
-_OURS = re.compile(r"(?:COMMENT - )?EVENT TRIGGER (?:- )?archiver_\w+ |SCHEMA - archiver |COMMENT - EXTENSION ")
+_OURS = re.compile(r"(?:COMMENT - )?EVENT TRIGGER (?:- )?archiver_\w+ |COMMENT - EXTENSION ")
 """Our own event triggers do not belong to the database's state; a comment on an extension needs to own it, and CREATE EXTENSION sets it."""
 _EVENT_TRIGGER = re.compile(r"(?:COMMENT - )?EVENT TRIGGER ")
 _ENTRY = re.compile(r"\d+; \d+ \d+ (.*)")
+_OUR_SCHEMA = "archiver"
+_SCHEMA = re.compile(r"^-- Name: (.*); Type: SCHEMA; Schema: -; Owner: (.*)$", re.MULTILINE)
 _DROP = re.compile(rb"^DROP ([A-Z ]+?) IF EXISTS (.*);$", re.MULTILINE)
 _RESTRICT = re.compile(rb"^\\(?:un)?restrict \S+$\n?", re.MULTILINE)
 
@@ -45,7 +47,8 @@ async def script_of(dump: bytes, tools: PgTools, *, server_version: int, no_owne
         file = _write(folder, "dump", dump)
         program = tools.bin / "pg_restore"
         lines = (await run(program, ["--list", file])).splitlines(keepends=True)
-        skip = tuple(f"SCHEMA - {name} ".encode() for name in existing_schemas)
+        spaces = _write(folder, "schemas", b"".join(line for line in lines if _is_kind(line, (b"SCHEMA ",))))
+        skip = _entries_of(await run(program, ["--file=-", f"--use-list={spaces}", file]), {_OUR_SCHEMA, *existing_schemas})
         chosen = [line for line in lines if _is_wanted(line, skip)]
         final = [line for line in chosen if _EVENT_TRIGGER.match(_entry(line))]
         wanted = _write(folder, "wanted", b"".join(line for line in chosen if line not in final))
@@ -80,8 +83,16 @@ def _entry(line: bytes) -> str:
     return match[1] if match else ""
 
 
-def _is_wanted(line: bytes, skip: tuple[bytes, ...]) -> bool:
-    return not _OURS.match(_entry(line)) and not (skip and _is_kind(line, skip))
+def _entries_of(script: bytes, schemas: Collection[str]) -> frozenset[str]:
+    """Lines of the list that stand for ``schemas``. The list alone does not tell where a name ends and its owner begins."""
+    names = {re.sub(r"[\r\n]", " ", name) for name in schemas}
+    found = _SCHEMA.findall(script.decode(errors="surrogateescape"))
+    return frozenset(f"SCHEMA - {name} {owner}" for name, owner in found if name in names)
+
+
+def _is_wanted(line: bytes, skip: Collection[str]) -> bool:
+    entry = _entry(line)
+    return not _OURS.match(entry) and entry.rstrip() not in skip
 
 
 def _is_kind(line: bytes, kinds: tuple[bytes, ...]) -> bool:
