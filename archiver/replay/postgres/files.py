@@ -24,6 +24,7 @@ from archiver.replay.postgres.rows import TableRows, rows_of
 from archiver.replay.postgres.sequences import setting
 
 if TYPE_CHECKING:
+    from archiver.journal.postgres_records import Table
     from archiver.journal.reader import Reader
     from archiver.store.protocol import Store
 
@@ -32,6 +33,8 @@ INCOMPLETE = "INCOMPLETE"
 MANIFEST = "manifest.json"
 
 _UNSAFE = re.compile(rb"[^A-Za-z0-9_-]")
+_NAME_CHARACTERS = 200
+"""No file name is longer than this and its ending; file systems end at 255."""
 _SETTINGS = """SET client_encoding = 'UTF8';
 SET datestyle = 'ISO, MDY';
 SET intervalstyle = 'postgres';
@@ -153,7 +156,7 @@ def _restore_script(output: _Output) -> str:
 async def _write_rows(output: _Output, rows: TableRows) -> int:
     table = rows.table
     columns = f" ({', '.join(_quoted(column.name) for column in rows.columns)})" if rows.columns else ""
-    name = f"rows/{_safe(table.schema)}.{_safe(table.name)}.sql"
+    name = f"rows/{_file_name(table)}.sql"
     size = 0
     file = _File(output, name)
     try:
@@ -175,6 +178,12 @@ def _quoted(*names: str) -> str:
 
 def _safe(name: str) -> str:
     return _UNSAFE.sub(lambda match: b"=%02X" % match[0][0], name.encode("utf-8", "surrogateescape")).decode()
+
+
+def _file_name(table: Table) -> str:
+    """Without its ending. A name that would be too long is cut and ends with the table's oid, of which there is one."""
+    name = f"{_safe(table.schema)}.{_safe(table.name)}"
+    return name if len(name) <= _NAME_CHARACTERS else f"{name[:_NAME_CHARACTERS]}.{table.oid}"
 
 
 class _Output:
