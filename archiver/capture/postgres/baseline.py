@@ -9,12 +9,12 @@ import msgspec
 import psycopg
 
 from archiver.capture.postgres.access import Access, Session, translated
-from archiver.capture.postgres.catalog import read_sequences
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.copy_tables import Limits, PartSink, copy_tables
 from archiver.capture.postgres.pg_tools import PgTools
 from archiver.capture.postgres.schema_entry import take_schema
 from archiver.capture.postgres.scope import Scope
+from archiver.capture.postgres.sequences import read_sequences
 from archiver.capture.postgres.snapshot import Held
 from archiver.journal.postgres_records import Schema, Sequences, Snapshot, Table, TableRows
 
@@ -57,7 +57,9 @@ async def take_baseline(
     """
     scope = Scope(config.schemas, config.exclude_tables)
     taken = await take_schema(held, access, tools, scope, cause="baseline")
-    sequences = await take_sequences(held.connection, scope)
+    # Not under the snapshot: the server would keep every sequence locked until that ends.
+    async with await access.connect() as session:
+        sequences = await take_sequences(session, scope)
     captured = [table for table in taken.schema.catalog.tables if table.mode != "excluded"]
     copied = await copy_tables(
         held,

@@ -9,21 +9,19 @@ from __future__ import annotations
 import graphlib
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import psycopg
 from psycopg import sql
 
 from archiver.capture.postgres.access import Session, translated
 from archiver.capture.postgres.capture_mode import Cause, decide
 from archiver.capture.postgres.scope import Scope
-from archiver.journal.postgres_records import Catalog, Column, SequenceValue, Table, TypeShape
+from archiver.journal.postgres_records import Catalog, Column, Table, TypeShape
 
 _MEMBER = "NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')"
-_OURS = f"n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'archiver') AND c.relpersistence <> 't' AND {_MEMBER}"
+OURS = f"n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'archiver') AND c.relpersistence <> 't' AND {_MEMBER}"
 
 _TABLES = f"""
 SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, c.relreplident::text,
@@ -33,7 +31,7 @@ SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relpersistence::tex
          WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
            AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p') AND {_OURS}
+ WHERE c.relkind IN ('r', 'p') AND {OURS}
  ORDER BY n.nspname, c.relname
 """
 
@@ -47,7 +45,7 @@ SELECT c.oid::int8, a.attnum::int, a.attname, format_type(a.atttypid, a.atttypmo
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
   JOIN pg_type t ON t.oid = a.atttypid
   CROSS JOIN LATERAL (SELECT substring(a.attmissingval::text FROM 2 FOR length(a.attmissingval::text) - 2)) m (text)
- WHERE c.relkind IN ('r', 'p') AND {_OURS}
+ WHERE c.relkind IN ('r', 'p') AND {OURS}
  ORDER BY c.oid, a.attnum
 """
 
@@ -56,7 +54,7 @@ _TYPES = f"""
 WITH RECURSIVE used (relation, type) AS (
     SELECT c.oid, a.atttypid
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
-     WHERE c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid >= 16384 AND {_OURS}
+     WHERE c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid >= 16384 AND {OURS}
     UNION
     SELECT u.relation, inner_type.oid
       FROM used u JOIN pg_type t ON t.oid = u.type
@@ -100,21 +98,6 @@ SELECT c.oid::int8, n.nspname, c.relname, c.relkind = 'm' AND c.relispopulated A
  ORDER BY c.oid
 """
 
-_SEQUENCES = f"""
-SELECT c.oid::int8, n.nspname, c.relname,
-       CASE WHEN has_sequence_privilege(c.oid, 'SELECT,USAGE') THEN pg_sequence_last_value(c.oid) END,
-       s.seqincrement, coalesce(d.refobjid::int8, 0), coalesce(d.refobjsubid, 0), s.seqstart, has_sequence_privilege(c.oid, 'SELECT')
-  FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-  LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0
-       AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
- WHERE {_OURS}
- ORDER BY n.nspname, c.relname
-"""
-
-
-_AT_ONCE = 200
-"""Sequences in one query."""
-
 
 @dataclass(frozen=True)
 class Observed:
@@ -148,37 +131,6 @@ async def read_catalog(session: Session, scope: Scope) -> Observed:
     except psycopg.Error as error:
         raise translated(error, "reading the catalog") from error
     return Observed(catalog, causes)
-
-
-async def read_sequences(session: Session, scope: Scope) -> list[SequenceValue]:
-    """Sequences in scope with their values of this moment (not of the snapshot: sequences know none).
-
-    A value that the role may not read is None, as if never used: preflight refuses such sequences.
-    """
-    try:
-        rows = await _rows(session, _SEQUENCES)
-    except psycopg.Error as error:
-        raise translated(error, "reading sequences") from error
-    values = {row[0]: SequenceValue(*row[:7]) for row in rows if scope.covers_schema(row[1])}
-    # Only the sequence itself tells what it gives next after RESTART WITH or setval(…, false).
-    unused = [sql.Identifier(row[1], row[2]) for row in rows if row[0] in values and row[3] is None and row[8]]
-    starts = {row[0]: row[7] for row in rows}
-    for first in range(0, len(unused), _AT_ONCE):
-        for oid, value in await _next_values(session, unused[first : first + _AT_ONCE]):
-            if value != starts[oid]:
-                values[oid] = msgspec.structs.replace(values[oid], next_value=value)
-    return list(values.values())
-
-
-async def _next_values(session: Session, names: Sequence[sql.Identifier]) -> list[tuple[int, int]]:
-    query = sql.SQL(" UNION ALL ").join(
-        sql.SQL("SELECT {}::regclass::oid::int8, last_value FROM {} WHERE NOT is_called").format(sql.Literal(name.as_string(None)), name)
-        for name in names
-    )
-    try:
-        return await (await session.execute(query)).fetchall()
-    except psycopg.Error as error:
-        raise translated(error, "reading sequences") from error
 
 
 async def count_writes(session: Session, catalog: Catalog) -> dict[int, int]:

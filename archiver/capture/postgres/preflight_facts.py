@@ -66,6 +66,8 @@ class Facts:
     triggers: bool
     """Our event triggers are there."""
     hidden_sequences: list[str] = field(default_factory=list)
+    hidden_schemas: list[str] = field(default_factory=list)
+    """Schemas with sequences, without USAGE."""
     foreign_tables: list[str] = field(default_factory=list)
     extension_tables: list[str] = field(default_factory=list)
     """Tables of extensions whose rows pg_dump would dump (``pg_extension_config_dump``)."""
@@ -156,6 +158,14 @@ async def _gather(session: Session, config: PostgresConfig, scope: Scope, *, tri
                 " WHERE CASE c.relkind WHEN 'S' THEN NOT has_sequence_privilege(c.oid, 'SELECT,USAGE') ELSE false END"
                 " AND c.relpersistence <> 't' AND NOT EXISTS (SELECT FROM pg_depend e"
                 " WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e') ORDER BY 1, 2"
+            )
+            if scope.covers_schema(schema)
+        ],
+        hidden_schemas=[
+            schema
+            for (schema,) in await rows(
+                "SELECT n.nspname FROM pg_namespace n WHERE n.nspname !~ '^pg_' AND NOT has_schema_privilege(n.oid, 'USAGE')"
+                " AND EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relkind = 'S') ORDER BY 1"
             )
             if scope.covers_schema(schema)
         ],

@@ -83,11 +83,11 @@ def _rights(facts: Facts) -> Iterator[Finding]:
         for table in facts.observed.catalog.tables
         if table.mode != "excluded" and table.oid in facts.rights
     ]
-    if spaces := sorted({table.schema for table, rights in captured if not rights.schema}):
+    if spaces := sorted({table.schema for table, rights in captured if not rights.schema}.union(facts.hidden_schemas)):
         yield Finding(
             "schema_rights",
             several("schema", spaces),
-            "USAGE is missing: its tables cannot be copied",
+            "USAGE is missing: its tables cannot be copied, nor all of its sequences be read",
             f"GRANT USAGE ON SCHEMA {', '.join(spaces)} TO {facts.role}, or name the captured schemas in `schemas`",
             level,
         )
