@@ -41,6 +41,13 @@ SET intervalstyle = 'postgres';
 SET lc_monetary = 'C';
 SET timezone = 'UTC';
 """
+_LENIENT = """-- What a view needs may not be there, another server for example: it is left unpopulated then, and the rest goes on.
+\\set ON_ERROR_ROLLBACK on
+\\set ON_ERROR_STOP off
+"""
+_STRICT = """\\set ON_ERROR_STOP on
+\\set ON_ERROR_ROLLBACK off
+"""
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -105,7 +112,8 @@ async def restore_to_folder(
     point = parse_lsn(plan.point.lsn)
     statements = [statement.as_string(None) + ";\n" for statement in setting(schema, material.before, material.after, point)]
     sequences = len(statements)
-    statements += [f"REFRESH MATERIALIZED VIEW {view};\n" for view in schema.catalog.materialized]
+    if schema.catalog.materialized:
+        statements += [_LENIENT, *(f"REFRESH MATERIALIZED VIEW {view};\n" for view in schema.catalog.materialized), _STRICT]
     await asyncio.to_thread(output.write, "sequences.sql", "".join(statements).encode("utf-8", "surrogateescape"))
     if script.last:
         await asyncio.to_thread(output.write, _LAST, script.last)
