@@ -154,6 +154,8 @@ class Table(msgspec.Struct, frozen=True):
     """Insert-only tables: LSN up to which rows are known although updates are not published; empty for not known."""
     natts: int = 0
     """``relnatts``: the highest attnum ever given, dropped columns included; 0 for not known."""
+    member: str = ""
+    """Another one after it left our publications and came back; empty for not known."""
 
 
 class TypeShape(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ import psycopg
 from archiver.capture.postgres.access import Access, Session, translated
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.copy_tables import Limits, PartSink, copy_tables
+from archiver.capture.postgres.membership import noted, read_members
 from archiver.capture.postgres.pg_tools import PgTools
 from archiver.capture.postgres.schema_entry import take_schema
 from archiver.capture.postgres.scope import Scope
@@ -73,6 +74,7 @@ async def take_baseline(
     )
     tables = [_known(table, held.lsn, (writes or {}).get(table.oid, -1)) for table in taken.schema.catalog.tables]
     catalog = msgspec.structs.replace(taken.schema.catalog, tables=tables, pending=copied.missed)
+    catalog = noted(catalog, await read_members(held.connection, config.publications))
     # Whatever the slot's snapshot does not see commits at or after its consistent point.
     schema = msgspec.structs.replace(taken.schema, catalog=catalog, floor=held.lsn)
     return Baseline(schema, taken.dump, sequences, copied.tables)

@@ -10,17 +10,9 @@ import psycopg
 from archiver.capture.postgres.access import Session, translated
 from archiver.capture.postgres.catalog import count_writes
 from archiver.capture.postgres.fingerprint import read_fingerprint
+from archiver.capture.postgres.membership import Members, read_members
 from archiver.capture.postgres.transactions import running_here
 from archiver.journal.postgres_records import Catalog
-
-_PUBLICATIONS = """
-SELECT coalesce(md5(string_agg(t.row, ',' ORDER BY t.row)), '') FROM (
-    SELECT p.xmin::text || p.ctid::text || p.pubname FROM pg_publication p WHERE p.pubname = ANY(%s)
-    UNION ALL
-    SELECT r.xmin::text || r.ctid::text || r.prrelid::text FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
-     WHERE p.pubname = ANY(%s)
-) t (row)
-"""
 
 
 @dataclass(frozen=True)
@@ -31,8 +23,8 @@ class Look:
     """End of the log before anything else was looked at."""
     running: frozenset[int]
     fingerprint: str
-    publications: str
-    """Changes whenever a member joins or leaves ours."""
+    members: Members
+    """Who is in our publications."""
     filenodes: dict[int, int]
     """Captured tables to ``relfilenode``."""
     writes: dict[int, int]
@@ -60,21 +52,12 @@ async def look(session: Session, publications: tuple[str, str], catalog: Catalog
                 lsn,
                 running,
                 await read_fingerprint(session),
-                await read_membership(session, publications),
+                await read_members(session, publications),
                 dict(await _rows(session, "SELECT oid::int8, relfilenode::int8 FROM pg_class WHERE oid = ANY(%s::oid[])", captured)),
                 await count_writes(session, catalog) if catalog else {},
             )
     except psycopg.Error as error:
         raise translated(error, "looking at the database") from error
-
-
-async def read_membership(session: Session, publications: tuple[str, str]) -> str:
-    """A text that changes whenever a member joins or leaves one of ``publications``."""
-    try:
-        [[text]] = await _rows(session, _PUBLICATIONS, list(publications), list(publications))
-    except psycopg.Error as error:
-        raise translated(error, "looking at the publications") from error
-    return str(text)
 
 
 async def unreadable(session: Session, oids: list[int]) -> frozenset[int]:

@@ -22,7 +22,8 @@ from archiver.capture.postgres.baseline import take_sequences
 from archiver.capture.postgres.catalog import read_catalog
 from archiver.capture.postgres.copy_tables import Limits
 from archiver.capture.postgres.fingerprint import read_fingerprint
-from archiver.capture.postgres.look import Look, look, position, read_membership
+from archiver.capture.postgres.look import Look, look, position
+from archiver.capture.postgres.membership import Members, Membership, noted, read_members
 from archiver.capture.postgres.publication import planned_changes, reconcile_publications, unpublishable
 from archiver.capture.postgres.schema_changes import compare
 from archiver.capture.postgres.schema_entry import Taken, take_schema
@@ -74,7 +75,7 @@ class SchemaWatcher:
         self._taken: Taken | None = None
         self._fingerprint = known.fingerprint if known and known.cause == "baseline" else ""
         self._filenodes: dict[int, int] = {}
-        self._membership = ""
+        self._membership = Membership(known.catalog if known else None)
         self._forbidden: frozenset[int] = frozenset()
         self._blocked: frozenset[int] = frozenset()
         self._earlier: frozenset[int] = frozenset()
@@ -192,8 +193,8 @@ class SchemaWatcher:
         if seen.fingerprint != self._fingerprint:
             await self._follow(session, cause)
         elif self._known is not None:
-            changed = seen.publications != self._membership or bool(self._forbidden)
-            if changed and await self._rejoining(session, self._known.catalog):
+            changed = not self._membership.same(seen.members) or bool(self._forbidden)
+            if changed and (self._membership.came_back(seen.members) or await self._rejoining(session, self._known.catalog)):
                 await self._follow(session, cause)
             else:
                 if changed:
@@ -212,11 +213,14 @@ class SchemaWatcher:
         lsn, running = await position(session)
         async with hold_snapshot(self._access) as held:
             observed = await read_catalog(held.connection, self._scope)
+            members = await read_members(session, self._config.publications)
+            returned = await self._returned(session, members)
             rejoining = await self._rejoining(session, observed.catalog)
             await self._reconcile(session, observed.catalog, without=rejoining)
             taken = await take_schema(held, self._access, self._tools, self._scope, cause=cause)
         exact = await read_fingerprint(session) == taken.schema.fingerprint
-        await self._mark(self._known.catalog if self._known else taken.schema.catalog, taken.schema.catalog, rejoining)
+        await self._mark(self._known.catalog if self._known else taken.schema.catalog, taken.schema.catalog, rejoining | returned)
+        self._membership.take(members, joined=returned, captured=_captured(taken.schema.catalog))
         self._horizon.add(lsn, running, at)
         schema = msgspec.structs.replace(taken.schema, floor=self._horizon.clean(), since=since)
         self._taken = dataclasses.replace(taken, schema=schema)
@@ -232,7 +236,8 @@ class SchemaWatcher:
 
     async def _append_schema(self, taken: Taken) -> int:
         """The number of the last entry."""
-        schema = msgspec.structs.replace(taken.schema, catalog=self._keeper.annotate(taken.schema.catalog))
+        catalog = noted(self._keeper.annotate(taken.schema.catalog), self._membership.known)
+        schema = msgspec.structs.replace(taken.schema, catalog=catalog)
         run = Run.of(self._source, Kind.PG_SCHEMA, [msgspec.json.encode(schema), taken.dump], observed=self._clock.now())
         first = await self._writer.append(run)
         self._journaled_pending = schema.catalog.pending
@@ -242,6 +247,13 @@ class SchemaWatcher:
     async def _rejoining(self, session: Session, catalog: Catalog) -> frozenset[int]:
         """Captured tables that somebody took out of our publications: the catalog itself will not show that they ever were."""
         return (await planned_changes(session, self._config, catalog)).added & self._settled()
+
+    async def _returned(self, session: Session, seen: Members) -> frozenset[int]:
+        """Tables that left our publications and came back since they were last looked at; what runs now may have missed their return."""
+        returned = self._membership.came_back(seen)
+        waits = await running_here(session) if returned else frozenset()
+        self._unseen |= {oid: self._unseen.get(oid, frozenset()) | waits for oid in returned}
+        return returned
 
     async def _reconcile(self, session: Session, catalog: Catalog, *, without: frozenset[int] = frozenset()) -> None:
         """Bring the publications in line as far as the rights go, but for the tables ``without``."""
@@ -261,8 +273,8 @@ class SchemaWatcher:
                 self._keeper.hold(oid, waits)
         self._blocked = changed.blocked
         # Whoever leaves after this reading is found by the next look; who left before is still to be done, and looked for again.
-        membership = await read_membership(session, config.publications)
-        self._membership = "" if changed.blocked or await planned_changes(session, config, wanted) else membership
+        self._membership.take(await read_members(session, config.publications), joined=joined, captured=_captured(catalog))
+        self._membership.settled = not (changed.blocked or await planned_changes(session, config, wanted))
 
     def _settled(self) -> frozenset[int]:
         """Tables whose rows the journal has, which they are only as long as they are members."""
@@ -279,7 +291,8 @@ class SchemaWatcher:
             else:
                 await self._keeper.mark(tables[oid], change.reason, change.detail, cause=change.reason, waits=waits)
         for oid in sorted(rejoining & tables.keys() - found.keys()):
-            await self._keeper.mark(tables[oid], "table_added", "it was in no publication for a while", waits=self._earlier)
+            waits = self._unseen.get(oid, frozenset()) | self._earlier
+            await self._keeper.mark(tables[oid], "table_added", "it was in no publication for a while", waits=waits)
         self._unseen.clear()
         self._keeper.keep_only(after)
 
@@ -296,3 +309,7 @@ class SchemaWatcher:
         else:
             await self._append_schema(self._taken)
         return True
+
+
+def _captured(catalog: Catalog) -> frozenset[int]:
+    return frozenset(table.oid for table in catalog.tables if table.mode != "excluded")

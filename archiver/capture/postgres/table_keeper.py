@@ -85,9 +85,10 @@ class TableKeeper:
         return oid in self._stale.tables
 
     def hold(self, oid: int, waits: frozenset[int]) -> None:
-        """A pending table joined a publication: ``waits`` may not have seen it."""
+        """A pending table joined a publication: ``waits`` may not have seen it, nor has a copy that began before."""
         if (stale := self._stale.tables.get(oid)) is not None:
             stale.waits |= waits
+            stale.round += 1
 
     async def recall(self, catalog: Catalog, waits: frozenset[int]) -> None:
         """Go on from what the journal's newest PG_SCHEMA says; ``waits``: all that runs now."""

@@ -61,3 +61,41 @@ async def test_a_table_that_left_unnoticed_is_not_put_back_in_passing(database: 
         assert (await planned_changes(session, config, catalog)).added == settled
     finally:
         await session.close()
+
+
+@pytest.mark.postgres(16, 18)
+@pytest.mark.parametrize("down", [False, True], ids=["between two looks", "while capture is down"])
+async def test_a_table_that_left_and_came_back_is_copied(database: str, target_database: str, *, down: bool) -> None:
+    """Nothing in the stream tells what happened to it in between, and afterwards it is a member as before: but not the same one."""
+    slot = f"archiver_{uuid.uuid4().hex[:12]}"
+    run(
+        database,
+        "CREATE TABLE t (id int PRIMARY KEY, note text)",
+        "INSERT INTO t VALUES (1, 'first')",
+        "CREATE TABLE u (id int PRIMARY KEY)",
+    )
+    async with capture(database, slot, poll_seconds=0.3) as made:
+        await baseline(made)
+        await quiet(made, database)
+        if down:
+            await made.stop()
+        run(
+            database,
+            f"ALTER PUBLICATION {slot}_key DROP TABLE t",
+            "UPDATE t SET note = 'unseen'",
+            f"ALTER PUBLICATION {slot}_key ADD TABLE ONLY t",
+        )
+        if down:
+            await made.start()
+
+        async def noticed() -> bool:
+            return bool(await made.gaps())
+
+        await made.until(noticed)
+        await quiet(made, database)
+        await made.stop()
+        await made.start()
+        await quiet(made, database)
+        await restore_to_database(await plan(made, "latest"), Reader(made.store), made.store, target_database)
+        assert differences(database, target_database) == []
+        assert [(gap.reason, gap.what) for gap in await made.gaps()] == [("table_added", "table public.t")]
