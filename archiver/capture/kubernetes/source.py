@@ -152,6 +152,8 @@ class _Attempt:
         definitions = Target.of(self._source.name, DEFINITIONS)
         if self._config.custom_resource_definitions and definitions.stream not in targets:
             targets[definitions.stream] = definitions
+        # First, so that what takes the place of another is heard later than that.
+        await self._end(targets, found)
         for stream, target in targets.items():
             reflector = self.reflectors.get(stream)
             if reflector is None:
@@ -163,15 +165,23 @@ class _Attempt:
                 reflector.resume(target)
             if stream not in self._tasks:
                 self._tasks[stream] = asyncio.create_task(reflector.run(), name=stream)
+
+    async def _end(self, targets: dict[str, Target], found: Discovered) -> None:
+        """End the reflectors of what is not served any more, or in another scope: its objects are gone with its old definition."""
         # Those that the journal knows and that vanished while nobody watched are ended in the same way.
         for stream, state in self.states.items():
             if stream not in targets and stream not in self.reflectors and state.resource is not None and not state.ended:
                 target = Target(stream, state.resource, state.namespace)
                 if target in self._targets(state.resource):
                     self.reflectors[stream] = self._reflector(target)
+        scopes = {(each.group, each.plural): each.namespaced for each in found.resources}
         for stream, reflector in self.reflectors.items():
-            gone = stream not in targets and reflector.figures.phase != "ended" and reflector.target.resource.group not in found.unanswered
-            if gone and await self._missing(reflector.target):
+            if stream in targets or reflector.figures.phase == "ended":
+                continue
+            resource = reflector.target.resource
+            # The path of a cluster-scoped resource answers as well when it is a namespaced one's: all namespaces.
+            rescoped = scopes.get((resource.group, resource.plural), resource.namespaced) != resource.namespaced
+            if rescoped or (resource.group not in found.unanswered and await self._missing(reflector.target)):
                 await self._halt(stream)
                 reflector.end()
 
