@@ -57,6 +57,8 @@ class StreamState:
         """When that list was complete."""
         self.observed = 0
         """When the newest run was received: up to then the state is known, if no list is open."""
+        self.heard = 0
+        """When the watch last said anything, or the newest complete list began: what went away unseen did so after it."""
         self.position = ""
         """Newest resourceVersion that a watch can resume from."""
         self.pending: dict[Key, Seen] | None = None
@@ -67,6 +69,7 @@ class StreamState:
         self._loose: dict[Key, Seen] = {}
         self._verifying = False
         self._began: Watch | None = None
+        self._began_at = 0
 
     @property
     def replaced(self) -> bool:
@@ -93,7 +96,7 @@ class StreamState:
                     self._items(placed)
                 case Kind.K8S_WATCH:
                     for body in run.bodies():
-                        self._watch(msgspec.json.decode(body, type=Watch))
+                        self._watch(msgspec.json.decode(body, type=Watch), run.observed)
                 case Kind.K8S_ABSENT:
                     if self.pending is None:
                         for body in run.bodies():
@@ -108,6 +111,8 @@ class StreamState:
                     pass
         except msgspec.MsgspecError as error:
             raise Corrupt(f"entry {placed.first} of {run.source} is not a {run.kind.name} body: {error}") from None
+        if run.kind in (Kind.K8S_EVENT, Kind.PROGRESS):
+            self.heard = max(self.heard, run.observed)
         self.position = run.position or self.position
         self.observed = max(self.observed, run.observed)
 
@@ -143,11 +148,11 @@ class StreamState:
             kept = body if self._bodies else b""
             self.pending[meta.namespace, meta.name] = Seen(meta.uid, meta.resource_version, placed.run.observed, entry, kept)
 
-    def _watch(self, watch: Watch) -> None:
+    def _watch(self, watch: Watch, observed: int) -> None:
         self._abandon()
         self.pending = None if watch.resource_version else {}
         self._verifying = watch.cause == "verify"
-        self._began = watch
+        self._began, self._began_at = watch, observed
         if watch.resource_version or self.listing is None:
             self._take(watch)
 
@@ -165,6 +170,8 @@ class StreamState:
             raise Corrupt(f"a list of {listing.count} objects is complete, but the journal holds {held}")
         self.objects, self._loose, self.pending = self.pending, {}, None
         self.listing, self.listed, self.epoch, self.ended = listing, observed, listing.epoch, False
+        if not self._verifying or not self.heard:
+            self.heard = max(self.heard, self._began_at)
         if self._began is not None:
             self._take(self._began)
 

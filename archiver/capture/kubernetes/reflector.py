@@ -94,7 +94,7 @@ class Reflector:
             self._known.floor = state.listing.resource_version
         self._covered = state is not None and state.listing is not None
         """Whether there is history before the next list, so that what happened in between is a gap."""
-        self._heard = state.observed if state else 0
+        self._heard = state.heard if state else 0
         self._agreed = (self._known.floor, state.listed if state else 0)
         """resourceVersion and time of the newest list that nothing contradicted."""
         self._verification: Verification | None = None
