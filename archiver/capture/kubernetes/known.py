@@ -1,4 +1,4 @@
-"""What is known to exist in one stream: from the journal at start, then kept by what is received. Compared with every list."""
+"""What is known to exist in one stream, kept by what is received and compared with every list. ``resumed`` begins it from the journal."""
 
 from __future__ import annotations
 
@@ -6,18 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from archiver.errors import Corrupt
-from archiver.journal.checkpoints import newest_checkpoint
-from archiver.journal.entry import Kind
 from archiver.journal.kubernetes_json import Event, Meta, order
-from archiver.journal.kubernetes_records import Listing
-from archiver.journal.kubernetes_state import Key, StreamState
+from archiver.journal.kubernetes_state import Key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from archiver.journal.entry import SourceMark
-    from archiver.journal.reader import Reader
+    from collections.abc import Callable, Mapping
 
 Version = tuple[str, str]
 """uid and resourceVersion."""
@@ -81,6 +74,11 @@ class Verification:
         # A state that is not newer than the position can no longer be explained: the watch has passed it.
         self.missed = {uid for uid, (_, (_, at)) in self.changed.items() if order(at, position) < 0 or at == position}
 
+    def only(self, keep: Callable[[str], bool]) -> None:
+        """Names of objects that still count."""
+        self.gone = {uid: each for uid, each in self.gone.items() if keep(each[0][1])}
+        self.changed = {uid: each for uid, each in self.changed.items() if keep(each[0][1])}
+
     def event(self, event: Event) -> None:
         """An event that the watch brought after the list."""
         meta: Meta = event.object.metadata
@@ -93,28 +91,3 @@ class Verification:
     def passed(self, position: str) -> bool:
         """Whether the watch has passed the list, so that everything left was missed. At once when nothing differs."""
         return not (self.gone or self.changed) or position == self.version or order(position, self.version) > 0
-
-
-async def load_states(reader: Reader, marks: Mapping[str, SourceMark], name: str) -> dict[str, StreamState]:
-    """Every stream of source ``name`` as the journal has it, without bodies, by stream name.
-
-    Reads from the oldest of the streams' newest complete lists to the end: verifying lists keep that short. Errors as of ``Reader``.
-    """
-    streams = {stream: mark for stream, mark in marks.items() if stream.startswith(f"{name}/")}
-    starts: dict[str, int] = {}
-    for stream, mark in streams.items():
-        if mark.checkpoint_slot < 0:
-            starts[stream] = 1
-            continue
-        placed = await newest_checkpoint(reader, stream, mark.checkpoint)
-        if placed is None:
-            raise Corrupt(f"the journal does not hold the checkpoint of {stream} that its marks name", hint="run verify")
-        starts[stream] = msgspec.json.decode(next(iter(placed.run.bodies())), type=Listing).first
-    states = {stream: StreamState(bodies=False) for stream in streams}
-    if not starts:
-        return states
-    async for placed in reader.read(await reader.find_seq(min(starts.values()))):
-        state = states.get(placed.run.source)
-        if state is not None and placed.first >= starts[placed.run.source] and placed.run.kind is not Kind.MARK:
-            state.apply(placed)
-    return states

@@ -13,6 +13,7 @@ from archiver.capture.kubernetes.failures import Failure, failure_of
 from archiver.capture.kubernetes.known import Known, Verification
 from archiver.capture.kubernetes.lines import Lines
 from archiver.capture.kubernetes.listwatch import ListWatch, Step
+from archiver.capture.kubernetes.resumed import EVENTS_MISSED
 from archiver.capture.kubernetes.status import StreamFigures
 from archiver.capture.kubernetes.target import Target
 from archiver.errors import Unavailable
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from archiver.capture.kubernetes.config import KubernetesConfig
     from archiver.capture.kubernetes.known import Version
     from archiver.capture.kubernetes.outbox import Outbox
+    from archiver.capture.kubernetes.resumed import Resumed
     from archiver.clock import Clock
-    from archiver.journal.kubernetes_state import StreamState
     from archiver.kubernetes.api import Api
 
 _FIRST_PAGE = 100
@@ -58,7 +59,7 @@ class Reflector:
         probes: asyncio.Semaphore,
         cluster: str,
         replaced: bool,
-        state: StreamState | None,
+        resumed: Resumed | None,
         keep: Callable[[str], bool] | None = None,
         noticed: Callable[[kj.Meta], None] | None = None,
         generation: Callable[[], int] = lambda: 0,
@@ -66,10 +67,11 @@ class Reflector:
         """What is given beside the target:
 
         - ``slots`` and ``probes`` bound lists, and requests for one object, over all streams of the source.
-        - ``state``: the stream as the journal has it. ``replaced``: the cluster is another one than the journal knows.
+        - ``resumed``: the stream as the journal has it. ``replaced``: the cluster is another one than the journal knows.
         - ``keep``: names of objects that are captured; the others are not journaled. ``noticed`` is told of every object captured.
         - ``generation`` of the resource's definition, as far as it is known; 0 unknown.
         """
+        state = resumed.state if resumed is not None else None
         self._entries = Entries(target, outbox, clock, cluster, api.server)
         self.figures = StreamFigures(target.stream, epoch=state.epoch if state else 0, position=state.position if state else "")
         self._api, self._outbox, self._clock, self._config, self._slots = api, outbox, clock, config, slots
@@ -95,9 +97,10 @@ class Reflector:
         self._covered = state is not None and state.listing is not None
         """Whether there is history before the next list, so that what happened in between is a gap."""
         self._heard = state.heard if state else 0
-        self._agreed = (self._known.floor, state.listed if state else 0)
-        """resourceVersion and time of the newest list that nothing contradicted."""
-        self._verification: Verification | None = None
+        self._agreed = resumed.agreed if resumed is not None else ("", 0)
+        self._verification = resumed.verification if resumed is not None else None
+        if self._verification is not None and keep is not None:
+            self._verification.only(keep)
         self._verify_at = float("inf")
         self._progress_at = 0.0
         self._unsaved = False
@@ -355,6 +358,9 @@ class Reflector:
         self._machine.heard(version)
         self._heard = self.figures.heard = now
         self.figures.position = version
+        if self._verification is not None:
+            # Before the position is: whoever begins from there must find what was missed up to there.
+            self._settle()
         if bodies:
             self._entries.events(bodies, version)
             self.figures.events += len(bodies)
@@ -367,8 +373,6 @@ class Reflector:
                 self._entries.progress(version)
                 self._unsaved = False
                 self._progress_at = self._clock.monotonic() + self._config.heartbeat_seconds
-        if self._verification is not None:
-            self._settle()
 
     def _give_up(self) -> None:
         self._machine.overflow()
@@ -391,7 +395,7 @@ class Reflector:
             detail = f"{len(verification.changed)} objects changed and {len(verification.gone)} gone without an event (verify)"
             since, time = self._agreed
             self._gap(
-                "events_missed", detail, to_position=verification.version, to_time=verification.time, from_position=since, from_time=time
+                EVENTS_MISSED, detail, to_position=verification.version, to_time=verification.time, from_position=since, from_time=time
             )
             _log.error("verify_mismatch", stream=self.target.stream, changed=len(verification.changed), gone=len(verification.gone))
         self._agreed = (verification.version, verification.time)

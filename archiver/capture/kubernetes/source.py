@@ -9,9 +9,9 @@ import msgspec
 import structlog
 
 from archiver.capture.kubernetes.discovery import DEFINITIONS, Discovered, Selector, discover
-from archiver.capture.kubernetes.known import load_states
 from archiver.capture.kubernetes.outbox import Outbox
 from archiver.capture.kubernetes.reflector import Reflector
+from archiver.capture.kubernetes.resumed import load
 from archiver.capture.kubernetes.status import whole
 from archiver.capture.kubernetes.target import Target
 from archiver.capture.status import SourceStatus
@@ -21,10 +21,10 @@ from archiver.kubernetes.cluster import Cluster, identify
 
 if TYPE_CHECKING:
     from archiver.capture.kubernetes.config import KubernetesConfig
+    from archiver.capture.kubernetes.resumed import Resumed
     from archiver.clock import Clock
     from archiver.journal.kubernetes_json import Meta
     from archiver.journal.kubernetes_records import Resource
-    from archiver.journal.kubernetes_state import StreamState
     from archiver.journal.writer import Writer
 
 _HURRY_SECONDS = 1.0
@@ -74,7 +74,7 @@ class KubernetesSource:
         try:
             attempt = _Attempt(self, api, selectors, await identify(api))
             found = await discover(api, selectors)
-            attempt.states = await load_states(self._writer.reader(), self._writer.marks, self.name)
+            attempt.resumed = await load(self._writer.reader(), self._writer.marks, self.name)
             self._reflectors = attempt.reflectors
             self._phase = None
             await attempt.run(found, stop)
@@ -88,7 +88,7 @@ class _Attempt:
 
     def __init__(self, source: KubernetesSource, api: Api, selectors: list[Selector], cluster: Cluster) -> None:
         self.reflectors: dict[str, Reflector] = {}
-        self.states: dict[str, StreamState] = {}
+        self.resumed: dict[str, Resumed] = {}
         self._source = source
         self._config = source._config  # noqa: SLF001 -- one thing in two classes
         self._clock = source._clock  # noqa: SLF001
@@ -169,7 +169,7 @@ class _Attempt:
     async def _end(self, targets: dict[str, Target], found: Discovered) -> None:
         """End the reflectors of what is not served any more, or in another scope: its objects are gone with its old definition."""
         # Those that the journal knows and that vanished while nobody watched are ended in the same way.
-        for stream, state in self.states.items():
+        for stream, state in ((stream, each.state) for stream, each in self.resumed.items()):
             if stream not in targets and stream not in self.reflectors and state.resource is not None and not state.ended:
                 target = Target(stream, state.resource, state.namespace)
                 if target in self._targets(state.resource):
@@ -192,7 +192,7 @@ class _Attempt:
         return [Target.of(self._source.name, resource, namespace) for namespace in namespaces]
 
     def _reflector(self, target: Target) -> Reflector:
-        state = self.states.get(target.stream)
+        resumed = self.resumed.get(target.stream)
         whole = any(selector.matches(DEFINITIONS.group, DEFINITIONS.plural) for selector in self._selectors)
         definitions = target.resource.group == DEFINITIONS.group and target.resource.plural == DEFINITIONS.plural
         return Reflector(
@@ -204,8 +204,8 @@ class _Attempt:
             slots=self._slots,
             probes=self._probes,
             cluster=self._cluster.text,
-            replaced=state is not None and self._cluster.replaces(Cluster.of(state.cluster)),
-            state=state,
+            replaced=resumed is not None and self._cluster.replaces(Cluster.of(resumed.state.cluster)),
+            resumed=resumed,
             keep=self._is_definition if definitions and not whole else None,
             noticed=self._noticed if definitions else None,
             generation=lambda: self._generations.get(f"{target.resource.plural}.{target.resource.group}", 0),

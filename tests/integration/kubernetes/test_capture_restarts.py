@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import ssl
 from collections.abc import Callable
+
+import msgspec
 
 from archiver.clock import SystemClock
 from archiver.journal.entry import Kind
@@ -28,6 +31,70 @@ async def create(plane: ControlPlane, namespace: str, *names: str) -> str:
         return version
 
     return await asyncio.to_thread(act)
+
+
+async def test_what_a_verifying_list_found_is_told_after_a_restart(start_cluster: Callable[..., ControlPlane]) -> None:
+    """A rewound cluster that has moved on is noticed by the verifying list alone. Killed before the watch has passed that list, the next
+    run still says what was missed, and that an object is gone.
+    """
+    plane = await asyncio.to_thread(lambda: start_cluster(etcd_flags=[], definitions=definitions()))
+    stream = f"{TOOLS}@default"
+    copy = plane.folder / "copy"
+
+    def rewind() -> None:
+        plane.stop()
+        shutil.rmtree(plane.etcd.data)
+        shutil.copytree(copy, plane.etcd.data)
+        plane.boot()
+
+    await create(plane, "default", "a")
+    await asyncio.to_thread(plane.stop)
+    await asyncio.to_thread(shutil.copytree, plane.etcd.data, copy)
+    await asyncio.to_thread(plane.boot)
+    capture = KubernetesCapture(config_for(plane, "default", verify_seconds=3600.0, **ONLY_TOOLS))
+    async with capture.running():
+        await create(plane, "default", *(f"lost{number}" for number in range(100)))
+        position = await create(plane, "default", "ghost")
+        await capture.until_durable(stream, position)
+    await asyncio.to_thread(rewind)
+    version = number = 0
+    while version < int(position) + 5:
+        number += 1
+        version = int(await create(plane, "default", f"b{number}"))
+    capture.config = msgspec.structs.replace(capture.config, verify_seconds=1.0)
+    await capture.start()
+    await capture.until(lambda status: status.frames > 0, "the watch goes on")
+    await asyncio.to_thread(plane.request, "POST", "/api/v1/namespaces", {"metadata": {"name": "beside"}})
+    await capture.until(lambda status: status.restarts.get("list_verify", 0) == 1, "the list")
+    await asyncio.sleep(0.3)
+    await capture.kill()
+    assert not await capture.records(stream, Kind.GAP)
+    assert (await capture.records(stream, Kind.CHECKPOINT))[-1].cause == "verify"
+    capture.config = msgspec.structs.replace(capture.config, verify_seconds=3600.0)
+    async with capture.running():
+        await capture.until_durable(stream, await create(plane, "default", "later"))
+        await capture.until(lambda status: status.gaps == 1, "the difference is told", 10)
+    (gap,) = await capture.records(stream, Kind.GAP)
+    assert gap.reason == "events_missed"
+    assert gap.from_position == (await capture.records(stream, Kind.CHECKPOINT))[0].resource_version
+    absent = {record.name for record in await capture.records(stream, Kind.K8S_ABSENT)}
+    assert absent == {"ghost", *(f"lost{number}" for number in range(100))}
+
+
+async def test_a_restart_after_a_verifying_list_goes_on(cluster: ControlPlane, namespace: str) -> None:
+    """Killed after a verifying list of an idle stream: the next run goes on from the position, lists nothing and tells no gap."""
+    stream = f"{TOOLS}@{namespace}"
+    await create(cluster, namespace, "a")
+    capture = KubernetesCapture(config_for(cluster, namespace, verify_seconds=1.0, **ONLY_TOOLS))
+    await capture.start()
+    await capture.until(lambda status: status.restarts.get("list_verify", 0) == 2, "verifying lists")
+    await asyncio.sleep(0.3)
+    await capture.kill()
+    capture.config = msgspec.structs.replace(capture.config, verify_seconds=3600.0)
+    async with capture.running():
+        await capture.until_durable(stream, await create(cluster, namespace, "b"))
+    assert [watch.cause for watch in await capture.records(stream, Kind.K8S_WATCH)][-1] == "resume"
+    assert not await capture.records(stream, Kind.GAP)
 
 
 async def test_times_of_what_went_away_before_a_list_that_was_cut_off(start_cluster: Callable[..., ControlPlane]) -> None:
