@@ -1,7 +1,8 @@
 """Carries out a plan against an API server, and reads back whether it is what was captured.
 
 Order: definitions until they are served, namespaces, then objects level by level of ownership; each object is created and at once given its
-status, because a controller that sees a run without its status starts it again. New UIDs replace old ones in owner references.
+status, because a controller that sees a run without its status starts it again. New UIDs replace old ones in owner references; those to
+owners that come later (of namespaces, of a ring) are put in at the end.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ class Restorer:
         self._progress = progress
         self._with_status: dict[str, bool] = {}
         self._done: list[Action] = []
+        self._lacking: list[Action] = []
         # What lives in the target and is not replaced keeps its UID.
         self._uids = {manifests.uid(manifest): manifests.uid(manifest) for manifest in live.values()} | dict(owners)
         for action in plan.actions:
@@ -92,6 +94,7 @@ class Restorer:
         await self._namespaces()
         for level in sorted({action.level for action in rest}):
             await self._level([action for action in rest if action.level == level], f"objects, level {level}")
+        await self._late_owners()
         await self._compare()
         return self.report
 
@@ -128,7 +131,7 @@ class Restorer:
         resource = self._plan.resources[action.resource]
         wanted, lost = manifests.desired(manifest, self._uids)
         if lost:
-            self.report.orphans.append(f"{label(action.key)}: {', '.join(lost)}")
+            self._lacking.append(action)
         # The status of a definition is the server's own business: whether and how it is served.
         has_status = action.resource != DEFINITIONS and self._with_status[action.resource]
         status = wanted.get("status") if has_status else None
@@ -156,6 +159,20 @@ class Restorer:
                 self.report.failures.append(f"{label(action.key)} status: {told(answer)}")
             else:
                 self.report.statuses += 1
+
+    async def _late_owners(self) -> None:
+        """Owners that were not there when what they own was written."""
+        done = {action.key for action in self._done}
+        for action in sorted(self._lacking, key=lambda action: action.key):
+            manifest = self._objects.by_key[action.key]
+            wanted, lost = manifests.desired(manifest, self._uids)
+            if lost:
+                self.report.orphans.append(f"{label(action.key)}: {', '.join(lost)}")
+            if action.key in done and len(lost) < len(manifests.references(manifest)):
+                place = f"{collection(self._plan.resources[action.resource], action.namespace)}/{action.name}"
+                answer = await write.put_owners(self._server, place, self._uids[manifests.uid(manifest)], manifests.references(wanted))
+                if answer.status != 200:
+                    self.report.failures.append(f"{label(action.key)} owners: {told(answer)}")
 
     async def _wait_until_served(self, names: set[str]) -> None:
         """A definition is usable when discovery and a list answer, not when its conditions say so."""

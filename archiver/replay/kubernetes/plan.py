@@ -100,6 +100,8 @@ def make_plan(
     for key, manifest in objects.by_key.items():
         there = live.get(key) if live is not None else None
         if there is not None and key[0] in (DEFINITIONS, NAMESPACES):
+            if key[0] == DEFINITIONS and manifests.terminating(there):
+                plan.refusals.append(f"{label(key)} is being deleted in the target")
             skipped.append(Action("skip", *key, "the target has it already"))
             if key[0] == DEFINITIONS and manifest.get("spec") != there.get("spec"):
                 plan.notes.append(f"{label(key)} is another one in the target: what its schema does not know is not restored")

@@ -54,6 +54,24 @@ async def put_status(server: Patient, path: str, written: Manifest, status: obje
     return answer
 
 
+async def put_owners(server: Patient, place: str, uid: str, references: list[Manifest]) -> Answer:
+    """PUT of the owner references of the object at ``place``, as long as it has that ``uid``; nothing when it has them. A write of somebody
+    else in between is met with another attempt.
+    """
+    for _ in range(_CONFLICTS):
+        answer = await server.get(place)
+        if answer.status != 200:
+            break
+        current: Manifest = msgspec.json.decode(answer.body)
+        if manifests.uid(current) != uid or manifests.references(current) == references:
+            break
+        current["metadata"]["ownerReferences"] = references
+        answer, _ = await server.send("PUT", place, current)
+        if answer.status != 409:
+            break
+    return answer
+
+
 async def _done_before(server: Patient, place: str, wanted: Manifest, answer: Answer) -> Answer:
     """The object, if it is what was asked for in all but its status, which is written afterwards; else ``answer``."""
     read = await server.get(place)
