@@ -155,15 +155,25 @@ async def _judge(reader: Reader, tail: SegmentHeader, fold: Folded, listing: Pla
             fold.gaps.append("no complete list by then")
         return
     began = listing if listing is not None and _cause(listing) != "verify" else None
-    following = began or (await _next(reader, tail, fold) if (cut.seq or cut.time) and not fold.state.ended else None)
+    if fold.state.ended and began is None:
+        return
+    verifying = listing if began is None else None
+    following = began or (await _next(reader, tail, fold, verifying=False) if cut.seq or cut.time else None)
     if following is None or (began is None and point <= fold.observed):
         return
+    if verifying is None and _verifies(following):
+        verifying = following
+    if verifying is not None:
+        # What it found as it was known is certain. Whether the watch tells the rest is seen by what comes after it.
+        following = await _next(reader, tail, fold, verifying=True) if await _changes(reader, tail, fold, verifying) else None
+        if following is None:
+            return
     since, until = to_text(fold.observed if began is None else began.run.observed), to_text(following.run.observed)
     match following.run.kind:
         case Kind.K8S_WATCH if not _cause(following):
             fold.notes.append(f"nobody watched from {since} to {until}: what happened meanwhile counts as of when it was received")
-        case Kind.K8S_WATCH if _cause(following) != "verify":
-            changes = await _changes(reader, tail, fold, following)
+        case Kind.K8S_WATCH:
+            changes = await _changes(reader, tail, fold, following, verifying)
             if changes:
                 fold.gaps.append(f"what happened between {since} and {until} is not known, and the point lies between: {changes}")
         case Kind.GAP | Kind.K8S_ABSENT:
@@ -178,8 +188,14 @@ def _cause(placed: Placed) -> str:
     return "" if watch.resource_version else watch.cause
 
 
-async def _next(reader: Reader, tail: SegmentHeader, fold: Folded) -> Placed | None:
-    """The stream's first run that was received after what was folded; ``None`` at the journal's end."""
+def _verifies(placed: Placed) -> bool:
+    return placed.run.kind is Kind.K8S_WATCH and _cause(placed) == "verify"
+
+
+async def _next(reader: Reader, tail: SegmentHeader, fold: Folded, *, verifying: bool) -> Placed | None:
+    """The stream's first run that was received after what was folded, ``verifying``: and is not of a verifying list; ``None`` at the
+    journal's end.
+    """
     if tail.sources[fold.name].observed <= fold.observed:
         return None
 
@@ -187,13 +203,20 @@ async def _next(reader: Reader, tail: SegmentHeader, fold: Folded) -> Placed | N
         mark = header.sources.get(fold.name)
         return mark is not None and mark.observed > fold.observed
 
-    segment = await reader.segment(await reader.bisect(later))
-    runs = (placed for placed in segment.placed() if placed.run.source == fold.name) if segment else ()
-    return next((placed for placed in runs if placed.run.observed > fold.observed), None)
+    async with aclosing(reader.read(await reader.bisect(later))) as runs:
+        async for placed in runs:
+            run = placed.run
+            if run.source != fold.name or run.observed <= fold.observed:
+                continue
+            if not verifying or not (run.kind in (Kind.K8S_ITEM, Kind.CHECKPOINT) or _verifies(placed)):
+                return placed
+    return None
 
 
-async def _changes(reader: Reader, tail: SegmentHeader, fold: Folded, began: Placed) -> str:
-    """What the list that ``began``, or the next one, found otherwise than it was known; empty when nothing: then nothing happened."""
+async def _changes(reader: Reader, tail: SegmentHeader, fold: Folded, began: Placed, verifying: Placed | None = None) -> str:
+    """What the list that ``began``, or the next one, found otherwise than it was known; empty when nothing: then nothing happened.
+    ``verifying``: where verifying lists before it began.
+    """
     mark = tail.sources[fold.name]
     if mark.checkpoint < began.first:
         return "no list was complete since"
@@ -204,11 +227,13 @@ async def _changes(reader: Reader, tail: SegmentHeader, fold: Folded, began: Pla
 
     state = StreamState(bodies=False)
     existed = set(fold.state.known())
-    async with aclosing(reader.read(began.slot, to_slot=await reader.bisect(complete))) as runs:
+    first = verifying or began
+    async with aclosing(reader.read(first.slot, to_slot=await reader.bisect(complete))) as runs:
         async for placed in runs:
-            if placed.run.source == fold.name and placed.first >= began.first and state.listing is None:
+            done = state.listing is not None and state.listing.first >= began.first
+            if placed.run.source == fold.name and placed.first >= first.first and not done:
                 if placed.run.kind is Kind.K8S_WATCH:
-                    # A list that was abandoned before it may have seen what was gone again.
+                    # A list before it may have seen what was gone again.
                     existed |= state.known().keys()
                 state.apply(placed)
     listed = {key: (seen.uid, seen.resource_version) for key, seen in state.objects.items()}

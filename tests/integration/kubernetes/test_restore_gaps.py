@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from archiver.clock import SystemClock
 from archiver.errors import HistoryLost, Refused
+from archiver.journal.entry import Kind
 from archiver.journal.reader import Reader
 from archiver.replay.kubernetes.restore import Prepared, plan_cluster, restore_to_cluster
 from archiver.replay.kubernetes.select import Scope
 from archiver.replay.kubernetes.state import Cut
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import custom_resource, definitions, path
+from tests.servers.http_proxy import HttpFaultProxy
 from tests.servers.kubernetes_capture import KubernetesCapture, config_for
 from tests.servers.kubernetes_restore import api
+from tests.servers.proxy import DOWN
 
 TOOLS = "tools.proompteng.ai/tools"
 SPACE = "default"
@@ -94,3 +99,34 @@ async def test_a_point_while_nobody_watched_is_refused_and_its_neighbours_are_no
     assert (report.failures, report.differences) == ([], [])
     restored = {item["metadata"]["name"] for item in target.request("GET", path("Tool", SPACE))["items"]}
     assert restored == {"one", "two", "three", "four", "later"}
+
+
+async def test_a_verifying_list_does_not_hide_that_the_watch_had_stopped(start_cluster: Callable[..., ControlPlane]) -> None:
+    """The connection hangs, something happens, and before that is noticed a verifying list is due; the position is gone by then. A point
+    in between is in doubt, although the verifying list stands before the one that says so.
+    """
+    clock = SystemClock()
+    plane = await asyncio.to_thread(start_cluster, definitions=[each for each in definitions() if each["spec"]["names"]["kind"] == "Tool"])
+    trust = ssl.create_default_context(cafile=str(plane.ca))
+    with HttpFaultProxy.start("127.0.0.1", plane.port, server_tls=trust) as proxy:
+        kubeconfig = str(plane.kubeconfig_for(plane.admin_token, server=f"http://127.0.0.1:{proxy.port}"))
+        only: dict[str, Any] = {"resources": ["tools.tools.proompteng.ai"], "custom_resource_definitions": False}
+        capture = KubernetesCapture(config_for(plane, kubeconfig=kubeconfig, verify_seconds=2.0, **only))
+        async with capture.running():
+            await capture.until_durable(TOOLS, create(plane, "one"))
+            listed = capture.status().restarts.get("list_verify", 0)
+            await capture.until(lambda status: status.restarts.get("list_verify", 0) > listed, "a verifying list")
+            asked = len(proxy.requests)
+            proxy.hang(DOWN)
+            create(plane, "two")
+            await capture.until(lambda _: any("limit=100" in each.target for each in proxy.requests[asked:]), "the next one is asked for")
+            inside = clock.now()
+            await asyncio.to_thread(plane.restart_apiserver)
+            proxy.reset()
+            await capture.until(lambda status: status.restarts.get("list_expired", 0) > 0, "the position is gone", 60)
+            await capture.until_durable(TOOLS, create(plane, "three"))
+    causes = [watch.cause for watch in await capture.records(TOOLS, Kind.K8S_WATCH)]
+    assert causes[-2:] == ["verify", "expired"]
+    prepared = await plan_cluster(Reader(capture.store), capture.name, Cut(time=inside), Scope(), None, clock)
+    assert tools(prepared) == {"one"}
+    assert [gap for gap in prepared.plan.gaps if TOOLS in gap]

@@ -30,6 +30,8 @@ class Truth:
     """A list is under way that is not a verifying one, so that ``objects`` are of before it."""
     listing: bool = False
     """A list of any kind is under way."""
+    verifying: bool = False
+    """Of a verifying list."""
 
 
 @dataclass
@@ -113,7 +115,7 @@ class Past:
             elif stream.truths[-1].objects is None or stream.truths[-1].relisting:
                 self.read(stream, "expired", complete=self.random.random() < 0.3)
             else:
-                self.random.choices((self.watch, self.progress, self.outage, self.resume, self.verify), (8, 2, 1, 1, 1))[0](stream)
+                self.random.choices((self.watch, self.progress, self.outage, self.resume, self.verify), (8, 2, 1, 1, 2))[0](stream)
             if self.random.random() < 0.3:
                 self.flush()
         self.flush()
@@ -154,7 +156,10 @@ class Past:
 
     def verify(self, stream: Stream) -> None:
         """A list beside the watch."""
+        before = len(stream.truths)
         self.read(stream, "verify")
+        for truth in stream.truths[before:]:
+            truth.verifying = True
 
     def began(self, stream: Stream, cause: Any, version: str) -> bytes:
         return msgspec.json.encode(Watch("ca=x uid=y", "https://x", stream.resource, "", 0, version, cause))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,11 +44,16 @@ def judge(fold: Folded, stream: Stream, truth: Truth, point: int, *, end: bool) 
         assert fold.gaps == ["no complete list by then"]
         return
     assert found == truth.objects
-    between = any(since == truth.observed < point < until for since, until in stream.outages) and not end
-    later = [each for each in stream.truths if each.entry > truth.entry and not each.relisting]
+    # What verifying lists found is told by what comes after them; where the first found nothing new, all is certain.
+    verifying = list(takewhile(lambda each: each.verifying, (each for each in stream.truths if each.entry > truth.entry)))
+    checked = next((each for each in verifying if not each.listing), None)
+    certain = end or (checked is not None and checked.objects == truth.objects)
+    last = verifying[-1] if verifying else truth
+    between = any(since == last.observed and truth.observed < point < until for since, until in stream.outages) and not certain
+    later = [each for each in stream.truths if each.entry > last.entry and not each.relisting]
     changed = not later or later[0].objects != truth.objects or bool(glimpsed(stream, truth, later[0]) - (later[0].objects or {}).keys())
     assert bool(fold.gaps) == ((truth.relisting or between) and changed), (fold.gaps, point)
-    paused = any(since == truth.observed < point < until for since, until in stream.pauses) and not end
+    paused = any(since == last.observed and truth.observed < point < until for since, until in stream.pauses) and not certain
     assert bool(fold.notes) == paused, (fold.notes, point)
 
 
