@@ -90,6 +90,7 @@ class Api:
         self._renewing = asyncio.Lock()
         self._credentials: dict[str, str] = {}
         self._authorized = float("-inf")
+        self._certificate = ""
         self.server = ""
         """URL of the API server."""
         self.authority = ""
@@ -102,9 +103,7 @@ class Api:
         await api._load()
         configuration = api._configuration
         api.server = str(configuration.host)
-        if configuration.ssl_ca_cert:
-            certificate = await asyncio.to_thread(Path(configuration.ssl_ca_cert).read_bytes)
-            api.authority = hashlib.sha256(certificate).hexdigest()[:16]
+        api.authority, api._certificate = await asyncio.to_thread(_certificates, configuration)
         # One connection per watch: the default of 100 would let the 101st wait in silence.
         configuration.connection_pool_maxsize = 0
         try:
@@ -120,6 +119,16 @@ class Api:
         """Close every connection. Responses that are being received break off."""
         if self._client is not None:
             await self._client.close()
+
+    async def outdated(self) -> bool:
+        """Whether the configuration by now names another authority or client certificate than this session was opened with; False when it
+        cannot be read.
+        """
+        try:
+            configuration, _ = await self._configured()
+            return await asyncio.to_thread(_certificates, configuration) != (self.authority, self._certificate)
+        except (Invalid, OSError):
+            return False
 
     async def get(self, path: str, params: Mapping[str, str] | None = None, *, seconds: float = 30.0) -> Answer:
         """One GET, read whole within ``seconds``, whatever its status. ``Unavailable`` when no complete answer comes."""
@@ -243,14 +252,19 @@ class Api:
         return user is not None and "exec" in user
 
     async def _load(self) -> None:
+        self._configuration, self._loader = await self._configured()
+        self._loaded = self._clock.monotonic()
+
+    async def _configured(self) -> tuple[Any, Any]:
+        """What the service account or the kubeconfig says now, and the loader that renews it."""
         # The class's metaclass hands out copies of a default that other code may have set.
-        configuration = type.__call__(Configuration)
+        configuration, loader = type.__call__(Configuration), self._loader
         try:
             if self._in_cluster:
                 load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
             else:
                 # Absent section "users" raises TypeError there: a kubeconfig without credentials.
-                self._loader = await load_kube_config(
+                loader = await load_kube_config(
                     config_file=self._kubeconfig or None,
                     context=self._context or None,
                     client_configuration=configuration,
@@ -262,8 +276,14 @@ class Api:
             raise Invalid(
                 f"{where} gives no access to a cluster: {detail}", hint="set kubeconfig and context, or run with a service account"
             ) from None
-        self._configuration = configuration
-        self._loaded = self._clock.monotonic()
+        return configuration, loader
+
+
+def _certificates(configuration: Any) -> tuple[str, str]:
+    """Fingerprints of the authority and of the client certificate; empty for none."""
+    files = (configuration.ssl_ca_cert, configuration.cert_file)
+    authority, client = (hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else "" for file in files)
+    return authority, client
 
 
 def _in_cluster() -> bool:

@@ -64,7 +64,8 @@ class KubernetesSource:
         """Capture until ``stop``, then return once everything received is durable.
 
         Raises ``Invalid`` (configuration, credentials), ``Unavailable`` (the API server does not answer at the start; later it is tried
-        again and again) and what the journal raises. Cancellation stops at once; what was not durable is received again.
+        again and again, unless its certificates were exchanged) and what the journal raises. Cancellation stops at once; what was not
+        durable is received again.
         """
         self._phase = SourceStatus(name=self.name, kind="kubernetes")
         selectors = [Selector.parse(text) for text in self._config.resources]
@@ -118,6 +119,9 @@ class _Attempt:
                 except (Unavailable, Invalid) as error:
                     # Credentials that expire are met as everything else: the streams say so, and go on when they are renewed.
                     _log.warning("discovery_failed", source=self._source.name, reason=error.message)
+                    if await self._api.outdated():
+                        # A session keeps the certificates that it was opened with. And it may be another cluster that answers from now on.
+                        raise Unavailable(f"other certificates are configured for {self._api.server}: beginning anew") from None
             await self._halt(*self._tasks)
             for reflector in self.reflectors.values():
                 reflector.close()
