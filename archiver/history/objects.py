@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import aclosing
 from typing import Any
 
@@ -19,6 +20,8 @@ Document = dict[str, Any]
 
 _NOISE = (("metadata", "resourceVersion"), ("metadata", "managedFields"), ("metadata", "generation"))
 """Changes with every write; not what anybody asks for."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9.:_-]+")
 
 _REACH = 64
 """How many changes back a repetition is looked for: a list repeats the newest, a verifying one what is still on its way."""
@@ -158,7 +161,8 @@ class _Log:
     def __init__(self, ref: ObjectRef) -> None:
         self.changes: list[ObjectChange] = []
         self._ref = ref
-        self._needle = msgspec.json.encode(ref.name)
+        # Servers escape some characters that they need not.
+        self._needle = msgspec.json.encode(ref.name) if _PLAIN.fullmatch(ref.name) else b""
         self._known: ObjectChange | None = None
         self._comparable = 0
 

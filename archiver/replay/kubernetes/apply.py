@@ -16,7 +16,7 @@ import msgspec
 from archiver.errors import ArchiverError, Refused
 from archiver.journal import kubernetes_json as kj
 from archiver.replay.kubernetes import manifests, write
-from archiver.replay.kubernetes.live import collection, live_objects, served, told
+from archiver.replay.kubernetes.live import collection, live_objects, member, served, told
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.plan import Action, ClusterPlan
 from archiver.replay.kubernetes.select import DEFINITIONS, NAMESPACES, Key, Objects, label
@@ -169,7 +169,7 @@ class Restorer:
             if lost:
                 self.report.orphans.append(f"{label(action.key)}: {', '.join(lost)}")
             if action.key in done and len(lost) < len(manifests.references(manifest)):
-                place = f"{collection(self._plan.resources[action.resource], action.namespace)}/{action.name}"
+                place = member(collection(self._plan.resources[action.resource], action.namespace), action.name)
                 answer = await write.put_owners(self._server, place, self._uids[manifests.uid(manifest)], manifests.references(wanted))
                 if answer.status != 200:
                     self.report.failures.append(f"{label(action.key)} owners: {told(answer)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import urllib.parse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,11 @@ def collection(resource: Resource, namespace: str = "") -> str:
     """URL path of the objects of ``resource`` in ``namespace``; empty: in all, or of a cluster-scoped one."""
     root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
     return f"{root}/namespaces/{namespace}/{resource.plural}" if namespace else f"{root}/{resource.plural}"
+
+
+def member(path: str, name: str) -> str:
+    """URL path of one object of the collection at ``path``: some kinds take any name that holds neither ``/`` nor ``%``."""
+    return f"{path}/{urllib.parse.quote(name, safe='')}"
 
 
 def told(answer: Answer) -> str:
@@ -133,7 +139,7 @@ async def living_owners(server: Patient, selection: Selection, live: Mapping[Key
             return False
         path = collection(Resource(*_split(version), resource.name, kind, resource.namespaced), namespace if resource.namespaced else "")
         async with gate:
-            answer = await server.get(f"{path}/{name}")
+            answer = await server.get(member(path, name))
         return answer.status == 200 and kj.head.decode(answer.body).metadata.uid == uid
 
     answers = await asyncio.gather(*map(lives, outside))

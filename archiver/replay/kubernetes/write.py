@@ -8,6 +8,7 @@ import msgspec
 
 from archiver.journal import kubernetes_json as kj
 from archiver.replay.kubernetes import manifests
+from archiver.replay.kubernetes.live import member
 from archiver.replay.kubernetes.manifests import Manifest
 
 if TYPE_CHECKING:
@@ -20,14 +21,16 @@ _CONFLICTS = 10
 async def create(server: Patient, path: str, wanted: Manifest) -> Answer:
     """POST. Where an answer was lost and the object is there as it was asked for, the answer is that of reading it."""
     answer, unsure = await server.send("POST", path, wanted)
-    return await _done_before(server, f"{path}/{wanted['metadata']['name']}", wanted, answer) if unsure and answer.status == 409 else answer
+    return (
+        await _done_before(server, member(path, wanted["metadata"]["name"]), wanted, answer) if unsure and answer.status == 409 else answer
+    )
 
 
 async def replace(server: Patient, path: str, wanted: Manifest, live: Manifest) -> Answer:
     """PUT over ``live``, provided that nobody wrote to it since it was read; a lost answer as in ``create``."""
     metadata = live["metadata"]
     body = {**wanted, "metadata": {**wanted["metadata"], "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}}
-    place = f"{path}/{metadata['name']}"
+    place = member(path, metadata["name"])
     answer, unsure = await server.send("PUT", place, body)
     return await _done_before(server, place, wanted, answer) if unsure and answer.status == 409 else answer
 
@@ -36,7 +39,7 @@ async def put_status(server: Patient, path: str, written: Manifest, status: obje
     """PUT of the status subresource of an object just written; ``None``: none. A write of somebody else in between is met with another
     attempt, as long as it is the same object.
     """
-    place = f"{path}/{written['metadata']['name']}"
+    place = member(path, written["metadata"]["name"])
     current = written
     for _ in range(_CONFLICTS):
         body = {key: value for key, value in current.items() if key != "status"} | ({} if status is None else {"status": status})
