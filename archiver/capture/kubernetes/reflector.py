@@ -229,10 +229,17 @@ class Reflector:
             self._verification = Verification(difference, machine.position, version, now) if kj.comparable(version) else None
         else:
             self._entries.absent(difference.gone, self._heard, now)
+            gone, changed = len(difference.gone), len(difference.changed)
+            since, time = "", 0
+            if self._verification is not None:
+                # No event will explain any more what that list found: it is part of the gap, as far back as a list agreed.
+                since, time = self._agreed
+                self._entries.absent(dict(self._verification.gone.values()), time, self._verification.time)
+                gone, changed = gone + len(self._verification.gone), changed + len(self._verification.changed)
             if self._covered:
                 reason = "cluster_changed" if cause == "cluster_changed" else "overflow" if machine.overflowed else "watch_expired"
-                detail = f"{len(difference.changed)} objects changed and {len(difference.gone)} gone while nobody watched ({cause})"
-                self._gap(reason, detail, to_position=version, to_time=asked)
+                detail = f"{changed} objects changed and {gone} gone while nobody watched ({cause})"
+                self._gap(reason, detail, to_position=version, to_time=asked, from_position=since, from_time=time)
             self._verification = None
         resource, namespace = self.target.resource, self.target.namespace
         listing = Listing(resource, namespace, machine.epoch, version, len(listed), first, cause)

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import ssl
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -17,7 +18,9 @@ from tests.servers.http_proxy import HttpFaultProxy
 from tests.servers.kubernetes_capture import KubernetesCapture, config_for
 
 TOOLS = "tools.proompteng.ai/tools"
-ONLY_TOOLS = {"resources": ["tools.tools.proompteng.ai"], "custom_resource_definitions": False}
+STREAM = f"{TOOLS}@default"
+LOST = [f"lost{number}" for number in range(100)]
+ONLY_TOOLS: dict[str, Any] = {"resources": ["tools.tools.proompteng.ai"], "custom_resource_definitions": False}
 
 
 async def create(plane: ControlPlane, namespace: str, *names: str) -> str:
@@ -33,12 +36,10 @@ async def create(plane: ControlPlane, namespace: str, *names: str) -> str:
     return await asyncio.to_thread(act)
 
 
-async def test_what_a_verifying_list_found_is_told_after_a_restart(start_cluster: Callable[..., ControlPlane]) -> None:
-    """A rewound cluster that has moved on is noticed by the verifying list alone. Killed before the watch has passed that list, the next
-    run still says what was missed, and that an object is gone.
+async def verified(plane: ControlPlane) -> KubernetesCapture:
+    """A capture whose verifying list has just found that the cluster was rewound and has moved on beyond its position: nothing else shows
+    that the objects ``lost…`` are gone. The watch has not passed the list.
     """
-    plane = await asyncio.to_thread(lambda: start_cluster(etcd_flags=[], definitions=definitions()))
-    stream = f"{TOOLS}@default"
     copy = plane.folder / "copy"
 
     def rewind() -> None:
@@ -53,9 +54,8 @@ async def test_what_a_verifying_list_found_is_told_after_a_restart(start_cluster
     await asyncio.to_thread(plane.boot)
     capture = KubernetesCapture(config_for(plane, "default", verify_seconds=3600.0, **ONLY_TOOLS))
     async with capture.running():
-        await create(plane, "default", *(f"lost{number}" for number in range(100)))
-        position = await create(plane, "default", "ghost")
-        await capture.until_durable(stream, position)
+        position = await create(plane, "default", *LOST)
+        await capture.until_durable(STREAM, position)
     await asyncio.to_thread(rewind)
     version = number = 0
     while version < int(position) + 5:
@@ -67,18 +67,42 @@ async def test_what_a_verifying_list_found_is_told_after_a_restart(start_cluster
     await asyncio.to_thread(plane.request, "POST", "/api/v1/namespaces", {"metadata": {"name": "beside"}})
     await capture.until(lambda status: status.restarts.get("list_verify", 0) == 1, "the list")
     await asyncio.sleep(0.3)
+    assert not await capture.records(STREAM, Kind.GAP)
+    assert (await capture.records(STREAM, Kind.CHECKPOINT))[-1].cause == "verify"
+    return capture
+
+
+async def tells_what_was_missed(capture: KubernetesCapture, reason: str) -> None:
+    (gap,) = await capture.records(STREAM, Kind.GAP)
+    assert gap.reason == reason
+    assert f"{len(LOST)} gone" in gap.detail
+    first, *_ = await capture.records(STREAM, Kind.CHECKPOINT)
+    assert gap.from_position == first.resource_version
+    absent = await capture.records(STREAM, Kind.K8S_ABSENT)
+    assert {record.name for record in absent} == set(LOST)
+    assert {record.not_before for record in absent} == {gap.from_time}
+
+
+async def test_what_a_verifying_list_found_is_told_after_a_restart(start_cluster: Callable[..., ControlPlane]) -> None:
+    """Killed before the watch has passed a verifying list, the next run still says what was missed, and which objects are gone."""
+    plane = await asyncio.to_thread(lambda: start_cluster(etcd_flags=[], definitions=definitions()))
+    capture = await verified(plane)
     await capture.kill()
-    assert not await capture.records(stream, Kind.GAP)
-    assert (await capture.records(stream, Kind.CHECKPOINT))[-1].cause == "verify"
     capture.config = msgspec.structs.replace(capture.config, verify_seconds=3600.0)
     async with capture.running():
-        await capture.until_durable(stream, await create(plane, "default", "later"))
+        await capture.until_durable(STREAM, await create(plane, "default", "later"))
         await capture.until(lambda status: status.gaps == 1, "the difference is told", 10)
-    (gap,) = await capture.records(stream, Kind.GAP)
-    assert gap.reason == "events_missed"
-    assert gap.from_position == (await capture.records(stream, Kind.CHECKPOINT))[0].resource_version
-    absent = {record.name for record in await capture.records(stream, Kind.K8S_ABSENT)}
-    assert absent == {"ghost", *(f"lost{number}" for number in range(100))}
+    await tells_what_was_missed(capture, "events_missed")
+
+
+async def test_what_a_verifying_list_found_is_told_when_the_watch_cannot_go_on(start_cluster: Callable[..., ControlPlane]) -> None:
+    """The API server forgets the position before the watch has passed a verifying list: the gap holds what that list found, too."""
+    plane = await asyncio.to_thread(lambda: start_cluster(etcd_flags=[], definitions=definitions()))
+    capture = await verified(plane)
+    await asyncio.to_thread(plane.restart_apiserver)
+    await capture.until(lambda status: status.restarts.get("list_expired", 0) == 1, "listed again")
+    await capture.stop()
+    await tells_what_was_missed(capture, "watch_expired")
 
 
 async def test_a_restart_after_a_verifying_list_goes_on(cluster: ControlPlane, namespace: str) -> None:
