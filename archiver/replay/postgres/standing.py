@@ -38,7 +38,9 @@ def stand(
         if table.kind == "p":
             continue
         held = rows.get(table.oid)
-        gap = _table_gap(table, held[0] if held else None, survey, _Place(point, lsn, announced=schema.announces))
+        gap = _table_gap(
+            table, held[0] if held else None, survey, _Place(point, lsn, _line_of(table, schema) if schema.announces else frozenset())
+        )
         note = ""
         if table.mode == "excluded":
             note = "unlogged: its rows are never in the stream" if table.persistence == "u" else "not captured"
@@ -94,8 +96,17 @@ def _whole_gap(result: Standing, survey: Survey, point: Point) -> None:
 class _Place:
     point: Point
     lsn: int
-    announced: bool
-    """Changes of the schema are announced in the stream."""
+    announced: frozenset[int]
+    """Whose changes are announced in the stream: those of the table and of what it inherits from; empty when none are."""
+
+
+def _line_of(table: Table, schema: Found[Schema]) -> frozenset[int]:
+    parents = {each.oid: each.parent for each in schema.record.catalog.tables}
+    line, parent = {table.oid}, table.parent
+    while parent and parent not in line:
+        line.add(parent)
+        parent = parents.get(parent, 0)
+    return frozenset(line)
 
 
 def _table_gap(table: Table, held: Found[Snapshot] | None, survey: Survey, place: _Place) -> GapLine | None:
@@ -118,7 +129,7 @@ def _table_gap(table: Table, held: Found[Snapshot] | None, survey: Survey, place
 def _begun(seq: int, gap: Gap, survey: Survey, place: _Place) -> bool:
     """Whether the gap may reach the point. It begins with the last look that found nothing, which is some time before what made it."""
     begins = parse_lsn(gap.from_position) if gap.from_position else 0
-    if place.announced and gap.reason in _BY_DDL and survey.announced_behind_only(begins, seq):
+    if place.announced and gap.reason in _BY_DDL and survey.announced_behind_only(begins, seq, place.announced):
         return False
     if place.point.kind == "entry":
         return begins <= place.lsn or seq <= place.point.number

@@ -5,6 +5,7 @@ Pure. Fed with runs in journal order from the checkpoint's beginning on, past th
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -29,9 +30,17 @@ _NOT_DUMPED = {"CREATE PUBLICATION", "ALTER PUBLICATION", "DROP PUBLICATION", "R
 """Tags of changes that no dump shows. Publications: capture itself makes them, after the schema entry that they belong to. A view that is
 filled for the first time, or emptied, differs in the next entry, as a change that was not announced."""
 
+_ACTS_ELSEWHERE = ("TYPE", "DOMAIN", "PUBLICATION", "INDEX", "EXTENSION", "SCHEMA", "OWNED")
+"""Ends of tags of changes that can change the rows, or the identity, of a table that they do not name."""
+
+
+class _Object(msgspec.Struct):
+    oid: int = 0
+
 
 class _Announcement(msgspec.Struct):
     tag: str = ""
+    objects: list[_Object] = []
 
 
 def _shows_in_dump(content: bytes) -> bool:
@@ -40,6 +49,15 @@ def _shows_in_dump(content: bytes) -> bool:
         return msgspec.json.decode(content, type=_Announcement).tag not in _NOT_DUMPED
     except msgspec.MsgspecError:
         return True
+
+
+def _may_concern(content: bytes, oids: Collection[int]) -> bool:
+    """Whether a change may be one of a table: ``oids`` are its own and those of the tables that it inherits from."""
+    try:
+        announced = msgspec.json.decode(content, type=_Announcement)
+    except msgspec.MsgspecError:
+        return True
+    return announced.tag.endswith(_ACTS_ELSEWHERE) or any(each.oid in oids for each in announced.objects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +109,16 @@ class Survey:
         until = self.last.seq if self.last else 0
         return [each.xid for each in self._announced if each.seq > until and each.commit_lsn >= self.from_lsn]
 
-    def announced_behind_only(self, lsn: int, noticed: int) -> bool:
-        """Whether changes, of publications too, were announced between ``lsn`` and what entry ``noticed`` saw, and all behind the point.
+    def announced_behind_only(self, lsn: int, noticed: int, oids: Collection[int]) -> bool:
+        """Whether changes of table ``oids``, of publications too, were announced between ``lsn`` and what entry ``noticed`` saw, and all
+        behind the point.
 
         With none at all the change that was noticed was not announced (event triggers can be off): it may be on either side.
         """
         until = self.last.seq if self.last else 0
         bound = next((parse_lsn(found.record.lsn) for found in self.schemas if found.ref.seq > noticed), None)
-        since = [each for each in self._commits.announced if each.commit_lsn >= lsn and (bound is None or each.commit_lsn < bound)]
+        within = [each for each in self._commits.announced if each.commit_lsn >= lsn and (bound is None or each.commit_lsn < bound)]
+        since = [each for each in within if any(_may_concern(content, oids) for content in each.contents)]
         return bool(since) and all(each.seq > until for each in since)
 
     @property

@@ -82,6 +82,21 @@ async def test_a_change_that_no_trigger_announced_is_a_gap(database: str) -> Non
 
 
 @pytest.mark.postgres(18)
+@pytest.mark.parametrize("later", ["CREATE TABLE third (id int PRIMARY KEY)", "ALTER TABLE other ADD COLUMN note text"])
+async def test_what_is_announced_of_others_does_not_say_when_a_gap_began(database: str, later: str) -> None:
+    """One look finds both: the rewrite that nobody announced, before the point, and the announced change of another table behind it."""
+    run(database, TABLES)
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=4) as made:
+        await baseline(made)
+        await quiet(made, database)
+        run(database, f"SET session_replication_role = replica; {REWRITE}")
+        inside = await caught_up(made, database)
+        run(database, later)
+        await quiet(made, database)
+        assert [gap.reason for gap in (await plan(made, inside)).gaps] == ["table_rewritten"]
+
+
+@pytest.mark.postgres(18)
 async def test_refreshing_a_view_leaves_the_schema_certain(database: str) -> None:
     """It is announced like a change of the schema, and no later entry shows it: so it is none."""
     run(database, TABLES, "CREATE MATERIALIZED VIEW v AS SELECT * FROM t")
