@@ -6,7 +6,6 @@ runs with an empty ``search_path``, so that bare names are those of ``pg_catalog
 
 from __future__ import annotations
 
-import graphlib
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
@@ -199,9 +198,23 @@ def _with_types(table: Table, used: dict[int, list[int]]) -> Table:
 
 async def _materialized(session: Session, scope: Scope) -> list[str]:
     rows = {row[0]: row for row in await _rows(session, _VIEWS)}
-    order = graphlib.TopologicalSorter({oid: [source for source in row[4] if source in rows] for oid, row in rows.items()})
     return [
         sql.Identifier(rows[oid][1], rows[oid][2]).as_string(None)
-        for oid in order.static_order()
+        for oid in _sources_first({oid: row[4] for oid, row in rows.items()})
         if rows[oid][3] and scope.covers_schema(rows[oid][1])
     ]
+
+
+def _sources_first(sources: dict[int, list[int]]) -> list[int]:
+    """Views behind those that they read. Views may read each other in a circle (they can only not be read then), which has no order."""
+    order: dict[int, None] = {}
+    begun: set[int] = set()
+    waiting = list(reversed(sources))
+    while waiting:
+        oid = waiting[-1]
+        more = [] if oid in begun else [source for source in sources[oid] if source in sources and source not in begun]
+        begun.add(oid)
+        waiting += more
+        if not more:
+            order.setdefault(waiting.pop())
+    return list(order)

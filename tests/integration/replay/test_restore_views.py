@@ -13,6 +13,7 @@ from archiver.replay.postgres.files import restore_to_folder
 from archiver.replay.postgres.load import restore_to_database
 from tests.integration.postgres.rig import capture
 from tests.integration.replay.arrange import ask, baseline, plan, quiet, run
+from tests.servers.compare import differences
 from tests.servers.postgres import PostgresServer
 
 _VIEWS = """
@@ -54,3 +55,30 @@ async def test_a_view_that_cannot_be_refreshed_does_not_cost_the_database(
         command = [str(postgres.bin / "psql"), "-X", "-q", "-f", str(tmp_path / "folder" / "restore.sql"), postgres.dsn(name)]
         subprocess.run(command, check=True, capture_output=True)
         _check(postgres.dsn(name))
+
+
+_CIRCLE = """
+CREATE TABLE runs (id int PRIMARY KEY);
+INSERT INTO runs VALUES (1);
+CREATE VIEW one AS SELECT id FROM runs;
+CREATE VIEW other AS SELECT id FROM one;
+CREATE OR REPLACE VIEW one AS SELECT id FROM other;
+CREATE MATERIALIZED VIEW last AS SELECT 1 AS n;
+CREATE MATERIALIZED VIEW first AS SELECT id AS n FROM runs;
+CREATE VIEW between AS SELECT n FROM first;
+DROP MATERIALIZED VIEW last;
+CREATE MATERIALIZED VIEW last AS SELECT n FROM between;
+"""
+
+
+async def test_views_that_read_each_other_do_not_stop_capture(database: str, target_database: str) -> None:
+    """The server lets them be made, and says that they cannot be read only when somebody reads them."""
+    run(database, _CIRCLE)
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=0.3) as made:
+        await baseline(made)
+        await made.stop()
+        planned = await plan(made, "latest")
+        report = await restore_to_database(planned, Reader(made.store), made.store, target_database)
+    assert planned.materialized == ['"public"."first"', '"public"."last"']
+    assert report.materialized == 2
+    assert differences(database, target_database) == []
