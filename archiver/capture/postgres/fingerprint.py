@@ -64,6 +64,12 @@ _CLASS_COLUMNS = (
     " relforcerowsecurity, relispopulated, relreplident, relispartition, relacl, reloptions, relpartbound"
 )
 
+# A dump names owners and grantees. Other roles come and go: some programs make themselves one for every hour. Oid 10 is not in pg_shdepend.
+_NAMED_ROLE = (
+    "x.oid = 10 OR x.oid IN (SELECT d.refobjid FROM pg_shdepend d WHERE d.refclassid = 'pg_authid'::regclass"
+    " AND d.dbid = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database()))"
+)
+
 
 def _term(catalog: str, text: str, where: str = "true") -> str:
     return (
@@ -84,7 +90,7 @@ def _query() -> str:
             "x.classid::text || x.objid::text || x.refclassid::text || x.refobjid::text || x.deptype::text",
             "x.deptype IN ('e', 'x')",
         ),
-        _term("pg_roles", "x.oid::text || x.rolname"),
+        _term("pg_roles", "x.oid::text || x.rolname", _NAMED_ROLE),
         _term("pg_user_mappings", "x::text"),
         _term(
             "pg_class",
