@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from archiver.errors import Corrupt
-from archiver.journal.postgres_records import Column, Schema, Table
+from archiver.journal.postgres_records import Schema, Table
 from archiver.replay.postgres.assign import assignments
 from archiver.replay.postgres.copytext import escape
 from archiver.replay.postgres.pgoutput import Relation
@@ -111,7 +111,8 @@ class Catalogs:
 
 
 def _layout(relation: Relation, attnums: tuple[int, ...], known: list[Table]) -> Layout:
-    generated = {column.attnum for table in known for column in table.columns if _is_generated(column)}
+    # One that is generated no more was so only in rows before the copy that this takes; the layout holds for those behind it too.
+    generated = {column.attnum for column in known[-1].columns if column.generated}
     kept = [position for position, attnum in enumerate(attnums) if attnum and attnum not in generated]
     keys = [position for position, column in enumerate(relation.columns) if column.key]
     mode: Literal["key", "full", "insert"] = "full" if relation.identity == "f" else "key" if keys else "insert"
@@ -147,7 +148,3 @@ class _Object(msgspec.Struct):
 
 class _Ddl(msgspec.Struct):
     objects: list[_Object]
-
-
-def _is_generated(column: Column) -> bool:
-    return bool(column.generated)

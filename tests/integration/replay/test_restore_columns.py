@@ -84,3 +84,23 @@ async def test_migrations_while_nobody_looked(database: str, target_database: st
         report = await restore_to_database(planned, Reader(made.store), made.store, target_database)
         assert report.notes == []
         assert differences(database, target_database) == []
+
+
+@pytest.mark.postgres(16, 18)
+async def test_a_description_holds_behind_the_copy_that_its_change_made(database: str, target_database: str) -> None:
+    """A row right after the change makes the server describe the table, while the newest entry still has the column as generated.
+
+    The server says it once: later rows are read by it too, and their values belong to the column.
+    """
+    run(database, TABLE, *ROWS)
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=0.3) as made:
+        await baseline(made)
+        run(database, "ALTER TABLE t ADD COLUMN twice int GENERATED ALWAYS AS (amount * 2) STORED")
+        await quiet(made, database)
+        run(database, "ALTER TABLE t ALTER twice DROP EXPRESSION", "INSERT INTO t (id, amount) VALUES (50, 9)")
+        await quiet(made, database)
+        run(database, "UPDATE t SET twice = -id WHERE id < 4", "INSERT INTO t (id, twice) VALUES (100, 5)")
+        await quiet(made, database)
+        await made.stop()
+        await restore_to_database(await plan(made, "latest"), Reader(made.store), made.store, target_database)
+    assert differences(database, target_database) == []
