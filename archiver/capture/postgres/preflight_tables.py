@@ -52,6 +52,19 @@ def table_findings(facts: Facts) -> Iterator[Finding]:
             "ALTER TABLE … SET LOGGED",
             "warning",
         )
+    if columns := [
+        f"{table.schema}.{table.name}.{column.name}"
+        for table in facts.observed.catalog.tables
+        for column in table.columns
+        if table.mode != "excluded" and column.generated == "v"
+    ]:
+        yield Finding(
+            "set_expression",
+            several("column", columns),
+            "the server refuses ALTER TABLE … SET EXPRESSION for virtual generated columns of members of a publication",
+            "in the same transaction first ALTER PUBLICATION … DROP TABLE; the table is published and copied again",
+            "note",
+        )
     if facts.toasted:
         size = sum(facts.toasted.values()) >> 20
         yield Finding(

@@ -304,3 +304,21 @@ async def test_a_role_that_is_no_superuser_cannot_install_and_leaves_nothing(dat
     async with await Access.of(dsn).connect() as session:
         assert not await ddl.install(session)
         assert await (await session.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'archiver'")).fetchone() is None
+
+
+@pytest.mark.postgres(18)
+async def test_what_publishing_makes_the_server_refuse_is_said(database: str) -> None:
+    """A member's virtual generated column keeps its expression until the table leaves the publication for a moment."""
+    config = PostgresConfig(dsn=database, slot="unused")
+    run(database, "CREATE TABLE v (id int PRIMARY KEY, twice int GENERATED ALWAYS AS (id * 2) VIRTUAL)")
+    session = await Access.of(database).connect()
+    try:
+        notes = {finding.code: finding for finding in (await preflight(session, config)).notes}
+        assert notes["set_expression"].about == "column public.v.twice"
+        await reconcile_publications(session, config, (await read_catalog(session, Scope())).catalog)
+        change = "ALTER TABLE v ALTER twice SET EXPRESSION AS (id * 3)"
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            run(database, change)
+        run(database, f"BEGIN; ALTER PUBLICATION unused_key DROP TABLE v; {change}; COMMIT")
+    finally:
+        await session.close()
