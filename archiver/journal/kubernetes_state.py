@@ -53,8 +53,6 @@ class StreamState:
         self.epoch = 0
         self.listing: Listing | None = None
         """The newest complete list; None: nothing is known yet."""
-        self.listed = 0
-        """When that list was complete."""
         self.observed = 0
         """When the newest run was received: up to then the state is known, if no list is open."""
         self.heard = 0
@@ -103,7 +101,7 @@ class StreamState:
                             self._absent(msgspec.json.decode(body, type=Absent))
                 case Kind.CHECKPOINT:
                     for body in run.bodies():
-                        self._complete(msgspec.json.decode(body, type=Listing), run.observed)
+                        self._complete(msgspec.json.decode(body, type=Listing))
                 case Kind.GAP:
                     for body in run.bodies():
                         self._gap(msgspec.json.decode(body, type=Gap))
@@ -164,12 +162,12 @@ class StreamState:
         self._loose |= self.pending or {}
         self.pending = None
 
-    def _complete(self, listing: Listing, observed: int) -> None:
+    def _complete(self, listing: Listing) -> None:
         if self.pending is None or len(self.pending) != listing.count:
             held = "none" if self.pending is None else str(len(self.pending))
             raise Corrupt(f"a list of {listing.count} objects is complete, but the journal holds {held}")
         self.objects, self._loose, self.pending = self.pending, {}, None
-        self.listing, self.listed, self.epoch, self.ended = listing, observed, listing.epoch, False
+        self.listing, self.epoch, self.ended = listing, listing.epoch, False
         if not self._verifying or not self.heard:
             self.heard = max(self.heard, self._began_at)
         if self._began is not None:

@@ -249,6 +249,19 @@ class ControlPlane:
             self.stop_apiserver()
         self.start_apiserver()
 
+    def keep(self) -> None:
+        """Put a copy of etcd's data aside, for ``rewind``; everything is started again."""
+        self.stop()
+        shutil.copytree(self.etcd.data, self.folder / "copy")
+        self.boot()
+
+    def rewind(self) -> None:
+        """Start again from what ``keep`` put aside: the cluster goes back in time."""
+        self.stop()
+        shutil.rmtree(self.etcd.data)
+        shutil.copytree(self.folder / "copy", self.etcd.data)
+        self.boot()
+
     def stop(self) -> None:
         """End everything in order, API server first; ``boot`` goes on with the same data."""
         for running in (self._manager, self._apiserver):

@@ -173,7 +173,8 @@ class _Attempt:
     async def _end(self, targets: dict[str, Target], found: Discovered) -> None:
         """End the reflectors of what is not served any more, or in another scope: its objects are gone with its old definition."""
         # Those that the journal knows and that vanished while nobody watched are ended in the same way.
-        for stream, state in ((stream, each.state) for stream, each in self.resumed.items()):
+        for stream, resumed in self.resumed.items():
+            state = resumed.state
             if stream not in targets and stream not in self.reflectors and state.resource is not None and not state.ended:
                 target = Target(stream, state.resource, state.namespace)
                 if target in self._targets(state.resource):

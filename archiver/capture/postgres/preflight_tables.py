@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from archiver.capture.postgres.capture_mode import Cause
 from archiver.capture.postgres.findings import Finding, several
 from archiver.capture.postgres.preflight_facts import Facts
+from archiver.journal.postgres_records import Column
 
 _ONLY_SNAPSHOTS = "their UPDATEs and DELETEs are not published; the journal knows them only by repeated copies, with gaps in between"
 _INSERT_ONLY: dict[Cause, tuple[str, str]] = {
@@ -52,12 +53,7 @@ def table_findings(facts: Facts) -> Iterator[Finding]:
             "ALTER TABLE … SET LOGGED",
             "warning",
         )
-    if columns := [
-        f"{table.schema}.{table.name}.{column.name}"
-        for table in facts.observed.catalog.tables
-        for column in table.columns
-        if table.mode != "excluded" and column.generated == "v"
-    ]:
+    if columns := _columns(facts, lambda column: column.generated == "v"):
         yield Finding(
             "set_expression",
             several("column", columns),
@@ -74,12 +70,7 @@ def table_findings(facts: Facts) -> Iterator[Finding]:
             "use a primary key as the identity: the journal is as exact with it",
             "warning",
         )
-    if columns := [
-        f"{table.schema}.{table.name}.{column.name}"
-        for table in facts.observed.catalog.tables
-        for column in table.columns
-        if table.mode != "excluded" and column.type.removesuffix("[]") in _OBJECT_NAMES
-    ]:
+    if columns := _columns(facts, lambda column: column.type.removesuffix("[]") in _OBJECT_NAMES):
         yield Finding(
             "object_names",
             several("column", columns),
@@ -87,6 +78,15 @@ def table_findings(facts: Facts) -> Iterator[Finding]:
             "store names as text or numbers as oid",
             "warning",
         )
+
+
+def _columns(facts: Facts, wanted: Callable[[Column], bool]) -> list[str]:
+    return [
+        f"{table.schema}.{table.name}.{column.name}"
+        for table in facts.observed.catalog.tables
+        for column in table.columns
+        if table.mode != "excluded" and wanted(column)
+    ]
 
 
 def _rights(facts: Facts) -> Iterator[Finding]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -138,23 +137,13 @@ async def test_a_rewound_etcd_opens_a_new_epoch(start_cluster: Callable[..., Con
     """etcd restored from a copy goes back in time: the capture that runs meanwhile begins a new epoch, and so does one that was away."""
     plane = await asyncio.to_thread(lambda: start_cluster(etcd_flags=[], definitions=definitions()))
     stream = f"{TOOLS}@default"
-    copy = plane.folder / "copy"
-
-    def rewind() -> None:
-        plane.stop()
-        shutil.rmtree(plane.etcd.data)
-        shutil.copytree(copy, plane.etcd.data)
-        plane.boot()
-
     await create(plane, "default", "old")
-    await asyncio.to_thread(plane.stop)
-    await asyncio.to_thread(shutil.copytree, plane.etcd.data, copy)
-    await asyncio.to_thread(plane.boot)
+    await asyncio.to_thread(plane.keep)
     capture = KubernetesCapture(config_for(plane, "default", **ONLY_TOOLS))
     async with capture.running():
         lost = await create(plane, "default", *(f"lost{number}" for number in range(150)))
         await capture.until_durable(stream, lost[-1]["metadata"]["resourceVersion"])
-        await asyncio.to_thread(rewind)
+        await asyncio.to_thread(plane.rewind)
         await create(plane, "default", "new")
         await capture.until(lambda status: status.restarts.get("list_cluster_changed", 0) >= 1, "a new epoch", 60)
         await capture.until(
@@ -168,7 +157,7 @@ async def test_a_rewound_etcd_opens_a_new_epoch(start_cluster: Callable[..., Con
     async with capture.running():
         await capture.until_durable(stream, "0")
         await capture.until(lambda status: status.frames >= 150, "they arrive")
-    await asyncio.to_thread(rewind)
+    await asyncio.to_thread(plane.rewind)
     async with capture.running():
         pass
     await agrees(capture, plane, "default")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -40,23 +39,13 @@ async def verified(plane: ControlPlane) -> KubernetesCapture:
     """A capture whose verifying list has just found that the cluster was rewound and has moved on beyond its position: nothing else shows
     that the objects ``lost…`` are gone. The watch has not passed the list.
     """
-    copy = plane.folder / "copy"
-
-    def rewind() -> None:
-        plane.stop()
-        shutil.rmtree(plane.etcd.data)
-        shutil.copytree(copy, plane.etcd.data)
-        plane.boot()
-
     await create(plane, "default", "a")
-    await asyncio.to_thread(plane.stop)
-    await asyncio.to_thread(shutil.copytree, plane.etcd.data, copy)
-    await asyncio.to_thread(plane.boot)
+    await asyncio.to_thread(plane.keep)
     capture = KubernetesCapture(config_for(plane, "default", verify_seconds=3600.0, **ONLY_TOOLS))
     async with capture.running():
         position = await create(plane, "default", *LOST)
         await capture.until_durable(STREAM, position)
-    await asyncio.to_thread(rewind)
+    await asyncio.to_thread(plane.rewind)
     version = number = 0
     while version < int(position) + 5:
         number += 1
