@@ -10,8 +10,8 @@ import msgspec
 from archiver.clock import Clock
 from archiver.errors import ArchiverError, Invalid, Refused
 from archiver.journal.reader import Reader
+from archiver.service.sources import kubernetes_config, postgres_config
 from archiver.settings import Settings
-from archiver.sources import kubernetes_config, postgres_config
 from archiver.store.open import open_store
 from archiver.store.probe import probe
 
@@ -58,10 +58,10 @@ async def _store(settings: Settings, clock: Clock) -> list[Check]:
 
 
 async def _postgres(name: str, settings: Settings) -> list[Check]:
-    from archiver.capture.postgres.access import Access
-    from archiver.capture.postgres.health import look
-    from archiver.capture.postgres.pg_tools import find_tools
-    from archiver.capture.postgres.preflight import preflight
+    from archiver.capture.postgres.preflight.preflight import preflight
+    from archiver.capture.postgres.session.access import Access
+    from archiver.capture.postgres.session.schema_dump import find_tools
+    from archiver.capture.postgres.session.slot_health import look
 
     values = settings.sources[name].postgres
     assert values is not None

@@ -18,10 +18,10 @@ import structlog
 
 from archiver.clock import Clock
 from archiver.errors import ArchiverError, Corrupt, Invalid, Refused, Unavailable
-from archiver.journal.drills import DrillReport, Step, record
+from archiver.journal.drill_reports import DrillReport, Step, record
 from archiver.journal.reader import Reader
 from archiver.journal.verifier import verify
-from archiver.replay.postgres.scratch import scratch_database
+from archiver.replay.postgres.write.scratch_database import scratch_database
 from archiver.restore import Options, Progress, carry_out, close_plans, make_plans, source_kinds
 from archiver.store.protocol import Store
 

@@ -18,16 +18,16 @@ from archiver.clock import Clock, to_text
 from archiver.errors import ArchiverError, Invalid, Refused
 from archiver.journal.reader import Reader
 from archiver.kubernetes.api import Api
-from archiver.replay.kubernetes.apply import ClusterReport
 from archiver.replay.kubernetes.leases import hold_leases
 from archiver.replay.kubernetes.restore import Cut, Prepared, Scope, plan_cluster, restore_to_cluster
 from archiver.replay.kubernetes.restore import FolderReport as ObjectsReport
 from archiver.replay.kubernetes.restore import restore_to_folder as write_objects
+from archiver.replay.kubernetes.to_cluster import ClusterReport
 from archiver.replay.points import Point, parse_point, settle
-from archiver.replay.postgres.files import restore_to_folder as write_rows
-from archiver.replay.postgres.load import look_at_target, restore_to_database
-from archiver.replay.postgres.plan import RestorePlan, RestoreReport
-from archiver.replay.postgres.planner import plan_restore
+from archiver.replay.postgres.plan.plan import RestorePlan, RestoreReport
+from archiver.replay.postgres.plan.planner import plan_restore
+from archiver.replay.postgres.write.to_database import look_at_target, restore_to_database
+from archiver.replay.postgres.write.to_folder import restore_to_folder as write_rows
 from archiver.replay.targets import Target, match
 
 Progress = Callable[[str, int, int], None]

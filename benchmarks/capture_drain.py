@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from archiver.capture.postgres.positions import format_lsn, parse_lsn
+from archiver.postgres.replication_messages import format_lsn, parse_lsn
 from benchmarks.capturing import TABLE, VERSION, capture, quiet, scratch
 from benchmarks.report import emit
 from tests.servers.postgres import PostgresServer

@@ -16,7 +16,7 @@ from bisect import bisect_right
 
 import psycopg
 
-from archiver.capture.postgres.positions import parse_lsn
+from archiver.postgres.replication_messages import parse_lsn
 from benchmarks.capturing import SOURCE, TABLE, VERSION, capture, quiet, scratch
 from benchmarks.report import emit
 from tests.servers.postgres import PostgresServer

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from archiver.capture.postgres.positions import parse_lsn
+from archiver.postgres.replication_messages import parse_lsn
 from benchmarks.capturing import TABLE, VERSION, scratch
 from benchmarks.report import emit
 from tests.servers.archiver import Archiver

@@ -12,11 +12,11 @@ from pathlib import Path
 import structlog
 
 from archiver.capture.postgres.config import PostgresConfig
-from archiver.capture.postgres.positions import parse_lsn
 from archiver.capture.postgres.source import PostgresSource
 from archiver.clock import SystemClock
 from archiver.journal.entry import SourceMark
 from archiver.journal.writer import Writer, WriterLimits
+from archiver.postgres.replication_messages import parse_lsn
 from archiver.store.directory import DirectoryStore
 
 VERSION = 18

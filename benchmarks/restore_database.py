@@ -18,12 +18,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from archiver.capture.postgres.positions import parse_lsn
 from archiver.journal.reader import Reader
+from archiver.postgres.replication_messages import parse_lsn
 from archiver.replay.points import parse_point
-from archiver.replay.postgres.load import restore_to_database
-from archiver.replay.postgres.plan import RestoreReport
-from archiver.replay.postgres.planner import plan_restore
+from archiver.replay.postgres.plan.plan import RestoreReport
+from archiver.replay.postgres.plan.planner import plan_restore
+from archiver.replay.postgres.write.to_database import restore_to_database
 from archiver.store.directory import DirectoryStore
 from benchmarks.capturing import SOURCE, TABLE, VERSION, capture, quiet, scratch
 from benchmarks.report import emit

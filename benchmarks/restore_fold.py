@@ -13,8 +13,8 @@ import time
 from collections.abc import Iterator
 
 from archiver.journal.entry import Kind, Placed, Run
-from archiver.journal.postgres_records import Catalog, Column, Schema, Snapshot, Table, TableRows
-from archiver.replay.postgres.fold import DatabaseFold
+from archiver.postgres.records import Catalog, Column, Schema, Snapshot, Table, TableRows
+from archiver.replay.postgres.fold.database import DatabaseFold
 from benchmarks.report import emit
 from tests.unit.replay.postgres import wire
 

@@ -30,9 +30,9 @@ from archiver.clock import SystemClock
 from archiver.journal.reader import Reader
 from archiver.journal.writer import Writer, WriterLimits
 from archiver.kubernetes.api import Api
+from archiver.replay.kubernetes.fold import Cut
 from archiver.replay.kubernetes.restore import plan_cluster, restore_to_cluster, restore_to_folder
-from archiver.replay.kubernetes.select import Scope
-from archiver.replay.kubernetes.state import Cut
+from archiver.replay.kubernetes.selection import Scope
 from archiver.store.directory import DirectoryStore
 from benchmarks.capturing import quiet
 from benchmarks.report import emit

@@ -13,8 +13,9 @@ from typing import Any, get_args, get_origin
 import click
 import msgspec
 
-from archiver import errors, metrics
+from archiver import errors
 from archiver.cli.main import cli
+from archiver.service import metrics
 from archiver.settings import Settings, json_schema
 from archiver.settings.schema import descriptions
 

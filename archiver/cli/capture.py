@@ -28,9 +28,9 @@ def run(context: Context) -> None:
 
 
 async def _run(settings: Settings) -> None:
-    from archiver.service import Service
-    from archiver.sources import build_sources
-    from archiver.web import Web
+    from archiver.service.service import Service
+    from archiver.service.sources import build_sources
+    from archiver.service.web import Web
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -40,7 +40,7 @@ def redact(settings: Settings) -> object:
     for source in plain["sources"].values():
         postgres = source.get("postgres")
         if postgres and not postgres["dsn"].startswith(("env:", "file:")):
-            from archiver.capture.postgres.connection import describe
+            from archiver.capture.postgres.session.replication import describe
 
             postgres["dsn"] = describe(postgres["dsn"])
     return plain

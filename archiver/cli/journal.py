@@ -11,8 +11,8 @@ from archiver.errors import Corrupt, Invalid
 from archiver.journal.reader import Reader
 from archiver.journal.verifier import VerifyReport
 from archiver.journal.verifier import verify as verify_journal
+from archiver.service.status import ArchiveStatus, SourceLine, lines
 from archiver.settings import Settings
-from archiver.status import ArchiveStatus, SourceLine, lines
 from archiver.store.open import open_store
 
 
@@ -54,8 +54,8 @@ def status(context: Context, *, as_json: bool, offline: bool) -> None:
 
 
 async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
-    from archiver.service import kinds
-    from archiver.sources import ask_sources
+    from archiver.service.service import kinds
+    from archiver.service.sources import ask_sources
 
     store = await open_store(settings.archive.url, settings.archive.s3)
     try:

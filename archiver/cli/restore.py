@@ -13,9 +13,9 @@ from archiver.cli.main import Context, wait_for
 from archiver.clock import SystemClock
 from archiver.errors import Invalid, Refused, Unavailable
 from archiver.journal.reader import Reader
-from archiver.replay.kubernetes.apply import ClusterReport
 from archiver.replay.kubernetes.plan import ClusterPlan
-from archiver.replay.postgres.plan import TABLE_COLUMNS, RestorePlan, RestoreReport
+from archiver.replay.kubernetes.to_cluster import ClusterReport
+from archiver.replay.postgres.plan.plan import TABLE_COLUMNS, RestorePlan, RestoreReport
 from archiver.restore import Done, Options, Plans, carry_out, close_plans, make_plans, summary
 from archiver.settings import Settings
 from archiver.store.open import open_store

@@ -10,11 +10,11 @@ import msgspec
 
 from archiver.clock import to_text
 from archiver.errors import Invalid
-from archiver.journal import kubernetes_json as kj
 from archiver.journal.entry import Kind, Placed
-from archiver.journal.kubernetes_records import Absent, Listing, Resource, Watch
 from archiver.journal.reader import Reader
 from archiver.journal.records import Gap
+from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes.records import Absent, Listing, Resource, Watch
 
 Document = dict[str, Any]
 

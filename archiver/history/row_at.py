@@ -14,10 +14,10 @@ from archiver.errors import Invalid
 from archiver.history.row_states import State, text_of
 from archiver.history.rows import RowRef
 from archiver.replay.points import Point
-from archiver.replay.postgres.copytext import escape, unescape
-from archiver.replay.postgres.material import fold_changes, gather
-from archiver.replay.postgres.planner import plan_restore
-from archiver.replay.postgres.rows import rows_of
+from archiver.replay.postgres.columnar.copy_text import escape, unescape
+from archiver.replay.postgres.plan.planner import plan_restore
+from archiver.replay.postgres.write.plan_records import fold_changes, gather
+from archiver.replay.postgres.write.table_rows import rows_of
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from archiver.replay.postgres.lsn import format_lsn
-from archiver.replay.postgres.pgoutput import UNCHANGED, Value
-from archiver.replay.postgres.rowlog import RowChange as Message
+from archiver.postgres.lsn import format_lsn
+from archiver.replay.postgres.decode.pgoutput import UNCHANGED, Value
+from archiver.replay.postgres.decode.row_log import RowChange as Message
 
 State = dict[str, str | None]
 """Column to text as PostgreSQL prints it; None for NULL. A value that is not known is left out."""

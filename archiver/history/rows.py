@@ -12,18 +12,18 @@ import msgspec
 from archiver.errors import Invalid
 from archiver.history.row_states import Copied, Heard, RowChange, State, Unknown, states, text_of
 from archiver.journal.entry import Kind
-from archiver.journal.postgres_records import Schema, Snapshot, TableRows
 from archiver.journal.records import Gap
+from archiver.postgres.lsn import parse_lsn
+from archiver.postgres.records import Schema, Snapshot, TableRows
+from archiver.postgres.visibility import Visible
 from archiver.replay.points import Point, settle
-from archiver.replay.postgres.copytext import escape, unescape
-from archiver.replay.postgres.locate import checkpoint_at, end_slot, first_checkpoint, limit_of, no_baseline, require_mark
-from archiver.replay.postgres.lsn import parse_lsn
-from archiver.replay.postgres.rowlog import RowChange as Message
-from archiver.replay.postgres.rowlog import RowLog
-from archiver.replay.postgres.rows import opened
-from archiver.replay.postgres.snapshots import Visible
-from archiver.replay.postgres.survey import Found, is_whole
-from archiver.replay.postgres.transactions import Limit
+from archiver.replay.postgres.columnar.copy_text import escape, unescape
+from archiver.replay.postgres.decode.row_log import RowChange as Message
+from archiver.replay.postgres.decode.row_log import RowLog
+from archiver.replay.postgres.decode.transactions import Limit
+from archiver.replay.postgres.plan.journal_survey import Found, is_whole
+from archiver.replay.postgres.plan.point_location import checkpoint_at, end_slot, first_checkpoint, limit_of, no_baseline, require_mark
+from archiver.replay.postgres.write.table_rows import opened
 
 if TYPE_CHECKING:
     from archiver.journal.entry import Placed

@@ -12,7 +12,7 @@ from archiver.journal import segment as form
 from archiver.journal.chain import VOID_REACH, End, follow, valid_among
 from archiver.journal.identity import Identity, require_identity
 from archiver.journal.keys import segment_key
-from archiver.journal.tail import grown, last_slot
+from archiver.journal.last_segment import grown, last_slot
 
 if TYPE_CHECKING:
     from archiver.journal.entry import Placed

@@ -18,12 +18,12 @@ import structlog
 from archiver.errors import Fenced
 from archiver.journal.chain import End
 from archiver.journal.entry import Kind, Run
+from archiver.journal.fencing import session_of
 from archiver.journal.identity import create_identity
 from archiver.journal.keys import segment_key
-from archiver.journal.ownership import session_of
+from archiver.journal.put_once import settle
 from archiver.journal.records import Session
 from archiver.journal.segment import CorruptSegment, Segment, SegmentHeader, encode
-from archiver.journal.settle import settle
 
 if TYPE_CHECKING:
     from archiver.clock import Clock

@@ -18,18 +18,18 @@ import msgspec
 import structlog
 
 from archiver.errors import ArchiverError, Bug, Unavailable
-from archiver.journal.budget import Budget
 from archiver.journal.buffer import Buffer
 from archiver.journal.chain import End
 from archiver.journal.entry import Kind, Run, SourceMark, advance
+from archiver.journal.fencing import intruder, recheck
 from archiver.journal.keys import PARTS, segment_key
 from archiver.journal.limits import WriterLimits
-from archiver.journal.ownership import intruder, recheck
+from archiver.journal.put_budget import Budget
+from archiver.journal.put_once import settle
 from archiver.journal.reader import Offload, Reader
 from archiver.journal.records import Close
 from archiver.journal.segment import SegmentHeader, check_run, encode
 from archiver.journal.session import open_session
-from archiver.journal.settle import settle
 
 if TYPE_CHECKING:
     from archiver.clock import Clock

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from archiver.errors import Unavailable
-from archiver.journal import kubernetes_json as kj
+from archiver.kubernetes import json_fields as kj
 
 if TYPE_CHECKING:
     from archiver.kubernetes.api import Answer

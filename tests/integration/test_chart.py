@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from archiver import metrics
+from archiver.service import metrics
 from archiver.settings import parse
 from tests.servers.controlplane import ControlPlane
 

@@ -17,12 +17,12 @@ from archiver.capture.kubernetes.source import KubernetesSource
 from archiver.capture.status import SourceStatus
 from archiver.clock import SystemClock
 from archiver.journal.entry import Kind, Placed
-from archiver.journal.kubernetes_records import Absent, Listing, Watch
-from archiver.journal.kubernetes_state import Key, StreamState
 from archiver.journal.limits import WriterLimits
 from archiver.journal.reader import Reader
 from archiver.journal.records import Gap
 from archiver.journal.writer import Writer
+from archiver.kubernetes.records import Absent, Listing, Watch
+from archiver.kubernetes.stream_state import Key, StreamState
 from archiver.store.memory import MemoryStore
 from archiver.store.protocol import Store
 from tests.servers.controlplane import ControlPlane

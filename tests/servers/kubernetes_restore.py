@@ -13,10 +13,10 @@ from typing import Any
 from archiver.clock import SystemClock
 from archiver.journal.reader import Reader
 from archiver.kubernetes.api import Api
-from archiver.replay.kubernetes.apply import ClusterReport
+from archiver.replay.kubernetes.fold import Cut
 from archiver.replay.kubernetes.restore import Prepared, plan_cluster, restore_to_cluster
-from archiver.replay.kubernetes.select import Scope
-from archiver.replay.kubernetes.state import Cut
+from archiver.replay.kubernetes.selection import Scope
+from archiver.replay.kubernetes.to_cluster import ClusterReport
 from archiver.store.protocol import Store
 from tests.servers.agents_world import FINALIZER, AgentsWorld, Identity, snapshot
 from tests.servers.controlplane import ControlPlane

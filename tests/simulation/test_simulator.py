@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from archiver.errors import Unavailable
-from archiver.journal import session, settle, writer
+from archiver.journal import put_once, session, writer
 from archiver.journal.chain import End
 from archiver.journal.entry import Run, SourceMark
 from archiver.journal.reader import Reader
@@ -117,7 +117,7 @@ def test_believing_in_a_lost_put_is_seen(monkeypatch: pytest.MonkeyPatch) -> Non
 
     async def hopeful(*arguments: Any, **options: Any) -> bytes | None:
         try:
-            return await settle.settle(*arguments, **{**options, "patience_seconds": 0.0})
+            return await put_once.settle(*arguments, **{**options, "patience_seconds": 0.0})
         except Unavailable:
             return None
 
@@ -129,7 +129,7 @@ def test_taking_another_segment_for_its_own_is_seen(monkeypatch: pytest.MonkeyPa
     """So is a lost race that counts as success."""
 
     async def blind(*arguments: Any, **options: Any) -> bytes | None:
-        await settle.settle(*arguments, **options)
+        await put_once.settle(*arguments, **options)
         return None
 
     monkeypatch.setattr(writer, "settle", blind)

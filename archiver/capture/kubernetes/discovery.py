@@ -10,7 +10,7 @@ import msgspec
 
 from archiver.capture.kubernetes.failures import failure_of
 from archiver.errors import Invalid, Unavailable
-from archiver.journal.kubernetes_records import Resource
+from archiver.kubernetes.records import Resource
 
 if TYPE_CHECKING:
     from archiver.kubernetes.api import Api

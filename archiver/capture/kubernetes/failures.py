@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from archiver.journal import kubernetes_json as kj
+from archiver.kubernetes import json_fields as kj
 
 FailureKind = Literal["expired", "ahead", "throttled", "denied", "missing", "unavailable"]
 

@@ -19,7 +19,7 @@ from enum import Enum
 from typing import Literal
 
 from archiver.capture.kubernetes.failures import Failure
-from archiver.journal.kubernetes_json import order
+from archiver.kubernetes.json_fields import order
 
 Cause = Literal["start", "resume", "expired", "error", "schema_changed", "cluster_changed", "verify"]
 

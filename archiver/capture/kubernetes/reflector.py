@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from archiver.capture.kubernetes.entries import Entries
+from archiver.capture.kubernetes.entry_writer import Entries
 from archiver.capture.kubernetes.failures import Failure, failure_of
-from archiver.capture.kubernetes.known import Known, Verification
-from archiver.capture.kubernetes.lines import Lines
+from archiver.capture.kubernetes.journal_view import EVENTS_MISSED
+from archiver.capture.kubernetes.known_objects import Known, Verification
 from archiver.capture.kubernetes.listwatch import ListWatch, Step
-from archiver.capture.kubernetes.resumed import EVENTS_MISSED
-from archiver.capture.kubernetes.status import StreamFigures
-from archiver.capture.kubernetes.target import Target
+from archiver.capture.kubernetes.stream_scope import Target
+from archiver.capture.kubernetes.stream_status import StreamFigures
+from archiver.capture.kubernetes.watch_lines import Lines
 from archiver.errors import Unavailable
-from archiver.journal import kubernetes_json as kj
-from archiver.journal.kubernetes_records import Listing
-from archiver.journal.kubernetes_state import RESOURCE_GONE, Key
 from archiver.journal.records import Gap
+from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes.records import Listing
+from archiver.kubernetes.stream_state import RESOURCE_GONE, Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from archiver.capture.kubernetes.config import KubernetesConfig
-    from archiver.capture.kubernetes.known import Version
+    from archiver.capture.kubernetes.journal_view import Resumed
+    from archiver.capture.kubernetes.known_objects import Version
     from archiver.capture.kubernetes.outbox import Outbox
-    from archiver.capture.kubernetes.resumed import Resumed
     from archiver.clock import Clock
     from archiver.kubernetes.api import Api
 

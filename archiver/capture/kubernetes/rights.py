@@ -13,8 +13,8 @@ from archiver.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
     from archiver.capture.kubernetes.config import KubernetesConfig
-    from archiver.journal.kubernetes_records import Resource
     from archiver.kubernetes.api import Api
+    from archiver.kubernetes.records import Resource
 
 _REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _AT_ONCE = 8

@@ -9,11 +9,11 @@ import msgspec
 import structlog
 
 from archiver.capture.kubernetes.discovery import DEFINITIONS, Discovered, Selector, discover
+from archiver.capture.kubernetes.journal_view import load
 from archiver.capture.kubernetes.outbox import Outbox
 from archiver.capture.kubernetes.reflector import Reflector
-from archiver.capture.kubernetes.resumed import load
-from archiver.capture.kubernetes.status import whole
-from archiver.capture.kubernetes.target import Target
+from archiver.capture.kubernetes.stream_scope import Target
+from archiver.capture.kubernetes.stream_status import whole
 from archiver.capture.status import SourceStatus
 from archiver.errors import Bug, Invalid, Unavailable
 from archiver.kubernetes.api import Api
@@ -21,11 +21,11 @@ from archiver.kubernetes.cluster import Cluster, identify
 
 if TYPE_CHECKING:
     from archiver.capture.kubernetes.config import KubernetesConfig
-    from archiver.capture.kubernetes.resumed import Resumed
+    from archiver.capture.kubernetes.journal_view import Resumed
     from archiver.clock import Clock
-    from archiver.journal.kubernetes_json import Meta
-    from archiver.journal.kubernetes_records import Resource
     from archiver.journal.writer import Writer
+    from archiver.kubernetes.json_fields import Meta
+    from archiver.kubernetes.records import Resource
 
 _HURRY_SECONDS = 1.0
 

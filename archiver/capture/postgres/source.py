@@ -16,27 +16,27 @@ import msgspec
 import psycopg
 import structlog
 
-from archiver.capture.postgres import ddl
-from archiver.capture.postgres.access import Access
-from archiver.capture.postgres.baseline import take_baseline
-from archiver.capture.postgres.connection import Connection, Unpublished, connect_replication, explained
-from archiver.capture.postgres.decide import Begin, Server, decide
-from archiver.capture.postgres.health import Health, ask, look, warnings_of
-from archiver.capture.postgres.inspect import known_state, server_state
-from archiver.capture.postgres.pg_tools import PgTools, find_tools
-from archiver.capture.postgres.positions import format_lsn, parse_lsn
-from archiver.capture.postgres.preflight import Preflight, preflight
-from archiver.capture.postgres.publication import reconcile_publications
-from archiver.capture.postgres.schema_journal import newest_schema
-from archiver.capture.postgres.schema_watcher import SchemaWatcher
-from archiver.capture.postgres.session_settings import OUTPUT
-from archiver.capture.postgres.slot import Created, SlotExistsError, create_slot, drop_slot
-from archiver.capture.postgres.snapshot import Held, hold_snapshot
-from archiver.capture.postgres.stream import ReplicationStream, StreamOptions, protocol_version
+from archiver.capture.postgres.baseline.baseline import take_baseline
+from archiver.capture.postgres.catalog import ddl_triggers
+from archiver.capture.postgres.catalog.publication import reconcile_publications
+from archiver.capture.postgres.preflight.preflight import Preflight, preflight
+from archiver.capture.postgres.session.access import Access
+from archiver.capture.postgres.session.replication import Connection, Unpublished, connect_replication, explained
+from archiver.capture.postgres.session.schema_dump import PgTools, find_tools
+from archiver.capture.postgres.session.session_settings import OUTPUT
+from archiver.capture.postgres.session.slot import Created, SlotExistsError, create_slot, drop_slot
+from archiver.capture.postgres.session.slot_health import Health, ask, look, warnings_of
+from archiver.capture.postgres.session.snapshot import Held, hold_snapshot
+from archiver.capture.postgres.start.decision import Begin, Server, decide
+from archiver.capture.postgres.start.journal_view import newest_schema
+from archiver.capture.postgres.start.server_view import known_state, server_state
+from archiver.capture.postgres.stream.stream import ReplicationStream, StreamOptions, protocol_version
+from archiver.capture.postgres.watch.schema_watcher import SchemaWatcher
 from archiver.capture.status import SourceStatus, State
 from archiver.errors import ArchiverError, HistoryLost, Refused, Unavailable
 from archiver.journal.entry import Kind, Run, SourceMark
-from archiver.journal.postgres_records import Schema, Slot, Stream
+from archiver.postgres.records import Schema, Slot, Stream
+from archiver.postgres.replication_messages import format_lsn, parse_lsn
 
 if TYPE_CHECKING:
     from archiver.capture.postgres.config import PostgresConfig
@@ -201,7 +201,7 @@ class PostgresSource:
             await self._append(Kind.GAP, msgspec.json.encode(gap))
             self._gaps += 1
         if self._config.ddl != "poll":
-            await ddl.install(query)
+            await ddl_triggers.install(query)
         await reconcile_publications(query, self._config, report.catalog)
         await self._record_slot(server, "creating")
         if decision.drop:

@@ -17,8 +17,8 @@ import structlog
 
 from archiver.clock import from_text, to_text
 from archiver.errors import ArchiverError, Invalid, Refused, Unavailable
-from archiver.replay.kubernetes.live import told
-from archiver.replay.kubernetes.patient import Patient
+from archiver.replay.kubernetes.patient_api import Patient
+from archiver.replay.kubernetes.target_objects import told
 
 if TYPE_CHECKING:
     from archiver.clock import Clock

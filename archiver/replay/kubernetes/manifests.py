@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from archiver.journal import kubernetes_json as kj
+from archiver.kubernetes import json_fields as kj
 
 Manifest = dict[str, Any]
 

@@ -7,10 +7,10 @@ from typing import Literal
 
 import msgspec
 
-from archiver.journal.kubernetes_records import Resource
+from archiver.kubernetes.records import Resource
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.manifests import Manifest
-from archiver.replay.kubernetes.select import DEFINITIONS, NAMESPACES, Key, Objects, Selection, Stream, label
+from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, Selection, Stream, label
 
 Do = Literal["create", "replace", "skip"]
 

@@ -8,14 +8,14 @@ import msgspec
 
 from archiver.errors import Invalid, Refused
 from archiver.kubernetes.cluster import Cluster, identify
-from archiver.replay.kubernetes.apply import ClusterReport, Progress, Restorer
-from archiver.replay.kubernetes.files import FolderReport, write_folder
-from archiver.replay.kubernetes.live import live_objects, living_owners, unusable_namespaces
+from archiver.replay.kubernetes.fold import Cut, read_streams
 from archiver.replay.kubernetes.manifests import Manifest
-from archiver.replay.kubernetes.patient import Patient
+from archiver.replay.kubernetes.patient_api import Patient
 from archiver.replay.kubernetes.plan import ClusterPlan, make_plan
-from archiver.replay.kubernetes.select import DEFINITIONS, Key, Objects, Scope, Selection, select
-from archiver.replay.kubernetes.state import Cut, read_streams
+from archiver.replay.kubernetes.selection import DEFINITIONS, Key, Objects, Scope, Selection, select
+from archiver.replay.kubernetes.target_objects import live_objects, living_owners, unusable_namespaces
+from archiver.replay.kubernetes.to_cluster import ClusterReport, Progress, Restorer
+from archiver.replay.kubernetes.to_folder import FolderReport, write_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

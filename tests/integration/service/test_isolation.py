@@ -14,10 +14,10 @@ from archiver.capture.status import SourceStatus
 from archiver.clock import Clock, SystemClock
 from archiver.errors import ArchiverError, Bug, Corrupt, HistoryLost, Invalid, Refused, Unavailable
 from archiver.journal.writer import Writer
-from archiver.service import Service, Source
+from archiver.service.service import Service, Source
+from archiver.service.sources import build_sources
+from archiver.service.status import problems
 from archiver.settings import Settings, load
-from archiver.sources import build_sources
-from archiver.status import problems
 from tests.integration.service.rig import create_table, database_source, write
 
 pytestmark = pytest.mark.postgres(18)

@@ -7,10 +7,10 @@ import pytest
 from archiver.capture.kubernetes.config import KubernetesConfig
 from archiver.capture.kubernetes.discovery import Selector
 from archiver.capture.kubernetes.rights import needed
-from archiver.capture.kubernetes.target import Target
+from archiver.capture.kubernetes.stream_scope import Target
 from archiver.errors import Invalid
-from archiver.journal.kubernetes_records import Resource
 from archiver.kubernetes.cluster import Cluster
+from archiver.kubernetes.records import Resource
 
 RUNS = Resource("agents.proompteng.ai", "v1alpha1", "agentruns", "AgentRun", namespaced=True)
 

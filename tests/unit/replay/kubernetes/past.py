@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from archiver.journal.entry import Kind, Run
-from archiver.journal.kubernetes_records import Absent, Listing, Resource, Watch
 from archiver.journal.records import Gap
+from archiver.kubernetes.records import Absent, Listing, Resource, Watch
 from tests.unit.journal.forge import Forgery
 
 Objects = dict[str, tuple[str, str]]

@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archiver.journal.kubernetes_records import Resource
+from archiver.kubernetes.records import Resource
 from archiver.replay.kubernetes.manifests import Manifest, desired, differing, owners
 from archiver.replay.kubernetes.plan import levels, make_plan
-from archiver.replay.kubernetes.select import DEFINITIONS, Key, Objects, Selection
+from archiver.replay.kubernetes.selection import DEFINITIONS, Key, Objects, Selection
 
 RUNS = "runs.g.io"
 

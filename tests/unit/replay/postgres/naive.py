@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from archiver.journal.entry import Kind, Placed
-from archiver.replay.postgres.transactions import EPOCH, Commit
+from archiver.replay.postgres.decode.transactions import EPOCH, Commit
 
 
 @dataclass

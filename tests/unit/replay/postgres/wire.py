@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from archiver.replay.postgres.transactions import EPOCH
+from archiver.replay.postgres.decode.transactions import EPOCH
 
 UNCHANGED = "unchanged"
 Cell = bytes | str | None

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from random import Random
 
 from archiver.journal.entry import Kind, Placed, Run
-from archiver.journal.postgres_records import Catalog, Column, Schema, Snapshot, Table, TableRows
-from archiver.replay.postgres.copytext import escape, unescape
-from archiver.replay.postgres.lsn import format_lsn
+from archiver.postgres.lsn import format_lsn
+from archiver.postgres.records import Catalog, Column, Schema, Snapshot, Table, TableRows
+from archiver.replay.postgres.columnar.copy_text import escape, unescape
 from tests.unit.replay.postgres import wire
 
 Row = dict[int, bytes | None]

@@ -1,0 +1,74 @@
+"""The entries of one stream, handed to the outbox. Every one carries the time at which it is handed over, so that times never go back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archiver.journal.entry import Kind, Run
+from archiver.journal.records import Gap
+from archiver.kubernetes.records import Absent, Listing, Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from archiver.capture.kubernetes.known_objects import Version
+    from archiver.capture.kubernetes.listwatch import Cause
+    from archiver.capture.kubernetes.outbox import Outbox
+    from archiver.capture.kubernetes.stream_scope import Target
+    from archiver.clock import Clock
+    from archiver.kubernetes.stream_state import Key
+
+
+class Entries:
+    """Writes the entries of ``target``."""
+
+    def __init__(self, target: Target, outbox: Outbox, clock: Clock, cluster: str, server: str) -> None:
+        self.target = target
+        self._outbox = outbox
+        self._clock = clock
+        self._cluster = cluster
+        self._server = server
+
+    async def listing(self, epoch: int, cause: Cause) -> int:
+        """A list begins: number of its K8S_WATCH entry, once the journal took it."""
+        return await self._outbox.send(self._watch(epoch, "", cause))
+
+    def watching(self, epoch: int, version: str, cause: Cause) -> None:
+        """A watch went on from ``version``."""
+        self._outbox.offer(self._watch(epoch, version, cause))
+
+    def items(self, bodies: Sequence[bytes]) -> None:
+        """Objects of a list."""
+        if bodies:
+            self._put(Kind.K8S_ITEM, bodies)
+
+    def events(self, lines: Sequence[bytes], version: str) -> None:
+        """Watch lines up to ``version``."""
+        self._put(Kind.K8S_EVENT, lines, position=version)
+
+    def progress(self, version: str) -> None:
+        """Nothing that is captured happened up to ``version``."""
+        self._put(Kind.PROGRESS, [b""], position=version)
+
+    def listed(self, listing: Listing, position: str) -> None:
+        """A list is complete; ``position``: where the watch goes on, empty when that is unchanged."""
+        self._put(Kind.CHECKPOINT, [msgspec.json.encode(listing)], position=position)
+
+    def absent(self, gone: Mapping[Key, Version], not_before: int, not_after: int) -> None:
+        """Objects that went away unseen between two times."""
+        if gone:
+            records = [Absent(*key, uid, version, not_before, not_after) for key, (uid, version) in gone.items()]
+            self._put(Kind.K8S_ABSENT, [msgspec.json.encode(record) for record in records])
+
+    def gap(self, gap: Gap) -> None:
+        """History that is not known."""
+        self._put(Kind.GAP, [msgspec.json.encode(gap)])
+
+    def _watch(self, epoch: int, version: str, cause: Cause) -> Run:
+        watch = Watch(self._cluster, self._server, self.target.resource, self.target.namespace, epoch, version, cause)
+        return Run.of(self.target.stream, Kind.K8S_WATCH, [msgspec.json.encode(watch)], observed=self._clock.now())
+
+    def _put(self, kind: Kind, bodies: Sequence[bytes], *, position: str = "") -> None:
+        self._outbox.offer(Run.of(self.target.stream, kind, bodies, observed=self._clock.now(), position=position))

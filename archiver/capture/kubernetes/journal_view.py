@@ -1,0 +1,114 @@
+"""What the journal knows of each stream when capture begins: its objects, and what a verifying list found that is not settled yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archiver.capture.kubernetes.known_objects import Known, Verification
+from archiver.errors import Corrupt
+from archiver.journal.checkpoints import newest_checkpoint
+from archiver.journal.entry import Kind, Placed
+from archiver.journal.records import Gap
+from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes.records import Listing, Watch
+from archiver.kubernetes.stream_state import StreamState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from archiver.capture.kubernetes.known_objects import Version
+    from archiver.journal.entry import SourceMark
+    from archiver.journal.reader import Reader
+    from archiver.kubernetes.stream_state import Key
+
+EVENTS_MISSED = "events_missed"
+"""Reason of the gap that settles a verifying list whose differences no event explains."""
+
+
+class Resumed:
+    """One stream, folded without bodies."""
+
+    def __init__(self) -> None:
+        self.state = StreamState(bodies=False)
+        self.verification: Verification | None = None
+        """A verifying list that the watch has not passed."""
+        self.agreed: tuple[str, int] = ("", 0)
+        """resourceVersion and time of the newest list that nothing contradicted."""
+        self._before: dict[Key, Version] = {}
+
+    def apply(self, placed: Placed) -> None:
+        """Fold one run, as ``StreamState.apply``."""
+        run = placed.run
+        if run.kind is Kind.K8S_WATCH and any(msgspec.json.decode(body, type=Watch).cause == "verify" for body in run.bodies()):
+            self._before = self._versions()
+        self.state.apply(placed)
+        match run.kind:
+            case Kind.CHECKPOINT:
+                for body in run.bodies():
+                    self._listed(msgspec.json.decode(body, type=Listing), run.observed)
+            case Kind.K8S_EVENT if self.verification is not None:
+                for body in run.bodies():
+                    self.verification.event(kj.event.decode(body))
+            case Kind.GAP if self.verification is not None:
+                if any(msgspec.json.decode(body, type=Gap).reason == EVENTS_MISSED for body in run.bodies()):
+                    self._settled(self.verification)
+            case _:
+                pass
+        # What was missed is journaled before the position that is beyond the list.
+        if self.verification is not None and self.verification.passed(self.state.position):
+            self._settled(self.verification)
+
+    def _listed(self, listing: Listing, observed: int) -> None:
+        version = listing.resource_version
+        if listing.cause == "verify" and self.agreed[0] and kj.comparable(version):
+            difference = Known(self._before).compare(self._versions())
+            self.verification = Verification(difference, self.state.position, version, observed)
+        else:
+            self.agreed, self.verification = (version, observed), None
+        self._before = {}
+
+    def _settled(self, verification: Verification) -> None:
+        self.agreed, self.verification = (verification.version, verification.time), None
+
+    def _versions(self) -> dict[Key, Version]:
+        return {key: (seen.uid, seen.resource_version) for key, seen in self.state.known().items()}
+
+
+async def load(reader: Reader, marks: Mapping[str, SourceMark], name: str) -> dict[str, Resumed]:
+    """Every stream of source ``name`` as the journal has it, by stream name.
+
+    Reads from the oldest of the streams' newest complete lists to the end: verifying lists keep that short. Errors as of ``Reader``.
+    """
+    streams = {stream: mark for stream, mark in marks.items() if stream.startswith(f"{name}/")}
+    starts = {stream: await _start(reader, stream, mark) for stream, mark in streams.items()}
+    resumed = {stream: Resumed() for stream in streams}
+    if not starts:
+        return resumed
+    async for placed in reader.read(await reader.find_seq(min(starts.values()))):
+        one = resumed.get(placed.run.source)
+        if one is not None and placed.first >= starts[placed.run.source] and placed.run.kind is not Kind.MARK:
+            one.apply(placed)
+    for stream, one in resumed.items():
+        # A verifying list has no position of its own: that may stand before everything that was read.
+        one.state.position = one.state.position or streams[stream].position
+    return resumed
+
+
+async def _start(reader: Reader, stream: str, mark: SourceMark) -> int:
+    """First entry of the newest complete list, and where that is a verifying one that the watch has not passed, of the one before it."""
+    if mark.checkpoint_slot < 0:
+        return 1
+    newest = await _listing(reader, stream, mark.checkpoint)
+    if newest is None:
+        raise Corrupt(f"the journal does not hold the checkpoint of {stream} that its marks name", hint="run verify")
+    if newest.cause == "verify" and kj.order(mark.position, newest.resource_version) < 0:
+        before = await _listing(reader, stream, newest.first)
+        return before.first if before is not None else newest.first
+    return newest.first
+
+
+async def _listing(reader: Reader, stream: str, seq: int) -> Listing | None:
+    placed = await newest_checkpoint(reader, stream, seq)
+    return msgspec.json.decode(next(iter(placed.run.bodies())), type=Listing) if placed is not None else None

@@ -1,0 +1,35 @@
+"""What one stream captures: a resource in a scope."""
+
+from __future__ import annotations
+
+import msgspec
+
+from archiver.kubernetes.records import Resource
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What one stream captures."""
+
+    stream: str
+    """Journal source: ``cluster/group/plural`` or ``cluster/group/plural@namespace``."""
+    resource: Resource
+    namespace: str = ""
+    """Empty: all namespaces, or a cluster-scoped resource."""
+
+    @classmethod
+    def of(cls, source: str, resource: Resource, namespace: str = "") -> Target:
+        """The stream of ``resource`` in ``namespace`` (empty: all) of the source named ``source``."""
+        scope = f"@{namespace}" if namespace else ""
+        return cls(f"{source}/{resource.group or 'core'}/{resource.plural}{scope}", resource, namespace)
+
+    @property
+    def what(self) -> str:
+        """For people and for gaps."""
+        name = f"{self.resource.plural}.{self.resource.group}" if self.resource.group else self.resource.plural
+        return f"resource {name}" + (f" in namespace {self.namespace}" if self.namespace else "")
+
+    @property
+    def path(self) -> str:
+        """URL path of the collection."""
+        base = f"/apis/{self.resource.group}/{self.resource.version}" if self.resource.group else f"/api/{self.resource.version}"
+        return f"{base}/namespaces/{self.namespace}/{self.resource.plural}" if self.namespace else f"{base}/{self.resource.plural}"

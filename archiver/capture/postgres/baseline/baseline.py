@@ -1,0 +1,97 @@
+"""The first state of a source: schema, rows and sequences under the snapshot of its replication slot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+import psycopg
+
+from archiver.capture.postgres.baseline.copy_tables import Limits, PartSink, copy_tables
+from archiver.capture.postgres.baseline.schema_entry import take_schema
+from archiver.capture.postgres.catalog.publication_members import noted, read_members
+from archiver.capture.postgres.catalog.scope import Scope
+from archiver.capture.postgres.catalog.sequences import read_sequences
+from archiver.capture.postgres.config import PostgresConfig
+from archiver.capture.postgres.session.access import Access, Session, translated
+from archiver.capture.postgres.session.schema_dump import PgTools
+from archiver.capture.postgres.session.snapshot import Held
+from archiver.postgres.records import Schema, Sequences, Snapshot, Table, TableRows
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What the source appends, in this order: PG_SCHEMA (schema, dump), PG_SEQUENCES, CHECKPOINT. All parts are durable already."""
+
+    schema: Schema
+    """``catalog.pending`` names the tables that DDL made unreadable under the snapshot: the watcher records gaps and copies them."""
+    dump: bytes
+    sequences: Sequences
+    tables: list[TableRows]
+
+    def snapshot(self, replay_from: int) -> Snapshot:
+        """Body of the CHECKPOINT; ``replay_from``: number of the entry from which the slot's transactions are in the journal."""
+        return Snapshot(self.schema.lsn, self.schema.visible, self.schema.taken, replay_from, self.tables)
+
+
+async def take_baseline(
+    held: Held,
+    access: Access,
+    config: PostgresConfig,
+    tools: PgTools,
+    sink: PartSink,
+    *,
+    source: str,
+    identity: str,
+    compression_level: int = 1,
+    writes: Mapping[int, int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Baseline:
+    """Copy everything that is captured; every part is durable on return.
+
+    Under ``held`` (``hold_snapshot(access, exported=…, lsn=consistent_point)``): streaming may start before this is called. ``sink`` is the
+    journal's writer. ``identity`` names the folder of the parts and is never used again. ``writes``: ``Preflight.writes``, read before
+    the slot was made. ``progress(rows, bytes)`` is called from the event loop with running totals. Cancellation stops all workers
+    and leaves parts that no entry names.
+    Raises ``Unavailable`` (try again from a new slot), ``Refused`` for a missing right.
+    """
+    scope = Scope(config.schemas, config.exclude_tables)
+    taken = await take_schema(held, access, tools, scope, cause="baseline")
+    # Not under the snapshot: the server would keep every sequence locked until that ends.
+    async with await access.connect() as session:
+        sequences = await take_sequences(session, scope)
+    captured = [table for table in taken.schema.catalog.tables if table.mode != "excluded"]
+    copied = await copy_tables(
+        held,
+        access,
+        captured,
+        sink,
+        source=source,
+        identity=identity,
+        limits=Limits(config.baseline_jobs, config.part_bytes, compression_level),
+        progress=progress,
+    )
+    tables = [_known(table, held.lsn, (writes or {}).get(table.oid, -1)) for table in taken.schema.catalog.tables]
+    catalog = msgspec.structs.replace(taken.schema.catalog, tables=tables, pending=copied.missed)
+    catalog = noted(catalog, await read_members(held.connection, config.publications))
+    # Whatever the slot's snapshot does not see commits at or after its consistent point.
+    schema = msgspec.structs.replace(taken.schema, catalog=catalog, floor=held.lsn)
+    return Baseline(schema, taken.dump, sequences, copied.tables)
+
+
+def _known(table: Table, lsn: str, writes: int) -> Table:
+    if table.mode != "insert":
+        return table
+    return msgspec.structs.replace(table, copied_writes=writes, known_until=lsn)
+
+
+async def take_sequences(session: Session, scope: Scope) -> Sequences:
+    """All sequences with the position read before them: every value handed out before that position is covered."""
+    try:
+        cursor = await session.execute("SELECT pg_current_wal_insert_lsn()::text, (EXTRACT(epoch FROM clock_timestamp()) * 1000000)::int8")
+        row = await cursor.fetchone()
+    except psycopg.Error as error:
+        raise translated(error, "reading sequences") from error
+    assert row is not None
+    return Sequences(row[0], row[1], await read_sequences(session, scope))

@@ -1,0 +1,180 @@
+"""One COPY … TO STDOUT through a thread: rows as the server writes them, cut into compressed parts at row boundaries.
+
+A thread, because every row is one message of libpq and a busy loop over them would hold up the event loop; zstd and SHA-256 let go of the
+GIL. Memory per stream: one batch of rows, and two parts of compressed bytes: the one that grows and the one that is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import hashlib
+import select
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+
+from psycopg import errors
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGconn, PGresult
+
+from archiver.errors import Unavailable
+from archiver.postgres.records import Part
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+_BATCH_BYTES = 256 * 1024
+_LOOK_SECONDS = 0.2
+"""How often a waiting thread looks whether it should stop."""
+
+Store = Callable[[bytes], Awaitable[str]]
+"""Makes an object durable and gives its key."""
+
+
+class _Stopped(Exception):
+    """The caller was cancelled; nobody waits for the result."""
+
+
+async def copy_parts(
+    pgconn: PGconn, command: bytes, store: Store, *, part_bytes: int, level: int, pool: concurrent.futures.Executor
+) -> list[Part]:
+    """Run ``command``, a COPY to STDOUT in text format, on an idle connection; the parts in order, all durable.
+
+    A part holds at least ``part_bytes`` of rows, but for the last. No rows: no parts. Raises ``psycopg.Error`` when the server refuses,
+    ``Unavailable`` when the connection breaks, and what ``store`` raises. The connection can be used again after a ``psycopg.Error`` with
+    an SQLSTATE, and not after anything else, cancellation included.
+    """
+    copy = _Copy(pgconn, command, store, part_bytes=part_bytes, level=level)
+    running = asyncio.get_running_loop().run_in_executor(pool, copy.run)
+    try:
+        return await asyncio.shield(running)
+    except BaseException:
+        copy.stop.set()
+        await asyncio.gather(running, return_exceptions=True)
+        raise
+
+
+class _Copy:
+    def __init__(self, pgconn: PGconn, command: bytes, store: Store, *, part_bytes: int, level: int) -> None:
+        self.stop = threading.Event()
+        self._pgconn = pgconn
+        self._command = command
+        self._store = store
+        self._loop = asyncio.get_running_loop()
+        self._part_bytes = part_bytes
+        self._level = level
+        self._poll = select.poll()
+        self._parts: list[Part] = []
+        self._stored: concurrent.futures.Future[str] | None = None
+        self._unnamed: Part | None = None
+        self._begin_part()
+
+    def run(self) -> list[Part]:
+        """The whole COPY. Runs in a thread."""
+        self._poll.register(self._pgconn.socket, select.POLLIN)
+        self._pgconn.send_query(self._command)
+        while self._pgconn.flush():
+            self._wait(select.POLLOUT)
+        self._expect(ExecStatus.COPY_OUT)
+        while self._read_some():
+            if self._raw >= self._part_bytes:
+                self._end_part()
+        if self._rows:
+            self._end_part()
+        self._settle()
+        self._expect(ExecStatus.COMMAND_OK)
+        while self._result() is not None:
+            pass
+        return self._parts
+
+    def _read_some(self) -> bool:
+        """Compress one batch of rows; False at the end. Every CopyData message of the server is one row (manual, COPY Operations)."""
+        batch: list[memoryview] = []
+        size, ended = 0, False
+        get = self._pgconn.get_copy_data
+        while size < _BATCH_BYTES:
+            length, row = get(1)
+            if length > 0:
+                batch.append(row)
+                size += length
+            elif length == 0:
+                if batch:
+                    break
+                self._wait(select.POLLIN)
+                self._pgconn.consume_input()
+            else:
+                ended = True
+                break
+        if batch:
+            data = b"".join(batch)
+            self._rows += len(batch)
+            self._raw += len(data)
+            self._add(self._compressor.compress(data))
+        return not ended
+
+    def _begin_part(self) -> None:
+        self._compressor = zstd.ZstdCompressor(level=self._level)
+        self._hash = hashlib.sha256()
+        self._chunks: list[bytes] = []
+        self._rows = 0
+        self._raw = 0
+
+    def _add(self, compressed: bytes) -> None:
+        if compressed:
+            self._hash.update(compressed)
+            self._chunks.append(compressed)
+
+    def _end_part(self) -> None:
+        self._add(self._compressor.flush())
+        data = b"".join(self._chunks)
+        part = Part("", self._rows, len(data), self._raw, self._hash.hexdigest())
+        self._begin_part()
+        self._settle()
+        self._unnamed = part
+        self._stored = asyncio.run_coroutine_threadsafe(_call(self._store, data), self._loop)
+
+    def _settle(self) -> None:
+        """Wait until the part that is being stored is durable."""
+        if self._stored is None or self._unnamed is None:
+            return
+        while True:
+            try:
+                key = self._stored.result(_LOOK_SECONDS)
+                break
+            except concurrent.futures.TimeoutError:
+                if self.stop.is_set():
+                    self._stored.cancel()
+                    raise _Stopped from None
+        part = self._unnamed
+        self._parts.append(Part(key, part.rows, part.size, part.raw_size, part.sha256))
+        self._stored = None
+
+    def _expect(self, status: ExecStatus) -> None:
+        result = self._result()
+        if result is not None and result.status == status:
+            return
+        while self._result() is not None:
+            pass
+        if result is not None and result.status == ExecStatus.FATAL_ERROR:
+            raise errors.error_from_result(result)
+        raise Unavailable("the connection ended while rows were copied", hint="it is tried again")
+
+    def _result(self) -> PGresult | None:
+        while self._pgconn.is_busy():
+            self._wait(select.POLLIN)
+            self._pgconn.consume_input()
+        return self._pgconn.get_result()
+
+    def _wait(self, events: int) -> None:
+        """Until the socket is ready, or for a moment: TLS may hold bytes that poll cannot see, and reading in vain does no harm."""
+        if self.stop.is_set():
+            raise _Stopped
+        self._poll.modify(self._pgconn.socket, events)
+        self._poll.poll(_LOOK_SECONDS * 1000)
+
+
+async def _call(store: Store, data: bytes) -> str:
+    return await store(data)

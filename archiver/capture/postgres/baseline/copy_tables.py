@@ -1,0 +1,222 @@
+"""Rows of tables under one held snapshot, by several workers; large tables are shared by ranges of pages.
+
+Locks: a worker holds ACCESS SHARE on one table while it copies one range of it, so a migration waits for a range, never for a baseline.
+What a migration does in between is found by the table's file: an older snapshot sees a truncated or rewritten table *empty* (manual
+13.6), so a table whose file is no longer the snapshot's is not copied but named as missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import itertools
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import psycopg
+import structlog
+from psycopg import sql
+
+from archiver.capture.postgres.baseline.copy_parts import copy_parts
+from archiver.capture.postgres.session.access import Access, Session, translated
+from archiver.capture.postgres.session.snapshot import Held, import_snapshot
+from archiver.journal.keys import part_key
+from archiver.postgres.records import Column, Part, Table, TableRows
+
+_RANGE_BYTES = 256 << 20
+"""A table larger than this is copied in ranges of this size."""
+
+_log = structlog.get_logger()
+
+_GONE = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName, psycopg.errors.WrongObjectType)
+"""What COPY by a name of the snapshot says after DDL."""
+
+
+class PartSink(Protocol):
+    """What of the journal's writer is needed here."""
+
+    async def put_part(self, key: str, data: bytes) -> None:
+        """Durable on return."""
+        ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much at once."""
+
+    jobs: int
+    part_bytes: int
+    compression_level: int
+    range_bytes: int = _RANGE_BYTES
+
+
+@dataclass(frozen=True)
+class Copied:
+    """Rows of the tables that could be copied, in the order asked for, and the oids of those that DDL made unreadable."""
+
+    tables: list[TableRows]
+    missed: list[int]
+
+
+class _Range(NamedTuple):
+    table: Table
+    number: int
+    first: int
+    """Page."""
+    end: int | None
+    """Page after the last; None for the rest of the table, however long it is by now."""
+    whole: bool
+
+
+async def copy_tables(
+    held: Held,
+    access: Access,
+    tables: Sequence[Table],
+    sink: PartSink,
+    *,
+    source: str,
+    identity: str,
+    limits: Limits,
+    progress: Callable[[int, int], None] | None = None,
+) -> Copied:
+    """Copy ``tables``, as the catalog shows them under ``held``; every part is durable on return.
+
+    Parts go below ``part_prefix(source, identity)``. ``progress(rows, raw bytes)``: running totals. Cancellation stops all workers.
+    Raises what ``access.translated`` and ``sink`` say.
+    """
+    numbers = itertools.count()
+    totals = [0, 0]
+    parts: dict[int, dict[int, list[Part]]] = defaultdict(dict)
+    missed: set[int] = set()
+    work = iter(await _ranges(held.connection, tables, limits.range_bytes))
+
+    async def store(data: bytes) -> str:
+        key = part_key(source, identity, next(numbers))
+        await sink.put_part(key, data)
+        return key
+
+    async def to_parts(session: Session, command: bytes, pool: concurrent.futures.Executor) -> list[Part]:
+        return await copy_parts(session.pgconn, command, store, part_bytes=limits.part_bytes, level=limits.compression_level, pool=pool)
+
+    async def worker(pool: concurrent.futures.Executor) -> None:
+        session = await access.connect()
+        try:
+            for piece in work:
+                if piece.table.oid in missed:
+                    continue
+                copied = await _copy_range(session, held.name, piece, lambda command: to_parts(session, command, pool))
+                if copied is None:
+                    missed.add(piece.table.oid)
+                    _log.warning(
+                        "table_missed", source=source, table=f"{piece.table.schema}.{piece.table.name}", reason="DDL during the copy"
+                    )
+                    continue
+                parts[piece.table.oid][piece.number] = copied
+                totals[0] += sum(part.rows for part in copied)
+                totals[1] += sum(part.raw_size for part in copied)
+                if progress:
+                    progress(*totals)
+        finally:
+            await session.close()
+
+    with concurrent.futures.ThreadPoolExecutor(limits.jobs, "copy") as pool:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(limits.jobs, len(tables))):
+                    group.create_task(worker(pool))
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+    return Copied(
+        [
+            _rows_of(table, itertools.chain.from_iterable(part for _, part in sorted(parts[table.oid].items())))
+            for table in tables
+            if table.oid not in missed
+        ],
+        [table.oid for table in tables if table.oid in missed],
+    )
+
+
+def carried(table: Table) -> list[Column]:
+    """The columns that COPY and the stream carry: all but the generated."""
+    return [column for column in table.columns if not column.generated]
+
+
+def copy_command(table: Table, first: int, end: int | None, *, whole: bool) -> bytes:
+    """COPY of a range of pages; ``whole``: of everything."""
+    name, columns = sql.Identifier(table.schema, table.name), carried(table)
+    names = sql.SQL(", ").join(sql.Identifier(column.name) for column in columns)
+    if whole and columns:
+        return sql.SQL("COPY {} ({}) TO STDOUT").format(name, names).as_bytes(None)
+    low = sql.Literal(f"({first},0)")
+    conditions = [sql.SQL("ctid >= {}::tid").format(low)]
+    if end is not None:
+        conditions.append(sql.SQL("ctid < {}::tid").format(sql.Literal(f"({end},0)")))
+    where = sql.SQL(" AND ").join(conditions)
+    return sql.SQL("COPY (SELECT {} FROM ONLY {} WHERE {}) TO STDOUT").format(names, name, where).as_bytes(None)
+
+
+async def _ranges(session: Session, tables: Sequence[Table], range_bytes: int) -> list[_Range]:
+    """Largest tables first, so that no worker begins a long one when the others are done."""
+    try:
+        cursor = await session.execute(
+            "SELECT c.oid::int8, coalesce(pg_relation_size(c.oid), 0), current_setting('block_size')::int"
+            " FROM pg_class c WHERE c.oid = ANY(%s::oid[])",
+            [[table.oid for table in tables]],
+        )
+        sizes = {oid: (size, block) for oid, size, block in await cursor.fetchall()}
+    except psycopg.Error as error:
+        raise translated(error, "measuring tables") from error
+    found: list[_Range] = []
+    for table in sorted(tables, key=lambda table: (-sizes.get(table.oid, (0, 1))[0], table.oid)):
+        size, block = sizes.get(table.oid, (0, 8192))
+        step = max(1, range_bytes // block)
+        starts = list(range(0, max(1, -(-size // block)), step))
+        found += [
+            _Range(table, number, first, None if first == starts[-1] else first + step, len(starts) == 1)
+            for number, first in enumerate(starts)
+        ]
+    return found
+
+
+async def _copy_range(
+    session: Session, snapshot: str, piece: _Range, to_parts: Callable[[bytes], Awaitable[list[Part]]]
+) -> list[Part] | None:
+    table = piece.table
+    try:
+        await session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        await import_snapshot(session, snapshot)
+        parts = None
+        if await _same_file(session, table):
+            parts = await to_parts(copy_command(table, piece.first, piece.end, whole=piece.whole))
+        await session.execute("COMMIT")
+        return parts
+    except _GONE:
+        await session.execute("ROLLBACK")
+        return None
+    except psycopg.Error as error:
+        raise translated(error, f"copying table {table.schema}.{table.name}") from error
+
+
+async def _same_file(session: Session, table: Table) -> bool:
+    """Lock the table; whether name and file still belong to it: both functions look at the newest committed state, not at the snapshot."""
+    name = sql.Identifier(table.schema, table.name)
+    await session.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS SHARE MODE").format(name))
+    cursor = await session.execute(
+        "SELECT to_regclass(%s)::oid::int8, pg_relation_filenode(%s::oid)::int8", [name.as_string(None), table.oid]
+    )
+    return await cursor.fetchone() == (table.oid, table.filenode)
+
+
+def _rows_of(table: Table, parts: Iterable[Part]) -> TableRows:
+    columns = carried(table)
+    return TableRows(
+        table.oid,
+        table.schema,
+        table.name,
+        table.mode,
+        [column.name for column in columns],
+        [column.attnum for column in columns],
+        list(parts),
+    )

@@ -1,0 +1,36 @@
+"""Rows of some tables once more, under a snapshot of their own, while the stream runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from archiver.capture.postgres.baseline.copy_tables import Limits, PartSink, copy_tables
+from archiver.capture.postgres.catalog.catalog import read_catalog
+from archiver.capture.postgres.catalog.scope import Scope
+from archiver.capture.postgres.session.access import Access
+from archiver.capture.postgres.session.snapshot import hold_snapshot
+from archiver.postgres.records import Snapshot, TableRows
+
+
+@dataclass(frozen=True)
+class Recopied:
+    """What PG_TABLES entries are made of. All parts are durable."""
+
+    lsn: str
+    visible: str
+    taken: int
+    tables: list[TableRows]
+    """Without those that DDL made unreadable meanwhile and those that are gone."""
+
+    def snapshot(self, cause: str, oids: set[int]) -> Snapshot:
+        """Body of one entry, with the tables among ``oids``."""
+        return Snapshot(self.lsn, self.visible, self.taken, 0, [table for table in self.tables if table.oid in oids], cause)
+
+
+async def recopy(access: Access, scope: Scope, oids: set[int], sink: PartSink, *, source: str, identity: str, limits: Limits) -> Recopied:
+    """Copy the tables ``oids`` as they are now. Cancellation stops it and leaves parts that no entry names. Raises as ``copy_tables``."""
+    async with hold_snapshot(access) as held:
+        observed = await read_catalog(held.connection, scope)
+        tables = [table for table in observed.catalog.tables if table.oid in oids and table.mode != "excluded"]
+        copied = await copy_tables(held, access, tables, sink, source=source, identity=identity, limits=limits)
+    return Recopied(held.lsn, held.visible, held.taken, copied.tables)

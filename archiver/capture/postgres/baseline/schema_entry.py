@@ -1,0 +1,79 @@
+"""The schema under one held snapshot, as a PG_SCHEMA entry keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from archiver.capture.postgres.catalog.catalog import Observed, read_catalog
+from archiver.capture.postgres.catalog.fingerprint import read_fingerprint
+from archiver.capture.postgres.catalog.scope import OWN_SCHEMA, Scope
+from archiver.capture.postgres.session.access import Access, Session, translated
+from archiver.capture.postgres.session.schema_dump import PgTools, dump_schema
+from archiver.capture.postgres.session.snapshot import Held
+from archiver.journal.entry import Kind, Run
+from archiver.postgres.records import Schema
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A schema and its dump."""
+
+    schema: Schema
+    dump: bytes
+    observed: Observed
+
+    def run(self, source: str, observed: int) -> Run:
+        """The PG_SCHEMA run."""
+        return Run.of(source, Kind.PG_SCHEMA, [msgspec.json.encode(self.schema), self.dump], observed=observed)
+
+
+async def take_schema(held: Held, access: Access, tools: PgTools, scope: Scope, *, cause: str) -> Taken:
+    """Catalog and dump under ``held``; ``catalog.pending`` is left empty.
+
+    pg_dump reads some definitions as of now, not as of the snapshot. So when ``read_fingerprint`` gives afterwards, outside of the
+    snapshot, the same as ``schema.fingerprint``, the dump is exact; else DDL came in between and the schema must be taken once more.
+    Raises ``Unavailable``, ``Refused``.
+    """
+    session = held.connection
+    fingerprint = await read_fingerprint(session)
+    observed = await read_catalog(session, scope)
+    only_schemas, without_schemas, without_tables = await _dump_scope(session, scope)
+    dump = await dump_schema(
+        tools,
+        access,
+        snapshot=held.name,
+        schemas=only_schemas,
+        extensions=observed.catalog.extensions if only_schemas else (),
+        exclude_schemas=without_schemas,
+        exclude_tables=without_tables,
+    )
+    schema = Schema(
+        held.lsn, held.visible, held.taken, cause, session.info.server_version, tools.banner, observed.catalog, fingerprint=fingerprint
+    )
+    return Taken(schema, dump, observed)
+
+
+async def _dump_scope(session: Session, scope: Scope) -> tuple[list[str], list[str], list[str]]:
+    """Patterns for pg_dump: the only schemas, schemas to leave out, tables to leave out. It fails on a table that it may not lock."""
+    try:
+        cursor = await session.execute("SELECT nspname, has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname !~ '^pg_'")
+        spaces = await cursor.fetchall()
+        cursor = await session.execute(
+            "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+            " AND NOT has_table_privilege(c.oid, 'SELECT')"
+        )
+        unreadable = await cursor.fetchall()
+    except psycopg.Error as error:
+        raise translated(error, "reading the catalog") from error
+    only = [_pattern(name) for name in scope.schemas]
+    without = [_pattern(OWN_SCHEMA), *(_pattern(name) for name, usable in spaces if not usable and not scope.covers_schema(name))]
+    return only, without, [_pattern(*names) for names in unreadable]
+
+
+def _pattern(*names: str) -> str:
+    return sql.Identifier(*names).as_string(None)

@@ -1,0 +1,1 @@
+"""What the catalog of a database says, and what is put into it."""

@@ -1,0 +1,62 @@
+"""How a table can be captured without ever making the source refuse a write; a pure decision.
+
+A table published for UPDATE needs a replica identity that the server can use, else UPDATE and DELETE fail at the source (SQLSTATE 55000,
+42P10). What is said here about versions was measured on 15, 16 and 18.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from archiver.postgres.records import Column, Mode
+
+Cause = Literal[
+    "", "partitioned", "unlogged", "out_of_scope", "no_identity", "identity_nothing", "identity_index_lost", "generated_in_identity"
+]
+"""Why a table is not captured whole; empty when it is."""
+
+
+class Decision(NamedTuple):
+    """Mode of a table, the attnums that identify its rows in UPDATE and DELETE, and why it is not more."""
+
+    mode: Mode
+    key: list[int]
+    cause: Cause
+
+
+def decide(
+    *,
+    kind: str,
+    persistence: str,
+    identity: str,
+    index_key: Sequence[int] | None,
+    columns: Sequence[Column],
+    covered: bool,
+    server_version: int,
+) -> Decision:
+    """Decide for one relation.
+
+    ``index_key``: key columns of the index that the identity means (valid, unique, immediate), None without one.
+    ``covered``: the settings want it. ``server_version``: ``server_version_num``.
+    """
+    if not covered:
+        return Decision("excluded", [], "out_of_scope")
+    if kind == "p":
+        return Decision("excluded", [], "partitioned")
+    if persistence != "p":
+        return Decision("excluded", [], "unlogged")
+    generated = {column.attnum for column in columns if column.generated}
+    if identity == "f":
+        # 18 refuses the UPDATE unless generated columns are published; before, the old row simply came without them.
+        if generated and server_version >= 180000:
+            return Decision("insert", [], "generated_in_identity")
+        return Decision("full", [], "")
+    if identity == "n":
+        return Decision("insert", [], "identity_nothing")
+    if index_key is None:
+        return Decision("insert", [], "identity_index_lost" if identity == "i" else "no_identity")
+    if generated & set(index_key):
+        # 18 refuses the UPDATE; before, the key came without the column, which identifies nothing.
+        return Decision("insert", [], "generated_in_identity")
+    return Decision("key", list(index_key), "")

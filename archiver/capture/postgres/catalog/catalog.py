@@ -1,0 +1,220 @@
+"""The catalog under the snapshot of the caller's transaction: what is captured, how, and what replay must know of it.
+
+Relations of extensions, of system schemas, of our own schema and temporary ones are not ours to capture and do not appear. Every query
+runs with an empty ``search_path``, so that bare names are those of ``pg_catalog``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from archiver.capture.postgres.catalog.capture_mode import Cause, decide
+from archiver.capture.postgres.catalog.scope import Scope
+from archiver.capture.postgres.session.access import Session, translated
+from archiver.postgres.records import Catalog, Column, Table, TypeShape
+
+_MEMBER = "NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')"
+OURS = f"n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'archiver') AND c.relpersistence <> 't' AND {_MEMBER}"
+
+_TABLES = f"""
+SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, c.relreplident::text,
+       c.relfilenode::int8, c.relnatts::int,
+       coalesce((SELECT i.inhparent::int8 FROM pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno LIMIT 1), 0),
+       (SELECT (string_to_array(i.indkey::text, ' ')::int[])[1:i.indnkeyatts] FROM pg_index i
+         WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
+           AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p') AND {OURS}
+ ORDER BY n.nspname, c.relname
+"""
+
+_COLUMNS = f"""
+SELECT c.oid::int8, a.attnum::int, a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid::int8, a.attnotnull,
+       a.attgenerated::text, a.attidentity::text, a.xmin::text,
+       CASE WHEN t.typdelim = ',' THEN (a.attmissingval::text::text[])[1]
+            WHEN left(m.text, 1) = '"' THEN regexp_replace(substring(m.text FROM 2 FOR length(m.text) - 2), '\\\\(.)', '\\1', 'g')
+            ELSE m.text END
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+  JOIN pg_type t ON t.oid = a.atttypid
+  CROSS JOIN LATERAL (SELECT substring(a.attmissingval::text FROM 2 FOR length(a.attmissingval::text) - 2)) m (text)
+ WHERE c.relkind IN ('r', 'p') AND {OURS}
+ ORDER BY c.oid, a.attnum
+"""
+
+# Types of the server itself neither have labels nor change: 16384 is the first oid that a user's object can have.
+_TYPES = f"""
+WITH RECURSIVE used (relation, type) AS (
+    SELECT c.oid, a.atttypid
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
+     WHERE c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid >= 16384 AND {OURS}
+    UNION
+    SELECT u.relation, inner_type.oid
+      FROM used u JOIN pg_type t ON t.oid = u.type
+      CROSS JOIN LATERAL (
+          SELECT t.typelem WHERE t.typelem <> 0
+          UNION ALL SELECT t.typbasetype WHERE t.typbasetype <> 0
+          UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+          UNION ALL SELECT a.atttypid FROM pg_attribute a
+                     WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+      ) inner_type (oid)
+     WHERE inner_type.oid >= 16384
+)
+SELECT u.relation::int8, u.type::int8,
+       CASE t.typtype WHEN 'e' THEN (SELECT jsonb_object_agg(l.oid::text, l.enumlabel) FROM pg_enum l WHERE l.enumtypid = t.oid) END,
+       CASE t.typtype WHEN 'c' THEN (SELECT jsonb_agg(jsonb_build_array(a.attnum, a.atttypid::int8) ORDER BY a.attnum)
+                                       FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) END
+  FROM used u JOIN pg_type t ON t.oid = u.type
+ WHERE t.typtype IN ('e', 'c')
+ ORDER BY 1, 2
+"""
+
+# pg_shdepend names every role that an object of this database depends on, except the bootstrap superuser (oid 10), who is pinned.
+_ROLES = """
+SELECT rolname FROM pg_roles r
+ WHERE rolname !~ '^pg_'
+   AND (r.oid IN (SELECT d.refobjid FROM pg_shdepend d
+                   WHERE d.refclassid = 'pg_authid'::regclass
+                     AND d.dbid = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database()))
+        OR EXISTS (SELECT FROM pg_class c WHERE c.relowner = r.oid AND c.oid >= 16384)
+        OR EXISTS (SELECT FROM pg_proc p WHERE p.proowner = r.oid AND p.oid >= 16384)
+        OR EXISTS (SELECT FROM pg_namespace n WHERE n.nspowner = r.oid AND n.oid >= 16384))
+ ORDER BY rolname
+"""
+
+_VIEWS = f"""
+SELECT c.oid::int8, n.nspname, c.relname, c.relkind = 'm' AND c.relispopulated AND {_MEMBER},
+       ARRAY(SELECT DISTINCT d.refobjid::int8 FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+              WHERE r.ev_class = c.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> c.oid)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('m', 'v') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'archiver')
+ ORDER BY c.oid
+"""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The catalog, and why tables are not captured whole (by oid)."""
+
+    catalog: Catalog
+    causes: dict[int, Cause]
+
+    def table(self, oid: int) -> Table | None:
+        """The table with this oid."""
+        return next((table for table in self.catalog.tables if table.oid == oid), None)
+
+
+async def read_catalog(session: Session, scope: Scope) -> Observed:
+    """Everything in ``Catalog`` but ``pending``. The caller's transaction must be REPEATABLE READ, or the parts may not fit each other.
+
+    Raises what ``access.translated`` says.
+    """
+    try:
+        tables, causes = await _tables(session, scope)
+        shapes, used = await _types(session)
+        catalog = Catalog(
+            tables=[_with_types(table, used) for table in tables],
+            roles=[row[0] for row in await _rows(session, _ROLES)],
+            materialized=await _materialized(session, scope),
+            extensions=[
+                row[0] for row in await _rows(session, "SELECT extname FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY extname")
+            ],
+            types=shapes,
+        )
+    except psycopg.Error as error:
+        raise translated(error, "reading the catalog") from error
+    return Observed(catalog, causes)
+
+
+async def count_writes(session: Session, catalog: Catalog) -> dict[int, int]:
+    """Insert-only tables of ``catalog`` to their updates and deletes so far, as the server's statistics count them.
+
+    The statistics follow a commit within a second, or a minute when they are contended; they begin anew after a crash.
+    """
+    oids = [table.oid for table in catalog.tables if table.mode == "insert"]
+    if not oids:
+        return {}
+    try:
+        cursor = await session.execute(
+            "SELECT o::int8, pg_stat_get_tuples_updated(o) + pg_stat_get_tuples_deleted(o) FROM unnest(%s::oid[]) o", [oids]
+        )
+        return dict(await cursor.fetchall())
+    except psycopg.Error as error:
+        raise translated(error, "reading statistics") from error
+
+
+async def _rows(session: Session, query: str) -> list[tuple[Any, ...]]:
+    cursor = await session.execute(query.encode())
+    return await cursor.fetchall()
+
+
+async def _tables(session: Session, scope: Scope) -> tuple[list[Table], dict[int, Cause]]:
+    columns: dict[int, list[Column]] = defaultdict(list)
+    versions: dict[int, list[str]] = defaultdict(list)
+    for oid, attnum, name, type_name, type_oid, not_null, generated, identity, xmin, missing in await _rows(session, _COLUMNS):
+        columns[oid].append(Column(attnum, name, type_name, type_oid, not_null, generated, identity, missing))
+        versions[oid].append(f"{attnum}:{xmin}")
+    tables: list[Table] = []
+    causes: dict[int, Cause] = {}
+    for oid, schema, name, kind, persistence, identity, filenode, natts, parent, index_key in await _rows(session, _TABLES):
+        mode, key, cause = decide(
+            kind=kind,
+            persistence=persistence,
+            identity=identity,
+            index_key=index_key,
+            columns=columns[oid],
+            covered=scope.covers(schema, name),
+            server_version=session.info.server_version,
+        )
+        version = hashlib.blake2b(" ".join(versions[oid]).encode(), digest_size=8).hexdigest()
+        table = Table(oid, schema, name, kind, persistence, identity, filenode, mode, columns[oid], key, parent, version, natts=natts)
+        tables.append(table)
+        if cause:
+            causes[oid] = cause
+    return tables, causes
+
+
+async def _types(session: Session) -> tuple[list[TypeShape], dict[int, list[int]]]:
+    shapes: dict[int, TypeShape] = {}
+    used: dict[int, list[int]] = defaultdict(list)
+    for relation, oid, labels, attributes in await _rows(session, _TYPES):
+        used[relation].append(oid)
+        shapes[oid] = TypeShape(oid, labels or {}, attributes or [])
+    return [shapes[oid] for oid in sorted(shapes)], used
+
+
+def _with_types(table: Table, used: dict[int, list[int]]) -> Table:
+    if table.oid not in used:
+        return table
+    values = {name: getattr(table, name) for name in table.__struct_fields__}
+    return Table(**{**values, "types": used[table.oid]})
+
+
+async def _materialized(session: Session, scope: Scope) -> list[str]:
+    rows = {row[0]: row for row in await _rows(session, _VIEWS)}
+    return [
+        sql.Identifier(rows[oid][1], rows[oid][2]).as_string(None)
+        for oid in _sources_first({oid: row[4] for oid, row in rows.items()})
+        if rows[oid][3] and scope.covers_schema(rows[oid][1])
+    ]
+
+
+def _sources_first(sources: dict[int, list[int]]) -> list[int]:
+    """Views behind those that they read. Views may read each other in a circle (they can only not be read then), which has no order."""
+    order: dict[int, None] = {}
+    begun: set[int] = set()
+    waiting = list(reversed(sources))
+    while waiting:
+        oid = waiting[-1]
+        more = [] if oid in begun else [source for source in sources[oid] if source in sources and source not in begun]
+        begun.add(oid)
+        waiting += more
+        if not more:
+            order.setdefault(waiting.pop())
+    return list(order)

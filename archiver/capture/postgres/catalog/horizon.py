@@ -1,0 +1,66 @@
+"""Which transactions are running; and how far back every commit is seen for sure."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+import psycopg
+
+from archiver.capture.postgres.session.access import Session, translated
+
+
+async def running_here(session: Session) -> frozenset[int]:
+    """Ids (the low 32 bits) of all transactions that are running and may have written to this database.
+
+    From the lock that each holds on its own id until after it became visible: a snapshot lists only those below its xmax, and a transaction
+    above it runs unlisted.
+    """
+    try:
+        cursor = await session.execute(
+            "SELECT l.transactionid::text::int8 FROM pg_locks l"
+            " LEFT JOIN pg_stat_activity a ON a.pid = l.pid LEFT JOIN pg_prepared_xacts p ON p.transaction = l.transactionid"
+            " WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted"
+            " AND coalesce(a.datname, p.database, current_database()) = current_database()"
+        )
+        return frozenset(xid for (xid,) in await cursor.fetchall())
+    except psycopg.Error as error:
+        raise translated(error, "reading running transactions") from error
+
+
+class _Look(NamedTuple):
+    lsn: str
+    running: frozenset[int]
+    at: float
+
+
+class Horizon:
+    """Looks at the database that found nothing new, and the LSN before which nothing can be unseen.
+
+    A commit record can stand in the log before its transaction becomes visible (it may wait for a synchronous standby), so the log's end at
+    a look does not bound what that look could not see; the end at an earlier look does, once all that ran then has ended.
+    """
+
+    def __init__(self, floor: str = "") -> None:
+        self._floor = floor
+        self._looks: deque[_Look] = deque(maxlen=64)
+
+    def add(self, lsn: str, running: frozenset[int], at: float) -> None:
+        """A look: first the log's end was read, then what runs (``running_here``), then a snapshot taken. ``at``: monotonic seconds."""
+        self._looks.append(_Look(lsn, running, at))
+        self._floor = self.clean()
+
+    def clean(self) -> str:
+        """Every transaction that the newest look did not see commits at or after this LSN. Empty: not known."""
+        return self._newest(None) or self._floor
+
+    def clean_before(self, at: float) -> str:
+        """The same of the looks up to the moment ``at`` only, for what is noticed late; empty when there is none."""
+        return self._newest(at)
+
+    def _newest(self, before: float | None) -> str:
+        now = self._looks[-1].running if self._looks else frozenset()
+        for look in reversed(self._looks):
+            if not look.running & now and (before is None or look.at <= before):
+                return look.lsn
+        return ""

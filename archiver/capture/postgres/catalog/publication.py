@@ -1,0 +1,263 @@
+"""Our two publications and who is in them. No table is ever published for UPDATE unless the server can identify its rows.
+
+``<slot>_key`` publishes insert, update, delete and truncate; ``<slot>_insert`` insert and truncate, for tables whose UPDATE the server
+would otherwise refuse. Members are named one by one: ``FOR ALL TABLES`` would take in the tables of a later migration and break it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from archiver.capture.postgres.config import PostgresConfig
+from archiver.capture.postgres.session.access import Session, translated
+from archiver.errors import Refused, Unavailable
+from archiver.postgres.records import Catalog
+
+_OPERATIONS = {True: "insert, update, delete, truncate", False: "insert, truncate"}
+_TOGETHER_SECONDS = 0.5
+"""All tables in one transaction: less than ``deadlock_timeout``, so that a migration that wants them in another order never loses."""
+_ALONE_SECONDS = 5.0
+"""One table in a transaction of its own, which can be part of no deadlock."""
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """What was changed, by table oid."""
+
+    added: frozenset[int] = frozenset()
+    """In neither publication before: changes until now are unknown to the stream."""
+    moved: frozenset[int] = frozenset()
+    """From one publication to the other."""
+    removed: frozenset[int] = frozenset()
+    blocked: frozenset[int] = frozenset()
+    """What could not be done now, because DDL or VACUUM held the table."""
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.moved or self.removed)
+
+
+class Publication(NamedTuple):
+    """One of ours as the server has it."""
+
+    name: str
+    all_tables: bool
+    operations: frozenset[str]
+    via_root: bool
+    owned: bool
+    """Whether the session's role may alter it."""
+    narrowed: list[str]
+    """Members with a row filter or column list."""
+    schemas: bool
+    """Has whole schemas as members."""
+    members: dict[int, str]
+    """oid to quoted name."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """Statements that bring the publications in line, and what they mean."""
+
+    statements: list[sql.Composed]
+    effect: Reconciled
+
+
+async def read_publication(session: Session, name: str) -> Publication | None:
+    """The publication ``name``; None when there is none."""
+    rows = await _rows(
+        session,
+        "SELECT oid, puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot, pg_has_role(pubowner, 'USAGE')"
+        " FROM pg_publication WHERE pubname = %s",
+        name,
+    )
+    if not rows:
+        return None
+    oid, all_tables, *published, via_root, owned = rows[0]
+    operations = frozenset(word for word, on in zip(("insert", "update", "delete", "truncate"), published, strict=True) if on)
+    members = await _rows(
+        session,
+        "SELECT r.prrelid::int8, n.nspname, c.relname, r.prqual IS NOT NULL OR r.prattrs IS NOT NULL FROM pg_publication_rel r"
+        " JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE r.prpubid = %s",
+        oid,
+    )
+    schemas = await _rows(session, "SELECT 1 FROM pg_publication_namespace WHERE pnpubid = %s LIMIT 1", oid)
+    return Publication(
+        name,
+        all_tables,
+        operations,
+        via_root,
+        owned,
+        [f"{schema}.{table}" for _, schema, table, narrowed in members if narrowed],
+        bool(schemas),
+        {member: sql.Identifier(schema, table).as_string(None) for member, schema, table, _ in members},
+    )
+
+
+def unusable(publication: Publication, *, whole: bool) -> str:
+    """Why capture cannot use it although it exists; empty when it can. ``whole``: it is the one that publishes updates."""
+    if publication.all_tables or publication.schemas:
+        return "it publishes all tables or whole schemas, which makes UPDATE fail on every table without a replica identity, now or later"
+    if publication.operations != frozenset(_OPERATIONS[whole].split(", ")):
+        return f"it publishes {', '.join(sorted(publication.operations)) or 'nothing'} where capture needs {_OPERATIONS[whole]}"
+    if publication.via_root:
+        return "publish_via_partition_root is on: a TRUNCATE of one partition would be lost"
+    if publication.narrowed:
+        return f"it has row filters or column lists ({', '.join(publication.narrowed[:3])}): rows or columns would be lost"
+    return ""
+
+
+def plan(names: tuple[str, str], current: tuple[Publication | None, Publication | None], catalog: Catalog) -> Change:
+    """The statements that make the members what the modes in ``catalog`` say. Members that the catalog does not have are removed."""
+    wanted: tuple[dict[int, str], dict[int, str]] = ({}, {})
+    for table in catalog.tables:
+        if table.mode != "excluded":
+            wanted[table.mode == "insert"][table.oid] = sql.Identifier(table.schema, table.name).as_string(None)
+    before = [publication.members if publication else {} for publication in current]
+    statements: list[sql.Composed] = []
+    # Leaving comes before joining: a table must never be published for UPDATE by one while it waits to join the other.
+    for name, publication, members, now in zip(names, current, wanted, before, strict=True):
+        gone = sorted(now[oid] for oid in now.keys() - members.keys())
+        if publication and gone:
+            statements.append(sql.SQL("ALTER PUBLICATION {} DROP TABLE ONLY {}").format(sql.Identifier(name), _list(gone)))
+    for whole, name, publication, members, now in zip((True, False), names, current, wanted, before, strict=True):
+        new = sorted(members[oid] for oid in members.keys() - now.keys())
+        if publication is None:
+            tables = sql.SQL(" FOR TABLE ONLY {}").format(_list(new)) if new else sql.SQL("")
+            statements.append(
+                sql.SQL("CREATE PUBLICATION {}{} WITH (publish = {})").format(sql.Identifier(name), tables, sql.Literal(_OPERATIONS[whole]))
+            )
+        elif new:
+            statements.append(sql.SQL("ALTER PUBLICATION {} ADD TABLE ONLY {}").format(sql.Identifier(name), _list(new)))
+    had, have = before[0].keys() | before[1].keys(), wanted[0].keys() | wanted[1].keys()
+    moved = (wanted[0].keys() & before[1].keys()) | (wanted[1].keys() & before[0].keys())
+    return Change(statements, Reconciled(frozenset(have - had), frozenset(moved), frozenset(had - have)))
+
+
+async def reconcile_publications(
+    session: Session, config: PostgresConfig, catalog: Catalog, *, partly: bool = False, settled: frozenset[int] = frozenset()
+) -> Reconciled:
+    """Create the two publications or bring their members in line with the modes in ``catalog``; one by one if a table is locked.
+
+    Tables in ``settled`` are members as far as the caller knows: one that is not is left out, because nothing would tell afterwards that it
+    was none for a while; ``planned_changes`` shows it.
+    Called before the slot is created, for a slot older than its publication fails for ever on 15, and again after each change.
+    Raises ``Refused`` when rights are missing or a publication of that name is not ours to use; ``Unavailable`` when a table went away
+    meanwhile or, without ``partly``, stayed locked.
+    """
+    names = config.publications
+    try:
+        current = (await read_publication(session, names[0]), await read_publication(session, names[1]))
+        for publication, whole in zip(current, (True, False), strict=True):
+            if publication and (why := unusable(publication, whole=whole)):
+                raise Refused(
+                    f"publication {publication.name} cannot be used: {why}",
+                    hint=f"drop it (DROP PUBLICATION {publication.name}) so that the archiver creates its own, or set another slot name",
+                )
+        change = plan(names, current, catalog)
+        if left := change.effect.added & settled:
+            catalog = msgspec.structs.replace(catalog, tables=[table for table in catalog.tables if table.oid not in left])
+            change = plan(names, current, catalog)
+        if not change.statements:
+            return change.effect
+        if strange := [publication.name for publication in current if publication and not publication.owned]:
+            raise Refused(
+                f"publication {', '.join(strange)} needs other members and belongs to another role",
+                hint="let its owner run: " + "; ".join(statement.as_string(None) for statement in change.statements),
+            )
+        if await _apply(session, change.statements, _TOGETHER_SECONDS):
+            return change.effect
+        blocked = await _one_by_one(session, names, catalog, change.effect)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise Refused(
+            f"changing the publications: {error.diag.message_primary}",
+            hint="it takes ownership of each captured table (or membership in its owner) and CREATE on the database; see `archiver check`",
+        ) from error
+    except psycopg.Error as error:
+        raise translated(error, "changing the publications") from error
+    if blocked and not partly:
+        raise Unavailable(
+            f"{len(blocked)} tables stayed locked and could not be published", hint="VACUUM or DDL holds them; it is tried again"
+        )
+    effect = change.effect
+    return Reconciled(effect.added - blocked, effect.moved - blocked, effect.removed - blocked, blocked)
+
+
+async def _apply(session: Session, statements: list[sql.Composed], seconds: float) -> bool:
+    """Run them in one transaction; False when a lock was not to be had within ``seconds``."""
+    try:
+        async with session.transaction():
+            await session.execute(f"SET LOCAL lock_timeout = {int(seconds * 1000)}".encode())
+            for statement in statements:
+                await session.execute(statement)
+    except psycopg.errors.LockNotAvailable:
+        return False
+    return True
+
+
+async def _one_by_one(session: Session, names: tuple[str, str], catalog: Catalog, effect: Reconciled) -> frozenset[int]:
+    """Every table in a transaction of its own; those that stayed locked."""
+    current = [await read_publication(session, name) for name in names]
+    if None in current:
+        await _apply(session, plan(names, (current[0], current[1]), Catalog([])).statements, _ALONE_SECONDS)
+    blocked: set[int] = set()
+    for oid in sorted(effect.added | effect.moved | effect.removed):
+        first, second = [await read_publication(session, name) for name in names]
+        assert first is not None
+        assert second is not None
+        alone = plan(names, (_only(first, oid), _only(second, oid)), Catalog([table for table in catalog.tables if table.oid == oid]))
+        if not await _apply(session, alone.statements, _ALONE_SECONDS):
+            blocked.add(oid)
+    return frozenset(blocked)
+
+
+def _only(publication: Publication, oid: int) -> Publication:
+    return publication._replace(members={member: name for member, name in publication.members.items() if member == oid})
+
+
+async def planned_changes(session: Session, config: PostgresConfig, catalog: Catalog) -> Reconciled:
+    """What ``reconcile_publications`` would change; changes nothing."""
+    names = config.publications
+    try:
+        return plan(names, (await read_publication(session, names[0]), await read_publication(session, names[1])), catalog).effect
+    except psycopg.Error as error:
+        raise translated(error, "looking at the publications") from error
+
+
+async def unpublishable(session: Session, config: PostgresConfig, catalog: Catalog) -> frozenset[int]:
+    """Tables that belong into one of the publications, are not there, and may not be added by the session's role."""
+    names = config.publications
+    try:
+        current = (await read_publication(session, names[0]), await read_publication(session, names[1]))
+        change = plan(names, current, catalog)
+        joining = change.effect.added | change.effect.moved
+        if not joining or all(publication and not publication.owned for publication in current):
+            return joining
+        rows = await _rows(
+            session,
+            "SELECT c.oid::int8 FROM pg_class c WHERE c.oid = ANY(%s::oid[]) AND NOT pg_has_role(c.relowner, 'USAGE')",
+            sorted(joining),
+        )
+    except psycopg.Error as error:
+        raise translated(error, "looking at the publications") from error
+    return frozenset(oid for (oid,) in rows)
+
+
+async def drop_publications(session: Session, config: PostgresConfig) -> None:
+    """Remove both; nothing for one that is not there."""
+    try:
+        for name in config.publications:
+            await session.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(name)))
+    except psycopg.Error as error:
+        raise translated(error, "dropping the publications") from error
+
+
+def _list(quoted: list[str]) -> sql.Composable:
+    return sql.SQL(", ONLY ").join(sql.SQL(name) for name in quoted)
+
+
+async def _rows(session: Session, query: str, value: Any) -> list[tuple[Any, ...]]:
+    return await (await session.execute(query.encode(), [value])).fetchall()

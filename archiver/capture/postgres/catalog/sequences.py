@@ -1,0 +1,104 @@
+"""Values of sequences as they are now, read without standing in the way of a migration.
+
+The server locks a sequence for whoever reads it until the transaction ends. So a few are read in a transaction of their own, and none is
+waited for as long as ``deadlock_timeout``: a migration that wants two of them never loses against this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from archiver.capture.postgres.catalog.catalog import OURS
+from archiver.capture.postgres.catalog.scope import Scope
+from archiver.capture.postgres.session.access import Session, translated
+from archiver.postgres.records import SequenceValue
+
+_AT_ONCE = 200
+"""Sequences in one transaction."""
+_LOCK_MILLISECONDS = 250
+_ATTEMPTS = 3
+_GONE = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.InternalError_)
+"""What the server says when something was dropped or renamed since it was listed; the last: by oid."""
+
+_SEQUENCES = f"""
+SELECT c.oid::int8, n.nspname, c.relname, s.seqincrement, coalesce(d.refobjid::int8, 0), coalesce(d.refobjsubid, 0), s.seqstart,
+       has_sequence_privilege(c.oid, 'SELECT,USAGE'), has_sequence_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE')
+  FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0
+       AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
+ WHERE {OURS}
+ ORDER BY n.nspname, c.relname
+"""
+
+
+class _Listed(msgspec.Struct, frozen=True, array_like=True):
+    oid: int
+    schema: str
+    name: str
+    increment: int
+    owner_oid: int
+    owner_attnum: int
+    start: int
+    last_known: bool
+    """Whether the role may read what was handed out last."""
+    whole: bool
+    """Whether it may read all of it."""
+
+    def value(self, last: int | None, following: int | None) -> SequenceValue:
+        next_value = None if last is not None or following == self.start else following
+        return SequenceValue(
+            self.oid, self.schema, self.name, last, self.increment, self.owner_oid, self.owner_attnum, next_value=next_value
+        )
+
+
+async def read_sequences(session: Session, scope: Scope) -> list[SequenceValue]:
+    """Sequences in scope with their values of this moment (not of a snapshot: sequences know none). ``session`` is in no transaction.
+
+    A value that the role may not read is None, as if never used: preflight refuses such sequences. Raises ``Unavailable`` when one stays
+    locked.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return await _read(session, scope)
+        except _GONE as error:
+            if attempt == _ATTEMPTS:
+                raise translated(error, "reading sequences") from error
+        except psycopg.Error as error:
+            raise translated(error, "reading sequences") from error
+    return []
+
+
+async def _read(session: Session, scope: Scope) -> list[SequenceValue]:
+    rows = await (await session.execute(_SEQUENCES.encode())).fetchall()
+    listed = [found for found in (msgspec.convert(row, _Listed) for row in rows) if scope.covers_schema(found.schema)]
+    values: list[SequenceValue] = []
+    for first in range(0, len(listed), _AT_ONCE):
+        some = listed[first : first + _AT_ONCE]
+        async with session.transaction():
+            await session.execute(f"SET LOCAL lock_timeout = {_LOCK_MILLISECONDS}".encode())
+            last = await _last_values(session, [each.oid for each in some if each.last_known])
+            following = await _next_values(session, [each for each in some if each.whole and last.get(each.oid) is None])
+        values += [each.value(last.get(each.oid), following.get(each.oid)) for each in some]
+    return values
+
+
+async def _last_values(session: Session, oids: list[int]) -> dict[int, int | None]:
+    cursor = await session.execute("SELECT o::int8, pg_sequence_last_value(o) FROM unnest(%s::oid[]) o", [oids])
+    return dict(await cursor.fetchall())
+
+
+async def _next_values(session: Session, listed: Sequence[_Listed]) -> dict[int, int]:
+    """Of sequences without a last value: only the sequence itself tells what it gives next after RESTART WITH or setval(…, false)."""
+    if not listed:
+        return {}
+    query = sql.SQL(" UNION ALL ").join(
+        sql.SQL("SELECT {}::int8, last_value FROM {} WHERE NOT is_called").format(
+            sql.Literal(each.oid), sql.Identifier(each.schema, each.name)
+        )
+        for each in listed
+    )
+    return dict(await (await session.execute(query)).fetchall())

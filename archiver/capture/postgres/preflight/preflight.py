@@ -1,0 +1,288 @@
+"""What could go wrong with capture of this database, looked at before anything is touched. Also behind ``archiver check``.
+
+A refusal names what would harm the source or leave a silent hole. Once the slot exists, what concerns single tables is only warned of:
+stopping then would make the source keep its log for us, and the journal records the gap of such a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg import sql
+
+from archiver.capture.postgres.catalog.publication import plan, unusable
+from archiver.capture.postgres.config import PostgresConfig
+from archiver.capture.postgres.preflight.facts import Facts, gather
+from archiver.capture.postgres.preflight.findings import Finding, several
+from archiver.capture.postgres.preflight.tables import table_findings
+from archiver.capture.postgres.session.access import Session
+from archiver.errors import Refused
+from archiver.postgres.records import Catalog
+
+__all__ = ["Finding", "Preflight", "judge", "preflight"]
+
+OLDEST, NEWEST = 15, 18
+"""Major versions that capture is tested with."""
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What a source may expect. ``catalog`` carries the capture mode of each table."""
+
+    server_version: int
+    database: str
+    role: str
+    superuser: bool
+    catalog: Catalog
+    ddl: Literal["trigger", "poll"]
+    """How schema changes will be noticed."""
+    refusals: list[Finding]
+    warnings: list[Finding]
+    notes: list[Finding]
+    writes: dict[int, int]
+    """Insert-only tables to the updates and deletes counted before anything was copied: ``take_baseline`` keeps them."""
+
+    def raise_refusals(self) -> None:
+        """Raise ``Refused`` with every refusal and its remedy; nothing when there is none."""
+        if self.refusals:
+            raise Refused(
+                "; ".join(f"{finding.about}: {finding.reason}" for finding in self.refusals),
+                hint="; ".join(dict.fromkeys(finding.remedy for finding in self.refusals if finding.remedy)),
+            )
+
+
+async def preflight(session: Session, config: PostgresConfig) -> Preflight:
+    """Look at server, role, tables and publications over an ordinary session; changes nothing.
+
+    Raises ``Unavailable`` or ``Refused`` only when it cannot even look.
+    """
+    return judge(await gather(session, config), config)
+
+
+def judge(facts: Facts, config: PostgresConfig) -> Preflight:
+    """Facts to findings; pure."""
+    tables = list(table_findings(facts))
+    findings = [
+        *_server(facts, config),
+        *_slots(facts, config),
+        *_role(facts, config),
+        *_publications(facts, config),
+        *tables,
+        *_database(facts, config),
+    ]
+    return Preflight(
+        facts.version,
+        facts.database,
+        facts.role,
+        facts.superuser,
+        facts.observed.catalog,
+        "trigger" if _can_trigger(facts, config) else "poll",
+        [finding for finding in findings if finding.level == "refused"],
+        [finding for finding in findings if finding.level == "warning"],
+        [finding for finding in findings if finding.level == "note"],
+        facts.writes,
+    )
+
+
+def _can_trigger(facts: Facts, config: PostgresConfig) -> bool:
+    return config.ddl != "poll" and (facts.superuser or facts.triggers)
+
+
+def _server(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
+    major = facts.version // 10000
+    if major < OLDEST:
+        yield Finding("version", "server", f"version {major} is older than {OLDEST}", f"upgrade the server to {OLDEST} or newer")
+    elif major > NEWEST:
+        yield Finding("version_new", "server", f"capture is tested up to version {NEWEST}, this is {major}", "", "warning")
+    if facts.recovery:
+        yield Finding("recovery", "server", "it is a standby; publications cannot be made here", "give the address of the primary")
+    if facts.settings.get("wal_level") != "logical":
+        yield Finding(
+            "wal_level", "server", f"wal_level is {facts.settings.get('wal_level')}", "set wal_level = logical and restart the server"
+        )
+    if facts.settings.get("server_encoding") == "SQL_ASCII":
+        yield Finding(
+            "encoding",
+            "database",
+            "its encoding is SQL_ASCII: text may be of any encoding, and a restore takes it back only into a database like it",
+            "restore into a database of encoding SQL_ASCII",
+            "warning",
+        )
+    if int(facts.settings.get("idle_replication_slot_timeout", "0")) > 0:
+        yield Finding(
+            "idle_slot_timeout",
+            "server",
+            "idle_replication_slot_timeout is set: the server gives the slot up when the archiver is away for that long",
+            "set idle_replication_slot_timeout = 0, or keep the archiver from being away for so long",
+            "warning",
+        )
+    named = facts.settings.get("synchronous_standby_names", "")
+    if config.slot in named:
+        yield Finding(
+            "synchronous",
+            "server",
+            f"synchronous_standby_names is {named}: commits wait until this archive has them",
+            "name a second standby (FIRST 1 (…, …)) so that commits go on while the archiver is away",
+            "note" if config.synchronous else "warning",
+        )
+    elif config.synchronous:
+        yield Finding(
+            "not_synchronous",
+            "server",
+            f"synchronous is on, but synchronous_standby_names ({named or 'empty'}) does not name {config.slot}: commits do not wait",
+            f"add {config.slot} to synchronous_standby_names",
+            "warning",
+        )
+    if facts.standbys:
+        yield Finding(
+            "failover",
+            "server",
+            "it has a standby; after a failover the slot may be missing there, and then the journal records a gap and a new baseline",
+            "on 17 and newer, synchronized slots keep it (sync_replication_slots, hot_standby_feedback)",
+            "note",
+        )
+
+
+def _slots(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
+    cap = int(facts.settings.get("max_slot_wal_keep_size", "-1"))
+    if cap < 0:
+        yield Finding(
+            "unlimited_wal",
+            "server",
+            "max_slot_wal_keep_size is -1: while the archiver is stopped, its slot keeps all WAL until the disk is full",
+            "set max_slot_wal_keep_size to what the disk can spare (for example 10GB), or set allow_unlimited_wal",
+            "warning" if config.allow_unlimited_wal else "refused",
+        )
+    if not facts.slot_exists:
+        limit = int(facts.settings.get("max_replication_slots", "0"))
+        if facts.slots >= limit:
+            yield Finding(
+                "slots", "server", f"all {limit} replication slots are in use", "raise max_replication_slots, or drop slots nobody uses"
+            )
+        senders = int(facts.settings.get("max_wal_senders", "0"))
+        if facts.senders >= senders:
+            yield Finding("walsenders", "server", f"all {senders} walsenders are in use", "raise max_wal_senders")
+        if facts.prepared:
+            yield Finding(
+                "prepared",
+                "database",
+                f"{several('prepared transaction', facts.prepared)} open: creating the slot waits for the end of each",
+                "COMMIT PREPARED or ROLLBACK PREPARED them",
+                "warning",
+            )
+
+
+def _role(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
+    about = f"role {facts.role}"
+    if not facts.replication:
+        yield Finding("replication", about, "it lacks the REPLICATION attribute", f"ALTER ROLE {facts.role} REPLICATION")
+    if not _can_trigger(facts, config) and config.ddl != "poll":
+        yield Finding(
+            "no_trigger",
+            about,
+            "only a superuser may create event triggers: schema changes are noticed by polling the catalog, up to"
+            f" {config.poll_seconds:g} s late, and points in between have an uncertain schema",
+            "let the archiver connect once as a superuser (the triggers stay), or accept it with ddl: poll",
+            "refused" if config.ddl == "trigger" else "warning",
+        )
+
+
+def _publications(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
+    names = config.publications
+    for name, publication, whole in zip(names, facts.publications, (True, False), strict=True):
+        if publication and (why := unusable(publication, whole=whole)):
+            yield Finding("publication", f"publication {name}", why, f"DROP PUBLICATION {name}, or choose another slot name")
+    change = plan(names, facts.publications, facts.observed.catalog)
+    if not change.statements:
+        return
+    missing = [name for name, publication in zip(names, facts.publications, strict=True) if publication is None]
+    if missing and not facts.create:
+        yield Finding(
+            "create",
+            f"role {facts.role}",
+            f"it may not create the publications {', '.join(missing)}: CREATE on the database is missing",
+            f"GRANT CREATE ON DATABASE {facts.database} TO {facts.role}, or let a superuser run: {_statements(change.statements)}",
+        )
+    for name, publication in zip(names, facts.publications, strict=True):
+        if publication and not publication.owned and not facts.superuser:
+            yield Finding(
+                "publication_owner",
+                f"publication {name}",
+                "it needs other members and belongs to another role",
+                f"let its owner run: {_statements(change.statements)}",
+                "warning" if facts.slot_exists else "refused",
+            )
+            return
+    joining = change.effect.added | change.effect.moved
+    strange = [
+        table
+        for table in facts.observed.catalog.tables
+        if table.oid in joining and (rights := facts.rights.get(table.oid)) is not None and not rights.owner
+    ]
+    if strange and not facts.superuser:
+        owners = sorted({facts.rights[table.oid].owner_name for table in strange})
+        yield Finding(
+            "owner",
+            several("table", [f"{table.schema}.{table.name}" for table in strange]),
+            "only their owner may publish them",
+            f"{'; '.join(f'GRANT {owner} TO {facts.role}' for owner in owners)}; or let a superuser run: {_statements(change.statements)}",
+            "warning" if facts.slot_exists else "refused",
+        )
+
+
+def _statements(statements: list[sql.Composed]) -> str:
+    text = "; ".join(statement.as_string(None) for statement in statements)
+    return text if len(text) <= 600 else text[:600] + " …"
+
+
+def _database(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
+    if facts.hidden_sequences:
+        yield Finding(
+            "sequence_rights",
+            several("sequence", facts.hidden_sequences),
+            "their values cannot be read, and a restore would hand them out again",
+            f"GRANT SELECT ON SEQUENCE {', '.join(facts.hidden_sequences[:5])} TO {facts.role}",
+            "warning" if facts.slot_exists else "refused",
+        )
+    if facts.large_objects:
+        yield Finding(
+            "large_objects",
+            "database",
+            "it holds large objects, which logical replication does not carry",
+            "keep them in a physical backup",
+            "warning",
+        )
+    if facts.foreign_tables:
+        yield Finding(
+            "foreign_tables",
+            several("foreign table", facts.foreign_tables),
+            "rows of foreign tables live elsewhere and are not captured",
+            "",
+            "note",
+        )
+    if facts.extension_tables:
+        yield Finding(
+            "extension_tables",
+            several("table", facts.extension_tables),
+            "rows that an extension keeps for the user are not captured",
+            "keep them in a physical backup",
+            "warning",
+        )
+    for publication, tables in facts.breaking.items():
+        yield Finding(
+            "already_broken",
+            f"publication {publication}",
+            f"UPDATE and DELETE fail already on {several('table', tables)}: it publishes them without a usable replica identity",
+            "not ours to change: give the tables a primary key, or take them out of that publication",
+            "warning",
+        )
+    if any(table.mode != "excluded" for table in facts.observed.catalog.tables):
+        yield Finding(
+            "set_unlogged",
+            "database",
+            "the server refuses ALTER TABLE … SET UNLOGGED for members of a publication",
+            f"in the same transaction first: ALTER PUBLICATION {config.publications[0]} DROP TABLE …",
+            "note",
+        )

@@ -1,0 +1,122 @@
+"""Preflight's findings about tables, grouped: a hundred tables without a key are one finding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from archiver.capture.postgres.catalog.capture_mode import Cause
+from archiver.capture.postgres.preflight.facts import Facts
+from archiver.capture.postgres.preflight.findings import Finding, several
+from archiver.postgres.records import Column
+
+_ONLY_SNAPSHOTS = "their UPDATEs and DELETEs are not published; the journal knows them only by repeated copies, with gaps in between"
+_INSERT_ONLY: dict[Cause, tuple[str, str]] = {
+    "no_identity": (
+        "without a primary key, an UPDATE would fail at the source if it were published: " + _ONLY_SNAPSHOTS,
+        "add a primary key, or ALTER TABLE … REPLICA IDENTITY FULL (costs WAL)",
+    ),
+    "identity_nothing": (
+        "REPLICA IDENTITY NOTHING: " + _ONLY_SNAPSHOTS,
+        "ALTER TABLE … REPLICA IDENTITY DEFAULT with a primary key, or FULL",
+    ),
+    "identity_index_lost": (
+        "the index of their replica identity was dropped: " + _ONLY_SNAPSHOTS,
+        "ALTER TABLE … REPLICA IDENTITY DEFAULT, or USING another unique index",
+    ),
+    "generated_in_identity": (
+        "a generated column is part of the replica identity, which the stream does not carry (18 would refuse the UPDATE): "
+        + _ONLY_SNAPSHOTS,
+        "choose a replica identity without generated columns",
+    ),
+}
+
+_OBJECT_NAMES = frozenset(
+    f"reg{what}"
+    for what in "class collation config dictionary namespace oper operator proc procedure role type".split()  # noqa: SIM905
+)
+"""Types that are sent as the name that an object has at that moment."""
+
+
+def table_findings(facts: Facts) -> Iterator[Finding]:
+    """Rights first, then how tables are captured."""
+    yield from _rights(facts)
+    named = {table.oid: f"{table.schema}.{table.name}" for table in facts.observed.catalog.tables}
+    for cause, (reason, remedy) in _INSERT_ONLY.items():
+        if tables := [named[oid] for oid, found in facts.observed.causes.items() if found == cause]:
+            yield Finding(cause, several("table", tables), reason, remedy, "warning")
+    if tables := [named[oid] for oid, found in facts.observed.causes.items() if found == "unlogged"]:
+        yield Finding(
+            "unlogged",
+            several("table", tables),
+            "unlogged tables have no history: their rows are not captured",
+            "ALTER TABLE … SET LOGGED",
+            "warning",
+        )
+    if columns := _columns(facts, lambda column: column.generated == "v"):
+        yield Finding(
+            "set_expression",
+            several("column", columns),
+            "the server refuses ALTER TABLE … SET EXPRESSION for virtual generated columns of members of a publication",
+            "in the same transaction first ALTER PUBLICATION … DROP TABLE; the table is published and copied again",
+            "note",
+        )
+    if facts.toasted:
+        size = sum(facts.toasted.values()) >> 20
+        yield Finding(
+            "full_toast",
+            several("table", [named[oid] for oid in facts.toasted]),
+            f"REPLICA IDENTITY FULL with {size} MiB in TOAST: every UPDATE writes the whole old row to the WAL",
+            "use a primary key as the identity: the journal is as exact with it",
+            "warning",
+        )
+    if columns := _columns(facts, lambda column: column.type.removesuffix("[]") in _OBJECT_NAMES):
+        yield Finding(
+            "object_names",
+            several("column", columns),
+            "values of reg… types are captured as names: after a RENAME of what they name, older rows cannot be restored, or name another",
+            "store names as text or numbers as oid",
+            "warning",
+        )
+
+
+def _columns(facts: Facts, wanted: Callable[[Column], bool]) -> list[str]:
+    return [
+        f"{table.schema}.{table.name}.{column.name}"
+        for table in facts.observed.catalog.tables
+        for column in table.columns
+        if table.mode != "excluded" and wanted(column)
+    ]
+
+
+def _rights(facts: Facts) -> Iterator[Finding]:
+    level: Literal["refused", "warning"] = "warning" if facts.slot_exists else "refused"
+    captured = [
+        (table, facts.rights[table.oid])
+        for table in facts.observed.catalog.tables
+        if table.mode != "excluded" and table.oid in facts.rights
+    ]
+    if spaces := sorted({table.schema for table, rights in captured if not rights.schema}.union(facts.hidden_schemas)):
+        yield Finding(
+            "schema_rights",
+            several("schema", spaces),
+            "USAGE is missing: its tables cannot be copied, nor all of its sequences be read",
+            f"GRANT USAGE ON SCHEMA {', '.join(spaces)} TO {facts.role}, or name the captured schemas in `schemas`",
+            level,
+        )
+    if tables := [f"{table.schema}.{table.name}" for table, rights in captured if not rights.select]:
+        yield Finding(
+            "select_rights",
+            several("table", tables),
+            "SELECT is missing: rows cannot be copied",
+            f"GRANT SELECT ON {', '.join(tables[:5])} TO {facts.role}, or name them in `exclude_tables`",
+            level,
+        )
+    if tables := [f"{table.schema}.{table.name}" for table, rights in captured if rights.hidden_rows]:
+        yield Finding(
+            "row_security",
+            several("table", tables),
+            f"row-level security applies to {facts.role}: a copy would lack rows",
+            f"ALTER ROLE {facts.role} BYPASSRLS, or name them in `exclude_tables`",
+            level,
+        )

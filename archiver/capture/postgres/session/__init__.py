@@ -1,0 +1,1 @@
+"""Connections, replication slots, snapshots and client programs."""

@@ -1,0 +1,111 @@
+"""How to reach one database: ordinary connections, and connection string and environment for the client programs.
+
+The replication connection is opened elsewhere (``connection``), from the same arguments.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg import conninfo
+
+from archiver.capture.postgres.session.session_settings import newer_statements, startup_options
+from archiver.errors import ArchiverError, Invalid, Refused, Unavailable
+
+Session = psycopg.AsyncConnection[tuple[Any, ...]]
+"""An ordinary connection in autocommit mode with everything in ``session_settings`` pinned."""
+
+_LIVENESS = {"keepalives_idle": "15", "keepalives_interval": "5", "keepalives_count": "3", "tcp_user_timeout": "30000"}
+
+
+@dataclass(frozen=True)
+class Access:
+    """A database and the password for it, kept apart so that the first can be shown."""
+
+    dsn: str
+    """libpq connection string without a password."""
+    password: str = field(default="", repr=False)
+    application_name: str = "archiver"
+
+    @classmethod
+    def of(cls, dsn: str, password: str = "", *, application_name: str = "archiver") -> Access:
+        """From what the user gave, URI or keywords; a password inside ``dsn`` is taken out of it. Raises ``Invalid``."""
+        try:
+            values = conninfo.conninfo_to_dict(dsn)
+        except psycopg.ProgrammingError:
+            raise Invalid(
+                "libpq does not understand the connection string", hint="its forms: PostgreSQL manual, Connection Strings"
+            ) from None
+        inside = str(values.pop("password", None) or "")
+        return cls(conninfo.make_conninfo("", **values), password or inside, application_name)
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of ``psycopg.connect`` for a connection whose settings are pinned."""
+        values: dict[str, Any] = conninfo.conninfo_to_dict(self.dsn)
+        values.setdefault("connect_timeout", "10")
+        # A peer that vanished is noticed in half a minute, not after the system's two hours.
+        for name, value in _LIVENESS.items():
+            values.setdefault(name, value)
+        values.setdefault("application_name", self.application_name)
+        # Capture works on the primary; with several hosts libpq looks for it.
+        values.setdefault("target_session_attrs", "read-write")
+        values["options"] = startup_options(str(values.get("options", "") or ""))
+        if self.password:
+            values["password"] = self.password
+        return values
+
+    def environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """Environment for pg_dump and pg_restore: ``base`` with the password in PGPASSWORD, where no process list shows it."""
+        environment = {**base, "PGAPPNAME": self.application_name, "LC_ALL": "C"}
+        if self.password:
+            environment["PGPASSWORD"] = self.password
+        return environment
+
+    async def connect(self) -> Session:
+        """A new ordinary connection. Raises ``Unavailable``, or ``Invalid`` when the server does not let us in."""
+        try:
+            connection = await psycopg.AsyncConnection.connect(**self.arguments(), autocommit=True, prepare_threshold=None)
+            try:
+                for statement in newer_statements(connection.info.server_version):
+                    await connection.execute(statement.encode())
+            except BaseException:
+                await connection.close()
+                raise
+        except psycopg.Error as error:
+            raise translated(error, "connecting") from error
+        return connection
+
+
+def translated(error: psycopg.Error, doing: str) -> ArchiverError:
+    """What a driver's error means for the user, as the table in ``errors`` has it. ``doing`` says what we were at.
+
+    Only the server's primary message is taken over: detail and context may quote rows.
+    """
+    state = error.sqlstate or ""
+    if state:
+        text = f"{doing}: {error.diag.message_primary or type(error).__name__} (SQLSTATE {state})"
+    else:
+        # libpq itself: it speaks about hosts and sockets, never about rows.
+        lines = str(error).strip().splitlines()
+        text = f"{doing}: {lines[0] if lines and isinstance(error, psycopg.OperationalError) else type(error).__name__}"
+    if state.startswith("28") or "password authentication failed" in text or "no pg_hba.conf entry" in text:
+        return Invalid(text, hint="check user, password and pg_hba.conf")
+    if state == "3D000":
+        return Invalid(text, hint="check the database name in the connection string")
+    if state == "42501":
+        return Refused(text, hint="`archiver check` names the missing rights and the GRANT for each")
+    if not state and doing == "connecting":
+        return Unavailable(text, hint="does the server run, and are the DSN's host and port right? `archiver run` tries again")
+    return Unavailable(text, hint="it is tried again")
+
+
+def with_password(dsn: str, password: str) -> str:
+    """``dsn`` as libpq keywords, with ``password`` unless that is empty. Raises ``Invalid`` when libpq does not understand it."""
+    try:
+        return conninfo.make_conninfo(dsn, **({"password": password} if password else {}))
+    except psycopg.ProgrammingError:
+        raise Invalid("the connection string is not one that libpq understands", hint="see the manual, 34.1.1 Connection Strings") from None

@@ -1,0 +1,92 @@
+"""How the server sees our slot: how much log it keeps for us, and how much longer it will."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from archiver.capture.postgres.config import PostgresConfig
+from archiver.capture.postgres.session.access import Access, Session, translated
+from archiver.capture.status import SourceStatus
+from archiver.postgres.replication_messages import format_lsn, parse_lsn
+
+_LOOK = (
+    "SELECT pg_catalog.to_jsonb(s), pg_catalog.pg_current_wal_flush_lsn()::text,"
+    " pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), s.restart_lsn)::int8,"
+    " (SELECT r.sync_state FROM pg_catalog.pg_stat_replication r WHERE r.pid = s.active_pid)"
+    " FROM (SELECT %s::text AS name) wanted LEFT JOIN pg_catalog.pg_replication_slots s ON s.slot_name = wanted.name"
+)
+
+
+@dataclass(frozen=True)
+class Health:
+    """One look at the slot. LSNs as numbers, 0 unknown; sizes in bytes, ``None`` unknown or unlimited."""
+
+    position: int = 0
+    """Where the server's log is flushed to."""
+    confirmed: int = 0
+    exists: bool = False
+    active: bool = False
+    wal_status: str = ""
+    invalid: str = ""
+    retained_bytes: int | None = None
+    safe_bytes: int | None = None
+    sync_state: str = ""
+    """``sync``, ``quorum`` or ``potential``: commits wait for us, or soon may."""
+
+    @property
+    def commits_wait(self) -> bool:
+        """``synchronous_standby_names`` names us."""
+        return self.sync_state in ("sync", "quorum", "potential")
+
+
+async def look(session: Session, slot: str) -> Health:
+    """The slot as it is now. Raises ``psycopg.Error``."""
+    row = await (await session.execute(_LOOK, [slot])).fetchone()
+    assert row is not None
+    view: dict[str, Any] = row[0] or {}
+    return Health(
+        position=parse_lsn(row[1]),
+        confirmed=parse_lsn(view.get("confirmed_flush_lsn") or ""),
+        exists=bool(view.get("slot_name")),
+        active=bool(view.get("active")),
+        wal_status=view.get("wal_status") or "",
+        invalid=view.get("invalidation_reason") or "",
+        retained_bytes=row[2],
+        safe_bytes=view.get("safe_wal_size"),
+        sync_state=row[3] or "",
+    )
+
+
+def warnings_of(health: Health) -> list[str]:
+    """What an operator should know of it now."""
+    if health.wal_status == "unreserved":
+        return ["the slot is behind max_slot_wal_keep_size: the server drops the log that it needs at its next checkpoint"]
+    if health.wal_status == "lost":
+        return ["the server has dropped log that the slot needs: history will be lost"]
+    return []
+
+
+async def ask(name: str, config: PostgresConfig, durable_position: str) -> SourceStatus:
+    """What the server says of the source, asked from outside the running archiver. Raises ``Unavailable``, ``Invalid``."""
+    async with await Access.of(config.dsn).connect() as session:
+        try:
+            health = await look(session, config.slot)
+        except psycopg.Error as error:
+            raise translated(error, "looking at the slot") from error
+    durable = parse_lsn(durable_position)
+    return SourceStatus(
+        name=name,
+        kind="postgres",
+        state="streaming" if health.active else "stopped",
+        detail="" if health.active else f"nobody reads slot {config.slot}" if health.exists else f"slot {config.slot} does not exist",
+        durable=durable_position,
+        acknowledged=format_lsn(health.confirmed),
+        source_position=format_lsn(health.position),
+        lag_bytes=max(0, health.position - durable) if durable else None,
+        retained_bytes=health.retained_bytes,
+        safe_bytes=health.safe_bytes,
+        warnings=warnings_of(health),
+    )

@@ -1,0 +1,1 @@
+"""Whether a source may continue where its journal ends."""

@@ -1,0 +1,162 @@
+"""What a source does at its start: journal and server, seen together -> a decision. Pure; the table stands in docs/design/0002.
+
+A server accepts any start: one behind what was confirmed is moved forward silently, one ahead of its log delivers nothing until the log
+gets there. So every start is decided here first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from archiver.errors import Refused
+from archiver.journal.records import Gap
+from archiver.postgres.replication_messages import format_lsn
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the journal says of a source; all of it durable."""
+
+    position: int = 0
+    """Everything that committed before it is in the journal; 0: nothing is."""
+    slot: Literal["", "creating", "created", "dropped"] = ""
+    """The newest PG_SLOT entry; empty: none."""
+    complete: bool = False
+    """A baseline was finished after the newest PG_SLOT entry."""
+    system_id: str = ""
+    timeline: int = 0
+    database: str = ""
+
+
+@dataclass(frozen=True)
+class SlotView:
+    """The slot of our name as the server shows it."""
+
+    plugin: str
+    database: str
+    confirmed: int
+    """``confirmed_flush_lsn``; 0 while the slot is being created."""
+    wal_status: str = ""
+    invalid: str = ""
+    """Why the server gave it up; empty: it did not, or does not say."""
+    temporary: bool = False
+
+
+@dataclass(frozen=True)
+class Server:
+    """The server now."""
+
+    system_id: str
+    timeline: int
+    database: str
+    position: int
+    """End of its log."""
+    slot: SlotView | None = None
+    switches: dict[int, int] = field(default_factory=dict)
+    """Where each earlier timeline of its history ended."""
+    undecodable: str = ""
+    """What it said when it last could not decode what follows the journal's end, and never will; empty: it did not."""
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Create the slot, take a baseline."""
+
+    drop: bool
+    """A slot of our name is there, is ours and must go first."""
+    gap: Gap | None = None
+    """What is lost: to be recorded before anything else."""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Start replication at ``position``."""
+
+    position: int
+
+
+def decide(known: Known, server: Server, *, slot_name: str, adopt_new_system: bool = False) -> Begin | Resume:
+    """The table. Raises ``Refused`` where going on could destroy what is not ours or mix two databases in one history."""
+    if foreign := _foreign(known, server, slot_name):
+        if not adopt_new_system:
+            raise Refused(
+                foreign,
+                hint="capture it under another source name; or set adopt_new_system: the journal then records a gap and a new baseline",
+            )
+        if server.slot is not None:
+            raise _not_ours(slot_name)
+        return Begin(drop=False, gap=_gap(known, "system_changed", foreign))
+    if known.slot in ("", "dropped"):
+        if server.slot is not None:
+            raise _not_ours(slot_name)
+        return Begin(drop=False)
+    if not known.complete:
+        return Begin(drop=server.slot is not None)
+    if lost := _lost(known, server, slot_name):
+        return Begin(drop=server.slot is not None, gap=lost)
+    return Resume(known.position)
+
+
+def _foreign(known: Known, server: Server, slot_name: str) -> str:
+    if known.system_id and known.system_id != server.system_id:
+        return f"the journal knows this source as system {known.system_id}; the server behind the connection string is {server.system_id}"
+    if known.database and known.database != server.database:
+        return f"the journal knows this source as database {known.database}; the connection string names {server.database}"
+    slot = server.slot
+    if slot is not None and (slot.plugin != "pgoutput" or slot.temporary or slot.database != server.database):
+        raise Refused(
+            f"replication slot {slot_name} exists with plugin {slot.plugin or 'none'} in database {slot.database or 'none'}: not ours",
+            hint="choose another slot name",
+        )
+    return ""
+
+
+def _lost(known: Known, server: Server, slot_name: str) -> Gap | None:
+    """Why the server cannot deliver what follows the journal's end; ``None`` when it can."""
+    if known.timeline and known.timeline != server.timeline:
+        end = server.switches.get(known.timeline)
+        if end is None:
+            return _gap(
+                known, "timeline_changed", f"the server is on timeline {server.timeline}, which does not descend from {known.timeline}"
+            )
+        if known.position > end:
+            return _gap(
+                known,
+                "timeline_changed",
+                f"timeline {known.timeline} ended at {format_lsn(end)}; the journal holds transactions of it up to"
+                f" {format_lsn(known.position)} that the server no longer has",
+                position=end,
+            )
+    if known.position > server.position:
+        return _gap(
+            known,
+            "timeline_changed",
+            f"the server's log ends at {format_lsn(server.position)}, behind the journal: it was put back from an older copy",
+            position=server.position,
+        )
+    slot = server.slot
+    if slot is None:
+        return _gap(known, "slot_lost", f"replication slot {slot_name} does not exist any more")
+    if slot.wal_status == "lost" or slot.invalid:
+        return _gap(known, "slot_lost", f"the server invalidated replication slot {slot_name}: {slot.invalid or 'its log was removed'}")
+    if slot.confirmed > known.position:
+        return _gap(
+            known,
+            "slot_ahead",
+            f"replication slot {slot_name} was moved to {format_lsn(slot.confirmed)}: what lies between was confirmed by somebody else",
+        )
+    if server.undecodable:
+        return _gap(known, "publication_lost", f"a publication was dropped, and what was written without it is lost: {server.undecodable}")
+    return None
+
+
+def _gap(known: Known, reason: str, detail: str, *, position: int = 0) -> Gap:
+    return Gap(what="all", reason=reason, detail=detail, from_position=format_lsn(position or known.position))
+
+
+def _not_ours(slot_name: str) -> Refused:
+    return Refused(
+        f"replication slot {slot_name} exists, and this archive did not create it",
+        hint=f"choose another slot name; or, if nobody needs it: SELECT pg_drop_replication_slot('{slot_name}')",
+    )

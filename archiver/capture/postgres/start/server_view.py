@@ -1,0 +1,104 @@
+"""What ``decide`` needs to know, from the journal and from the server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psycopg
+
+from archiver.capture.postgres.session.replication import Connection, explained
+from archiver.capture.postgres.start.decision import Known, Server, SlotView
+from archiver.journal.entry import Kind, SourceMark
+from archiver.postgres.records import Slot, Stream
+from archiver.postgres.replication_messages import parse_lsn
+
+if TYPE_CHECKING:
+    from archiver.journal.reader import Reader
+
+
+async def known_state(reader: Reader, source: str, mark: SourceMark) -> Known:
+    """What the durable journal says of ``source``. Reads two segments at most. Raises ``Corrupt``, ``Unavailable``."""
+    slot = await _newest(reader, source, mark.control_slot, Kind.PG_SLOT, Slot)
+    if slot is None:
+        return Known()
+    stream = await _newest(reader, source, mark.stream_slot, Kind.PG_STREAM, Stream)
+    complete = mark.checkpoint > mark.control
+    # A slot that is being created after a stream is of a newer system than the stream; otherwise the stream's timeline is newer.
+    newest = stream if stream is not None and complete else slot
+    return Known(
+        position=parse_lsn(mark.position),
+        slot=slot.action,
+        complete=complete,
+        system_id=newest.system_id,
+        timeline=newest.timeline,
+        database=newest.database,
+    )
+
+
+async def _newest(reader: Reader, source: str, slot: int, kind: Kind, record: type[Any]) -> Any:
+    found: bytes | None = None
+    if slot >= 0:
+        async for placed in reader.read(slot, to_slot=slot):
+            if placed.run.source == source and placed.run.kind is kind:
+                *_, found = placed.run.bodies()
+    return None if found is None else msgspec.json.decode(found, type=record)
+
+
+async def server_state(replication: Connection, query: Connection, slot_name: str, known: Known) -> Server:
+    """Identity, log position, slot, and where earlier timelines ended if ``known`` is of another one. Raises as ``explained``."""
+    try:
+        system_id, timeline, position, database = await _row(replication, "IDENTIFY_SYSTEM")
+        return Server(
+            system_id=str(system_id),
+            timeline=int(timeline),
+            database=str(database),
+            position=parse_lsn(position),
+            slot=await slot_view(query, slot_name),
+            switches=await _switches(replication, int(timeline)) if known.timeline not in (0, int(timeline)) else {},
+        )
+    except psycopg.Error as error:
+        raise explained(error, "asking the server who it is") from error
+
+
+async def slot_view(query: Connection, slot_name: str) -> SlotView | None:
+    """The slot of that name; ``None`` when there is none. Raises ``psycopg.Error``."""
+    # As JSON, because the view has other columns in every version.
+    cursor = await query.execute("SELECT pg_catalog.to_jsonb(s) FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = %s", [slot_name])
+    row = await cursor.fetchone()
+    if row is None:
+        return None
+    view: dict[str, Any] = row[0]
+    return SlotView(
+        plugin=view.get("plugin") or "",
+        database=view.get("database") or "",
+        confirmed=parse_lsn(view.get("confirmed_flush_lsn") or ""),
+        wal_status=view.get("wal_status") or "",
+        invalid=view.get("invalidation_reason") or ("conflicting" if view.get("conflicting") else ""),
+        temporary=bool(view.get("temporary")),
+    )
+
+
+async def _switches(replication: Connection, timeline: int) -> dict[int, int]:
+    if timeline <= 1:
+        return {}
+    _, content = await _row(replication, f"TIMELINE_HISTORY {timeline}")
+    return timeline_ends(content if isinstance(content, bytes) else str(content).encode())
+
+
+def timeline_ends(history: bytes) -> dict[int, int]:
+    """Timeline to its end, from a timeline history file (manual 26.3.6): lines of timeline, LSN, reason."""
+    ends: dict[int, int] = {}
+    for line in history.decode(errors="replace").splitlines():
+        words = line.split("#")[0].split(None, 2)
+        if len(words) >= 2:
+            ends[int(words[0])] = parse_lsn(words[1])
+    return ends
+
+
+async def _row(replication: Connection, command: str) -> tuple[Any, ...]:
+    cursor = await replication.execute(command.encode())
+    row = await cursor.fetchone()
+    if row is None:
+        raise psycopg.InternalError(f"no answer to {command.split(maxsplit=1)[0]}")
+    return row

@@ -1,0 +1,1 @@
+"""The replication stream: received, packed into runs, acknowledged."""

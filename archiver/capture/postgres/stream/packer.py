@@ -1,0 +1,134 @@
+"""Frames of a replication stream -> runs with their resume position. Pure: fed by the reader thread, told the time.
+
+The resume position is the end of the newest commit, or a keepalive's LSN received while no transaction was half received: the server says
+by it that everything that committed before it has been sent. A large transaction that is streamed in blocks before it commits
+does not hold the position back between its blocks: it commits later, so it would be sent again, whole.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from archiver.journal.entry import Kind, Run
+from archiver.postgres.replication_messages import (
+    BEGIN,
+    COMMIT,
+    MESSAGE,
+    PG_EPOCH,
+    STREAM_ABORT,
+    STREAM_COMMIT,
+    STREAM_START,
+    STREAM_STOP,
+    XLOG_HEADER,
+    commit_end,
+    format_lsn,
+)
+
+DDL_PREFIX = b"archiver/ddl\0"
+"""Prefix of the logical messages that the event trigger emits, as it stands in a Message."""
+_OPENS = frozenset((BEGIN, STREAM_START))
+_BOUNDARIES = frozenset((BEGIN, COMMIT, STREAM_START, STREAM_STOP, STREAM_COMMIT, STREAM_ABORT))
+_IS_BOUNDARY = np.zeros(256, np.bool_)
+_IS_BOUNDARY[list(_BOUNDARIES)] = True
+_INT64 = np.arange(8)
+
+
+class Packer:
+    """Gathers frames; ``pack`` gives them as one run. Not safe for use by several threads at once."""
+
+    def __init__(self, source: str, start: int, ddl_seen: Callable[[bytes], None] = lambda _: None) -> None:
+        """``start``: where replication starts; what is received can never stand before it. ``ddl_seen`` is told what our messages say."""
+        self._ddl_seen = ddl_seen
+        self._ddl_streamed = False
+        self._source = source
+        self.frames: list[bytes] = []
+        """XLogData messages since the last ``pack``, whole. The reader appends to it directly: this is the hottest loop."""
+        self.received = start
+        """Resume position of all runs so far."""
+        self._open = False
+        self._idle_at = 0
+        self.confirmed = False
+        """A keepalive has said since the last run that nothing is left to send."""
+
+    @property
+    def half_received(self) -> bool:
+        """Inside a transaction or a block of one: no position may be taken from a keepalive now."""
+        for frame in reversed(self.frames):
+            kind = frame[XLOG_HEADER]
+            if kind in _BOUNDARIES:
+                return kind in _OPENS
+        return self._open
+
+    @property
+    def unjournaled(self) -> bool:
+        """A keepalive's position is known that no run carries yet."""
+        return self._idle_at > self.received
+
+    def keepalive(self, lsn: int) -> None:
+        """The server has sent everything that committed before ``lsn``."""
+        if lsn >= self._idle_at and not self.half_received:
+            self._idle_at = lsn
+            self.confirmed = True
+
+    def pack(self, now: int) -> Run | None:
+        """What was gathered since the last call, as one run; ``None`` when that is nothing. ``now``: microseconds since 1970."""
+        if not self.frames:
+            return None
+        frames = self.frames[:]
+        self.frames.clear()
+        lengths = array("I", map(len, frames))
+        data = b"".join(frames)
+        last, changed = self._look(np.frombuffer(data, np.uint8), np.frombuffer(lengths, np.uint32), frames)
+        position = max(last, self._idle_at)
+        self.confirmed = False
+        if position > self.received:
+            self.received = position
+        else:
+            position = 0
+        if sys.byteorder == "big":
+            lengths.byteswap()
+        return Run(self._source, Kind.PG_FRAMES, now, lengths.tobytes(), data, changed, format_lsn(position))
+
+    def progress(self, now: int) -> Run | None:
+        """A run that says no more than that nothing else happened up to a keepalive; ``None`` when none said so since the last run.
+
+        Its position may be known already: then it says that the source is still idle. Call ``pack`` before: it comes after the frames.
+        """
+        if not self.confirmed or self.frames:
+            return None
+        self.confirmed = False
+        self.received = max(self.received, self._idle_at)
+        return Run.of(self._source, Kind.PROGRESS, [b""], observed=now, position=format_lsn(self.received))
+
+    def _notice(self, messages: Iterable[bytes]) -> None:
+        """Tell of schema changes; of those in a transaction that is streamed before it commits, again when one commits."""
+        for frame in messages:
+            if (at := frame.find(DDL_PREFIX, XLOG_HEADER, XLOG_HEADER + 14 + len(DDL_PREFIX))) >= 0:
+                self._ddl_streamed = self._ddl_streamed or at > XLOG_HEADER + 10
+                self._ddl_seen(frame[at + len(DDL_PREFIX) + 4 :])
+
+    def _look(self, data: npt.NDArray[np.uint8], lengths: npt.NDArray[np.uint32], frames: list[bytes]) -> tuple[int, int]:
+        """End of the last commit and newest commit time, 0 without a commit; notes whether a transaction is open."""
+        ends = np.cumsum(lengths, dtype=np.int64)
+        types = data[ends - lengths + XLOG_HEADER]
+        if (messages := np.flatnonzero(types == MESSAGE)).size:
+            self._notice(frames[at] for at in messages)
+        bounds = np.flatnonzero(_IS_BOUNDARY[types])
+        if not len(bounds):
+            return 0, 0
+        self._open = int(types[bounds[-1]]) in _OPENS
+        kinds = types[bounds]
+        commits = bounds[(kinds == COMMIT) | (kinds == STREAM_COMMIT)]
+        if not len(commits):
+            return 0, 0
+        if self._ddl_streamed and (kinds == STREAM_COMMIT).any():
+            self._ddl_streamed = False
+            self._ddl_seen(b"")
+        # The commit time is the last field of both messages.
+        times = data[(ends[commits] - 8)[:, None] + _INT64].view(">i8")
+        return commit_end(frames[commits[-1]])[0], int(times.max()) + PG_EPOCH

@@ -1,0 +1,1 @@
+"""What is noticed while the stream runs: changed schemas, tables whose rows must be copied again."""

@@ -1,0 +1,78 @@
+"""One cheap look at the database: whether anything changed since the last one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from archiver.capture.postgres.catalog.catalog import count_writes
+from archiver.capture.postgres.catalog.fingerprint import read_fingerprint
+from archiver.capture.postgres.catalog.horizon import running_here
+from archiver.capture.postgres.catalog.publication_members import Members, read_members
+from archiver.capture.postgres.session.access import Session, translated
+from archiver.postgres.records import Catalog
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was there at one moment."""
+
+    lsn: str
+    """End of the log before anything else was looked at."""
+    running: frozenset[int]
+    fingerprint: str
+    members: Members
+    """Who is in our publications."""
+    filenodes: dict[int, int]
+    """Captured tables to ``relfilenode``."""
+    writes: dict[int, int]
+    """Insert-only tables to updates and deletes counted so far."""
+
+
+async def position(session: Session) -> tuple[str, frozenset[int]]:
+    """End of the log, then the running transactions: in this order, and before a snapshot, they bound what the snapshot cannot see."""
+    try:
+        row = await (await session.execute("SELECT pg_current_wal_insert_lsn()::text")).fetchone()
+    except psycopg.Error as error:
+        raise translated(error, "reading the position") from error
+    assert row is not None
+    return row[0], await running_here(session)
+
+
+async def look(session: Session, publications: tuple[str, str], catalog: Catalog | None) -> Look:
+    """Look, over a session in autocommit mode. ``catalog``: whose tables are watched. Raises what ``access.translated`` says."""
+    lsn, running = await position(session)
+    captured = [table.oid for table in catalog.tables if table.mode != "excluded"] if catalog else []
+    try:
+        async with session.transaction():
+            await session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            return Look(
+                lsn,
+                running,
+                await read_fingerprint(session),
+                await read_members(session, publications),
+                dict(await _rows(session, "SELECT oid::int8, relfilenode::int8 FROM pg_class WHERE oid = ANY(%s::oid[])", captured)),
+                await count_writes(session, catalog) if catalog else {},
+            )
+    except psycopg.Error as error:
+        raise translated(error, "looking at the database") from error
+
+
+async def unreadable(session: Session, oids: list[int]) -> frozenset[int]:
+    """Which of these tables the role may not copy, or would copy only in part."""
+    try:
+        rows = await _rows(
+            session,
+            "SELECT c.oid::int8 FROM pg_class c WHERE c.oid = ANY(%s::oid[]) AND (row_security_active(c.oid)"
+            " OR NOT has_table_privilege(c.oid, 'SELECT') OR NOT has_schema_privilege(c.relnamespace, 'USAGE'))",
+            oids,
+        )
+    except psycopg.Error as error:
+        raise translated(error, "looking at rights") from error
+    return frozenset(oid for (oid,) in rows)
+
+
+async def _rows(session: Session, query: str, *values: Any) -> list[tuple[Any, ...]]:
+    return await (await session.execute(query.encode(), values)).fetchall()

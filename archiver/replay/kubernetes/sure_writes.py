@@ -1,0 +1,86 @@
+"""Writes that are done once although answers are lost and others write too. Each returns the last answer, whatever its status."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archiver.kubernetes import json_fields as kj
+from archiver.replay.kubernetes import manifests
+from archiver.replay.kubernetes.manifests import Manifest
+from archiver.replay.kubernetes.target_objects import member
+
+if TYPE_CHECKING:
+    from archiver.kubernetes.api import Answer
+    from archiver.replay.kubernetes.patient_api import Patient
+
+_CONFLICTS = 10
+
+
+async def create(server: Patient, path: str, wanted: Manifest) -> Answer:
+    """POST. Where an answer was lost and the object is there as it was asked for, the answer is that of reading it."""
+    answer, unsure = await server.send("POST", path, wanted)
+    return (
+        await _done_before(server, member(path, wanted["metadata"]["name"]), wanted, answer) if unsure and answer.status == 409 else answer
+    )
+
+
+async def replace(server: Patient, path: str, wanted: Manifest, live: Manifest) -> Answer:
+    """PUT over ``live``, provided that nobody wrote to it since it was read; a lost answer as in ``create``."""
+    metadata = live["metadata"]
+    body = {**wanted, "metadata": {**wanted["metadata"], "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}}
+    place = member(path, metadata["name"])
+    answer, unsure = await server.send("PUT", place, body)
+    return await _done_before(server, place, wanted, answer) if unsure and answer.status == 409 else answer
+
+
+async def put_status(server: Patient, path: str, written: Manifest, status: object) -> Answer:
+    """PUT of the status subresource of an object just written; ``None``: none. A write of somebody else in between is met with another
+    attempt, as long as it is the same object.
+    """
+    place = member(path, written["metadata"]["name"])
+    current = written
+    for _ in range(_CONFLICTS):
+        body = {key: value for key, value in current.items() if key != "status"} | ({} if status is None else {"status": status})
+        answer, _ = await server.send("PUT", f"{place}/status", body)
+        if answer.status != 409:
+            break
+        there = await server.get(place)
+        if there.status != 200:
+            return there
+        current = msgspec.json.decode(there.body)
+        if manifests.uid(current) != manifests.uid(written):
+            break
+        if kj.same(current.get("status"), status):
+            return there
+    return answer
+
+
+async def put_owners(server: Patient, place: str, uid: str, references: list[Manifest]) -> Answer:
+    """PUT of the owner references of the object at ``place``, as long as it has that ``uid``; nothing when it has them. A write of somebody
+    else in between is met with another attempt.
+    """
+    for _ in range(_CONFLICTS):
+        answer = await server.get(place)
+        if answer.status != 200:
+            break
+        current: Manifest = msgspec.json.decode(answer.body)
+        if manifests.uid(current) != uid or manifests.references(current) == references:
+            break
+        current["metadata"]["ownerReferences"] = references
+        answer, _ = await server.send("PUT", place, current)
+        if answer.status != 409:
+            break
+    return answer
+
+
+async def _done_before(server: Patient, place: str, wanted: Manifest, answer: Answer) -> Answer:
+    """The object, if it is what was asked for in all but its status, which is written afterwards; else ``answer``."""
+    read = await server.get(place)
+    if read.status != 200:
+        return answer
+    there: Manifest = msgspec.json.decode(read.body)
+    there.pop("status", None)
+    plain = {key: value for key, value in wanted.items() if key != "status"}
+    return answer if manifests.differing(plain, there, {owner: owner for owner in manifests.owners(plain)}) else read

@@ -1,0 +1,162 @@
+"""What a target API server holds, as far as a plan must know."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.parse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archiver.errors import Invalid, Unavailable
+from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes.records import Resource
+from archiver.replay.kubernetes import manifests
+from archiver.replay.kubernetes.manifests import Manifest
+from archiver.replay.kubernetes.selection import Key, Selection
+
+if TYPE_CHECKING:
+    from archiver.kubernetes.api import Answer
+    from archiver.replay.kubernetes.patient_api import Patient
+
+_PAGE = "500"
+_AT_ONCE = 16
+
+
+class _Served(msgspec.Struct):
+    name: str
+    kind: str = ""
+    namespaced: bool = False
+
+
+class _ResourceList(msgspec.Struct):
+    resources: list[_Served] | None = None
+
+
+class _Field(msgspec.Struct):
+    reason: str = ""
+    field: str = ""
+
+
+class _Details(msgspec.Struct):
+    causes: list[_Field] | None = None
+
+
+class _Status(msgspec.Struct):
+    reason: str | None = None
+    details: _Details | None = None
+
+
+def collection(resource: Resource, namespace: str = "") -> str:
+    """URL path of the objects of ``resource`` in ``namespace``; empty: in all, or of a cluster-scoped one."""
+    root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
+    return f"{root}/namespaces/{namespace}/{resource.plural}" if namespace else f"{root}/{resource.plural}"
+
+
+def member(path: str, name: str) -> str:
+    """URL path of one object of the collection at ``path``: some kinds take any name that holds neither ``/`` nor ``%``."""
+    return f"{path}/{urllib.parse.quote(name, safe='')}"
+
+
+def told(answer: Answer) -> str:
+    """Code, reason and the fields that are wrong: the message of a validation error quotes values, and is left out."""
+    try:
+        status = msgspec.json.decode(answer.body, type=_Status)
+    except msgspec.MsgspecError:
+        return str(answer.status)
+    causes = status.details.causes or [] if status.details else []
+    fields = ", ".join(f"{cause.field} ({cause.reason})" for cause in causes if cause.field)
+    return f"{answer.status} {status.reason or ''}".strip() + (f": {fields}" if fields else "")
+
+
+async def served(server: Patient, group: str, version: str) -> dict[str, _Served]:
+    """Resources and subresources (``plural/status``) of one version of a group by name; empty when it is not served."""
+    answer = await server.get(f"/apis/{group}/{version}" if group else f"/api/{version}")
+    if answer.status != 200:
+        return {}
+    return {each.name: each for each in msgspec.json.decode(answer.body, type=_ResourceList).resources or []}
+
+
+async def live_objects(server: Patient, resources: Mapping[str, Resource], namespaces: set[str]) -> dict[Key, Manifest]:
+    """Every object of ``resources`` that the target holds; of ``namespaces`` only where its user may not list all.
+
+    A resource that it does not serve has none. ``Invalid`` when its user may not look, ``Unavailable`` when it does not answer.
+    """
+    found: dict[Key, Manifest] = {}
+    for name, resource in resources.items():
+        refused = await _list(server, name, resource, "", found)
+        if refused is not None and refused.status == 403 and resource.namespaced and namespaces:
+            for namespace in sorted(namespaces):
+                refused = await _list(server, name, resource, namespace, found)
+                if refused is not None:
+                    break
+        if refused is not None:
+            error = Invalid if refused.status in (401, 403) else Unavailable
+            raise error(
+                f"{server.server} answers {told(refused)} for a list of {name}",
+                hint="does the user of the kubeconfig have the right to list it?",
+            )
+    return found
+
+
+async def _list(server: Patient, name: str, resource: Resource, namespace: str, found: dict[Key, Manifest]) -> Answer | None:
+    """Add what there is to ``found``; the answer that refused, ``None`` when all was listed."""
+    following = ""
+    while True:
+        answer = await server.get(collection(resource, namespace), {"limit": _PAGE} | ({"continue": following} if following else {}))
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            return answer
+        page = kj.page.decode(answer.body)
+        for item in page.items or []:
+            manifest = kj.document(bytes(item), resource.group, resource.version, resource.kind)
+            found[name, *manifests.identity(manifest)] = manifest
+        following = page.metadata.continue_
+        if not following:
+            return None
+
+
+async def living_owners(server: Patient, selection: Selection, live: Mapping[Key, Manifest]) -> dict[str, str]:
+    """Owners outside the selection that live in the target under the UID they had when captured: it is the captured cluster, or one that
+    was brought back with its store. UID to the same UID.
+    """
+    inside = {manifests.uid(manifest) for manifest in (*selection.objects.by_key.values(), *live.values())}
+    outside: dict[str, tuple[str, str, str, str]] = {}
+    for (_, namespace, _), manifest in selection.objects.by_key.items():
+        for reference in manifests.references(manifest):
+            if reference.get("uid", "") not in inside:
+                outside[reference.get("uid", "")] = (reference["apiVersion"], reference["kind"], namespace, reference["name"])
+    versions = sorted({version for version, _, _, _ in outside.values()})
+    groups = {version: await served(server, *_split(version)) for version in versions}
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def lives(uid: str) -> bool:
+        version, kind, namespace, name = outside[uid]
+        resource = next((each for each in groups[version].values() if each.kind == kind and "/" not in each.name), None)
+        if resource is None:
+            return False
+        path = collection(Resource(*_split(version), resource.name, kind, resource.namespaced), namespace if resource.namespaced else "")
+        async with gate:
+            answer = await server.get(member(path, name))
+        return answer.status == 200 and kj.head.decode(answer.body).metadata.uid == uid
+
+    answers = await asyncio.gather(*map(lives, outside))
+    return {uid: uid for uid, alive in zip(outside, answers, strict=True) if alive}
+
+
+def _split(version: str) -> tuple[str, str]:
+    """Group and version of an ``apiVersion``."""
+    group, _, short = version.rpartition("/")
+    return group, short
+
+
+async def unusable_namespaces(server: Patient, namespaces: list[str]) -> list[str]:
+    """Those that are being deleted, as refusals."""
+    found = []
+    for name in namespaces:
+        answer = await server.get(f"/api/v1/namespaces/{name}")
+        if answer.status == 200 and manifests.terminating(msgspec.json.decode(answer.body)):
+            found.append(f"namespace {name} is being deleted in the target")
+    return found

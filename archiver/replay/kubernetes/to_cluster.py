@@ -1,0 +1,235 @@
+"""Carries out a plan against an API server, and reads back whether it is what was captured.
+
+Order: definitions until they are served, namespaces, then objects level by level of ownership; each object is created and at once given its
+status, because a controller that sees a run without its status starts it again. New UIDs replace old ones in owner references; those to
+owners that come later (of namespaces, of a ring) are put in at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archiver.errors import ArchiverError, Refused
+from archiver.kubernetes import json_fields as kj
+from archiver.replay.kubernetes import manifests, sure_writes
+from archiver.replay.kubernetes.manifests import Manifest
+from archiver.replay.kubernetes.plan import Action, ClusterPlan
+from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, label
+from archiver.replay.kubernetes.target_objects import collection, live_objects, member, served, told
+
+if TYPE_CHECKING:
+    from archiver.clock import Clock
+    from archiver.replay.kubernetes.patient_api import Patient
+
+CONCURRENCY = 16
+SERVED_SECONDS = 60.0
+
+Progress = Callable[[str, int, int], None]
+"""What is being done, how much of it is done, how much there is."""
+
+
+class ClusterReport(msgspec.Struct):
+    """What a restore did."""
+
+    created: int = 0
+    replaced: int = 0
+    skipped: int = 0
+    statuses: int = 0
+    """Statuses put back."""
+    uids: dict[str, str] = {}
+    """Captured UID -> UID in the target, for stores that keep UIDs of objects."""
+    orphans: list[str] = []
+    """Objects that lost a reference to an owner."""
+    failures: list[str] = []
+    """What the server refused: object and its reason."""
+    differences: list[str] = []
+    """What reads back otherwise than it was captured: object and path."""
+
+
+class Restorer:
+    """One run of one plan."""
+
+    def __init__(
+        self,
+        server: Patient,
+        plan: ClusterPlan,
+        objects: Objects,
+        live: Mapping[Key, Manifest],
+        owners: Mapping[str, str],
+        clock: Clock,
+        progress: Progress,
+    ) -> None:
+        self._server = server
+        self._plan = plan
+        self._objects = objects
+        self._live = dict(live)
+        self._clock = clock
+        self._progress = progress
+        self._with_status: dict[str, bool] = {}
+        self._done: list[Action] = []
+        self._lacking: list[Action] = []
+        # What lives in the target and is not replaced keeps its UID.
+        self._uids = {manifests.uid(manifest): manifests.uid(manifest) for manifest in live.values()} | dict(owners)
+        for action in plan.actions:
+            if action.do == "skip" and action.key in live and action.key in objects.by_key:
+                self._uids[manifests.uid(objects.by_key[action.key])] = manifests.uid(live[action.key])
+        self.report = ClusterReport()
+
+    async def run(self) -> ClusterReport:
+        """Do what the plan says, then compare. The contract is ``restore.restore_to_cluster``'s."""
+        actions = [action for action in self._plan.actions if action.do != "skip"]
+        self.report.skipped = len(self._plan.actions) - len(actions)
+        definitions = [action for action in actions if action.resource == DEFINITIONS]
+        namespaces = [action for action in actions if action.resource == NAMESPACES]
+        rest = [action for action in actions if action.resource not in (DEFINITIONS, NAMESPACES)]
+        await self._wait_until_served({action.resource for action in (*definitions, *namespaces)})
+        await self._look_again([action for action in actions if action.do == "replace"])
+        await self._level(definitions, "definitions")
+        await self._wait_until_served({action.resource for action in rest})
+        await self._level(namespaces, "namespaces")
+        await self._namespaces()
+        for level in sorted({action.level for action in rest}):
+            await self._level([action for action in rest if action.level == level], f"objects, level {level}")
+        await self._late_owners()
+        await self._compare()
+        return self.report
+
+    async def _look_again(self, replaced: list[Action]) -> None:
+        """What is to be replaced may have changed since the plan was made: controllers stop only while their leases are waited for."""
+        resources = {action.resource: self._plan.resources[action.resource] for action in replaced}
+        now = await live_objects(self._server, resources, {action.namespace for action in replaced if action.namespace})
+        for action in replaced:
+            if action.key in now:
+                self._live[action.key] = now[action.key]
+            else:
+                self._live.pop(action.key, None)
+
+    async def _level(self, actions: list[Action], what: str) -> None:
+        done = 0
+        queue = iter(actions)
+
+        async def work() -> None:
+            nonlocal done
+            for action in queue:
+                await self._one(action)
+                done += 1
+                self._progress(what, done, len(actions))
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(CONCURRENCY, len(actions))):
+                    group.create_task(work())
+        except BaseExceptionGroup as several:
+            raise next((error for error in several.exceptions if isinstance(error, ArchiverError)), several.exceptions[0]) from None
+
+    async def _one(self, action: Action) -> None:
+        manifest = self._objects.by_key[action.key]
+        resource = self._plan.resources[action.resource]
+        wanted, lost = manifests.desired(manifest, self._uids)
+        if lost:
+            self._lacking.append(action)
+        # The status of a definition is the server's own business: whether and how it is served.
+        has_status = action.resource != DEFINITIONS and self._with_status[action.resource]
+        status = wanted.get("status") if has_status else None
+        if has_status or action.resource == DEFINITIONS:
+            wanted.pop("status", None)
+        path = collection(resource, action.namespace)
+        live = self._live.get(action.key) if action.do == "replace" else None
+        if live is not None:
+            answer = await sure_writes.replace(self._server, path, wanted, live)
+        else:
+            answer = await sure_writes.create(self._server, path, wanted)
+        if answer.status not in (200, 201):
+            self.report.failures.append(f"{label(action.key)}: {told(answer)}")
+            return
+        written: Manifest = msgspec.json.decode(answer.body)
+        self._uids[manifests.uid(manifest)] = self.report.uids[manifests.uid(manifest)] = manifests.uid(written)
+        self._done.append(action)
+        if live is not None:
+            self.report.replaced += 1
+        else:
+            self.report.created += 1
+        if has_status and not kj.same(written.get("status"), status):
+            answer = await sure_writes.put_status(self._server, path, written, status)
+            if answer.status != 200:
+                self.report.failures.append(f"{label(action.key)} status: {told(answer)}")
+            else:
+                self.report.statuses += 1
+
+    async def _late_owners(self) -> None:
+        """Owners that were not there when what they own was written."""
+        done = {action.key for action in self._done}
+        for action in sorted(self._lacking, key=lambda action: action.key):
+            manifest = self._objects.by_key[action.key]
+            wanted, lost = manifests.desired(manifest, self._uids)
+            if lost:
+                self.report.orphans.append(f"{label(action.key)}: {', '.join(lost)}")
+            if action.key in done and len(lost) < len(manifests.references(manifest)):
+                place = member(collection(self._plan.resources[action.resource], action.namespace), action.name)
+                answer = await sure_writes.put_owners(
+                    self._server, place, self._uids[manifests.uid(manifest)], manifests.references(wanted)
+                )
+                if answer.status != 200:
+                    self.report.failures.append(f"{label(action.key)} owners: {told(answer)}")
+
+    async def _wait_until_served(self, names: set[str]) -> None:
+        """A definition is usable when discovery and a list answer, not when its conditions say so."""
+        deadline = self._clock.monotonic() + SERVED_SECONDS
+        missing = set(names)
+        while missing:
+            versions: dict[tuple[str, str], set[str]] = {}
+            for name in sorted(missing):
+                resource = self._plan.resources[name]
+                version = (resource.group, resource.version)
+                if version not in versions:
+                    versions[version] = set(await served(self._server, *version))
+                if resource.plural in versions[version] and await self._lists(name):
+                    self._with_status[name] = f"{resource.plural}/status" in versions[version]
+                    missing.discard(name)
+            if missing:
+                coming = {action.name for action in self._done if action.resource == DEFINITIONS}
+                if not missing & coming or self._clock.monotonic() > deadline:
+                    refused = [failure for failure in self.report.failures if failure.startswith(f"{DEFINITIONS} ")]
+                    why = f", and does not take its definition: {'; '.join(refused)}" if refused else ""
+                    raise Refused(
+                        f"the target does not serve {', '.join(sorted(missing - coming) or sorted(missing))}{why}",
+                        hint="install the definitions first (the chart of the application), or capture them: rbac.clusterScoped",
+                    )
+                await self._clock.sleep(0.1)
+
+    async def _lists(self, name: str) -> bool:
+        """Whether a list is answered; a user who may not list will be told at the first object."""
+        answer = await self._server.get(collection(self._plan.resources[name]), {"limit": "1"})
+        return answer.status in (200, 403)
+
+    async def _namespaces(self) -> None:
+        for name in self._plan.namespaces:
+            answer = await self._server.get(f"/api/v1/namespaces/{name}")
+            if answer.status == 404:
+                body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+                answer = await sure_writes.create(self._server, "/api/v1/namespaces", body)
+            if answer.status == 403:
+                continue  # a namespaced user cannot look; creating objects will say what is missing
+            if answer.status not in (200, 201, 409):
+                raise Refused(f"namespace {name}: {told(answer)}", hint="create the namespace first")
+
+    async def _compare(self) -> None:
+        self._progress("comparing", 0, len(self._done))
+        resources = {action.resource: self._plan.resources[action.resource] for action in self._done}
+        live = await live_objects(self._server, resources, {action.namespace for action in self._done if action.namespace})
+        for action in sorted(self._done, key=lambda action: action.key):
+            found = live.get(action.key)
+            if found is None:
+                self.report.differences.append(f"{label(action.key)}: is not there")
+                continue
+            wanted = self._objects.by_key[action.key]
+            if action.resource == DEFINITIONS:
+                wanted, found = dict(wanted), dict(found)
+                wanted.pop("status", None)
+                found.pop("status", None)
+            self.report.differences += [f"{label(action.key)}: {path}" for path in manifests.differing(wanted, found, self._uids)]
+        self._progress("comparing", len(self._done), len(self._done))

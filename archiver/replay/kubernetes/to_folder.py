@@ -1,0 +1,132 @@
+"""A plan into a folder: one YAML file per object, as ``kubectl apply`` takes it, and a manifest that says where each came from.
+
+definitions/NAME.yaml                        kubectl apply --server-side -f FOLDER/definitions
+namespaces/NAME.yaml                         kubectl apply --server-side -f FOLDER/namespaces
+objects/NAMESPACE/PLURAL.GROUP/NAME.yaml     kubectl apply --server-side -R -f FOLDER/objects
+objects/_cluster/PLURAL.GROUP/NAME.yaml
+manifest.json
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from archiver.clock import to_text
+from archiver.errors import Corrupt, Refused
+from archiver.replay.kubernetes import manifests
+from archiver.replay.kubernetes.plan import ClusterPlan
+from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, label
+from archiver.replay.kubernetes.yaml_text import to_yaml
+
+_MANIFEST = "manifest.json"
+INCOMPLETE = "INCOMPLETE"
+"""The manifest until every file that it lists is there."""
+
+_LONGEST_NAME = 200
+
+
+class Written(msgspec.Struct, frozen=True):
+    """One file."""
+
+    file: str
+    resource: str
+    namespace: str
+    name: str
+    uid: str
+    owners: list[str]
+    """UIDs of its owners, as captured. They are not in the file: applied with UIDs that no longer exist, the object would be collected."""
+
+
+class _Contents(msgspec.Struct, frozen=True):
+    source: str
+    cluster: str
+    entry: int
+    observed: str
+    objects: list[Written]
+
+
+class FolderReport(msgspec.Struct):
+    """What was written."""
+
+    folder: str
+    files: int
+    entry: int
+    observed: str
+
+
+def write_folder(plan: ClusterPlan, objects: Objects, folder: Path, *, overwrite: bool) -> FolderReport:
+    """Write every object of the plan, and the namespaces they are in.
+
+    Status is in the files, though the API server leaves it out where the kind has a status subresource: restore into a cluster brings it
+    back. Raises ``Refused`` when the folder holds anything, unless ``overwrite``, which takes away what an earlier restore wrote, be it
+    complete or not. A file ``INCOMPLETE`` is there until all is written.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        if not overwrite:
+            raise Refused(f"folder {folder} is not empty", hint="name a new folder, or say --overwrite")
+        _clear(folder)
+    written = []
+    for action in plan.actions:
+        if action.do != "skip":
+            manifest = objects.by_key[action.key]
+            written.append(Written(str(_place(action.key)), *action.key, manifests.uid(manifest), manifests.owners(manifest)))
+    needed = [(NAMESPACES, "", name) for name in plan.namespaces if (NAMESPACES, "", name) not in objects.by_key]
+    written += [Written(str(_place(key)), *key, "", []) for key in needed]
+    contents = _Contents(plan.source, plan.cluster, plan.entry, to_text(plan.observed), written)
+    folder.mkdir(parents=True, exist_ok=True)
+    # First, so that what a restore that was stopped has left can be told from what is the user's.
+    (folder / INCOMPLETE).write_bytes(msgspec.json.format(msgspec.json.encode(contents), indent=2) + b"\n")
+    for each in written:
+        _write(folder / each.file, _document(each, objects))
+    (folder / INCOMPLETE).rename(folder / _MANIFEST)
+    return FolderReport(str(folder), len(written), contents.entry, contents.observed)
+
+
+def _document(written: Written, objects: Objects) -> dict[str, Any]:
+    manifest = objects.by_key.get((written.resource, written.namespace, written.name))
+    if manifest is None:
+        return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": written.name}}
+    wanted, _ = manifests.desired(manifest, {})
+    if written.resource == DEFINITIONS:
+        wanted.pop("status", None)
+    return wanted
+
+
+def _place(key: Key) -> Path:
+    resource, namespace, name = key
+    if "/" in f"{resource}{namespace}{name}" or {namespace, name} & {".", ".."}:
+        raise Corrupt(f"{label(key)} cannot be the name of an object")
+    if len(name) > _LONGEST_NAME:
+        # File systems end at 255 bytes, names of objects at 253 characters.
+        name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    if resource == DEFINITIONS:
+        return Path("definitions") / f"{name}.yaml"
+    if resource == NAMESPACES:
+        return Path("namespaces") / f"{name}.yaml"
+    return Path("objects") / (namespace or "_cluster") / resource / f"{name}.yaml"
+
+
+def _write(file: Path, document: dict[str, Any]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(to_yaml(document), encoding="utf-8")
+
+
+def _clear(folder: Path) -> None:
+    """Take away what an earlier restore wrote, and nothing else."""
+    for manifest in (folder / INCOMPLETE, folder / _MANIFEST):
+        if not manifest.exists():
+            continue
+        try:
+            contents = msgspec.json.decode(manifest.read_bytes(), type=_Contents)
+        except msgspec.MsgspecError:
+            raise Refused(f"{manifest} is not what a restore wrote", hint="name a new folder") from None
+        if manifest.name == _MANIFEST:
+            manifest = manifest.rename(folder / INCOMPLETE)  # noqa: PLW2901
+        for written in contents.objects:
+            file = folder / _place((written.resource, written.namespace, written.name))
+            file.unlink(missing_ok=True)
+        manifest.unlink()

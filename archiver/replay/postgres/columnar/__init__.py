@@ -1,0 +1,1 @@
+"""Values of many rows as columns."""

@@ -1,0 +1,1 @@
+"""Frames of the journal read as committed transactions and rows."""

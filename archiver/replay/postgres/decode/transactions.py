@@ -1,0 +1,452 @@
+"""Runs of one database in journal order -> its committed transactions in commit order, column-wise.
+
+Frames are found by the stored lengths and sorted by their type byte with numpy: no Python loop runs per frame or per ordinary
+transaction, only per run and per Stream Start, Stop, Commit and Abort, whose blocks are large.
+
+Message layouts: PostgreSQL manual, "Logical Replication Message Formats"; proto_version 1 to 4, text mode, without two_phase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from archiver.errors import Corrupt
+from archiver.journal.entry import Kind, Placed, Run
+from archiver.replay.postgres.columnar.values import big_endian
+
+U8 = npt.NDArray[np.uint8]
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+Bools = npt.NDArray[np.bool_]
+
+BATCH_BYTES = 16 << 20
+"""Runs are gathered to about this size: numpy's cost per call would otherwise rule where runs are small."""
+
+EPOCH = 946_684_800_000_000
+"""Microseconds from 1970 to 2000, where PostgreSQL's clock starts."""
+
+_HEADER = 25  # XLogData: 'w', start LSN, end LSN, send time
+
+_KEPT = np.zeros(256, np.bool_)
+_KEPT[list(b"IUDTRM")] = True
+_TWO_PHASE = np.zeros(256, np.bool_)
+_TWO_PHASE[list(b"bPKrp")] = True
+_STREAM = np.zeros(256, np.bool_)
+_STREAM[list(b"SEcA")] = True
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """The point: the longest prefix of transactions, in commit order, that satisfies all that is given."""
+
+    seq: int | None = None
+    """Number of the commit entry, at most."""
+    lsn: int | None = None
+    """End LSN of the transaction, at most."""
+    time: int | None = None
+    """Commit time (microseconds since 1970), at most, of it *and every one before it*: commit times go back a little now and then."""
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """One committed transaction."""
+
+    xid: int
+    """32 bits, as frames have it."""
+    commit_lsn: int
+    """Where its commit record starts."""
+    end_lsn: int
+    time: int
+    """Commit time at the server, microseconds since 1970."""
+    seq: int
+    """Number of its commit entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transactions:
+    """Transactions of a chunk in commit order; one array element each."""
+
+    xid: I64
+    commit_lsn: U64
+    end_lsn: U64
+    time: I64
+    seq: I64
+    applied: Bools
+    """False: a repetition, or older than the checkpoint. Then only its Relation messages are delivered: later transactions need them."""
+
+    def __getitem__(self, index: int) -> Commit:
+        return Commit(
+            int(self.xid[index]), int(self.commit_lsn[index]), int(self.end_lsn[index]), int(self.time[index]), int(self.seq[index])
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Messages of committed transactions, in commit order and, within one, in the order of the changes.
+
+    Only Insert, Update, Delete, Truncate, Relation and Message are delivered.
+    """
+
+    data: U8
+    starts: I64
+    """Of each message: its type byte in ``data``."""
+    ends: I64
+    types: U8
+    seqs: I64
+    """Number of each message's entry."""
+    txn: I64
+    """Index into ``transactions``, of each message."""
+    transactions: Transactions
+    streamed: bool
+    """The chunk is of one streamed transaction: an xid (of the subtransaction) follows every type byte."""
+    complete: bool = True
+    """False: more chunks of the same streamed transaction follow."""
+
+
+@dataclass(slots=True)
+class _Piece:
+    """Frames of one unfinished transaction, copied out of their batch."""
+
+    data: U8
+    starts: I64
+    lengths: I64
+    seqs: I64
+
+
+@dataclass(slots=True)
+class _Staged:
+    """A streamed transaction that has not ended."""
+
+    whole: bool
+    pieces: list[_Piece] = field(default_factory=list)
+    aborted: set[int] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Open:
+    """An ordinary transaction whose Commit has not come."""
+
+    xid: int
+    final_lsn: int
+    pieces: list[_Piece] = field(default_factory=list)
+
+
+class TransactionReader:
+    """Takes runs of one database in journal order, gives chunks. Pure; one caller at a time.
+
+    A PG_STREAM run voids unfinished transactions; a transaction that does not end above the last one is a repetition.
+    """
+
+    def __init__(self, *, limit: Limit | None = None, from_lsn: int = 0, batch_bytes: int = BATCH_BYTES) -> None:
+        """Transactions whose commit record starts before ``from_lsn`` are not applied and not held against the limit.
+
+        The checkpoint has them, and the point lies at or after the checkpoint.
+        """
+        self.limit = limit or Limit()
+        self.done = False
+        """The limit is reached: what is fed from now on is ignored."""
+        self.last: Commit | None = None
+        """The newest transaction that was applied."""
+        self.applied = 0
+        self._from_lsn = from_lsn
+        self._batch_bytes = batch_bytes
+        self._runs: list[tuple[int, Run]] = []
+        self._size = 0
+        self._end = 0
+        self._open: _Open | None = None
+        self._staged: dict[int, _Staged] = {}
+        self._streaming: int | None = None
+
+    @property
+    def unfinished(self) -> int:
+        """Transactions that have begun and not ended."""
+        return len(self._staged) + (self._open is not None)
+
+    def feed(self, placed: Placed) -> list[Chunk]:
+        """Take the next run; give what is complete. Mostly nothing: runs are gathered first. Raises ``Corrupt``."""
+        if self.done:
+            return []
+        if placed.run.kind is Kind.PG_STREAM:
+            chunks = self.flush()
+            self._open, self._streaming = None, None
+            self._staged.clear()
+            return chunks
+        if placed.run.kind is not Kind.PG_FRAMES or not placed.run.count:
+            return []
+        self._runs.append((placed.first, placed.run))
+        self._size += len(placed.run.data) + len(placed.run.lengths)
+        return self.flush() if self._size >= self._batch_bytes else []
+
+    def flush(self) -> list[Chunk]:
+        """Work off what was gathered."""
+        if self.done or not self._runs:
+            return []
+        batch = _Batch.of(self._runs)
+        self._runs, self._size = [], 0
+        return list(self._batch(batch))
+
+    def _batch(self, batch: _Batch) -> Iterator[Chunk]:
+        if _TWO_PHASE[batch.types].any():
+            raise Corrupt("the journal holds frames of two-phase transactions", hint="the slot was made by something else")
+        plain: list[tuple[int, int]] = []
+        begin = 0
+        for control in np.flatnonzero(_STREAM[batch.types]).tolist():
+            kind = batch.types[control]
+            body = int(batch.starts[control]) + 1
+            if self._streaming is not None:
+                if kind != ord("E"):
+                    raise Corrupt(f"entry {batch.seqs[control]}: a streamed block does not end")
+                self._stage(batch, self._streaming, begin, control)
+                self._streaming = None
+                begin = control + 1
+                continue
+            if control > begin:
+                plain.append((begin, control))
+            begin = control + 1
+            xid = int(batch.u4(body))
+            if kind == ord("S"):
+                self._streaming = xid
+                if xid not in self._staged:
+                    self._staged[xid] = _Staged(whole=bool(batch.data[body + 4]))
+            elif kind == ord("A"):
+                self._abort(xid, int(batch.u4(body + 4)))
+            elif kind == ord("c"):
+                yield from self._plain(batch, plain)
+                plain = []
+                if not self.done:
+                    yield from self._stream_commit(batch, control, xid)
+                if self.done:
+                    return
+            else:
+                raise Corrupt(f"entry {batch.seqs[control]}: a streamed block ends that never began")
+        if self._streaming is not None:
+            self._stage(batch, self._streaming, begin, batch.count)
+        elif begin < batch.count:
+            plain.append((begin, batch.count))
+        yield from self._plain(batch, plain)
+
+    # Streamed transactions.
+
+    def _stage(self, batch: _Batch, xid: int, begin: int, end: int) -> None:
+        if begin < end:
+            types = batch.types[begin:end]
+            if ((types == ord("B")) | (types == ord("C"))).any():
+                raise Corrupt(f"entries {batch.seqs[begin]} to {batch.seqs[end - 1]}: a streamed block does not end")
+            self._staged[xid].pieces.append(batch.piece(begin, end))
+
+    def _abort(self, xid: int, subxid: int) -> None:
+        if subxid == xid:
+            self._staged.pop(xid, None)
+        elif xid in self._staged:
+            self._staged[xid].aborted.add(subxid)
+
+    def _stream_commit(self, batch: _Batch, control: int, xid: int) -> Iterator[Chunk]:
+        body = int(batch.starts[control]) + 1  # xid, flags, commit LSN, end LSN, time
+        where = np.array([body + 5], np.int64)
+        transactions = self._accept(
+            np.array([xid], np.int64),
+            batch.u8(where),
+            batch.u8(where + 8),
+            batch.u8(where + 16).astype(np.int64) + EPOCH,
+            batch.seqs[control : control + 1],
+        )
+        staged = self._staged.pop(xid, None)
+        if not len(transactions.xid):
+            return
+        if transactions.applied[0] and (staged is None or not staged.whole):
+            raise Corrupt(f"entry {batch.seqs[control]}: the beginning of transaction {xid} is missing", hint="run verify")
+        if staged is None or not staged.pieces:
+            return
+        aborted = np.fromiter(staged.aborted, np.int64, len(staged.aborted))
+        groups = _grouped(staged.pieces, self._batch_bytes)
+        staged.pieces = []
+        for number, group in enumerate(groups):
+            piece = _join(group)
+            group.clear()
+            starts = piece.starts + _HEADER
+            types = piece.data[starts]
+            relation = types == ord("R")
+            kept = relation.copy()
+            if transactions.applied[0]:
+                subxids = big_endian(piece.data, starts + 1, 4)
+                # A Relation message counts even where its subtransaction was rolled back: the server does not repeat it.
+                kept |= _KEPT[types] & ~np.isin(subxids.astype(np.int64), aborted)
+            yield Chunk(
+                piece.data,
+                starts[kept],
+                (piece.starts + piece.lengths)[kept],
+                types[kept],
+                piece.seqs[kept],
+                np.zeros(int(kept.sum()), np.int64),
+                transactions,
+                streamed=True,
+                complete=number == len(groups) - 1,
+            )
+
+    # Ordinary transactions.
+
+    def _plain(self, batch: _Batch, ranges: list[tuple[int, int]]) -> Iterator[Chunk]:
+        if not ranges or self.done:
+            return
+        if len(ranges) == 1:
+            frames = np.arange(*ranges[0], dtype=np.int64)
+        else:
+            frames = np.concatenate([np.arange(begin, end, dtype=np.int64) for begin, end in ranges])
+        types = batch.types[frames]
+        is_begin, is_commit = types == ord("B"), types == ord("C")
+        before = int(self._open is not None)
+        # +1 after each Begin, -1 after each Commit: inside a transaction it is 1, between two 0, and nothing else is possible.
+        depth = before + np.cumsum(is_begin, dtype=np.int64) - np.cumsum(is_commit, dtype=np.int64)
+        inside = (depth == 1) & ~is_begin
+        if ((depth != 1) & (depth != 0)).any() or (types[(depth == 0) & ~is_commit] != ord("M")).any():
+            raise Corrupt(f"entries {batch.seqs[frames[0]]} to {batch.seqs[frames[-1]]}: transactions do not begin and end in turn")
+        begins, commits = frames[is_begin], frames[is_commit]
+        began = batch.starts[begins] + 1  # final LSN, time, xid
+        xids, final = batch.u4(began + 16).astype(np.int64), batch.u8(began)
+        pending = self._open
+        if pending is not None:
+            xids, final = np.insert(xids, 0, pending.xid), np.insert(final, 0, pending.final_lsn)
+        if len(commits):
+            yield from self._commits(batch, frames, inside, is_commit, (xids[: len(commits)], final[: len(commits)]))
+            self._open = None
+        if len(xids) > len(commits):
+            if self._open is None:
+                self._open = _Open(int(xids[-1]), int(final[-1]))
+            after = frames[inside & (np.cumsum(is_commit) == len(commits))]
+            for begin, end in _ranges(after):
+                self._open.pieces.append(batch.piece(begin, end))
+
+    def _commits(self, batch: _Batch, frames: I64, inside: Bools, is_commit: Bools, began: tuple[I64, U64]) -> Iterator[Chunk]:
+        (xids, final), commits = began, frames[is_commit]
+        body = batch.starts[commits] + 2  # after the flags: commit LSN, end LSN, time
+        commit_lsn = batch.u8(body)
+        if (commit_lsn != final).any():
+            raise Corrupt(f"entry {batch.seqs[commits[0]]} and on: a Commit does not belong to its Begin")
+        transactions = self._accept(xids, commit_lsn, batch.u8(body + 8), batch.u8(body + 16).astype(np.int64) + EPOCH, batch.seqs[commits])
+        count = len(transactions.xid)
+        if count and self._open is not None:
+            first = Transactions(*(getattr(transactions, name)[:1] for name in Transactions.__slots__))
+            for group in _grouped(self._open.pieces, self._batch_bytes):
+                piece = _join(group)
+                group.clear()
+                starts = piece.starts + _HEADER
+                yield _chunk((piece.data, starts, piece.starts + piece.lengths, piece.seqs), np.zeros(len(starts), np.int64), first)
+        txn = np.cumsum(is_commit, dtype=np.int64)
+        ours = inside & (txn < count)
+        if ours.any():
+            chosen = frames[ours]
+            yield _chunk((batch.data, batch.starts[chosen], batch.ends[chosen], batch.seqs[chosen]), txn[ours], transactions)
+
+    def _accept(self, xid: I64, commit_lsn: U64, end_lsn: U64, time: I64, seq: I64) -> Transactions:
+        """Cut at the limit, tell repetitions, move on."""
+        reached = np.maximum.accumulate(np.concatenate([np.array([self._end], np.uint64), end_lsn]))
+        new = end_lsn > reached[:-1]
+        beyond = np.zeros(len(xid), np.bool_)
+        if self.limit.seq is not None:
+            beyond |= seq > self.limit.seq
+        if self.limit.lsn is not None:
+            beyond |= end_lsn > np.uint64(self.limit.lsn)
+        if self.limit.time is not None:
+            beyond |= time > self.limit.time
+        applied = new & (commit_lsn >= np.uint64(self._from_lsn))
+        beyond &= applied
+        count = len(xid)
+        if beyond.any():
+            count = int(np.argmax(beyond))
+            self.done = True
+        applied = applied[:count]
+        transactions = Transactions(xid[:count], commit_lsn[:count], end_lsn[:count], time[:count], seq[:count], applied)
+        self._end = int(reached[count])
+        used = np.flatnonzero(applied)
+        if len(used):
+            self.applied += len(used)
+            self.last = transactions[int(used[-1])]
+        return transactions
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Frames of several runs. ``starts`` points at type bytes, behind the XLogData header."""
+
+    data: U8
+    starts: I64
+    ends: I64
+    types: U8
+    seqs: I64
+
+    @classmethod
+    def of(cls, runs: list[tuple[int, Run]]) -> _Batch:
+        lengths = np.concatenate([np.frombuffer(run.lengths, "<u4") for _, run in runs]).astype(np.int64)
+        data = np.frombuffer(runs[0][1].data if len(runs) == 1 else b"".join(run.data for _, run in runs), np.uint8)
+        ends = np.cumsum(lengths)
+        if int(ends[-1]) != len(data) or int(lengths.min()) <= _HEADER:
+            raise Corrupt(f"entry {runs[0][0]} and on: frames do not add up to their run")
+        starts = ends - lengths + _HEADER
+        counts = np.array([run.count for _, run in runs], np.int64)
+        firsts = np.array([first for first, _ in runs], np.int64)
+        seqs = np.repeat(firsts - (np.cumsum(counts) - counts), counts) + np.arange(len(lengths), dtype=np.int64)
+        return cls(data, starts, ends, data[starts], seqs)
+
+    @property
+    def count(self) -> int:
+        return len(self.starts)
+
+    def u4(self, where: npt.ArrayLike) -> npt.NDArray[np.uint32]:
+        return big_endian(self.data, np.asarray(where, np.int64), 4).astype(np.uint32)
+
+    def u8(self, where: npt.ArrayLike) -> U64:
+        return big_endian(self.data, np.asarray(where, np.int64), 8).astype(np.uint64)
+
+    def piece(self, begin: int, end: int) -> _Piece:
+        """Frames ``begin`` to ``end``, copied, so that the batch can go."""
+        first = int(self.starts[begin]) - _HEADER
+        starts = self.starts[begin:end] - _HEADER
+        return _Piece(
+            self.data[first : int(self.ends[end - 1])].copy(), starts - first, self.ends[begin:end] - starts, self.seqs[begin:end].copy()
+        )
+
+
+def _chunk(messages: tuple[U8, I64, I64, I64], txn: I64, transactions: Transactions) -> Chunk:
+    data, starts, ends, seqs = messages
+    types = data[starts]
+    kept = _KEPT[types]
+    if not transactions.applied.all():
+        kept = kept & (transactions.applied[txn] | (types == ord("R")))
+    if not kept.all():
+        starts, ends, types, seqs, txn = starts[kept], ends[kept], types[kept], seqs[kept], txn[kept]
+    return Chunk(data, starts, ends, types, seqs, txn, transactions, streamed=False)
+
+
+def _grouped(pieces: list[_Piece], limit: int) -> list[list[_Piece]]:
+    groups: list[list[_Piece]] = []
+    size = limit
+    for piece in pieces:
+        if size >= limit:
+            groups.append([])
+            size = 0
+        groups[-1].append(piece)
+        size += len(piece.data)
+    return groups
+
+
+def _join(pieces: list[_Piece]) -> _Piece:
+    if len(pieces) == 1:
+        return pieces[0]
+    bases = np.cumsum([0] + [len(piece.data) for piece in pieces])
+    return _Piece(
+        np.concatenate([piece.data for piece in pieces]),
+        np.concatenate([piece.starts + base for piece, base in zip(pieces, bases, strict=False)]),
+        np.concatenate([piece.lengths for piece in pieces]),
+        np.concatenate([piece.seqs for piece in pieces]),
+    )
+
+
+def _ranges(indices: I64) -> Iterator[tuple[int, int]]:
+    """Runs of consecutive numbers in a sorted array, as half-open ranges."""
+    if len(indices):
+        cuts = np.flatnonzero(np.diff(indices) != 1) + 1
+        for part in np.split(indices, cuts):
+            yield int(part[0]), int(part[-1]) + 1

@@ -1,0 +1,1 @@
+"""Changes folded to the rows of every table at a point."""

@@ -1,0 +1,329 @@
+"""A table's history is a sequence of stages: stretches in which rows are identified in one way.
+
+Most tables have one stage. Another begins when the key changes, when a table gets or loses one, or, where the whole row
+identifies, when the columns change. Rows flow through the stages in order: what one leaves is what the next begins with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from archiver.errors import Corrupt
+from archiver.replay.postgres.columnar.copy_text import Lines, Picked, assemble, split_columns, split_lines
+from archiver.replay.postgres.columnar.key_table import KeyTable
+from archiver.replay.postgres.columnar.values import NULL, UNCHANGED, VALUE, Tuples, gather, pack
+from archiver.replay.postgres.decode.relations import Layout
+from archiver.replay.postgres.fold import counted_rows, keyed_rows
+from archiver.replay.postgres.fold.keyed_rows import Missing
+from archiver.replay.postgres.fold.row_messages import Changes, Rows
+
+U8 = npt.NDArray[np.uint8]
+I64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+COMPACT_ROWS = 1_000_000
+"""Folded batches are merged when they hold so many rows, or twice what was left the last time: cost per row stays constant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Rows of COPY text with these columns."""
+
+    attnums: tuple[int, ...]
+    text: U8
+
+
+class Pass(Protocol):
+    """One output's way through a stage. Not to be used by two threads at once."""
+
+    contradictions: int
+    """Changes that did not find their row, or found one where none should be; final after ``rest``."""
+
+    def part(self, rows: Text) -> Iterator[Text]:
+        """What is left of rows from before the stage."""
+        ...
+
+    def rest(self) -> Iterator[Text]:
+        """Rows that came in the stage; after all parts."""
+        ...
+
+
+class Stage(Protocol):
+    """Gathers changes of one stretch."""
+
+    def accepts(self, layout: Layout) -> bool:
+        """Whether changes of this layout belong to this stretch."""
+        ...
+
+    def add(self, changes: Changes, layout: Layout) -> None:
+        """Fold a batch in, after those before it. Raises ``Corrupt``."""
+        ...
+
+    def run(self) -> Pass:
+        """Begin an output of all that was added. Nothing may be added afterwards."""
+        ...
+
+
+def stage_of(layout: Layout, missing: Missing, *, compact_rows: int = COMPACT_ROWS) -> Stage:
+    """The stage that begins with this layout."""
+    if layout.mode == "key":
+        return KeyedStage(layout, missing, compact_rows)
+    if layout.mode == "full":
+        return CountedStage(layout, missing, compact_rows)
+    return InsertStage()
+
+
+def convert(rows: Text, attnums: tuple[int, ...], missing: Missing) -> U8:
+    """The same rows with other columns; those that they lack are filled from ``missing``, or NULL."""
+    if rows.attnums == attnums:
+        return rows.text
+    found = split_columns(rows.text, len(rows.attnums))
+    wanted = [rows.attnums.index(attnum) if attnum in rows.attnums else -1 for attnum in attnums]
+    count, width = found.kinds.shape
+    constants = [missing.get(attnum) if place < 0 else None for attnum, place in zip(attnums, wanted, strict=True)]
+    text, starts, ends = rows.text, found.starts.ravel(), found.ends.ravel()
+    pick = np.zeros((count, len(attnums)), np.int64)
+    kinds = np.full((count, len(attnums)), NULL, np.uint8)
+    for column, (place, constant) in enumerate(zip(wanted, constants, strict=True)):
+        if place >= 0:
+            pick[:, column] = np.arange(place, count * width, width, dtype=np.int64)
+            kinds[:, column] = found.kinds[:, place]
+        elif constant is not None:
+            pick[:, column] = len(starts)
+            kinds[:, column] = VALUE
+            starts, ends = np.append(starts, len(text)), np.append(ends, len(text) + len(constant))
+            text = np.concatenate([text, np.frombuffer(constant + b"\n", np.uint8)])
+    kinds[kinds == UNCHANGED] = NULL
+    return assemble(Picked(text, starts, ends, pick, kinds), escaped=True).text
+
+
+class InsertStage:
+    """Rows without any identity: they are only ever added."""
+
+    def __init__(self) -> None:
+        self._added: dict[tuple[int, ...], list[Lines]] = {}
+
+    def accepts(self, layout: Layout) -> bool:
+        """Any layout without identity."""
+        return layout.mode == "insert"
+
+    def add(self, changes: Changes, layout: Layout) -> None:
+        """Append the rows."""
+        if (changes.types != ord("I")).any():
+            raise Corrupt("a row of a table without replica identity was changed in the stream")
+        rows = Rows(changes, layout)
+        self._added.setdefault(layout.attnums, []).append(rows.new_lines(np.arange(len(rows.new_changes), dtype=np.int64)))
+
+    def run(self) -> Pass:
+        """Begin an output."""
+        return _InsertPass([Text(attnums, lines.text) for attnums, parts in self._added.items() for lines in parts])
+
+
+class _InsertPass:
+    def __init__(self, added: list[Text]) -> None:
+        self.contradictions = 0
+        self._added = added
+
+    def part(self, rows: Text) -> Iterator[Text]:
+        yield rows
+
+    def rest(self) -> Iterator[Text]:
+        yield from self._added
+
+
+class CountedStage:
+    """Rows that only the whole row identifies, all with the same columns."""
+
+    def __init__(self, layout: Layout, missing: Missing, compact_rows: int) -> None:
+        self._attnums, self._missing = layout.attnums, missing
+        self._compact_rows = self._limit = compact_rows
+        self._parts: list[counted_rows.Counts] = []
+
+    def accepts(self, layout: Layout) -> bool:
+        """The same columns."""
+        return layout.mode == "full" and layout.attnums == self._attnums
+
+    def add(self, changes: Changes, layout: Layout) -> None:
+        """Fold a batch in."""
+        self._parts.append(counted_rows.fold(changes, layout))
+        if sum(map(len, self._parts)) > self._limit:
+            self._merge()
+
+    def run(self) -> Pass:
+        """Begin an output."""
+        return _CountedPass(self._merge(), self._attnums, self._missing)
+
+    def _merge(self) -> counted_rows.Counts:
+        self._parts = [counted_rows.merge(self._parts)]
+        self._limit = max(self._compact_rows, 2 * len(self._parts[0]))
+        return self._parts[0]
+
+
+class _CountedPass:
+    def __init__(self, counts: counted_rows.Counts, attnums: tuple[int, ...], missing: Missing) -> None:
+        self.contradictions = 0
+        self._attnums, self._missing = attnums, missing
+        fewer = counts.net < 0
+        lines = counts.lines.take(np.flatnonzero(fewer))
+        self._fewer = KeyTable(pack(lines.text, lines.offsets))
+        self._left = -counts.net[fewer]
+        more = np.flatnonzero(~fewer)
+        self._more = counts.lines.take(np.repeat(more, counts.net[more]))
+
+    def part(self, rows: Text) -> Iterator[Text]:
+        text = convert(rows, self._attnums, self._missing)
+        if self._left.any():
+            lines = split_lines(text)
+            found = self._fewer.find(pack(lines.text, lines.offsets))
+            hits = np.flatnonzero(found >= 0)
+            if len(hits):
+                order = np.argsort(found[hits], kind="stable")
+                ids = found[hits][order]
+                first = np.flatnonzero(np.diff(ids, prepend=-1))
+                rank = np.arange(len(ids)) - np.repeat(first, np.diff(first, append=len(ids)))
+                dropped = rank < self._left[ids]
+                np.subtract.at(self._left, ids[dropped], 1)
+                keep = np.ones(len(lines), np.bool_)
+                keep[hits[order[dropped]]] = False
+                text = lines.take(np.flatnonzero(keep)).text
+        yield Text(self._attnums, text)
+
+    def rest(self) -> Iterator[Text]:
+        self.contradictions = int(self._left.sum())
+        yield Text(self._attnums, self._more.text)
+
+
+class KeyedStage:
+    """Rows that a key identifies. Columns may come and go meanwhile."""
+
+    def __init__(self, layout: Layout, missing: Missing, compact_rows: int) -> None:
+        self._key, self._missing = layout.key, missing
+        self._compact_rows = self._limit = compact_rows
+        self._parts: list[keyed_rows.Delta] = []
+
+    def accepts(self, layout: Layout) -> bool:
+        """The same key columns, in the same order."""
+        return layout.mode == "key" and layout.key == self._key
+
+    def add(self, changes: Changes, layout: Layout) -> None:
+        """Fold a batch in."""
+        self._parts.append(keyed_rows.fold(changes, layout))
+        if sum(map(len, self._parts)) > self._limit:
+            self._merge()
+
+    def run(self) -> Pass:
+        """Begin an output."""
+        return _KeyedPass(self._merge(), self._key, self._missing)
+
+    def _merge(self) -> keyed_rows.Delta:
+        self._parts = [keyed_rows.merge(self._parts, self._missing)]
+        self._limit = max(self._compact_rows, 2 * len(self._parts[0]))
+        return self._parts[0]
+
+
+class _KeyedPass:
+    def __init__(self, delta: keyed_rows.Delta, key: tuple[int, ...], missing: Missing) -> None:
+        self.contradictions = delta.contradictions
+        self._delta, self._key, self._missing = delta, key, missing
+        self._touched = KeyTable(pa.concat_arrays([*(block.keys for block in delta.blocks), delta.gone]))
+        self._expects = np.concatenate([*(block.expects for block in delta.blocks), np.ones(len(delta.gone), np.bool_)])
+        self._seen = np.zeros(len(self._touched), np.bool_)
+        self._partial = [_Partial.of(block, self._touched) for block in delta.blocks if block.partial.any()]
+
+    def part(self, rows: Text) -> Iterator[Text]:
+        if not len(self._touched):
+            yield rows
+            return
+        added = tuple(attnum for attnum in self._key if attnum not in rows.attnums)
+        if added:
+            rows = Text(rows.attnums + added, convert(rows, rows.attnums + added, self._missing))
+        columns = split_columns(rows.text, len(rows.attnums))
+        found = self._touched.find(self._keys(rows, columns))
+        hits = np.flatnonzero(found >= 0)
+        if not len(hits):
+            yield rows
+            return
+        touched = found[hits]
+        seen = int(np.count_nonzero(self._seen))
+        self._seen[touched] = True
+        self.contradictions += len(hits) - (int(np.count_nonzero(self._seen)) - seen)
+        lines = Lines(rows.text, np.concatenate([np.zeros(1, np.int64), columns.stops]))
+        yield Text(rows.attnums, lines.take(np.flatnonzero(found < 0)).text)
+        for partial in self._partial:
+            continued = partial.row_of[touched]
+            mine = (continued >= 0) & ~partial.patched[continued]
+            if mine.any():
+                partial.patched[continued[mine]] = True
+                yield _patched(rows, columns, hits[mine], partial, continued[mine], self._missing)
+
+    def rest(self) -> Iterator[Text]:
+        self.contradictions += int(np.count_nonzero(self._seen != self._expects))
+        for block in self._delta.blocks:
+            lines = block.lines if not block.partial.any() else block.lines.take(np.flatnonzero(~block.partial))
+            yield Text(block.attnums, lines.text)
+        for partial in self._partial:
+            # Their earlier row was not there, which is counted; what is known of them is better than nothing.
+            yield Text(partial.attnums, partial.lines.take(np.flatnonzero(~partial.patched)).text)
+
+    def _keys(self, rows: Text, columns: Tuples) -> pa.LargeBinaryArray:
+        parts = []
+        for attnum in self._key:
+            place = rows.attnums.index(attnum)
+            parts.append(pack(*gather(rows.text, columns.starts[:, place], columns.ends[:, place])))
+        return parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, pa.scalar(b"\t", pa.large_binary()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Partial:
+    """Rows of a block that continue an earlier row."""
+
+    attnums: tuple[int, ...]
+    lines: Lines
+    row_of: I64
+    """By index of the key that the earlier row had: which row continues it, or -1."""
+    patched: Bools
+
+    @classmethod
+    def of(cls, block: keyed_rows.Block, touched: KeyTable) -> _Partial:
+        which = np.flatnonzero(block.partial)
+        origins = (block.keys if block.origins is None else block.origins).take(pa.array(which))
+        found = touched.find(origins)
+        row_of = np.full(len(touched), -1, np.int64)
+        row_of[found[found >= 0]] = np.flatnonzero(found >= 0)
+        return cls(block.attnums, block.lines.take(which), row_of, np.zeros(len(which), np.bool_))
+
+
+def _patched(rows: Text, columns: Tuples, before: I64, partial: _Partial, after: I64, missing: Missing) -> Text:
+    """``after`` of the partial rows, their unknown values taken from ``before`` of ``rows``, which are found at ``columns``."""
+    lines = partial.lines.take(after)
+    found = split_columns(lines.text, len(partial.attnums))
+    constants = [(missing.get(attnum) or b"") + b"\n" for attnum in partial.attnums]
+    text = np.concatenate([rows.text, lines.text, np.frombuffer(b"".join(constants), np.uint8)])
+    ends = np.cumsum([len(rows.text) + len(lines.text), *map(len, constants)])
+    first, constant = columns.starts.size, columns.starts.size + found.starts.size
+    pick = np.arange(first, constant, dtype=np.int64).reshape(found.starts.shape)
+    kinds = found.kinds.copy()
+    for column, attnum in enumerate(partial.attnums):
+        unknown = np.flatnonzero(found.kinds[:, column] == UNCHANGED)
+        if attnum in rows.attnums:
+            place = rows.attnums.index(attnum)
+            pick[unknown, column] = before[unknown] * len(rows.attnums) + place
+            kinds[unknown, column] = columns.kinds[before[unknown], place]
+        else:
+            pick[unknown, column] = constant + column
+            kinds[unknown, column] = NULL if missing.get(attnum) is None else VALUE
+    picked = Picked(
+        text,
+        np.concatenate([columns.starts.ravel(), found.starts.ravel() + len(rows.text), ends[:-1]]),
+        np.concatenate([columns.ends.ravel(), found.ends.ravel() + len(rows.text), ends[1:] - 1]),
+        pick,
+        kinds,
+    )
+    return Text(partial.attnums, assemble(picked, escaped=True).text)

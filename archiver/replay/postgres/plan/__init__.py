@@ -1,0 +1,1 @@
+"""Where a point lies and what its state is made of."""

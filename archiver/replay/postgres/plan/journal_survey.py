@@ -1,0 +1,202 @@
+"""What one database's stretch of the journal holds beside rows: schemas, copies, polls, gaps, and where the point cuts its transactions.
+
+Pure. Fed with runs in journal order from the checkpoint's beginning on, past the point for as long as its user wants to look ahead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import msgspec
+import numpy as np
+
+from archiver.journal.entry import Kind, Placed
+from archiver.journal.records import Gap
+from archiver.postgres.lsn import parse_lsn
+from archiver.postgres.records import Schema, Sequences, Slot, Snapshot, Stream
+from archiver.postgres.visibility import Visible
+from archiver.replay.postgres.decode.commits import Announced, CommitReader, Commits
+from archiver.replay.postgres.decode.transactions import Commit, Limit
+from archiver.replay.postgres.plan.plan import Ref
+
+Record = TypeVar("Record", Schema, Sequences, Snapshot)
+
+TRIGGER = b"archiver_ddl_end"
+"""Name of the event trigger that announces changes; a dump that has it says that they are announced."""
+
+_NOT_DUMPED = {"CREATE PUBLICATION", "ALTER PUBLICATION", "DROP PUBLICATION", "REFRESH MATERIALIZED VIEW", "REINDEX", "CLUSTER"}
+"""Tags of changes that no dump shows. Publications: capture itself makes them, after the schema entry that they belong to. A view that is
+filled for the first time, or emptied, differs in the next entry, as a change that was not announced."""
+
+_ACTS_ELSEWHERE = ("TYPE", "DOMAIN", "PUBLICATION", "INDEX", "EXTENSION", "SCHEMA", "OWNED")
+"""Ends of tags of changes that can change the rows, or the identity, of a table that they do not name."""
+
+
+class _Object(msgspec.Struct):
+    oid: int = 0
+
+
+class _Announcement(msgspec.Struct):
+    tag: str = ""
+    objects: list[_Object] = []
+
+
+def _shows_in_dump(content: bytes) -> bool:
+    """What cannot be read counts: rather an uncertain schema than a wrong one."""
+    try:
+        return msgspec.json.decode(content, type=_Announcement).tag not in _NOT_DUMPED
+    except msgspec.MsgspecError:
+        return True
+
+
+def _may_concern(content: bytes, oids: Collection[int]) -> bool:
+    """Whether a change may be one of a table: ``oids`` are its own and those of the tables that it inherits from."""
+    try:
+        announced = msgspec.json.decode(content, type=_Announcement)
+    except msgspec.MsgspecError:
+        return True
+    return announced.tag.endswith(_ACTS_ELSEWHERE) or any(each.oid in oids for each in announced.objects)
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[Record]):
+    """A record and its entry."""
+
+    ref: Ref
+    record: Record
+    announces: bool = False
+    """Schema only: changes that follow it are announced in the stream."""
+
+
+class Survey:
+    """See the module. ``feed`` in order, then ``flush``; both raise ``Corrupt`` for frames that break the protocol."""
+
+    def __init__(self, limit: Limit, *, from_seq: int, from_lsn: int, checkpoint: int) -> None:
+        """Entries before ``from_seq`` are passed over; transactions that commit before ``from_lsn`` are in the ``checkpoint`` entry."""
+        self.schemas: list[Found[Schema]] = []
+        self.copies: list[Found[Snapshot]] = []
+        self.polls: list[Found[Sequences]] = []
+        self.gaps: list[tuple[int, Gap]] = []
+        self.streams: list[Stream] = []
+        self.last: Commit | None = None
+        """The last transaction of the state."""
+        self.applied = 0
+        self.unfinished = 0
+        """At the point."""
+        self.next: Commit | None = None
+        """The first one behind the point that is known so far."""
+        self.behind: list[Commits] = []
+        """Those behind the point, in order."""
+        self.broken: tuple[int, Gap] | None = None
+        """The first gap of the whole source behind the checkpoint: nothing after it continues what was before."""
+        self.changed = 0
+        """Newest commit time before ``broken``: later ones may be missing from there on."""
+        self._commits = CommitReader()
+        self._limit, self._from_seq, self._checkpoint = limit, from_seq, checkpoint
+        self.from_lsn = from_lsn
+
+    @property
+    def announced_before(self) -> list[int]:
+        """Transaction ids: those of the state that announced schema changes."""
+        until = self.last.seq if self.last else 0
+        return [each.xid for each in self._announced if each.seq <= until and each.commit_lsn >= self.from_lsn]
+
+    @property
+    def announced_behind(self) -> list[int]:
+        """Likewise behind the point, as far as it was looked ahead."""
+        until = self.last.seq if self.last else 0
+        return [each.xid for each in self._announced if each.seq > until and each.commit_lsn >= self.from_lsn]
+
+    def announced_behind_only(self, lsn: int, noticed: int, oids: Collection[int]) -> bool:
+        """Whether changes of table ``oids``, of publications too, were announced between ``lsn`` and what entry ``noticed`` saw, and all
+        behind the point.
+
+        With none at all the change that was noticed was not announced (event triggers can be off): it may be on either side.
+        """
+        until = self.last.seq if self.last else 0
+        bound = next((parse_lsn(found.record.lsn) for found in self.schemas if found.ref.seq > noticed), None)
+        within = [each for each in self._commits.announced if each.commit_lsn >= lsn and (bound is None or each.commit_lsn < bound)]
+        since = [each for each in within if any(_may_concern(content, oids) for content in each.contents)]
+        return bool(since) and all(each.seq > until for each in since)
+
+    @property
+    def _announced(self) -> list[Announced]:
+        return [each for each in self._commits.announced if any(_shows_in_dump(content) for content in each.contents)]
+
+    def sees_behind(self, visible: str, lsn: str) -> bool:
+        """Whether a snapshot has a transaction that is behind the point. Look ahead to its ``lsn`` first."""
+        bound = parse_lsn(lsn)
+        if self.next is None or bound <= self.next.commit_lsn:
+            return False
+        seen = Visible.parse(visible)
+        return any(seen.sees_all(commits.xid[commits.commit_lsn < np.uint64(bound)]).any() for commits in self.behind)
+
+    def feed(self, placed: Placed) -> None:
+        """Take the next run of this source."""
+        run = placed.run
+        if placed.first + run.count - 1 < self._from_seq:
+            return
+        ref = Ref(placed.first, placed.slot)
+        kind = run.kind
+        if kind in (Kind.PG_FRAMES, Kind.PG_STREAM):
+            self._take(self._commits.feed(placed))
+            if kind is Kind.PG_STREAM:
+                self.streams += [msgspec.json.decode(body, type=Stream) for body in run.bodies()]
+        elif kind is Kind.PG_SCHEMA:
+            schema, dump = run.bodies()
+            self.schemas.append(Found(ref, msgspec.json.decode(schema, type=Schema), TRIGGER in dump))
+        elif kind is Kind.PG_TABLES:
+            self.copies += [Found(Ref(seq, ref.slot), copy) for seq, copy in _decoded(placed, Snapshot)]
+        elif kind is Kind.PG_SEQUENCES:
+            self.polls += [Found(Ref(seq, ref.slot), poll) for seq, poll in _decoded(placed, Sequences)]
+        elif kind is Kind.GAP:
+            for seq, gap in _decoded(placed, Gap):
+                self._gap(seq, gap)
+        elif kind is Kind.PG_SLOT and placed.first > self._checkpoint:
+            for seq, slot in _decoded(placed, Slot):
+                if slot.action != "dropped":
+                    self._gap(seq, Gap("all", "slot_lost", "a new slot was made and no gap was recorded"))
+        if self.broken is None:
+            self.changed = max(self.changed, run.changed)
+
+    def flush(self) -> None:
+        """Work off what was gathered."""
+        self._take(self._commits.flush())
+        if self.next is None and self.broken is None:
+            self.unfinished = self._commits.unfinished
+
+    def _gap(self, seq: int, gap: Gap) -> None:
+        self.gaps.append((seq, gap))
+        if self.broken is None and seq > self._checkpoint and is_whole(gap):
+            self.flush()
+            self.broken = (seq, gap)
+
+    def _take(self, found: list[Commits]) -> None:
+        for each in found:
+            ours = each.commit_lsn >= np.uint64(self.from_lsn)
+            commits = each if ours.all() else Commits(*(getattr(each, name)[ours] for name in Commits.__slots__))
+            if not len(commits):
+                continue
+            cut = 0 if self.next is not None or self.broken is not None else commits.beyond(self._limit)
+            if cut:
+                self.applied += cut
+                self.last = commits[cut - 1]
+            if cut < len(commits):
+                if self.next is None:
+                    self.next = commits[cut]
+                    self.unfinished = self._commits.unfinished
+                self.behind.append(Commits(*(getattr(commits, name)[cut:] for name in Commits.__slots__)))
+
+
+def is_whole(gap: Gap) -> bool:
+    """Whether all of the source is unknown, not only a table or the schema."""
+    return not gap.what.startswith("table ") and gap.reason != "schema_uncertain"
+
+
+Any_ = TypeVar("Any_", Gap, Slot, Snapshot, Sequences)
+
+
+def _decoded(placed: Placed, of: type[Any_]) -> list[tuple[int, Any_]]:
+    return [(placed.first + number, msgspec.json.decode(body, type=of)) for number, body in enumerate(placed.run.bodies())]

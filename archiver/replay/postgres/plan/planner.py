@@ -1,0 +1,233 @@
+"""A point -> the plan of a restore: finds the checkpoint, reads the stretch up to the point (and a little on), decides nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from archiver import clock
+from archiver.errors import Refused
+from archiver.journal.segment import SegmentHeader
+from archiver.postgres.lsn import format_lsn, parse_lsn
+from archiver.postgres.records import Schema, Sequences, Snapshot
+from archiver.replay.points import Point, settle
+from archiver.replay.postgres.plan.journal_survey import Found, Survey
+from archiver.replay.postgres.plan.plan import Moment, Range, Ref, RestorePlan, SchemaLine, Start
+from archiver.replay.postgres.plan.point_location import checkpoint_at, end_slot, limit_of, mark_of, require_mark
+from archiver.replay.postgres.plan.schema_choice import Choice, choose
+from archiver.replay.postgres.plan.table_coverage import stand
+
+if TYPE_CHECKING:
+    from archiver.journal.reader import Reader
+    from archiver.journal.segment import Segment
+    from archiver.store.protocol import Store
+
+AHEAD_SECONDS = 120.0
+"""How much journal time behind the point is looked through for the next schema entry and the next reading of sequences."""
+
+_ALWAYS_LEFT_OUT = (
+    "roles, settings of the database and of roles, tablespaces, large objects, rows in tables of extensions: in the physical backup"
+)
+
+
+@dataclass(slots=True)
+class _Stretch:
+    first: int
+    last: int
+    count: int = 0
+    size: int = 0
+
+
+async def plan_restore(reader: Reader, store: Store, source: str, point: Point) -> RestorePlan:
+    """What restoring ``source`` at ``point`` means. Reads the journal's stretch between checkpoint and point once, writes nothing.
+
+    The plan holds no rows and stays right while the journal grows. Raises ``Invalid`` for a source or point that the journal does not have,
+    ``Refused`` when the point lies before the first complete baseline, ``Corrupt``, ``Unavailable``.
+    """
+    del store
+    point = await settle(reader, point)
+    tail = await reader.tail()
+    assert tail is not None
+    require_mark(tail, source, point)
+    end = min(await end_slot(reader, source, point), tail.slot)
+    checkpoint = await checkpoint_at(reader, source, point, end)
+    limit = limit_of(point)
+    survey = Survey(limit, from_seq=checkpoint.record.replay_from, from_lsn=parse_lsn(checkpoint.record.lsn), checkpoint=checkpoint.ref.seq)
+    stretch = _Stretch(await reader.find_seq(checkpoint.record.replay_from), end)
+    async with aclosing(_segments(reader, stretch.first, end)) as segments:
+        async for segment in segments:
+            _feed(survey, segment, source)
+            stretch.count += 1
+            stretch.size += segment.size
+    survey.flush()
+    await _look_ahead(reader, source, survey, stretch, tail, point)
+    return _plan(tail, source, point, checkpoint, survey, stretch)
+
+
+async def _segments(reader: Reader, first: int, last: int | None) -> AsyncGenerator[Segment]:
+    async with aclosing(reader.walk(first, to_slot=last)) as steps:
+        async for segment, valid in steps:
+            if valid:
+                yield segment
+
+
+def _feed(survey: Survey, segment: Segment, source: str) -> None:
+    for placed in segment.placed():
+        if placed.run.source == source:
+            survey.feed(placed)
+
+
+async def _look_ahead(reader: Reader, source: str, survey: Survey, stretch: _Stretch, tail: SegmentHeader, point: Point) -> None:
+    """Read on until what stands around the point is known: whose view the entries there have, the next schema, the next poll.
+
+    Copies of tables that are still to come are waited for to the journal's end: without them the point cannot be restored.
+    """
+    header = await reader.header(stretch.last)
+    assert header is not None
+    until = header.time + int(AHEAD_SECONDS * 1e6)
+    async with aclosing(_segments(reader, stretch.last + 1, tail.slot)) as segments:
+        async for segment in segments:
+            if _settled(survey, header, source, point, late=segment.header.time > until):
+                return
+            _feed(survey, segment, source)
+            survey.flush()
+            header = segment.header
+
+
+def _settled(survey: Survey, header: SegmentHeader, source: str, point: Point, *, late: bool) -> bool:
+    """Whether nothing behind ``header``'s segment matters. ``late``: it has been looked for long enough."""
+    if survey.broken is not None:
+        return True
+    reached = parse_lsn(mark_of(header, source).position or "0/0")
+    seen = [found.record.lsn for found in survey.schemas] + [found.record.lsn for found in survey.copies]
+    if any(parse_lsn(lsn) > reached for lsn in seen) or _awaits_copy(survey):
+        return False
+    if late:
+        return True
+    schema = any(not _schema_before(found, survey, point) for found in survey.schemas)
+    poll = any(not _poll_before(found, survey, point) for found in survey.polls)
+    return survey.next is not None and schema and poll
+
+
+def _awaits_copy(survey: Survey) -> bool:
+    """Whether a table of the newest schema before the point has no copy yet and is still to get one."""
+    earlier = [found.record for found in survey.schemas if not survey.sees_behind(found.record.visible, found.record.lsn)]
+    if not earlier:
+        return False
+    copied = {table.oid for copy in survey.copies for table in copy.record.tables}
+    return bool(set(earlier[-1].catalog.pending) & set(survey.schemas[-1].record.catalog.pending) - copied)
+
+
+def _plan(tail: SegmentHeader, source: str, point: Point, checkpoint: Found[Snapshot], survey: Survey, stretch: _Stretch) -> RestorePlan:
+    if not survey.schemas:
+        raise Refused(f"the journal has no schema of {source} for this point", hint="choose a later point")
+    lsn = point.number if point.kind == "lsn" else (survey.last.end_lsn if survey.last else parse_lsn(checkpoint.record.lsn))
+    choice = _schema(survey, point, lsn)
+    schema = choice.found.record
+    copies = [copy for copy in survey.copies if _usable(copy, survey)]
+    standing = stand(choice.found, checkpoint, copies, survey, point, lsn)
+    approximations = list(standing.approximations)
+    if not choice.certain:
+        approximations.append(f"the schema: {choice.reason}")
+    mark = mark_of(tail, source)
+    if point.kind == "time" and survey.next is None and mark.observed < point.number:
+        approximations.append(
+            f"the journal was received up to {clock.to_text(mark.observed)} only; transactions between then and the asked time are missing"
+        )
+    before = [found for found in survey.polls if _poll_before(found, survey, point)]
+    after = survey.polls[len(before) :]
+    if not after and any(value.owner_oid == 0 for found in before[-1:] for value in found.record.values):
+        approximations.append("sequences that no column owns: as last read before the point; values handed out since then are not known")
+    stream = survey.streams[0] if survey.streams else None
+    return RestorePlan(
+        archive=tail.archive,
+        source=source,
+        system_id=stream.system_id if stream else "",
+        database=stream.database if stream else "",
+        point=_moment(point, checkpoint.record, survey),
+        checkpoint=_start(checkpoint),
+        segments=Range(stretch.first, stretch.last, stretch.count, stretch.size),
+        schema=SchemaLine(
+            choice.found.ref,
+            schema.lsn,
+            schema.taken,
+            schema.cause,
+            schema.server_version,
+            schema.dump_version,
+            choice.certain,
+            choice.reason,
+            len(survey.announced_before),
+        ),
+        tables=standing.tables,
+        gaps=standing.gaps,
+        approximations=approximations,
+        not_included=[*standing.not_included, _ALWAYS_LEFT_OUT],
+        extensions=schema.catalog.extensions,
+        roles=schema.catalog.roles,
+        materialized=schema.catalog.materialized,
+        schemas=[found.ref for found in survey.schemas],
+        recopies=[copy.ref for copy in copies],
+        sequences_before=before[-1].ref if before else None,
+        sequences_after=after[0].ref if after else None,
+    )
+
+
+def _reached(ref: Ref, lsn: str, taken: int, point: Point) -> bool:
+    """Whether something that was read from the server, at ``lsn``, was so before the point as the user said it."""
+    if point.kind == "entry":
+        return ref.seq <= point.number
+    return taken <= point.number if point.kind == "time" else parse_lsn(lsn) <= point.number
+
+
+def _usable(copy: Found[Snapshot], survey: Survey) -> bool:
+    """Whether the copy has nothing from behind the point, and nothing from behind a gap of the whole source."""
+    if survey.broken is not None and copy.ref.seq > survey.broken[0]:
+        return False
+    return not survey.sees_behind(copy.record.visible, copy.record.lsn)
+
+
+def _poll_before(found: Found[Sequences], survey: Survey, point: Point) -> bool:
+    record = found.record
+    within = survey.next is None or parse_lsn(record.lsn) <= survey.next.commit_lsn
+    return within and _reached(found.ref, record.lsn, record.taken, point)
+
+
+def _schema_before(found: Found[Schema], survey: Survey, point: Point) -> bool:
+    record = found.record
+    # A baseline's own schema belongs to its snapshot, wherever its entry stands.
+    known = parse_lsn(record.lsn) <= survey.from_lsn or _reached(found.ref, record.lsn, record.taken, point)
+    return known and not survey.sees_behind(record.visible, record.lsn)
+
+
+def _schema(survey: Survey, point: Point, lsn: int) -> Choice:
+    return choose(
+        [found for found in survey.schemas if survey.broken is None or found.ref.seq < survey.broken[0]],
+        before=lambda found: _schema_before(found, survey, point),
+        changed_before=survey.announced_before,
+        changed_behind=survey.announced_behind,
+        lsn=lsn,
+    )
+
+
+def _moment(point: Point, checkpoint: Snapshot, survey: Survey) -> Moment:
+    asked = point.number if point.kind == "time" else 0
+    last = survey.last
+    if last is None:
+        return Moment(point.text, point.kind, 0, checkpoint.lsn, checkpoint.taken, asked, 0, survey.unfinished)
+    return Moment(point.text, point.kind, last.seq, format_lsn(last.end_lsn), last.time, asked, survey.applied, survey.unfinished)
+
+
+def _start(checkpoint: Found[Snapshot]) -> Start:
+    snapshot = checkpoint.record
+    parts = [part for table in snapshot.tables for part in table.parts]
+    return Start(
+        checkpoint.ref,
+        snapshot.lsn,
+        snapshot.taken,
+        snapshot.cause,
+        snapshot.replay_from,
+        sum(part.rows for part in parts),
+        sum(part.size for part in parts),
+    )

@@ -1,0 +1,107 @@
+"""Which schema entry is the schema at a point. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from archiver.postgres.lsn import parse_lsn
+from archiver.postgres.records import Schema
+from archiver.postgres.visibility import Visible
+from archiver.replay.postgres.plan.journal_survey import Found
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The entry, and whether it is known to be right."""
+
+    found: Found[Schema]
+    certain: bool
+    reason: str
+
+
+def choose(
+    schemas: Sequence[Found[Schema]],
+    *,
+    before: Callable[[Found[Schema]], bool],
+    changed_before: Sequence[int],
+    changed_behind: Sequence[int],
+    lsn: int = 0,
+) -> Choice:
+    """The schema at the point.
+
+    ``schemas``: not empty, oldest first, as far as the first one behind the point. ``before``: the entry has nothing from behind the
+    point. ``changed_before``, ``changed_behind``: xids of transactions that announced changes, on either side of the point. ``lsn``: where
+    the state ends.
+
+    Where changes are announced, the entry that sees all of the first and none of the second is exact. Where they are not, the
+    newest entry before the point is, unless the next one says something else: the change then lies somewhere between, but not before the
+    last look that still found nothing. Triggers can be off for a while, so this holds with announcements too.
+    """
+    earlier = [found for found in schemas if before(found)]
+    later = next((found for found in schemas if not before(found)), None)
+    newest = earlier[-1] if earlier else None
+    if newest is not None and newest.announces:
+        return _announced(newest, later, (changed_before, changed_behind), lsn)
+    if newest is None:
+        assert later is not None
+        return Choice(later, certain=False, reason="the journal has no schema entry from before the point; this is the first one after it")
+    if later is None:
+        return Choice(newest, certain=True, reason="the newest one")
+    if _same(newest.record, later.record):
+        return Choice(newest, certain=True, reason="the entries before and after the point say the same")
+    if _later_since(later, lsn):
+        return Choice(newest, certain=True, reason=f"the newest one before the point; the change in entry {later.ref.seq} came later")
+    return _unannounced(newest, later)
+
+
+def _later_since(later: Found[Schema], lsn: int) -> bool:
+    return bool(later.record.since) and lsn <= parse_lsn(later.record.since)
+
+
+def _unannounced(newest: Found[Schema], later: Found[Schema]) -> Choice:
+    return Choice(
+        newest,
+        certain=False,
+        reason=f"the newest one before the point; entry {later.ref.seq} says something else, and the change was not announced",
+    )
+
+
+def _announced(newest: Found[Schema], later: Found[Schema] | None, changed: tuple[Sequence[int], Sequence[int]], lsn: int) -> Choice:
+    changed_before, changed_behind = changed
+
+    def missing(found: Found[Schema]) -> int:
+        visible = Visible.parse(found.record.visible)
+        return sum(not visible.sees(xid) for xid in changed_before)
+
+    def excess(found: Found[Schema]) -> int:
+        visible = Visible.parse(found.record.visible)
+        return sum(visible.sees(xid) for xid in changed_behind)
+
+    if not missing(newest):
+        if later is not None and not excess(later) and not _same(newest.record, later.record) and not _later_since(later, lsn):
+            return _unannounced(newest, later)
+        return Choice(newest, certain=True, reason="it has every announced change up to the point and none after it")
+    if later is not None and not missing(later) and not excess(later):
+        return Choice(
+            later, certain=True, reason="written after the point; it has every announced change up to the point and none after it"
+        )
+    return Choice(
+        newest,
+        certain=False,
+        reason=f"{missing(newest)} announced changes before the point are not in it, and no entry was written before the next change",
+    )
+
+
+def _same(one: Schema, other: Schema) -> bool:
+    if one.fingerprint and other.fingerprint:
+        return one.fingerprint == other.fingerprint
+    return _essence(one) == _essence(other)
+
+
+def _essence(schema: Schema) -> object:
+    tables = [
+        (table.oid, table.schema, table.name, table.kind, table.persistence, table.identity, table.columns, table.key, table.parent)
+        for table in schema.catalog.tables
+    ]
+    return tables, schema.catalog.roles, schema.catalog.extensions, schema.catalog.materialized, schema.catalog.types

@@ -1,0 +1,1 @@
+"""State at a point, written into a database or a folder."""

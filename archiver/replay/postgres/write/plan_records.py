@@ -1,0 +1,115 @@
+"""What a plan refers to, read from the journal again; and its changes folded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from archiver.errors import Corrupt
+from archiver.journal.entry import Kind, Placed
+from archiver.postgres.records import Schema, Sequences, Snapshot
+from archiver.replay.postgres.fold.database import DatabaseFold, Limit, Summary
+from archiver.replay.postgres.plan.plan import Ref, RestorePlan
+
+if TYPE_CHECKING:
+    from archiver.journal.reader import Reader
+
+Progress = Callable[[str, int, int], None]
+"""Step, done, total (0: not known)."""
+
+_FOLDED = frozenset((Kind.PG_FRAMES, Kind.PG_STREAM))
+
+
+@dataclass(frozen=True)
+class Material:
+    """The records behind a plan."""
+
+    schema: Schema
+    dump: bytes
+    """pg_dump's custom format."""
+    schemas: list[Schema]
+    checkpoint: Snapshot
+    copies: list[Snapshot]
+    before: Sequences | None
+    after: Sequences | None
+
+
+async def gather(plan: RestorePlan, reader: Reader) -> Material:
+    """Read them. One segment is read for each that holds one. Raises ``Corrupt``, ``Unavailable``."""
+    wanted = [plan.schema.ref, *plan.schemas, plan.checkpoint.ref, *plan.recopies]
+    wanted += [ref for ref in (plan.sequences_before, plan.sequences_after) if ref is not None]
+    bodies: dict[int, list[bytes]] = {}
+    for slot in sorted({ref.slot for ref in wanted}):
+        sought = {ref.seq for ref in wanted if ref.slot == slot}
+        async with aclosing(reader.read(slot, to_slot=slot)) as runs:
+            async for placed in runs:
+                if placed.run.source == plan.source and placed.run.kind is not Kind.PG_FRAMES:
+                    _collect(placed, sought, bodies)
+
+    def body(ref: Ref) -> list[bytes]:
+        if ref.seq not in bodies:
+            raise Corrupt(f"entry {ref.seq} is not in segment {ref.slot}, where the plan has it", hint="make a new plan")
+        return bodies[ref.seq]
+
+    schema, dump = body(plan.schema.ref)
+    return Material(
+        _of(schema, Schema),
+        dump,
+        [_of(body(ref)[0], Schema) for ref in plan.schemas],
+        _of(body(plan.checkpoint.ref)[0], Snapshot),
+        [_of(body(ref)[0], Snapshot) for ref in plan.recopies],
+        _of(body(plan.sequences_before)[0], Sequences) if plan.sequences_before else None,
+        _of(body(plan.sequences_after)[0], Sequences) if plan.sequences_after else None,
+    )
+
+
+def _collect(placed: Placed, sought: set[int], bodies: dict[int, list[bytes]]) -> None:
+    if not any(placed.first <= seq < placed.first + placed.run.count for seq in sought):
+        return
+    found = list(placed.run.bodies())
+    if placed.run.kind is Kind.PG_SCHEMA:
+        bodies[placed.first] = found
+        return
+    for number, one in enumerate(found):
+        bodies[placed.first + number] = [one]
+
+
+Record = TypeVar("Record", Schema, Snapshot, Sequences)
+
+
+def _of(body: bytes, of: type[Record]) -> Record:
+    return msgspec.json.decode(body, type=of)
+
+
+async def fold_changes(
+    plan: RestorePlan, material: Material, reader: Reader, progress: Progress | None = None
+) -> tuple[DatabaseFold, Summary]:
+    """All changes of the plan's range, folded. Segments are fetched while the ones before are folded, in threads."""
+    fold = DatabaseFold(material.schemas, limit=Limit(seq=plan.limit), strict=not plan.gaps)
+    fold.checkpoint(material.checkpoint)
+    for copy in material.copies:
+        fold.recopied(copy)
+    done = 0
+    async with aclosing(reader.walk(plan.segments.first, to_slot=plan.segments.last)) as steps:
+        async for segment, valid in steps:
+            done += 1
+            runs = [placed for placed in segment.placed() if _is_ours(placed, plan)] if valid else []
+            if runs and not await asyncio.to_thread(_feed, fold, runs):
+                break
+            if progress:
+                progress("reading changes", done, plan.segments.count)
+    return fold, await asyncio.to_thread(fold.finish)
+
+
+def _is_ours(placed: Placed, plan: RestorePlan) -> bool:
+    run = placed.run
+    return run.source == plan.source and run.kind in _FOLDED and placed.first + run.count > plan.checkpoint.replay_from
+
+
+def _feed(fold: DatabaseFold, runs: list[Placed]) -> bool:
+    return all(fold.feed(placed) for placed in runs)

@@ -1,0 +1,114 @@
+"""Rows of one table at the point, as a stream of COPY text: the next piece is made in a thread while the one before is being sent."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from archiver.errors import Corrupt
+from archiver.postgres.records import Column, Part, Table
+from archiver.replay.postgres.fold.database import DatabaseFold, TableOutput
+
+if TYPE_CHECKING:
+    from archiver.store.protocol import Store
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+_AHEAD = 2
+"""Pieces made before they are asked for."""
+
+
+@dataclass(slots=True)
+class TableRows:
+    """The rows of one table, to be read once."""
+
+    table: Table
+    columns: list[Column]
+    """Of the text, in order; generated ones are left out."""
+    parts: list[Part]
+    changes: int
+    _output: TableOutput
+    _store: Store
+
+    @property
+    def rows(self) -> int:
+        """How many there are; final when ``read`` has ended."""
+        return self._output.rows
+
+    async def read(self) -> AsyncGenerator[memoryview]:
+        """COPY text in pieces of whole rows. ``Corrupt`` when a part is missing or altered, or changes contradict the rows they change."""
+        fetched: asyncio.Queue[bytes | memoryview | None] = asyncio.Queue(_AHEAD)
+        task = asyncio.create_task(self._produce(fetched))
+        try:
+            while (piece := await _next(fetched, task)) is not None:
+                if len(piece):
+                    yield memoryview(piece)
+            await task
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+
+    async def _produce(self, queue: asyncio.Queue[bytes | memoryview | None]) -> None:
+        following = asyncio.create_task(self._fetch(self.parts[0])) if self.parts else None
+        for number, part in enumerate(self.parts):
+            assert following is not None
+            stored = await following
+            following = asyncio.create_task(self._fetch(self.parts[number + 1])) if number + 1 < len(self.parts) else None
+            pieces = self._output.part(await asyncio.to_thread(opened, part, stored))
+            await _drain(pieces, queue)
+        await _drain(self._output.rest(), queue)
+        await queue.put(None)
+
+    async def _fetch(self, part: Part) -> bytes:
+        stored = await self._store.get(part.key)
+        if stored is None:
+            raise Corrupt(f"part {part.key} of {self.table.schema}.{self.table.name} is missing", hint="run `archiver verify`")
+        return stored
+
+
+async def _drain(pieces: Iterator[memoryview], queue: asyncio.Queue[bytes | memoryview | None]) -> None:
+    step: Callable[[], memoryview | None] = lambda: next(pieces, None)  # noqa: E731
+    while (piece := await asyncio.to_thread(step)) is not None:
+        await queue.put(piece)
+
+
+async def _next(queue: asyncio.Queue[bytes | memoryview | None], task: asyncio.Task[None]) -> bytes | memoryview | None:
+    """The next piece; raises what the producer raised."""
+    if not queue.empty():
+        return queue.get_nowait()
+    getting = asyncio.ensure_future(queue.get())
+    try:
+        await asyncio.wait({getting, task}, return_when=asyncio.FIRST_COMPLETED)
+        if getting.done():
+            return getting.result()
+        task.result()
+        return await getting
+    finally:
+        getting.cancel()
+
+
+def opened(part: Part, stored: bytes) -> bytes:
+    """COPY text of a part. ``Corrupt`` unless it is what its entry names."""
+    if hashlib.sha256(stored).hexdigest() != part.sha256:
+        raise Corrupt(f"part {part.key} was altered: its SHA-256 does not match", hint="run `archiver verify`")
+    text = zstd.decompress(stored)
+    if len(text) != part.raw_size:
+        raise Corrupt(f"part {part.key} holds {len(text)} bytes of rows instead of {part.raw_size}", hint="run `archiver verify`")
+    return text
+
+
+def rows_of(fold: DatabaseFold, table: Table, store: Store) -> TableRows:
+    """The rows of ``table``; ``fold`` is finished."""
+    columns = [column for column in table.columns if not column.generated]
+    state = fold.table(table.oid)
+    output = state.output([column.attnum for column in columns])
+    return TableRows(table, columns, list(state.base.parts) if state.base else [], state.changes, output, store)

@@ -1,0 +1,188 @@
+"""The database that is restored into: reaching it, and reasons to leave it alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import conninfo
+
+from archiver.errors import ArchiverError, Corrupt, Invalid, Refused, Unavailable
+from archiver.replay.postgres.plan.plan import RestorePlan
+from archiver.replay.postgres.write.dump_script import Script
+
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+_ROUTINE = (
+    "EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
+    " WHERE pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(p.proname)"
+    " || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')' = %s)"
+)
+_EXISTS = {
+    **dict.fromkeys(("TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE"), "pg_catalog.to_regclass(%s) IS NOT NULL"),
+    **dict.fromkeys(("TYPE", "DOMAIN"), "pg_catalog.to_regtype(%s) IS NOT NULL"),
+    **dict.fromkeys(("FUNCTION", "PROCEDURE", "AGGREGATE"), _ROUTINE),
+}
+"""Kinds that are looked up beforehand. One of another kind that is there already ends the transaction when it is to be created."""
+
+_SESSION = {
+    "client_encoding": "UTF8",
+    "search_path": "",
+    "datestyle": "ISO, MDY",
+    "intervalstyle": "postgres",
+    "lc_monetary": "C",
+    "timezone": "UTC",
+    "bytea_output": "hex",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+}
+"""Rows were captured under these output settings, and nothing of the role's may end a long restore."""
+
+
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[Connection]:
+    """One connection in autocommit mode. Raises ``Invalid`` for a DSN that libpq or the server refuses, ``Unavailable``."""
+    try:
+        conninfo.conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        raise Invalid("the target is not a connection string", hint="write postgresql://user@host/database or host=… dbname=…") from None
+    try:
+        connection = await psycopg.AsyncConnection.connect(
+            conninfo.make_conninfo(dsn, **_defaults(dsn)), autocommit=True, prepare_threshold=None
+        )
+    except psycopg.Error as error:
+        raise explained(error, "connecting to the target") from error
+    try:
+        yield connection
+    finally:
+        # An open transaction ends with its session.
+        await connection.close()
+
+
+def _defaults(dsn: str) -> dict[str, str]:
+    given = conninfo.conninfo_to_dict(dsn)
+    wanted = {"application_name": "archiver restore", "connect_timeout": "10"}
+    return {name: value for name, value in wanted.items() if name not in given}
+
+
+def shown(dsn: str) -> str:
+    """The DSN without its password."""
+    values = {name: value for name, value in conninfo.conninfo_to_dict(dsn).items() if name not in ("password", "passfile", "sslpassword")}
+    return conninfo.make_conninfo("", **values)
+
+
+async def pin(connection: Connection) -> None:
+    """Set what reading the rows depends on. Again after a script, which may have changed it."""
+    for name, value in _SESSION.items():
+        await connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What the target is."""
+
+    server_version: int
+    schemas: list[str]
+
+
+async def look(connection: Connection, plan: RestorePlan, *, no_owner: bool) -> Looked:
+    """Look before anything is touched. ``Refused`` names all that is missing: version, extensions, roles; or that it is the source."""
+    cursor = await connection.execute("SELECT system_identifier::text, current_database(), pg_is_in_recovery() FROM pg_control_system()")
+    row = await cursor.fetchone()
+    assert row is not None
+    system, database, standby = row
+    if (system, database) == (plan.system_id, plan.database):
+        raise Refused(
+            f"the target is the captured database itself ({database}, system {system})",
+            hint="restore into another database: createdb fresh",
+        )
+    if standby:
+        raise Refused("the target server is a standby: it cannot be written to", hint="name its primary")
+    version = connection.info.server_version
+    if version // 10000 < plan.schema.server_version // 10000:
+        raise Refused(
+            f"the target is PostgreSQL {version // 10000}, the captured server was {plan.schema.server_version // 10000}",
+            hint="restore into the same or a newer major version",
+        )
+    missing = await _missing(connection, "SELECT name FROM pg_available_extensions", plan.extensions)
+    if missing:
+        raise Refused(
+            f"the target server lacks extensions: {', '.join(missing)}", hint="install their packages on the target server, then try again"
+        )
+    if not no_owner:
+        missing = await _missing(connection, "SELECT rolname FROM pg_roles", plan.roles)
+        if missing:
+            raise Refused(
+                f"the target server lacks roles: {', '.join(missing)}",
+                hint="CREATE ROLE them there, or leave out ownership and grants with --no-owner",
+            )
+    cursor = await connection.execute("SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'")
+    return Looked(version, [str(name) for (name,) in await cursor.fetchall()])
+
+
+async def _missing(connection: Connection, query: str, wanted: Sequence[str]) -> list[str]:
+    cursor = await connection.execute(query.encode())
+    there = {name for (name,) in await cursor.fetchall()}
+    return [name for name in wanted if name not in there]
+
+
+async def in_the_way(connection: Connection, script: Script) -> list[str]:
+    """What the target has already of what the script creates, as ``KIND quoted.name``."""
+    found = []
+    for kind, name in script.creates():
+        if (lookup := _EXISTS.get(kind)) is None:
+            continue
+        # Names are as pg_dump writes them: qualified, and quoted where they must be.
+        cursor = await connection.execute(f"SELECT {lookup}".encode(), (name.encode(errors="surrogateescape").decode(),))
+        if await cursor.fetchone() == (True,):
+            found.append(f"{kind} {name}")
+    return found
+
+
+_LINE = re.compile(r"line (\d+)(?:, column ([^:]+))?")
+_FUNCTION = re.compile(r"^(?:PL/\S+|SQL) function .*$", re.MULTILINE)
+"""In an error's context: it was raised inside a function, whose words may quote anything, under any SQLSTATE."""
+_EXISTS_ALREADY = frozenset({"42P07", "42710", "42723", "42P06", "42P04", "42712"})
+
+
+def explained(error: psycopg.Error, doing: str, *, rows: bool = False) -> ArchiverError:
+    """What a driver's error means for the user. ``rows``: the server was reading rows, so its words may quote them and are left out."""
+    state = error.sqlstate or ""
+    if not state:
+        lines = str(error).strip().splitlines()
+        text = lines[0] if lines and isinstance(error, psycopg.OperationalError) else type(error).__name__
+        return Unavailable(f"{doing}: {text}", hint="nothing was changed; check the target and try again")
+    context = error.diag.context or ""
+    function = _FUNCTION.search(context)
+    # Data exceptions quote values, and so may what a function of the user's raises.
+    if rows or function or state.startswith(("22", "P0")):
+        place = _LINE.search(context) if rows else None
+        where = f" at row {place[1]}" + (f", column {place[2]}" if place[2] else "") if place else ""
+        where += f" in {function[0]}" if function else ""
+        text = f"{doing}: {type(error).__name__}{where} (SQLSTATE {state})"
+    else:
+        text = f"{doing}: {error.diag.message_primary or type(error).__name__} (SQLSTATE {state})"
+    return _kind(state, text)
+
+
+def _kind(state: str, text: str) -> ArchiverError:
+    if state.startswith("28") or state == "3D000":
+        return Invalid(text, hint="check host, user, password and database of the target")
+    if state.startswith(("08", "53", "57")):
+        return Unavailable(text, hint="nothing was changed; mend the target and try again")
+    if state in _EXISTS_ALREADY:
+        return Refused(text, hint="nothing was changed; restore into an empty database, or replace what is there with --overwrite")
+    if state == "2BP01":
+        return Refused(text, hint="nothing was changed; something else in the target depends on what would be replaced")
+    if state == "42501":
+        return Refused(text, hint="nothing was changed; restore as the owner or a superuser, or leave out ownership with --no-owner")
+    if state.startswith("23"):
+        return Corrupt(
+            text, hint="nothing was changed; rows and schema of the point do not fit: choose another point, run `archiver verify`"
+        )
+    return Refused(text, hint="nothing was changed; mend the target, or choose another point")

@@ -1,0 +1,255 @@
+"""A plan -> a folder of SQL that psql loads in one transaction: ``psql -f restore.sql``."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import time
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from psycopg import sql
+
+from archiver.errors import Invalid, Refused
+from archiver.postgres.client_programs import find_tools
+from archiver.postgres.lsn import parse_lsn
+from archiver.replay.postgres.plan.plan import Moment, RestoredTable, RestorePlan, RestoreReport
+from archiver.replay.postgres.write.dump_script import script_of
+from archiver.replay.postgres.write.plan_records import Progress, fold_changes, gather
+from archiver.replay.postgres.write.sequence_values import setting
+from archiver.replay.postgres.write.table_rows import TableRows, rows_of
+from archiver.replay.postgres.write.to_database import dump_version, refuse_gaps
+
+if TYPE_CHECKING:
+    from archiver.journal.reader import Reader
+    from archiver.postgres.records import Table
+    from archiver.store.protocol import Store
+
+INCOMPLETE = "INCOMPLETE"
+"""There until everything else is."""
+MANIFEST = "manifest.json"
+
+_UNSAFE = re.compile(rb"[^A-Za-z0-9_-]")
+_NAME_CHARACTERS = 200
+"""No file name is longer than this and its ending; file systems end at 255."""
+_SETTINGS = """SET client_encoding = 'UTF8';
+SET datestyle = 'ISO, MDY';
+SET intervalstyle = 'postgres';
+SET lc_monetary = 'C';
+SET timezone = 'UTC';
+"""
+_LENIENT = """-- What a view needs may not be there, another server for example: it is left unpopulated then, and the rest goes on.
+\\set ON_ERROR_ROLLBACK on
+\\set ON_ERROR_STOP off
+"""
+_STRICT = """\\set ON_ERROR_STOP on
+\\set ON_ERROR_ROLLBACK off
+"""
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """``manifest.json``: what the folder is, and the SHA-256 of every other file in it."""
+
+    archive: str
+    source: str
+    database: str
+    point: Moment
+    schema_certain: bool
+    tables: dict[str, int]
+    """Rows by ``schema.table``."""
+    files: dict[str, str]
+    gaps: list[str] = []
+    approximations: list[str] = []
+    not_included: list[str] = []
+    notes: list[str] = []
+
+
+_LAST = "event-triggers.sql"
+
+
+async def restore_to_folder(
+    plan: RestorePlan,
+    reader: Reader,
+    store: Store,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    allow_gaps: bool = False,
+    no_owner: bool = False,
+    pg_bin: str = "",
+    progress: Progress | None = None,
+) -> RestoreReport:
+    """Write ``schema-pre.sql``, ``rows/….sql``, ``schema-post.sql``, ``sequences.sql``, ``restore.sql`` and ``manifest.json``.
+
+    And ``event-triggers.sql`` if there are any.
+
+    The folder must be empty or new, or ``overwrite``: files of the same names are then replaced, and those that an older manifest lists
+    removed. A file ``INCOMPLETE`` is there until all is written. Raises ``Refused``, ``Corrupt``, ``Unavailable``, ``Invalid`` where the
+    folder cannot be written.
+    """
+    refuse_gaps(plan, allow_gaps=allow_gaps)
+    started = time.monotonic()
+    material = await gather(plan, reader)
+    tools = await asyncio.to_thread(find_tools, dump_version(material) * 10000, pg_bin, program="pg_restore")
+    script = await script_of(material.dump, tools, server_version=0, no_owner=no_owner)
+    output = _Output(folder)
+    await asyncio.to_thread(output.open, overwrite=overwrite)
+    fold, summary = await fold_changes(plan, material, reader, progress)
+    schema = material.schema
+    await asyncio.to_thread(output.write, "schema-pre.sql", script.pre)
+    tables = []
+    captured = [table for table in schema.catalog.tables if table.kind != "p" and table.mode != "excluded"]
+    for table in sorted(captured, key=lambda each: (each.schema, each.name)):
+        rows = rows_of(fold, table, store)
+        size = await _write_rows(output, rows)
+        tables.append(RestoredTable(table.schema, table.name, rows.rows, rows.changes, size))
+        if progress:
+            progress(f"rows of {table.schema}.{table.name}", len(tables), len(captured))
+    await asyncio.to_thread(output.write, "schema-post.sql", script.post)
+    point = parse_lsn(plan.point.lsn)
+    statements = [statement.as_string(None) + ";\n" for statement in setting(schema, material.before, material.after, point)]
+    sequences = len(statements)
+    if schema.catalog.materialized:
+        statements += [_LENIENT, *(f"REFRESH MATERIALIZED VIEW {view};\n" for view in schema.catalog.materialized), _STRICT]
+    await asyncio.to_thread(output.write, "sequences.sql", "".join(statements).encode("utf-8", "surrogateescape"))
+    if script.last:
+        await asyncio.to_thread(output.write, _LAST, script.last)
+    await asyncio.to_thread(output.write, "restore.sql", _restore_script(output).encode())
+    manifest = Manifest(
+        plan.archive,
+        plan.source,
+        plan.database,
+        plan.point,
+        plan.schema.certain,
+        {f"{table.schema}.{table.name}": table.rows for table in tables},
+        dict(output.files),
+        [f"{gap.what}: {gap.reason} {gap.detail}".rstrip() for gap in plan.gaps],
+        plan.approximations,
+        plan.not_included,
+        summary.notes,
+    )
+    await asyncio.to_thread(output.close, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    return RestoreReport(
+        source=plan.source,
+        point=plan.point,
+        target=str(folder),
+        tables=tables,
+        rows=sum(table.rows for table in tables),
+        seconds=time.monotonic() - started,
+        sequences=sequences,
+        notes=[*plan.approximations, *summary.notes],
+        files=[*output.files, MANIFEST],
+    )
+
+
+def _restore_script(output: _Output) -> str:
+    rows = [f"\\ir '{name}'\n" for name in output.files if name.startswith("rows/")]
+    return "".join(
+        [
+            "-- psql -f restore.sql: one transaction, all or nothing.\n\\set ON_ERROR_STOP on\nBEGIN;\n\\ir 'schema-pre.sql'\n",
+            _SETTINGS,
+            *rows,
+            "\\ir 'schema-post.sql'\n",
+            _SETTINGS,
+            "\\ir 'sequences.sql'\n",
+            f"\\ir '{_LAST}'\n" if _LAST in output.files else "",
+            "COMMIT;\n",
+        ]
+    )
+
+
+async def _write_rows(output: _Output, rows: TableRows) -> int:
+    table = rows.table
+    columns = f" ({', '.join(_quoted(column.name) for column in rows.columns)})" if rows.columns else ""
+    name = f"rows/{_file_name(table)}.sql"
+    size = 0
+    file = _File(output, name)
+    try:
+        head = f"COPY {_quoted(table.schema, table.name)}{columns} FROM stdin;\n"
+        await asyncio.to_thread(file.write, head.encode("utf-8", "surrogateescape"))
+        async with aclosing(rows.read()) as pieces:
+            async for piece in pieces:
+                await asyncio.to_thread(file.write, piece)
+                size += len(piece)
+        await asyncio.to_thread(file.write, b"\\.\n")
+    finally:
+        await asyncio.to_thread(file.close)
+    return size
+
+
+def _quoted(*names: str) -> str:
+    return sql.Identifier(*names).as_string(None)
+
+
+def _safe(name: str) -> str:
+    return _UNSAFE.sub(lambda match: b"=%02X" % match[0][0], name.encode("utf-8", "surrogateescape")).decode()
+
+
+def _file_name(table: Table) -> str:
+    """Without its ending. A name that would be too long is cut and ends with the table's oid, of which there is one."""
+    name = f"{_safe(table.schema)}.{_safe(table.name)}"
+    return name if len(name) <= _NAME_CHARACTERS else f"{name[:_NAME_CHARACTERS]}.{table.oid}"
+
+
+class _Output:
+    """The folder. Methods block; they are called in threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: dict[str, str] = {}
+        """Name to SHA-256, in the order of writing."""
+
+    def open(self, *, overwrite: bool) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if any(self.folder.iterdir()):
+                if not overwrite:
+                    raise Refused(f"folder {self.folder} is not empty", hint="name a new one, or replace what is there with --overwrite")
+                self._remove_old()
+            (self.folder / INCOMPLETE).write_text("This restore has not ended: do not load it.\n")
+            (self.folder / "rows").mkdir(exist_ok=True)
+        except OSError as error:
+            raise Invalid(f"folder {self.folder} cannot be written: {error.strerror}", hint="name another one") from error
+
+    def _remove_old(self) -> None:
+        manifest = self.folder / MANIFEST
+        if not manifest.exists():
+            return
+        try:
+            old = msgspec.json.decode(manifest.read_bytes(), type=Manifest)
+        except msgspec.DecodeError:
+            raise Refused(f"{manifest} is not of a restore", hint="name another folder") from None
+        manifest.unlink()
+        for name in old.files:
+            path = (self.folder / name).resolve()
+            if path.is_relative_to(self.folder.resolve()):
+                path.unlink(missing_ok=True)
+
+    def write(self, name: str, data: bytes) -> None:
+        file = _File(self, name)
+        file.write(data)
+        file.close()
+
+    def close(self, manifest: bytes) -> None:
+        (self.folder / MANIFEST).write_bytes(manifest)
+        (self.folder / INCOMPLETE).unlink()
+
+
+class _File:
+    """One file, hashed while it is written."""
+
+    def __init__(self, output: _Output, name: str) -> None:
+        self._output, self._name = output, name
+        self._file = (output.folder / name).open("wb")
+        self._hash = hashlib.sha256()
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._file.write(data)
+        self._hash.update(data)
+
+    def close(self) -> None:
+        self._file.close()
+        self._output.files[self._name] = self._hash.hexdigest()

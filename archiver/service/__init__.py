@@ -1,0 +1,1 @@
+"""What runs capture, and how it says how it is."""

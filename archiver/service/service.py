@@ -1,0 +1,309 @@
+"""The composition root: opens the store, fences the archive, supervises sources, stops everything in order.
+
+Order of a clean stop: sources stop reading and hand over what they received; the writer makes it durable; sources acknowledge it;
+the writer closes its session. Whatever does not fit into the grace period is not lost: it was not acknowledged, so its source sends it
+again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+import structlog
+
+from archiver import __version__
+from archiver.capture.status import SourceStatus
+from archiver.clock import Clock
+from archiver.errors import ArchiverError, Bug, Corrupt, Fenced, HistoryLost, Invalid, Refused, Unavailable
+from archiver.journal.drill_reports import DrillReport, newest
+from archiver.journal.writer import Writer, WriterLimits
+from archiver.service.status import ArchiveStatus, Drill, lay_over, lines
+from archiver.settings import Settings
+from archiver.store.open import open_store
+from archiver.store.probe import probe
+from archiver.store.protocol import Store
+
+DRILL_SECONDS = 60.0
+"""How often the archive is asked for newer drills."""
+
+END_SECONDS = 2.0
+"""How long what was cancelled may take to clean up before it is cancelled again."""
+
+log = structlog.get_logger()
+
+Result = TypeVar("Result")
+
+
+class Source(Protocol):
+    """One thing that is captured. Built per source by ``build_sources``, run again after each failure."""
+
+    name: str
+
+    def status(self) -> SourceStatus:
+        """How it stands now; never blocks, never fails."""
+        ...
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """One attempt. Returns after ``stop`` once everything received is durable and acknowledged; raises ``ArchiverError`` otherwise."""
+        ...
+
+
+class Supervised:
+    """A source and how its attempts went."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.attempts = 0
+        self.failures = 0
+        self.error: ArchiverError | None = None
+        """Why it is not running now; None while it runs."""
+
+    @property
+    def hopeless(self) -> bool:
+        """Waiting for an operator: trying again by itself cannot help."""
+        return isinstance(self.error, (Invalid, Refused, HistoryLost))
+
+
+class Service:
+    """One running archiver."""
+
+    def __init__(self, settings: Settings, clock: Clock, build: Callable[[Settings, Writer, Clock], list[Source]]) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._build = build
+        self.store: Store | None = None
+        self.writer: Writer | None = None
+        self.sources: list[Supervised] = []
+        self._drills: dict[str, DrillReport] = {}
+        self._failed = asyncio.Event()
+        self._began = clock.now()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Capture until ``stop``, then stop cleanly within the grace period; also while it still waits for another archiver's end.
+
+        Raises what ended it: ``Fenced``, ``Corrupt``, ``Bug`` from the journal, or the first source's error when every source needs an
+        operator. Cancellation stops at once; everything acknowledged by then is durable.
+        """
+        archive = self.settings.archive
+        self.store = await open_store(archive.url, archive.s3)
+        try:
+            opened = await unless(stop, self._open(self.store))
+            if opened is None:
+                log.info("stopped_before_the_session")
+                return
+            self.writer = opened
+            drills = asyncio.create_task(self._watch_drills(self.store))
+            try:
+                await self._capture(self.writer, stop)
+            finally:
+                drills.cancel()
+                await asyncio.gather(drills, return_exceptions=True)
+        finally:
+            await self.store.close()
+
+    async def _open(self, store: Store) -> Writer:
+        archive = self.settings.archive
+        report = await probe(store, self.clock, allow_unfenced=archive.allow_unfenced_store)
+        log.info("store_probed", url=store.url, checks=len(report.passed))
+        for name, finding in report.failed:
+            log.warning("store_check_failed", check=name, finding=finding)
+        writer = await Writer.open(
+            store,
+            self.clock,
+            instance=archive.instance or platform.node() or "archiver",
+            version=__version__,
+            sources=kinds(self.settings),
+            limits=limits(self.settings),
+        )
+        log.info("session_opened", archive=writer.archive, epoch=writer.epoch, entry=writer.durable_seq)
+        return writer
+
+    async def _watch_drills(self, store: Store) -> None:
+        """Keep in mind what the newest recorded drills say."""
+        after = ""
+        while True:
+            try:
+                after, reports = await newest(store, self.settings.sources, after)
+                self._drills |= reports
+            except ArchiverError as error:
+                log.warning("drills_unknown", reason=error.message)
+            await self.clock.sleep(DRILL_SECONDS)
+
+    @property
+    def drill(self) -> Drill | None:
+        """What is proven of every source: the oldest of their newest drills."""
+        if not self._drills or self._drills.keys() != self.settings.sources.keys():
+            return None
+        oldest = min(self._drills.values(), key=lambda report: report.finished)
+        return Drill(oldest.finished, oldest.point, oldest.restore_seconds)
+
+    def status(self) -> ArchiveStatus:
+        """How everything stands now. Before the journal is open it says so by zeros, and its age counts from the start of the process."""
+        now, writer = self.clock.now(), self.writer
+        if writer is None or self.store is None:
+            return ArchiveStatus(
+                archive="",
+                url=self.settings.archive.url,
+                slot=-1,
+                epoch=0,
+                last_entry=0,
+                last_commit=0,
+                age_seconds=max(0.0, (now - self._began) / 1e6),
+                drill=self.drill,
+            )
+        status = ArchiveStatus(
+            archive=writer.archive,
+            url=self.store.url,
+            slot=writer.slot,
+            epoch=writer.epoch,
+            last_entry=writer.durable_seq,
+            last_commit=writer.last_commit,
+            age_seconds=writer.age_seconds,
+            buffered_bytes=writer.buffered_bytes,
+            sources=lines(writer.marks, kinds(self.settings), now),
+            drill=self.drill,
+        )
+        running = [(item.source.status(), item.failures, item.error.message if item.error else "") for item in self.sources]
+        lay_over(status.sources, running)
+        return status
+
+    async def _capture(self, writer: Writer, stop: asyncio.Event) -> None:
+        self.sources = [Supervised(source) for source in self._build(self.settings, writer, self.clock)]
+        commit = asyncio.create_task(writer.run(), name="commit")
+        captures = [asyncio.create_task(self._supervise(item, stop), name=item.source.name) for item in self.sources]
+        stopping: asyncio.Task[object] = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            while not stop.is_set():
+                failed: asyncio.Task[object] = asyncio.create_task(self._failed.wait())
+                everything: list[asyncio.Task[Any]] = [commit, stopping, failed, *captures]
+                await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+                failed.cancel()
+                self._failed.clear()
+                for work in (commit, *captures):
+                    if work.done() and not stop.is_set():
+                        work.result()
+                        raise Bug(f"{work.get_name()} ended without being asked to", hint="report it with the log")
+                if self.sources and all(item.hopeless for item in self.sources):
+                    reason = next(item.error for item in self.sources if item.error is not None)
+                    # What was handed in says why, and a closed session lets the next archiver begin at once.
+                    with contextlib.suppress(ArchiverError, TimeoutError):
+                        async with asyncio.timeout(self.settings.grace_seconds):
+                            await writer.close()
+                    raise reason
+            await self._stop(writer, commit, captures)
+        finally:
+            await end(commit, stopping, *captures)
+
+    async def _stop(self, writer: Writer, commit: asyncio.Task[None], captures: list[asyncio.Task[None]]) -> None:
+        log.info("stopping", grace_seconds=self.settings.grace_seconds, buffered_bytes=writer.buffered_bytes)
+        try:
+            async with asyncio.timeout(self.settings.grace_seconds):
+                # The commit loop may fail meanwhile: then nothing more becomes durable and waiting is pointless.
+                waiting = set(captures)
+                while waiting and not commit.done():
+                    done, rest = await asyncio.wait({*waiting, commit}, return_when=asyncio.FIRST_COMPLETED)
+                    waiting -= done
+                    del rest
+                if commit.done():
+                    commit.result()
+                for capture in captures:
+                    capture.result()
+                await writer.close()
+                await commit
+        except TimeoutError:
+            raise Unavailable(
+                f"did not finish within the grace period of {self.settings.grace_seconds:g} s",
+                hint="nothing is lost: what was not durable was not acknowledged, and its source sends it again after the next start",
+            ) from None
+        log.info("stopped", entry=writer.durable_seq)
+
+    async def _supervise(self, item: Supervised, stop: asyncio.Event) -> None:
+        """Run one source again and again; what an error means is this table.
+
+        Unavailable: again after a pause that doubles. Invalid, Refused, HistoryLost: an operator must act, so again after the longest
+        pause; the service ends when all sources wait so. Fenced, Corrupt, Bug: the whole service stops.
+        """
+        pause = self.settings.retry_seconds
+        longest = self.settings.retry_limit_seconds
+        while not stop.is_set():
+            item.attempts += 1
+            began = self.clock.monotonic()
+            try:
+                await item.source.run(stop)
+            except (Fenced, Corrupt, Bug):
+                raise
+            except (Exception, asyncio.CancelledError) as caught:
+                task = asyncio.current_task()
+                if isinstance(caught, asyncio.CancelledError) and task is not None and task.cancelling():
+                    raise
+                error = caught if isinstance(caught, ArchiverError) else _unexpected(item.source.name, caught)
+                item.error = error
+                item.failures += 1
+                self._failed.set()
+                log.error("source_failed", source=item.source.name, error=error.message, hint=error.hint, attempt=item.attempts)
+                if self.clock.monotonic() - began > longest:
+                    pause = self.settings.retry_seconds
+                wait = longest if item.hopeless else pause
+                pause = min(2 * pause, longest)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), wait * (0.75 + self.clock.random() / 2))
+                item.error = None
+            else:
+                if not stop.is_set():
+                    raise Bug(f"source {item.source.name} ended without being asked to", hint="report it with the log")
+
+
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
+    """What ``work`` returns, or ``None`` when ``stop`` came first: then ``work`` was cancelled. Raises what it raises."""
+    doing = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return doing.result() if doing.done() else None
+    finally:
+        for task in (doing, stopping):
+            task.cancel()
+        await asyncio.gather(doing, stopping, return_exceptions=True)
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel ``tasks`` and return when they have ended.
+
+    A driver that is cancelled within a query asks its server to cancel it too and waits many seconds for the answer; a second
+    cancellation ends that.
+    """
+    for _ in range(2):
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=END_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _unexpected(source: str, error: BaseException) -> Bug:
+    """What nobody foresaw in one source must not stop the others: it is told with its trace, and tried again."""
+    log.error("source_bug", source=source, exc_info=error)
+    return Bug(f"source {source} failed unexpectedly: {type(error).__name__}", hint="report it with the log")
+
+
+def kinds(settings: Settings) -> dict[str, str]:
+    """Source name to ``postgres`` or ``kubernetes``."""
+    return {name: "postgres" if source.postgres is not None else "kubernetes" for name, source in settings.sources.items()}
+
+
+def limits(settings: Settings) -> WriterLimits:
+    """The writer's part of the settings."""
+    archive = settings.archive
+    return WriterLimits(
+        segment_bytes=archive.segment_bytes,
+        buffer_bytes=archive.buffer_bytes,
+        puts_per_second=archive.puts_per_second,
+        put_burst=archive.put_burst,
+        heartbeat_seconds=archive.heartbeat_seconds,
+        stall_seconds=archive.stall_seconds,
+        takeover_after_seconds=archive.takeover_after_seconds,
+        compression_level=archive.compression_level,
+    )

@@ -1,0 +1,76 @@
+"""Probes, status and metrics over HTTP while the archiver runs.
+
+``/livez`` the process works; ``/readyz`` the backup works (every source streams, the journal is durable within the RPO), a JSON body
+says what does not; ``/status`` everything as JSON; ``/metrics`` Prometheus text. Readiness is about the backup, not about traffic:
+nothing is routed by it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from archiver.errors import Invalid
+from archiver.service.metrics import StatusCollector
+from archiver.service.service import Service
+from archiver.service.status import problems
+
+log = structlog.get_logger()
+
+
+class Web:
+    """The HTTP server of one ``Service``. ``start`` binds, ``stop`` lets running answers finish."""
+
+    def __init__(self, service: Service, listen: str, rpo_seconds: float) -> None:
+        host, sign, port = listen.rpartition(":")
+        if not sign or not port.isdecimal() or int(port) > 65535:
+            raise Invalid(f"web.listen: found {listen!r}", hint="write host:port, for example 0.0.0.0:8080")
+        self._host, self._port = host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - what ":8080" means everywhere
+        self._service = service
+        self._rpo_seconds = rpo_seconds
+        self._registry = CollectorRegistry()
+        self._registry.register(StatusCollector(service.status))
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Serve until ``stop``. Raises ``Invalid`` when the address cannot be bound."""
+        app = web.Application()
+        app.router.add_get("/livez", self._livez)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/status", self._status)
+        app.router.add_get("/metrics", self._metrics)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise Invalid(f"web.listen: cannot bind {self._host}:{self._port}: {error.strerror}", hint="choose a free port") from None
+        log.info("web_listening", addresses=[f"{address[0]}:{address[1]}" for address in self._runner.addresses])
+
+    async def stop(self) -> None:
+        """Close the server."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _livez(self, _request: web.Request) -> web.Response:
+        # Answering at all shows that the event loop turns; the commit loop's end ends the process.
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        found = problems(self._service.status(), self._rpo_seconds)
+        return _json({"ready": not found, "problems": found}, 503 if found else 200)
+
+    async def _status(self, _request: web.Request) -> web.Response:
+        return _json(self._service.status(), 200)
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _json(value: object, status: int) -> web.Response:
+    body = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+    return web.Response(body=body, status=status, content_type="application/json")

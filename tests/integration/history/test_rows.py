@@ -1,0 +1,144 @@
+"""The history of one row, through a real capture."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import psycopg
+import pytest
+
+from archiver.errors import Invalid
+from archiver.history.row_at import row_at
+from archiver.history.row_states import differences
+from archiver.history.rows import RowRef, row_log
+from archiver.journal.reader import Reader
+from archiver.replay.points import Point, parse_point
+from tests.integration.capture.postgres.rig import SOURCE, capture
+from tests.integration.replay.postgres.arrange import baseline, caught_up, quiet, run
+
+pytestmark = pytest.mark.postgres(18)
+
+TABLE = """
+CREATE TABLE runs (id int PRIMARY KEY, state text, big text);
+ALTER TABLE runs ALTER big SET STORAGE EXTERNAL;
+INSERT INTO runs SELECT g, E'a\\t' || g, repeat('b', 5000) FROM generate_series(1, 20) g;
+"""
+
+
+@pytest.fixture
+def slot() -> str:
+    return f"archiver_{uuid.uuid4().hex[:12]}"
+
+
+def ref(key: int) -> RowRef:
+    return RowRef.parse("public.runs", [f"id={key}"])
+
+
+async def test_log_show_and_diff_follow_one_row(database: str, slot: str) -> None:
+    """Baseline, updates with an unchanged TOASTed value, deletion and return: each with what it was and when; show and diff agree."""
+    run(database, TABLE)
+    async with capture(database, slot) as made:
+        await baseline(made)
+        run(
+            database,
+            "UPDATE runs SET state = 'x' WHERE id = 5",
+            "UPDATE runs SET state = 'no' WHERE id = 15",
+            "UPDATE runs SET big = 'small' WHERE id = 5",
+        )
+        before = await caught_up(made, database)
+        run(database, "DELETE FROM runs WHERE id = 5", "INSERT INTO runs VALUES (5, NULL, 'again')")
+        after = await caught_up(made, database)
+        reader = Reader(made.store)
+        log = await row_log(reader, SOURCE, ref(5))
+        assert [(change.event, change.changed) for change in log] == [
+            ("BASELINE", []), ("UPDATE", ["state"]), ("UPDATE", ["big"]), ("DELETE", []), ("INSERT", []),
+        ]  # fmt: skip
+        assert log[0].state == {"id": "5", "state": "a\t5", "big": "b" * 5000}
+        assert log[1].state == {"id": "5", "state": "x", "big": "b" * 5000}
+        assert [change.entry for change in log] == sorted(change.entry for change in log)
+        one, other = await row_at(reader, SOURCE, ref(5), parse_point(before)), await row_at(reader, SOURCE, ref(5), parse_point(after))
+        assert one.state == {"id": "5", "state": "x", "big": "small"}
+        assert differences(one.state, other.state) == [("state", "x", None), ("big", "small", "again")]
+        assert (await row_at(reader, SOURCE, ref(5), Point("", "entry", log[3].commit_entry))).state is None
+        assert await row_log(reader, SOURCE, ref(99)) == []
+        with pytest.raises(Invalid, match="no table"):
+            await row_log(reader, SOURCE, RowRef.parse("nowhere", ["id=5"]))
+        with pytest.raises(Invalid, match="no column"):
+            await row_log(reader, SOURCE, RowRef.parse("runs", ["key=5"]))
+
+
+async def test_a_row_that_gets_another_key_is_followed_to_the_end_and_from_the_beginning(database: str, slot: str) -> None:
+    """Under the old key it ends with a word where it went; under the new one it begins with where it came from."""
+    run(database, TABLE)
+    async with capture(database, slot) as made:
+        await baseline(made)
+        run(database, "UPDATE runs SET id = 105 WHERE id = 5")
+        await caught_up(made, database)
+        reader = Reader(made.store)
+        left, came = await row_log(reader, SOURCE, ref(5)), await row_log(reader, SOURCE, ref(105))
+        assert (left[-1].state, left[-1].detail) == (None, "it is id=105 from here on")
+        assert (came[0].event, came[0].detail) == ("UPDATE", "it was id=5 before")
+        assert came[0].state == {"id": "105", "state": "a\t5"}
+
+
+async def test_ddl_and_a_copy_of_the_table_are_part_of_the_history(database: str, slot: str) -> None:
+    """A rewrite that puts nothing into the stream shows as what the copy found; a restart of capture changes nothing."""
+    run(database, TABLE)
+    async with capture(database, slot, poll_seconds=0.3) as made:
+        await baseline(made)
+        run(database, "UPDATE runs SET state = '7' WHERE id = 5", "ALTER TABLE runs ADD COLUMN note text")
+        run(database, "UPDATE runs SET note = 'n' WHERE id = 5", "ALTER TABLE runs ALTER id TYPE bigint USING id + 1000 - 1000")
+        await quiet(made, database)
+        await made.stop()
+        await made.start()
+        run(database, "UPDATE runs SET note = 'm' WHERE id = 5", "TRUNCATE runs")
+        await caught_up(made, database)
+        log = await row_log(Reader(made.store), SOURCE, ref(5))
+        events = [(change.event, change.changed) for change in log if change.event not in ("GAP", "COPIED")]
+        assert events == [("BASELINE", []), ("UPDATE", ["state"]), ("UPDATE", ["note"]), ("UPDATE", ["note"]), ("TRUNCATE", [])]
+        assert "GAP" in [change.event for change in log]
+        with psycopg.connect(database) as session:
+            assert session.execute("SELECT count(*) FROM runs").fetchone() == (0,)
+
+
+async def test_a_row_has_the_columns_that_its_table_has_at_the_point(database: str, slot: str) -> None:
+    """A column added with a default, and one dropped, show in the row although nothing was written to it."""
+    run(database, TABLE)
+    async with capture(database, slot, poll_seconds=0.2) as made:
+        await baseline(made)
+        run(database, "ALTER TABLE runs ADD COLUMN cost numeric DEFAULT 3", "ALTER TABLE runs DROP COLUMN big")
+        run(database, "UPDATE runs SET state = 'y' WHERE id = 6")
+        after = await caught_up(made, database)
+        async with asyncio.timeout(30):
+            # The schema's own entry follows the change a moment later; until then the answer says that it is uncertain.
+            while (found := await row_at(Reader(made.store), SOURCE, ref(5), parse_point(after))).notes:
+                await asyncio.sleep(0.2)
+        assert found.state == {"id": "5", "state": "a\t5", "cost": "3"}
+
+
+async def test_a_name_that_passes_to_another_table_takes_no_foreign_rows_along(database: str, slot: str) -> None:
+    """Copied into a new table that then takes the name: what happened to the new one before, and to the old one after, is not the name's."""
+    run(database, TABLE)
+    steps = [
+        "UPDATE runs SET state = 'old' WHERE id = 5",
+        "CREATE TABLE next (LIKE runs INCLUDING ALL); INSERT INTO next SELECT id, state || '!', big FROM runs",
+        "UPDATE next SET state = 'not yet' WHERE id = 5",
+        "BEGIN; ALTER TABLE runs RENAME TO runs_old; ALTER TABLE next RENAME TO runs; COMMIT",
+        "UPDATE runs SET state = 'new' WHERE id = 5",
+        "UPDATE runs_old SET state = 'forgotten' WHERE id = 5",
+    ]
+    async with capture(database, slot, poll_seconds=0.3) as made:
+        await baseline(made)
+        for step in steps:
+            run(database, step)
+            await quiet(made, database)
+        log = await row_log(Reader(made.store), SOURCE, ref(5))
+        assert [(change.event, change.state and change.state["state"]) for change in log if change.event != "GAP"] == [
+            ("BASELINE", "a\t5"),
+            ("UPDATE", "old"),
+            ("UPDATE", "new"),
+        ]
+        assert log[-1].changed == ["state"]
+        old = await row_log(Reader(made.store), SOURCE, RowRef.parse("public.runs_old", ["id=5"]))
+        assert [change.state and change.state["state"] for change in old if change.event != "GAP"] == ["old", "forgotten"]

@@ -1,0 +1,66 @@
+"""Statements at a source, and waiting until they are in the journal."""
+
+from __future__ import annotations
+
+import psycopg
+
+from archiver.capture.postgres.catalog.fingerprint import read_fingerprint
+from archiver.capture.postgres.session.access import Access
+from archiver.journal.reader import Reader
+from archiver.replay.points import parse_point
+from archiver.replay.postgres.plan.plan import RestorePlan
+from archiver.replay.postgres.plan.planner import plan_restore
+from tests.integration.capture.postgres.recorded import schemas
+from tests.integration.capture.postgres.rig import SOURCE, Capture
+
+
+def run(dsn: str, *statements: str) -> None:
+    """Each by itself."""
+    with psycopg.connect(dsn, autocommit=True) as session:
+        for statement in statements:
+            session.execute(statement.encode())
+
+
+def ask(dsn: str, query: str) -> object:
+    """The first column of the first row."""
+    with psycopg.connect(dsn) as session:
+        row = session.execute(query.encode()).fetchone()
+    assert row is not None
+    return row[0]
+
+
+async def caught_up(made: Capture, dsn: str) -> str:
+    """Wait until everything so far is durable; an LSN behind it."""
+    lsn = str(ask(dsn, "SELECT pg_current_wal_insert_lsn()::text"))
+    # A transaction moves the server's end on, so that the position is surely passed.
+    run(dsn, "SELECT pg_logical_emit_message(true, 'test', 'x')")
+    await made.reached(lsn)
+    return lsn
+
+
+async def quiet(made: Capture, dsn: str) -> str:
+    """Wait until the journal has the schema as it is and a copy of every table that needs one; an LSN behind all that."""
+    await caught_up(made, dsn)
+    session = await Access.of(dsn).connect()
+    try:
+        fingerprint = await read_fingerprint(session)
+    finally:
+        await session.close()
+
+    async def known() -> bool:
+        newest = (await schemas(made))[-1]
+        return newest.fingerprint == fingerprint and not newest.catalog.pending
+
+    await made.until(known, 60)
+    return await caught_up(made, dsn)
+
+
+async def baseline(made: Capture) -> None:
+    """Start, and wait for the first checkpoint."""
+    await made.start()
+    await made.until(lambda: made.writer.marks[SOURCE].checkpoint > 0)
+
+
+async def plan(made: Capture, at: str) -> RestorePlan:
+    """The plan at a point."""
+    return await plan_restore(Reader(made.store), made.store, SOURCE, parse_point(at))

@@ -1,0 +1,124 @@
+"""What stands around a point in doubt: gaps of tables whose copy is still to come, and changes that nothing announced."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+
+from archiver.errors import Refused
+from archiver.journal.reader import Reader
+from archiver.replay.postgres.write.to_database import refuse_gaps, restore_to_database
+from tests.integration.capture.postgres.recorded import schemas
+from tests.integration.capture.postgres.rig import Capture, capture
+from tests.integration.replay.postgres.arrange import baseline, caught_up, plan, quiet, run
+from tests.servers.compare import differences
+
+TABLES = """
+CREATE TABLE t (id int PRIMARY KEY, amount int); CREATE TABLE other (id int PRIMARY KEY);
+INSERT INTO t SELECT g, g FROM generate_series(1, 9) g;
+"""
+REWRITE = "ALTER TABLE t ALTER amount TYPE bigint USING amount * 10"
+
+
+@pytest.fixture
+async def held(database: str) -> AsyncIterator[tuple[Capture, psycopg.Connection]]:
+    """A capture that was started while a transaction was open: no copy begins before that has ended."""
+    run(database, TABLES)
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=0.3) as made:
+        await baseline(made)
+        await quiet(made, database)
+        await made.stop()
+        with psycopg.connect(database) as session:
+            session.execute("INSERT INTO other VALUES (1)")
+            started = len(await schemas(made))
+            await made.start()
+            # Only what the schema watcher saw running when it began is waited for.
+            run(database, "CREATE TYPE noticed AS ENUM ()")
+            await made.until(lambda: _more(made, started))
+            yield made, session
+
+
+async def _more(made: Capture, count: int) -> bool:
+    return len(await schemas(made)) > count
+
+
+@pytest.mark.postgres(18)
+async def test_a_renamed_table_keeps_its_gap(held: tuple[Capture, psycopg.Connection], database: str, target_database: str) -> None:
+    """Rewritten, then renamed before it was copied: by its new name its rows are known as little as by the old one."""
+    made, session = held
+    count = len(await schemas(made))
+    run(database, REWRITE)
+    await made.until(lambda: _more(made, count))
+    run(database, "ALTER TABLE t RENAME TO renamed", "CREATE TABLE t (id int PRIMARY KEY)")
+    await made.until(lambda: _more(made, count + 1))
+    await caught_up(made, database)
+    planned = await plan(made, "latest")
+    assert "renamed" in [table.name for table in planned.tables if table.note.startswith("not known")]
+    with pytest.raises(Refused, match="table_rewritten"):
+        refuse_gaps(planned, allow_gaps=False)
+    session.commit()
+    await quiet(made, database)
+    await restore_to_database(await plan(made, "latest"), Reader(made.store), made.store, target_database)
+    assert differences(database, target_database) == []
+
+
+@pytest.mark.postgres(18)
+async def test_a_change_that_no_trigger_announced_is_a_gap(database: str) -> None:
+    """Event triggers do not fire for a session in replica mode: that nothing was announced does not prove that nothing happened."""
+    run(database, TABLES)
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=1) as made:
+        await baseline(made)
+        await quiet(made, database)
+        run(database, f"SET session_replication_role = replica; {REWRITE}")
+        inside = await caught_up(made, database)
+        run(database, "INSERT INTO other VALUES (2)")
+        after = await quiet(made, database)
+        assert (await plan(made, after)).gaps == []
+        with pytest.raises(Refused, match="table_rewritten"):
+            refuse_gaps(await plan(made, inside), allow_gaps=False)
+
+
+@pytest.mark.postgres(18)
+@pytest.mark.parametrize("later", ["CREATE TABLE third (id int PRIMARY KEY)", "ALTER TABLE other ADD COLUMN note text"])
+async def test_what_is_announced_of_others_does_not_say_when_a_gap_began(database: str, later: str) -> None:
+    """One look finds both: the rewrite that nobody announced, before the point, and the announced change of another table behind it."""
+    run(database, TABLES)
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=4) as made:
+        await baseline(made)
+        await quiet(made, database)
+        run(database, f"SET session_replication_role = replica; {REWRITE}")
+        inside = await caught_up(made, database)
+        run(database, later)
+        await quiet(made, database)
+        assert [gap.reason for gap in (await plan(made, inside)).gaps] == ["table_rewritten"]
+
+
+@pytest.mark.postgres(18)
+async def test_refreshing_a_view_leaves_the_schema_certain(database: str) -> None:
+    """It is announced like a change of the schema, and no later entry shows it: so it is none."""
+    run(database, TABLES, "CREATE MATERIALIZED VIEW v AS SELECT * FROM t")
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=0.3) as made:
+        await baseline(made)
+        await quiet(made, database)
+        run(database, "REFRESH MATERIALIZED VIEW v", "REINDEX TABLE t", "INSERT INTO t VALUES (10, 10)")
+        await caught_up(made, database)
+        assert (await plan(made, "latest")).schema.certain
+
+
+@pytest.mark.postgres(18)
+async def test_a_schema_change_that_no_trigger_announced_is_uncertain(database: str) -> None:
+    """Between the last look that found nothing and the next entry nobody knows on which side of it a point lies."""
+    run(database, TABLES)
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=1) as made:
+        await baseline(made)
+        await quiet(made, database)
+        run(database, "SET session_replication_role = replica; ALTER TABLE t ADD COLUMN note text")
+        run(database, "INSERT INTO t VALUES (10, 10, 'note')")
+        inside = await caught_up(made, database)
+        run(database, "INSERT INTO other VALUES (2)")
+        after = await quiet(made, database)
+        assert (await plan(made, after)).schema.certain
+        assert not (await plan(made, inside)).schema.certain

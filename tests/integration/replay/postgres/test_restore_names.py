@@ -1,0 +1,55 @@
+"""Names that are hard to tell from what stands beside them, into a database and into a folder."""
+
+from __future__ import annotations
+
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+
+from archiver.journal.reader import Reader
+from archiver.replay.postgres.write.to_database import restore_to_database
+from archiver.replay.postgres.write.to_folder import restore_to_folder
+from tests.integration.capture.postgres.rig import capture
+from tests.integration.replay.postgres.arrange import baseline, plan, quiet, run
+from tests.servers.compare import differences
+from tests.servers.postgres import PostgresServer
+
+_LONG = "\u5217" * 21
+"""63 bytes: as long as a name can be."""
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        # Each begins like the name of a schema that is there already, or is our own.
+        ['CREATE SCHEMA "public runs"', 'CREATE TABLE "public runs".runs (id int PRIMARY KEY)'],
+        ['CREATE SCHEMA "archiver runs"', 'CREATE TABLE "archiver runs".runs (id int PRIMARY KEY)'],
+        [
+            f'CREATE SCHEMA "{_LONG}"',
+            f'CREATE TABLE "{_LONG}"."{_LONG}" (id int PRIMARY KEY)',
+            f'CREATE TABLE "{_LONG}"."{_LONG[1:]}a" (id int PRIMARY KEY)',
+            f'INSERT INTO "{_LONG}"."{_LONG}" VALUES (1)',
+        ],
+    ],
+    ids=["like public", "like ours", "long"],
+)
+@pytest.mark.postgres(16, 18)
+async def test_any_name_comes_back(
+    postgres: PostgresServer, database: str, target_database: str, tmp_path: Path, statements: list[str]
+) -> None:
+    """A schema whose name begins with that of another, and names whose escaped form is longer than a file's name may be."""
+    run(database, *statements)
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=0.3) as made:
+        await baseline(made)
+        await quiet(made, database)
+        await made.stop()
+        planned = await plan(made, "latest")
+        await restore_to_database(planned, Reader(made.store), made.store, target_database)
+        assert differences(database, target_database) == []
+        await restore_to_folder(planned, Reader(made.store), made.store, tmp_path / "folder")
+    with postgres.database() as name:
+        command = [str(postgres.bin / "psql"), "-X", "-q", "-f", str(tmp_path / "folder" / "restore.sql"), postgres.dsn(name)]
+        subprocess.run(command, check=True, capture_output=True)
+        assert differences(database, postgres.dsn(name)) == []

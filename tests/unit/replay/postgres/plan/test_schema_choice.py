@@ -1,0 +1,65 @@
+"""Which schema entry is the one at a point."""
+
+from __future__ import annotations
+
+from archiver.postgres.records import Catalog, Schema
+from archiver.replay.postgres.plan.journal_survey import Found
+from archiver.replay.postgres.plan.plan import Ref
+from archiver.replay.postgres.plan.schema_choice import Choice, choose
+
+
+def entry(seq: int, visible: str, *, fingerprint: str = "", announces: bool = True, since: str = "") -> Found[Schema]:
+    schema = Schema("0/1", visible, 0, "ddl", 180000, "", Catalog([]), fingerprint=fingerprint, since=since)
+    return Found(Ref(seq, 0), schema, announces)
+
+
+def chosen(schemas: list[Found[Schema]], point: int, before: list[int], behind: list[int], lsn: int = 0) -> Choice:
+    return choose(schemas, before=lambda found: found.ref.seq <= point, changed_before=before, changed_behind=behind, lsn=lsn)
+
+
+def test_the_newest_entry_that_has_every_change_is_exact() -> None:
+    """Transactions 5 and 7 changed the schema; the second entry has seen both."""
+    choice = chosen([entry(1, "4:4:"), entry(2, "8:8:"), entry(9, "20:20:")], 3, [5, 7], [15])
+    assert (choice.found.ref.seq, choice.certain) == (2, True)
+
+
+def test_an_entry_behind_the_point_may_be_the_exact_one() -> None:
+    """It is written some time after the change; what counts is that it has none of a later one."""
+    choice = chosen([entry(1, "4:4:"), entry(9, "8:8:")], 3, [5], [15])
+    assert (choice.found.ref.seq, choice.certain) == (9, True)
+
+
+def test_two_changes_without_an_entry_between_leave_it_uncertain() -> None:
+    """The only later entry has the change behind the point too: the older one is used, and said to be uncertain."""
+    choice = chosen([entry(1, "4:4:"), entry(9, "20:20:")], 3, [5], [15])
+    assert (choice.found.ref.seq, choice.certain) == (1, False)
+    assert choice.reason.startswith("1 announced changes")
+
+
+def test_without_announcements_only_equal_neighbours_are_certain() -> None:
+    """A poll says that something changed, not when: the entries around the point must say the same."""
+    same = [entry(1, "4:4:", fingerprint="a", announces=False), entry(9, "9:9:", fingerprint="a", announces=False)]
+    other = [same[0], entry(9, "9:9:", fingerprint="b", announces=False)]
+    assert chosen(same, 3, [], []).certain
+    assert not chosen(other, 3, [], []).certain
+    assert chosen(other, 3, [], []).found.ref.seq == 1
+    assert chosen(other, 9, [], []).certain
+
+
+def test_a_change_that_was_not_announced_began_with_the_last_look_that_found_nothing() -> None:
+    """Before that look the older entry is exact, behind it nobody knows; an announced change explains the difference."""
+    for announces in (True, False):
+        both = [
+            entry(1, "4:4:", fingerprint="a", announces=announces),
+            entry(9, "9:9:", fingerprint="b", since="0/50", announces=announces),
+        ]
+        assert chosen(both, 3, [], [], 0x50).certain
+        assert not chosen(both, 3, [], [], 0x51).certain
+    announced = [entry(1, "4:4:", fingerprint="a"), entry(9, "9:9:", fingerprint="b", since="0/50")]
+    assert chosen(announced, 3, [], [5], 0x51).certain
+
+
+def test_a_point_before_every_entry_uses_the_first_and_says_so() -> None:
+    """A baseline's rows can be older than the first schema entry."""
+    choice = chosen([entry(5, "4:4:")], 3, [], [])
+    assert (choice.found.ref.seq, choice.certain) == (5, False)
