@@ -12,6 +12,7 @@ import msgspec
 from archiver.errors import Invalid
 from archiver.history.row_states import Copied, Heard, RowChange, State, Unknown, states, text_of
 from archiver.journal.entry import Kind
+from archiver.journal.parts import opened
 from archiver.journal.records import Gap
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Schema, Snapshot, TableRows
@@ -23,7 +24,6 @@ from archiver.replay.postgres.decode.row_log import RowLog
 from archiver.replay.postgres.decode.transactions import Limit
 from archiver.replay.postgres.plan.journal_survey import Found, is_whole
 from archiver.replay.postgres.plan.point_location import checkpoint_at, end_slot, first_checkpoint, limit_of, no_baseline, require_mark
-from archiver.replay.postgres.write.table_rows import opened
 
 if TYPE_CHECKING:
     from archiver.journal.entry import Placed

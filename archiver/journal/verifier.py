@@ -13,10 +13,10 @@ import msgspec
 from archiver.errors import Corrupt
 from archiver.journal.chain import End
 from archiver.journal.entry import Kind, Placed, SourceMark, advance
+from archiver.journal.parts import Part
 from archiver.journal.reader import Offload, Reader
 from archiver.journal.records import Gap, Session
 from archiver.journal.segment import CorruptSegment, Segment
-from archiver.postgres.records import Part
 
 if TYPE_CHECKING:
     from archiver.store.protocol import Store

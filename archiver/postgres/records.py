@@ -13,6 +13,8 @@ from typing import Literal
 
 import msgspec
 
+from archiver.journal.parts import Part
+
 Mode = Literal["key", "full", "insert", "excluded"]
 """How a table is captured: by key; by the whole old row (REPLICA IDENTITY FULL); inserts and truncates only; not at all."""
 
@@ -44,18 +46,6 @@ class Stream(msgspec.Struct, frozen=True):
     publications: list[str]
     settings: dict[str, str]
     """Output settings pinned on the connection (DateStyle, TimeZone, …)."""
-
-
-class Part(msgspec.Struct, frozen=True):
-    """One object with rows of one table as COPY text (manual, COPY: text format), zstd-compressed."""
-
-    key: str
-    rows: int
-    size: int
-    """Bytes stored."""
-    raw_size: int
-    sha256: str
-    """Of the stored bytes, hex. The entry that names it is in the hash chain, so the rows are too."""
 
 
 class TableRows(msgspec.Struct, frozen=True):

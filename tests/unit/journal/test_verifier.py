@@ -10,10 +10,11 @@ import pytest
 from archiver.errors import Invalid
 from archiver.journal.entry import Kind, SourceMark
 from archiver.journal.keys import IDENTITY, part_key, segment_key
+from archiver.journal.parts import Part
 from archiver.journal.records import Gap
 from archiver.journal.verifier import VerifyReport, verify
 from archiver.kubernetes.records import Listing, Resource
-from archiver.postgres.records import Part, Snapshot, TableRows
+from archiver.postgres.records import Snapshot, TableRows
 from archiver.store.memory import MemoryStore
 from tests.simulation.loop import inline, play
 from tests.unit.journal.forge import Forgery, frames

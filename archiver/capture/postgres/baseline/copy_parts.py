@@ -19,7 +19,7 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from archiver.errors import Unavailable
-from archiver.postgres.records import Part
+from archiver.journal.parts import Part
 
 if sys.version_info >= (3, 14):
     from compression import zstd

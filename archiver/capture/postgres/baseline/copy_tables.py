@@ -23,7 +23,8 @@ from archiver.capture.postgres.baseline.copy_parts import copy_parts
 from archiver.capture.postgres.session.access import Access, Session, translated
 from archiver.capture.postgres.session.snapshot import Held, import_snapshot
 from archiver.journal.keys import part_key
-from archiver.postgres.records import Column, Part, Table, TableRows
+from archiver.journal.parts import Part
+from archiver.postgres.records import Column, Table, TableRows
 
 _RANGE_BYTES = 256 << 20
 """A table larger than this is copied in ranges of this size."""

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import sys
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from archiver.errors import Corrupt
-from archiver.postgres.records import Column, Part, Table
+from archiver.journal.parts import Part, opened
+from archiver.postgres.records import Column, Table
 from archiver.replay.postgres.fold.database import DatabaseFold, TableOutput
 
 if TYPE_CHECKING:
     from archiver.store.protocol import Store
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 _AHEAD = 2
 """Pieces made before they are asked for."""
@@ -94,16 +88,6 @@ async def _next(queue: asyncio.Queue[bytes | memoryview | None], task: asyncio.T
         return await getting
     finally:
         getting.cancel()
-
-
-def opened(part: Part, stored: bytes) -> bytes:
-    """COPY text of a part. ``Corrupt`` unless it is what its entry names."""
-    if hashlib.sha256(stored).hexdigest() != part.sha256:
-        raise Corrupt(f"part {part.key} was altered: its SHA-256 does not match", hint="run `archiver verify`")
-    text = zstd.decompress(stored)
-    if len(text) != part.raw_size:
-        raise Corrupt(f"part {part.key} holds {len(text)} bytes of rows instead of {part.raw_size}", hint="run `archiver verify`")
-    return text
 
 
 def rows_of(fold: DatabaseFold, table: Table, store: Store) -> TableRows:
