@@ -5,10 +5,14 @@ JOBS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup controlplane test lint format types bench demo docs lock clean
+# What needs no server: a rule, a golden file or an import that broke shows here first.
+QUICK := tests/unit tests/golden tests/test_architecture.py
+
+.PHONY: help setup controlplane quick test lint format types bench demo docs lock clean
 
 help:
 	@echo "setup         virtual environment in .venv from requirements.lock (other targets call it)"
+	@echo "quick         unit tests, golden files and architecture: no servers, half a minute; ARGS as for test"
 	@echo "test          all tests, on real servers; ARGS='-k name' chooses, JOBS=4 runs more at once"
 	@echo "lint types    ruff and import-linter; mypy"
 	@echo "format        rewrite what ruff can"
@@ -30,6 +34,9 @@ setup: .venv/.installed
 
 controlplane: setup
 	@$(BIN)/python -m tests.servers.controlplane_build
+
+quick: setup
+	$(BIN)/pytest -q -n $(JOBS) $(QUICK) $(ARGS)
 
 test: setup controlplane
 	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
