@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from archiver.postgres.replication_messages import format_lsn, parse_lsn
+from archiver.postgres.lsn import format_position, parse_position
 from benchmarks.capturing import TABLE, VERSION, capture, quiet, scratch
 from benchmarks.report import emit
 from tests.servers.postgres import PostgresServer
@@ -36,7 +36,7 @@ def backlog(server: PostgresServer) -> int:
     with server.connect() as session:
         row = session.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
     assert row is not None
-    return parse_lsn(row[0])
+    return parse_position(row[0])
 
 
 def peer(server: PostgresServer, dsn: str, slot: str, end: int) -> float:
@@ -54,7 +54,7 @@ def peer(server: PostgresServer, dsn: str, slot: str, end: int) -> float:
         "/dev/null",
     ]
     began = time.perf_counter()
-    subprocess.run([*command, "--endpos", format_lsn(end), *options], check=True)
+    subprocess.run([*command, "--endpos", format_position(end), *options], check=True)
     return time.perf_counter() - began
 
 

@@ -16,7 +16,7 @@ from bisect import bisect_right
 
 import psycopg
 
-from archiver.postgres.replication_messages import parse_lsn
+from archiver.postgres.lsn import parse_position
 from benchmarks.capturing import SOURCE, TABLE, VERSION, capture, quiet, scratch
 from benchmarks.report import emit
 from tests.servers.postgres import PostgresServer
@@ -45,12 +45,12 @@ async def measure(dsn: str, seconds: float) -> None:
     with scratch() as folder:
         async with capture(dsn, "bench", folder) as made:
             durable: list[tuple[int, int]] = []
-            made.writer.on_durable(SOURCE, lambda position: durable.append((parse_lsn(position), time.time_ns() // 1000)))
+            made.writer.on_durable(SOURCE, lambda position: durable.append((parse_position(position), time.time_ns() // 1000)))
             command = [sys.executable, "-m", "benchmarks.capture_lag", "load", dsn, str(seconds)]
             process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
             output, _ = await process.communicate()
             taken, *lines = output.decode().split("\n")
-            commits = [(parse_lsn(lsn), int(at)) for lsn, at in (line.split() for line in lines if line)]
+            commits = [(parse_position(lsn), int(at)) for lsn, at in (line.split() for line in lines if line)]
             while durable[-1][0] <= commits[-1][0]:
                 await asyncio.sleep(0.01)
     positions = [position for position, _ in durable]

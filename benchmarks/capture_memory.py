@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from archiver.postgres.replication_messages import parse_lsn
+from archiver.postgres.lsn import parse_position
 from benchmarks.capturing import TABLE, VERSION, scratch
 from benchmarks.report import emit
 from tests.servers.archiver import Archiver
@@ -34,7 +34,7 @@ def wait(archiver: Archiver, lsn: int) -> None:
     deadline = time.monotonic() + LIMIT_SECONDS
     while time.monotonic() < deadline:
         line = archiver.source("db")
-        if line and line["checkpoint"] and parse_lsn(line["durable_position"]) >= lsn:
+        if line and line["checkpoint"] and parse_position(line["durable_position"]) >= lsn:
             return
         if archiver.process.poll() is not None:
             break
@@ -48,7 +48,7 @@ def rows(server: PostgresServer, first: int, last: int) -> int:
     with server.connect() as session:
         row = session.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
     assert row is not None
-    return parse_lsn(row[0])
+    return parse_position(row[0])
 
 
 def main(count: int) -> None:

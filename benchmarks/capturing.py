@@ -16,7 +16,7 @@ from archiver.capture.postgres.source import PostgresSource
 from archiver.clock import SystemClock
 from archiver.journal.entry import SourceMark
 from archiver.journal.writer import Writer, WriterLimits
-from archiver.postgres.replication_messages import parse_lsn
+from archiver.postgres.lsn import parse_position
 from archiver.store.directory import DirectoryStore
 
 VERSION = 18
@@ -39,7 +39,7 @@ class Capture:
     @property
     def durable(self) -> int:
         """Durable position."""
-        return parse_lsn(self.writer.marks.get(SOURCE, SourceMark()).position)
+        return parse_position(self.writer.marks.get(SOURCE, SourceMark()).position)
 
     async def reached(self, lsn: int) -> None:
         """Everything before ``lsn`` is durable."""

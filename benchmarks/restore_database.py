@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from archiver.journal.reader import Reader
-from archiver.postgres.replication_messages import parse_lsn
+from archiver.postgres.lsn import parse_position
 from archiver.replay.points import parse_point
 from archiver.replay.postgres.plan.plan import RestoreReport
 from archiver.replay.postgres.plan.planner import plan_restore
@@ -51,7 +51,7 @@ async def journal(server: PostgresServer, database: str, folder: Path, slot: str
         with server.connect(database) as session:
             row = session.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
         assert row is not None
-        await made.reached(parse_lsn(row[0]) - 256)
+        await made.reached(parse_position(row[0]) - 256)
         while not made.writer.marks[SOURCE].checkpoint:
             await asyncio.sleep(0.01)
     with server.connect(database) as session:

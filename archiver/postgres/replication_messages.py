@@ -1,6 +1,6 @@
-"""LSNs, times and the messages around pgoutput, as pure functions over bytes (manual 55.4 and 55.9).
+"""The messages around pgoutput, and their clock, as pure functions over bytes (manual 55.4 and 55.9).
 
-A position is an ``int`` here and text in the server's own form (``16/B374D848``) everywhere outside. 0 is not a position.
+A position is an ``int`` here and text in the server's own form everywhere outside (``lsn``).
 """
 
 from __future__ import annotations
@@ -21,21 +21,6 @@ MESSAGE = ord("M")
 _KEEPALIVE = struct.Struct(">cQqB")
 _STATUS = struct.Struct(">cQQQqB")
 _COMMIT_END = struct.Struct(">QQq")
-
-
-def parse_lsn(text: str) -> int:
-    """``16/B374D848`` as a number; 0 for the empty text. ``ValueError`` for anything else."""
-    if not text:
-        return 0
-    high, slash, low = text.partition("/")
-    if not slash or len(high) > 8 or len(low) > 8:
-        raise ValueError(f"not an LSN: {text!r}")
-    return int(high, 16) << 32 | int(low, 16)
-
-
-def format_lsn(lsn: int) -> str:
-    """The server's own form; empty for 0."""
-    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}" if lsn else ""
 
 
 class Keepalive(NamedTuple):

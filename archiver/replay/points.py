@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import aclosing
 from typing import Literal
 
@@ -13,10 +12,10 @@ from archiver.errors import Invalid
 from archiver.journal.entry import Kind
 from archiver.journal.reader import Reader
 from archiver.journal.records import Mark
+from archiver.postgres.lsn import match_lsn
 
 PointKind = Literal["latest", "time", "entry", "lsn", "mark"]
 
-_LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
 _HINT = "a point is an RFC 3339 time (2026-11-23T10:05:00Z), `latest`, an entry number, or an LSN (16/B374D848)"
 _BLOCK = 32
 
@@ -46,8 +45,8 @@ def parse_point(text: str) -> Point:
         if int(stripped) == 0:
             raise Invalid("entries are counted from 1", hint=_HINT)
         return Point(text, "entry", int(stripped))
-    if match := _LSN.fullmatch(stripped):
-        return Point(text, "lsn", int(match[1], 16) << 32 | int(match[2], 16))
+    if (lsn := match_lsn(stripped)) is not None:
+        return Point(text, "lsn", lsn)
     try:
         moment = clock.from_text(stripped)
     except ValueError:

@@ -35,8 +35,8 @@ from archiver.capture.postgres.watch.schema_watcher import SchemaWatcher
 from archiver.capture.status import SourceStatus, State
 from archiver.errors import ArchiverError, HistoryLost, Refused, Unavailable
 from archiver.journal.entry import Kind, Run, SourceMark
+from archiver.postgres.lsn import format_position, parse_position
 from archiver.postgres.records import Schema, Slot, Stream
-from archiver.postgres.replication_messages import format_lsn, parse_lsn
 
 if TYPE_CHECKING:
     from archiver.capture.postgres.config import PostgresConfig
@@ -85,14 +85,14 @@ class PostgresSource:
             kind="postgres",
             state=self._state,
             detail=self._detail,
-            received=format_lsn(reader.received) if reader else "",
+            received=format_position(reader.received) if reader else "",
             durable=mark.position,
-            acknowledged=format_lsn(reader.acknowledged) if reader else "",
-            source_position=format_lsn(max(self._health.position, reader.server_position if reader else 0)),
+            acknowledged=format_position(reader.acknowledged) if reader else "",
+            source_position=format_position(max(self._health.position, reader.server_position if reader else 0)),
             newest_change=mark.changed,
             observed=max(mark.observed, reader.observed if reader else 0),
             last_baseline=self._last_baseline,
-            lag_bytes=max(0, self._health.position - parse_lsn(mark.position)) if self._health.position else None,
+            lag_bytes=max(0, self._health.position - parse_position(mark.position)) if self._health.position else None,
             retained_bytes=self._health.retained_bytes,
             safe_bytes=self._health.safe_bytes,
             frames=self._frames,
@@ -159,13 +159,15 @@ class PostgresSource:
                 server = await server_state(replication, query, self._config.slot, known)
                 server = dataclasses.replace(server, undecodable=self._undecodable)
                 decision = decide(known, server, slot_name=self._config.slot, adopt_new_system=self._config.adopt_new_system)
-                log.info("source_decided", source=self.name, decision=type(decision).__name__.lower(), position=format_lsn(known.position))
+                log.info(
+                    "source_decided", source=self.name, decision=type(decision).__name__.lower(), position=format_position(known.position)
+                )
                 if isinstance(decision, Begin):
                     created = await self._begin(decision, query, replication, report, server)
                     async with contextlib.AsyncExitStack() as holding:
                         snapshot = hold_snapshot(self._access, exported=created.snapshot, lsn=created.consistent_point)
                         held = await holding.enter_async_context(snapshot)
-                        start = parse_lsn(created.consistent_point)
+                        start = parse_position(created.consistent_point)
                         stream, entry = await self._start(replication, report, server, start, fresh=True)
                         baseline = self._baseline_then_watch(holding, held, report, tools, entry)
                         await self._capture(stream, query, stop, baseline)
@@ -238,13 +240,13 @@ class PostgresSource:
             timeline=server.timeline,
             database=server.database,
             server_version=report.server_version,
-            start=format_lsn(start),
+            start=format_position(start),
             protocol=options.protocol,
             streaming=options.streaming,
             publications=list(options.publications),
             settings=dict(OUTPUT),
         )
-        position = format_lsn(start) if fresh else ""
+        position = format_position(start) if fresh else ""
         entry = await self._append(Kind.PG_STREAM, msgspec.json.encode(record), position=position)
         await self._writer.durable(entry)
         self._stream = await ReplicationStream.start(replication, self.name, options, self._clock, self._ddl_seen)
@@ -253,7 +255,7 @@ class PostgresSource:
 
     async def _capture(self, stream: ReplicationStream, query: Connection, stop: asyncio.Event, beside: Coroutine[Any, Any, None]) -> None:
         """Pump until ``stop`` or a failure; ``beside`` runs meanwhile."""
-        unsubscribe = self._writer.on_durable(self.name, lambda position: stream.reader.durable(parse_lsn(position)))
+        unsubscribe = self._writer.on_durable(self.name, lambda position: stream.reader.durable(parse_position(position)))
         pump = asyncio.create_task(self._pump(stream))
         others = [asyncio.create_task(beside), asyncio.create_task(self._poll(query, stream))]
         stopping = asyncio.create_task(stop.wait())
@@ -347,10 +349,12 @@ class PostgresSource:
         until = self._clock.monotonic() + CONFIRM_SECONDS
         while (health := await look(query, self._config.slot)).confirmed < position:
             if self._clock.monotonic() > until:
-                log.warning("slot_behind", source=self.name, acknowledged=format_lsn(position), confirmed=format_lsn(health.confirmed))
+                log.warning(
+                    "slot_behind", source=self.name, acknowledged=format_position(position), confirmed=format_position(health.confirmed)
+                )
                 return
             await self._clock.sleep(0.05)
-        log.info("source_stopped", source=self.name, position=format_lsn(position))
+        log.info("source_stopped", source=self.name, position=format_position(position))
 
     async def _append(self, kind: Kind, *bodies: bytes, position: str = "") -> int:
         """Append a run of our own; the number of its last entry."""

@@ -6,14 +6,8 @@ import struct
 
 import pytest
 
-from archiver.postgres.replication_messages import (
-    PG_EPOCH,
-    commit_end,
-    format_lsn,
-    parse_keepalive,
-    parse_lsn,
-    status_update,
-)
+from archiver.postgres.lsn import format_position, parse_position
+from archiver.postgres.replication_messages import PG_EPOCH, commit_end, parse_keepalive, status_update
 from tests.unit.postgres.frames import commit, stream_commit
 
 
@@ -22,20 +16,20 @@ from tests.unit.postgres.frames import commit, stream_commit
 )
 def test_lsn_text_is_read(text: str, lsn: int) -> None:
     """An LSN's text means the number whose halves it shows."""
-    assert parse_lsn(text) == lsn
+    assert parse_position(text) == lsn
 
 
 @pytest.mark.parametrize("lsn", [1, 0x1500060, 2**32, 2**64 - 1])
 def test_lsn_text_round_trips(lsn: int) -> None:
     """What is written is read back as the same number."""
-    assert parse_lsn(format_lsn(lsn)) == lsn
+    assert parse_position(format_position(lsn)) == lsn
 
 
 @pytest.mark.parametrize("text", ["1500060", "0/", "x/1", "123456789/0", "0/123456789"])
 def test_other_text_is_no_lsn(text: str) -> None:
     """Text in another form is refused, never read as some position."""
     with pytest.raises(ValueError):
-        parse_lsn(text)
+        parse_position(text)
 
 
 def test_keepalive_is_read() -> None:

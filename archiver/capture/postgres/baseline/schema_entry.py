@@ -10,11 +10,12 @@ from psycopg import sql
 
 from archiver.capture.postgres.catalog.catalog import Observed, read_catalog
 from archiver.capture.postgres.catalog.fingerprint import read_fingerprint
-from archiver.capture.postgres.catalog.scope import OWN_SCHEMA, Scope
+from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.session.access import Access, Session, translated
 from archiver.capture.postgres.session.schema_dump import PgTools, dump_schema
 from archiver.capture.postgres.session.snapshot import Held
 from archiver.journal.entry import Kind, Run
+from archiver.postgres.announcements import OWN_SCHEMA
 from archiver.postgres.records import Schema
 
 

@@ -13,17 +13,10 @@ import psycopg
 import structlog
 
 from archiver.capture.postgres.session.access import Session, translated
+from archiver.postgres.announcements import OWN_SCHEMA, PREFIX, TRIGGERS
 
-PREFIX = "archiver/ddl"
-"""Of the transactional logical messages. Content: JSON object ``{"tag", "event", "objects": [{"type", "identity", "oid"}], "query"}``."""
 QUERY_CHARACTERS = 10_000
 """``query`` is cut here."""
-TRIGGERS = {
-    "archiver_ddl_end": "ddl_command_end",
-    "archiver_ddl_drop": "sql_drop",
-    "archiver_ddl_rewrite": "table_rewrite",
-}
-
 _log = structlog.get_logger()
 
 # One function for three events. Temporary objects are of no concern, and neither is what an extension's script does inside.
@@ -51,10 +44,12 @@ END
 """
 _VERSION = "archiver event trigger " + hashlib.sha256(_BODY.encode()).hexdigest()[:16]
 
+_FUNCTION = f"{OWN_SCHEMA}.announce_ddl"
+
 _INSTALL = [
-    "CREATE SCHEMA IF NOT EXISTS archiver",
+    f"CREATE SCHEMA IF NOT EXISTS {OWN_SCHEMA}",
     f"""
-    CREATE OR REPLACE FUNCTION archiver.announce_ddl() RETURNS event_trigger
+    CREATE OR REPLACE FUNCTION {_FUNCTION}() RETURNS event_trigger
     LANGUAGE plpgsql SET search_path = pg_catalog AS $body${_BODY}$body$
     """,
     *(
@@ -62,11 +57,11 @@ _INSTALL = [
         for trigger, event in TRIGGERS.items()
         for statement in (
             f"DROP EVENT TRIGGER IF EXISTS {trigger}",
-            f"CREATE EVENT TRIGGER {trigger} ON {event} EXECUTE FUNCTION archiver.announce_ddl()",
+            f"CREATE EVENT TRIGGER {trigger} ON {event} EXECUTE FUNCTION {_FUNCTION}()",
         )
     ),
     # The comment comes last: with it, everything above is there.
-    f"COMMENT ON FUNCTION archiver.announce_ddl() IS '{_VERSION}'",
+    f"COMMENT ON FUNCTION {_FUNCTION}() IS '{_VERSION}'",
 ]
 
 
@@ -116,7 +111,7 @@ async def uninstall(session: Session) -> None:
             await session.execute("SET LOCAL lock_timeout = '5s'")
             for trigger in TRIGGERS:
                 await session.execute(f"DROP EVENT TRIGGER IF EXISTS {trigger}".encode())
-            await session.execute("DROP FUNCTION IF EXISTS archiver.announce_ddl()")
+            await session.execute(f"DROP FUNCTION IF EXISTS {_FUNCTION}()".encode())
             # Without CASCADE: whatever else somebody put there stays, and so does the schema then.
             cursor = await session.execute(
                 "SELECT EXISTS (SELECT FROM pg_namespace n WHERE nspname = 'archiver')"
@@ -124,6 +119,6 @@ async def uninstall(session: Session) -> None:
                 " WHERE d.refclassid = 'pg_namespace'::regclass AND n.nspname = 'archiver')"
             )
             if await cursor.fetchone() == (True,):
-                await session.execute("DROP SCHEMA archiver")
+                await session.execute(f"DROP SCHEMA {OWN_SCHEMA}".encode())
     except psycopg.Error as error:
         raise translated(error, "removing event triggers") from error

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-OWN_SCHEMA = "archiver"
-"""Holds our event trigger's function and nothing of the user's."""
+from archiver.postgres.announcements import OWN_SCHEMA
 
 
 class Scope:

@@ -10,7 +10,7 @@ import psycopg
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.session.access import Access, Session, translated
 from archiver.capture.status import SourceStatus
-from archiver.postgres.replication_messages import format_lsn, parse_lsn
+from archiver.postgres.lsn import format_position, parse_position
 
 _LOOK = (
     "SELECT pg_catalog.to_jsonb(s), pg_catalog.pg_current_wal_flush_lsn()::text,"
@@ -48,8 +48,8 @@ async def look(session: Session, slot: str) -> Health:
     assert row is not None
     view: dict[str, Any] = row[0] or {}
     return Health(
-        position=parse_lsn(row[1]),
-        confirmed=parse_lsn(view.get("confirmed_flush_lsn") or ""),
+        position=parse_position(row[1]),
+        confirmed=parse_position(view.get("confirmed_flush_lsn") or ""),
         exists=bool(view.get("slot_name")),
         active=bool(view.get("active")),
         wal_status=view.get("wal_status") or "",
@@ -76,15 +76,15 @@ async def ask(name: str, config: PostgresConfig, durable_position: str) -> Sourc
             health = await look(session, config.slot)
         except psycopg.Error as error:
             raise translated(error, "looking at the slot") from error
-    durable = parse_lsn(durable_position)
+    durable = parse_position(durable_position)
     return SourceStatus(
         name=name,
         kind="postgres",
         state="streaming" if health.active else "stopped",
         detail="" if health.active else f"nobody reads slot {config.slot}" if health.exists else f"slot {config.slot} does not exist",
         durable=durable_position,
-        acknowledged=format_lsn(health.confirmed),
-        source_position=format_lsn(health.position),
+        acknowledged=format_position(health.confirmed),
+        source_position=format_position(health.position),
         lag_bytes=max(0, health.position - durable) if durable else None,
         retained_bytes=health.retained_bytes,
         safe_bytes=health.safe_bytes,

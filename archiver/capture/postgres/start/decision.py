@@ -11,7 +11,7 @@ from typing import Literal
 
 from archiver.errors import Refused
 from archiver.journal.records import Gap
-from archiver.postgres.replication_messages import format_lsn
+from archiver.postgres.lsn import format_position
 
 
 @dataclass(frozen=True)
@@ -124,15 +124,15 @@ def _lost(known: Known, server: Server, slot_name: str) -> Gap | None:
             return _gap(
                 known,
                 "timeline_changed",
-                f"timeline {known.timeline} ended at {format_lsn(end)}; the journal holds transactions of it up to"
-                f" {format_lsn(known.position)} that the server no longer has",
+                f"timeline {known.timeline} ended at {format_position(end)}; the journal holds transactions of it up to"
+                f" {format_position(known.position)} that the server no longer has",
                 position=end,
             )
     if known.position > server.position:
         return _gap(
             known,
             "timeline_changed",
-            f"the server's log ends at {format_lsn(server.position)}, behind the journal: it was put back from an older copy",
+            f"the server's log ends at {format_position(server.position)}, behind the journal: it was put back from an older copy",
             position=server.position,
         )
     slot = server.slot
@@ -144,7 +144,8 @@ def _lost(known: Known, server: Server, slot_name: str) -> Gap | None:
         return _gap(
             known,
             "slot_ahead",
-            f"replication slot {slot_name} was moved to {format_lsn(slot.confirmed)}: what lies between was confirmed by somebody else",
+            f"replication slot {slot_name} was moved to {format_position(slot.confirmed)}:"
+            " what lies between was confirmed by somebody else",
         )
     if server.undecodable:
         return _gap(known, "publication_lost", f"a publication was dropped, and what was written without it is lost: {server.undecodable}")
@@ -152,7 +153,7 @@ def _lost(known: Known, server: Server, slot_name: str) -> Gap | None:
 
 
 def _gap(known: Known, reason: str, detail: str, *, position: int = 0) -> Gap:
-    return Gap(what="all", reason=reason, detail=detail, from_position=format_lsn(position or known.position))
+    return Gap(what="all", reason=reason, detail=detail, from_position=format_position(position or known.position))
 
 
 def _not_ours(slot_name: str) -> Refused:

@@ -10,8 +10,8 @@ import psycopg
 from archiver.capture.postgres.session.replication import Connection, explained
 from archiver.capture.postgres.start.decision import Known, Server, SlotView
 from archiver.journal.entry import Kind, SourceMark
+from archiver.postgres.lsn import parse_position
 from archiver.postgres.records import Slot, Stream
-from archiver.postgres.replication_messages import parse_lsn
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
@@ -27,7 +27,7 @@ async def known_state(reader: Reader, source: str, mark: SourceMark) -> Known:
     # A slot that is being created after a stream is of a newer system than the stream; otherwise the stream's timeline is newer.
     newest = stream if stream is not None and complete else slot
     return Known(
-        position=parse_lsn(mark.position),
+        position=parse_position(mark.position),
         slot=slot.action,
         complete=complete,
         system_id=newest.system_id,
@@ -53,7 +53,7 @@ async def server_state(replication: Connection, query: Connection, slot_name: st
             system_id=str(system_id),
             timeline=int(timeline),
             database=str(database),
-            position=parse_lsn(position),
+            position=parse_position(position),
             slot=await slot_view(query, slot_name),
             switches=await _switches(replication, int(timeline)) if known.timeline not in (0, int(timeline)) else {},
         )
@@ -72,7 +72,7 @@ async def slot_view(query: Connection, slot_name: str) -> SlotView | None:
     return SlotView(
         plugin=view.get("plugin") or "",
         database=view.get("database") or "",
-        confirmed=parse_lsn(view.get("confirmed_flush_lsn") or ""),
+        confirmed=parse_position(view.get("confirmed_flush_lsn") or ""),
         wal_status=view.get("wal_status") or "",
         invalid=view.get("invalidation_reason") or ("conflicting" if view.get("conflicting") else ""),
         temporary=bool(view.get("temporary")),
@@ -92,7 +92,7 @@ def timeline_ends(history: bytes) -> dict[int, int]:
     for line in history.decode(errors="replace").splitlines():
         words = line.split("#")[0].split(None, 2)
         if len(words) >= 2:
-            ends[int(words[0])] = parse_lsn(words[1])
+            ends[int(words[0])] = parse_position(words[1])
     return ends
 
 

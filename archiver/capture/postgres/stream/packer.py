@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from archiver.journal.entry import Kind, Run
+from archiver.postgres.announcements import PREFIX_BYTES
+from archiver.postgres.lsn import format_position
 from archiver.postgres.replication_messages import (
     BEGIN,
     COMMIT,
@@ -26,10 +28,8 @@ from archiver.postgres.replication_messages import (
     STREAM_STOP,
     XLOG_HEADER,
     commit_end,
-    format_lsn,
 )
 
-DDL_PREFIX = b"archiver/ddl\0"
 """Prefix of the logical messages that the event trigger emits, as it stands in a Message."""
 _OPENS = frozenset((BEGIN, STREAM_START))
 _BOUNDARIES = frozenset((BEGIN, COMMIT, STREAM_START, STREAM_STOP, STREAM_COMMIT, STREAM_ABORT))
@@ -92,7 +92,7 @@ class Packer:
             position = 0
         if sys.byteorder == "big":
             lengths.byteswap()
-        return Run(self._source, Kind.PG_FRAMES, now, lengths.tobytes(), data, changed, format_lsn(position))
+        return Run(self._source, Kind.PG_FRAMES, now, lengths.tobytes(), data, changed, format_position(position))
 
     def progress(self, now: int) -> Run | None:
         """A run that says no more than that nothing else happened up to a keepalive; ``None`` when none said so since the last run.
@@ -103,14 +103,14 @@ class Packer:
             return None
         self.confirmed = False
         self.received = max(self.received, self._idle_at)
-        return Run.of(self._source, Kind.PROGRESS, [b""], observed=now, position=format_lsn(self.received))
+        return Run.of(self._source, Kind.PROGRESS, [b""], observed=now, position=format_position(self.received))
 
     def _notice(self, messages: Iterable[bytes]) -> None:
         """Tell of schema changes; of those in a transaction that is streamed before it commits, again when one commits."""
         for frame in messages:
-            if (at := frame.find(DDL_PREFIX, XLOG_HEADER, XLOG_HEADER + 14 + len(DDL_PREFIX))) >= 0:
+            if (at := frame.find(PREFIX_BYTES, XLOG_HEADER, XLOG_HEADER + 14 + len(PREFIX_BYTES))) >= 0:
                 self._ddl_streamed = self._ddl_streamed or at > XLOG_HEADER + 10
-                self._ddl_seen(frame[at + len(DDL_PREFIX) + 4 :])
+                self._ddl_seen(frame[at + len(PREFIX_BYTES) + 4 :])
 
     def _look(self, data: npt.NDArray[np.uint8], lengths: npt.NDArray[np.uint32], frames: list[bytes]) -> tuple[int, int]:
         """End of the last commit and newest commit time, 0 without a commit; notes whether a transaction is open."""

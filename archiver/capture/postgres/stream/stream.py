@@ -21,7 +21,7 @@ from archiver.capture.postgres.stream.feedback import Feedback
 from archiver.capture.postgres.stream.packer import Packer
 from archiver.capture.postgres.stream.receiver import Reader
 from archiver.errors import ArchiverError, Unavailable
-from archiver.postgres.replication_messages import format_lsn
+from archiver.postgres.lsn import format_position
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -57,7 +57,7 @@ def start_command(options: StreamOptions) -> str:
     parts = [f"proto_version '{options.protocol}'", f"publication_names {literal(names)}", "messages 'true'"]
     if options.streaming:
         parts.append("streaming 'on'")
-    return f"START_REPLICATION SLOT {quoted(options.slot)} LOGICAL {format_lsn(options.start)} ({', '.join(parts)})"
+    return f"START_REPLICATION SLOT {quoted(options.slot)} LOGICAL {format_position(options.start)} ({', '.join(parts)})"
 
 
 class ReplicationStream:

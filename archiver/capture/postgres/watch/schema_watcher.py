@@ -114,7 +114,7 @@ class SchemaWatcher:
         return found
 
     def ddl_seen(self, content: bytes = b"") -> None:
-        """A message with prefix ``ddl_triggers.PREFIX`` came through the stream: look at once. May be called from any thread."""
+        """A message with prefix ``announcements.PREFIX`` came through the stream: look at once. May be called from any thread."""
         del content  # That something changed is enough: what changed is read from the catalog.
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):

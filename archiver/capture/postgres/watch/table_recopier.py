@@ -19,8 +19,8 @@ from archiver.capture.postgres.watch.database_poll import unreadable
 from archiver.capture.postgres.watch.stale_tables import Stale, StaleTables
 from archiver.errors import Unavailable
 from archiver.journal.entry import Kind, Run
+from archiver.postgres.lsn import parse_position
 from archiver.postgres.records import Catalog, Table
-from archiver.postgres.replication_messages import parse_lsn
 
 if TYPE_CHECKING:
     from archiver.capture.postgres.catalog.scope import Scope
@@ -141,7 +141,7 @@ class TableKeeper:
                     cause="updates_not_published",
                     since=self._known_until.get(table.oid, ""),
                 )
-            elif parse_lsn(unchanged) > parse_lsn(self._known_until.get(table.oid, "")):
+            elif parse_position(unchanged) > parse_position(self._known_until.get(table.oid, "")):
                 self._known_until[table.oid] = unchanged
 
     async def step(self, session: Session, writes: Mapping[int, int], forbidden: frozenset[int]) -> None:

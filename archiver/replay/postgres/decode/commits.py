@@ -16,14 +16,14 @@ import numpy.typing as npt
 
 from archiver.errors import Corrupt
 from archiver.journal.entry import Kind, Placed, Run
+from archiver.postgres.announcements import PREFIX_BYTES
+from archiver.postgres.replication_messages import PG_EPOCH, XLOG_HEADER
 from archiver.replay.postgres.columnar.values import big_endian
-from archiver.replay.postgres.decode.transactions import EPOCH, Commit, Limit
+from archiver.replay.postgres.decode.transactions import Commit, Limit
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 
-DDL_MARK = b"archiver/ddl\0"
-_HEADER = 25  # XLogData: 'w', start LSN, end LSN, send time
 BATCH_BYTES = 8 << 20
 _STREAM = np.zeros(256, np.bool_)
 _STREAM[list(b"SEcA")] = True
@@ -129,12 +129,12 @@ class CommitReader:
         whole = runs[0][1].data if len(runs) == 1 else b"".join(run.data for _, run in runs)
         data = np.frombuffer(whole, np.uint8)
         ends = np.cumsum(lengths)
-        if int(ends[-1]) != len(data) or int(lengths.min()) <= _HEADER:
+        if int(ends[-1]) != len(data) or int(lengths.min()) <= XLOG_HEADER:
             raise Corrupt(f"entry {runs[0][0]} and on: frames do not add up to their run")
-        starts = ends - lengths + _HEADER
+        starts = ends - lengths + XLOG_HEADER
         seqs = np.concatenate([np.arange(first, first + run.count, dtype=np.int64) for first, run in runs])
         types = data[starts]
-        messages = np.flatnonzero(types == ord("M")) if DDL_MARK in bytes(whole) else np.zeros(0, np.int64)
+        messages = np.flatnonzero(types == ord("M")) if PREFIX_BYTES in bytes(whole) else np.zeros(0, np.int64)
         if len(messages) or self._contents or self._streaming is not None or _STREAM[types].any():
             found = self._one_by_one(data, starts, ends, types, seqs)
         else:
@@ -199,9 +199,9 @@ class CommitReader:
 
     def _message(self, message: bytes) -> None:
         begin = 14 if self._streaming is not None else 10  # type, xid if streamed, flags, LSN
-        if not message.startswith(DDL_MARK, begin) or not message[begin - 9] & 1:
+        if not message.startswith(PREFIX_BYTES, begin) or not message[begin - 9] & 1:
             return
-        content = message[begin + len(DDL_MARK) + 4 :]
+        content = message[begin + len(PREFIX_BYTES) + 4 :]
         if self._streaming is not None:
             self._staged[self._streaming].append((int.from_bytes(message[1:5], "big"), content))
         elif self._open is not None:
@@ -210,7 +210,7 @@ class CommitReader:
 
 def _commits(data: npt.NDArray[np.uint8], xid: I64, at: I64, seq: I64) -> Commits:
     """``at``: where commit LSN, end LSN and time stand, eight bytes each."""
-    time = big_endian(data, at + 16, 8).astype(np.int64) + EPOCH
+    time = big_endian(data, at + 16, 8).astype(np.int64) + PG_EPOCH
     return Commits(xid, big_endian(data, at, 8).astype(np.uint64), big_endian(data, at + 8, 8).astype(np.uint64), time, seq)
 
 

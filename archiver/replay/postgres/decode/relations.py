@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import msgspec
-
 from archiver.errors import Corrupt
+from archiver.postgres.announcements import read_announcement
 from archiver.postgres.records import Schema, Table
 from archiver.postgres.visibility import Visible
 from archiver.replay.postgres.columnar.copy_text import escape
@@ -136,15 +135,5 @@ def _layout(relation: Relation, attnums: tuple[int, ...], known: list[Table]) ->
 
 def _concerns(content: bytes, oid: int) -> bool:
     """Whether a DDL message names this table among the objects that changed; one that cannot be read might."""
-    try:
-        return any(item.oid == oid for item in msgspec.json.decode(content, type=_Ddl, strict=False).objects)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return True
-
-
-class _Object(msgspec.Struct):
-    oid: int
-
-
-class _Ddl(msgspec.Struct):
-    objects: list[_Object]
+    announced = read_announcement(content)
+    return announced is None or announced.names(oid)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from archiver.errors import Corrupt
 from archiver.journal.entry import Kind, Placed, Run
+from archiver.postgres.replication_messages import PG_EPOCH, XLOG_HEADER
 from archiver.replay.postgres.columnar.values import big_endian
 
 U8 = npt.NDArray[np.uint8]
@@ -26,11 +27,6 @@ Bools = npt.NDArray[np.bool_]
 
 BATCH_BYTES = 16 << 20
 """Runs are gathered to about this size: numpy's cost per call would otherwise rule where runs are small."""
-
-EPOCH = 946_684_800_000_000
-"""Microseconds from 1970 to 2000, where PostgreSQL's clock starts."""
-
-_HEADER = 25  # XLogData: 'w', start LSN, end LSN, send time
 
 _KEPT = np.zeros(256, np.bool_)
 _KEPT[list(b"IUDTRM")] = True
@@ -250,7 +246,7 @@ class TransactionReader:
             np.array([xid], np.int64),
             batch.u8(where),
             batch.u8(where + 8),
-            batch.u8(where + 16).astype(np.int64) + EPOCH,
+            batch.u8(where + 16).astype(np.int64) + PG_EPOCH,
             batch.seqs[control : control + 1],
         )
         staged = self._staged.pop(xid, None)
@@ -266,7 +262,7 @@ class TransactionReader:
         for number, group in enumerate(groups):
             piece = _join(group)
             group.clear()
-            starts = piece.starts + _HEADER
+            starts = piece.starts + XLOG_HEADER
             types = piece.data[starts]
             relation = types == ord("R")
             kept = relation.copy()
@@ -325,14 +321,16 @@ class TransactionReader:
         commit_lsn = batch.u8(body)
         if (commit_lsn != final).any():
             raise Corrupt(f"entry {batch.seqs[commits[0]]} and on: a Commit does not belong to its Begin")
-        transactions = self._accept(xids, commit_lsn, batch.u8(body + 8), batch.u8(body + 16).astype(np.int64) + EPOCH, batch.seqs[commits])
+        transactions = self._accept(
+            xids, commit_lsn, batch.u8(body + 8), batch.u8(body + 16).astype(np.int64) + PG_EPOCH, batch.seqs[commits]
+        )
         count = len(transactions.xid)
         if count and self._open is not None:
             first = Transactions(*(getattr(transactions, name)[:1] for name in Transactions.__slots__))
             for group in _grouped(self._open.pieces, self._batch_bytes):
                 piece = _join(group)
                 group.clear()
-                starts = piece.starts + _HEADER
+                starts = piece.starts + XLOG_HEADER
                 yield _chunk((piece.data, starts, piece.starts + piece.lengths, piece.seqs), np.zeros(len(starts), np.int64), first)
         txn = np.cumsum(is_commit, dtype=np.int64)
         ours = inside & (txn < count)
@@ -382,9 +380,9 @@ class _Batch:
         lengths = np.concatenate([np.frombuffer(run.lengths, "<u4") for _, run in runs]).astype(np.int64)
         data = np.frombuffer(runs[0][1].data if len(runs) == 1 else b"".join(run.data for _, run in runs), np.uint8)
         ends = np.cumsum(lengths)
-        if int(ends[-1]) != len(data) or int(lengths.min()) <= _HEADER:
+        if int(ends[-1]) != len(data) or int(lengths.min()) <= XLOG_HEADER:
             raise Corrupt(f"entry {runs[0][0]} and on: frames do not add up to their run")
-        starts = ends - lengths + _HEADER
+        starts = ends - lengths + XLOG_HEADER
         counts = np.array([run.count for _, run in runs], np.int64)
         firsts = np.array([first for first, _ in runs], np.int64)
         seqs = np.repeat(firsts - (np.cumsum(counts) - counts), counts) + np.arange(len(lengths), dtype=np.int64)
@@ -402,8 +400,8 @@ class _Batch:
 
     def piece(self, begin: int, end: int) -> _Piece:
         """Frames ``begin`` to ``end``, copied, so that the batch can go."""
-        first = int(self.starts[begin]) - _HEADER
-        starts = self.starts[begin:end] - _HEADER
+        first = int(self.starts[begin]) - XLOG_HEADER
+        starts = self.starts[begin:end] - XLOG_HEADER
         return _Piece(
             self.data[first : int(self.ends[end - 1])].copy(), starts - first, self.ends[begin:end] - starts, self.seqs[begin:end].copy()
         )

@@ -30,6 +30,7 @@ import numpy.typing as npt
 
 from archiver.errors import Bug, Corrupt
 from archiver.journal.entry import Placed
+from archiver.postgres.announcements import PREFIX
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Schema, Snapshot
 from archiver.postgres.visibility import Visible
@@ -45,8 +46,6 @@ __all__ = ["DatabaseFold", "Limit", "Sizes", "Summary", "TableOutput", "TableSta
 I64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-DDL_PREFIX = "archiver/ddl"
-"""Of transactional messages that a change of the schema leaves in the stream."""
 _OMITTED = Layout(width=0, attnums=(), positions=(), mode="insert")
 """Of a relation that no schema entry knows: its rows are left out."""
 
@@ -210,7 +209,7 @@ class DatabaseFold:
                     visible = self.table(oid).visible
                     if visible is None or not visible.sees(xid):
                         emptied[oid] = at
-            elif isinstance(message, Message) and message.prefix == DDL_PREFIX:
+            elif isinstance(message, Message) and message.prefix == PREFIX:
                 self._catalogs.ddl(xid, message.content)
         return cuts, emptied
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.records import Gap
+from archiver.postgres.announcements import END_TRIGGER, read_announcement
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Schema, Sequences, Slot, Snapshot, Stream
 from archiver.postgres.visibility import Visible
@@ -23,9 +24,6 @@ from archiver.replay.postgres.plan.plan import Ref
 
 Record = TypeVar("Record", Schema, Sequences, Snapshot)
 
-TRIGGER = b"archiver_ddl_end"
-"""Name of the event trigger that announces changes; a dump that has it says that they are announced."""
-
 _NOT_DUMPED = {"CREATE PUBLICATION", "ALTER PUBLICATION", "DROP PUBLICATION", "REFRESH MATERIALIZED VIEW", "REINDEX", "CLUSTER"}
 """Tags of changes that no dump shows. Publications: capture itself makes them, after the schema entry that they belong to. A view that is
 filled for the first time, or emptied, differs in the next entry, as a change that was not announced."""
@@ -34,30 +32,16 @@ _ACTS_ELSEWHERE = ("TYPE", "DOMAIN", "PUBLICATION", "INDEX", "EXTENSION", "SCHEM
 """Ends of tags of changes that can change the rows, or the identity, of a table that they do not name."""
 
 
-class _Object(msgspec.Struct):
-    oid: int = 0
-
-
-class _Announcement(msgspec.Struct):
-    tag: str = ""
-    objects: list[_Object] = []
-
-
 def _shows_in_dump(content: bytes) -> bool:
     """What cannot be read counts: rather an uncertain schema than a wrong one."""
-    try:
-        return msgspec.json.decode(content, type=_Announcement).tag not in _NOT_DUMPED
-    except msgspec.MsgspecError:
-        return True
+    announced = read_announcement(content)
+    return announced is None or announced.tag not in _NOT_DUMPED
 
 
 def _may_concern(content: bytes, oids: Collection[int]) -> bool:
     """Whether a change may be one of a table: ``oids`` are its own and those of the tables that it inherits from."""
-    try:
-        announced = msgspec.json.decode(content, type=_Announcement)
-    except msgspec.MsgspecError:
-        return True
-    return announced.tag.endswith(_ACTS_ELSEWHERE) or any(each.oid in oids for each in announced.objects)
+    announced = read_announcement(content)
+    return announced is None or announced.tag.endswith(_ACTS_ELSEWHERE) or any(map(announced.names, oids))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +130,7 @@ class Survey:
                 self.streams += [msgspec.json.decode(body, type=Stream) for body in run.bodies()]
         elif kind is Kind.PG_SCHEMA:
             schema, dump = run.bodies()
-            self.schemas.append(Found(ref, msgspec.json.decode(schema, type=Schema), TRIGGER in dump))
+            self.schemas.append(Found(ref, msgspec.json.decode(schema, type=Schema), END_TRIGGER.encode() in dump))
         elif kind is Kind.PG_TABLES:
             self.copies += [Found(Ref(seq, ref.slot), copy) for seq, copy in _decoded(placed, Snapshot)]
         elif kind is Kind.PG_SEQUENCES:

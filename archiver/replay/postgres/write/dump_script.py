@@ -8,13 +8,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from archiver.postgres.announcements import OWN_SCHEMA
 from archiver.postgres.client_programs import PgTools, run
 
 _OURS = re.compile(r"(?:COMMENT - )?EVENT TRIGGER (?:- )?archiver_\w+ |COMMENT - EXTENSION ")
 """Our own event triggers do not belong to the database's state; a comment on an extension needs to own it, and CREATE EXTENSION sets it."""
 _EVENT_TRIGGER = re.compile(r"(?:COMMENT - )?EVENT TRIGGER ")
 _ENTRY = re.compile(r"\d+; \d+ \d+ (.*)")
-_OUR_SCHEMA = "archiver"
 _SCHEMA = re.compile(r"^-- Name: (.*); Type: SCHEMA; Schema: -; Owner: (.*)$", re.MULTILINE)
 _DROP = re.compile(rb"^DROP ([A-Z ]+?) IF EXISTS (.*);$", re.MULTILINE)
 _RESTRICT = re.compile(rb"^\\(?:un)?restrict \S+$\n?", re.MULTILINE)
@@ -48,7 +48,7 @@ async def script_of(dump: bytes, tools: PgTools, *, server_version: int, no_owne
         program = tools.bin / "pg_restore"
         lines = (await run(program, ["--list", file])).splitlines(keepends=True)
         spaces = _write(folder, "schemas", b"".join(line for line in lines if _is_kind(line, (b"SCHEMA ",))))
-        skip = _entries_of(await run(program, ["--file=-", f"--use-list={spaces}", file]), {_OUR_SCHEMA, *existing_schemas})
+        skip = _entries_of(await run(program, ["--file=-", f"--use-list={spaces}", file]), {OWN_SCHEMA, *existing_schemas})
         chosen = [line for line in lines if _is_wanted(line, skip)]
         final = [line for line in chosen if _EVENT_TRIGGER.match(_entry(line))]
         wanted = _write(folder, "wanted", b"".join(line for line in chosen if line not in final))

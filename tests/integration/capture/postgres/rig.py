@@ -19,7 +19,7 @@ from archiver.journal.entry import Kind, Placed, SourceMark
 from archiver.journal.reader import Reader
 from archiver.journal.records import Gap
 from archiver.journal.writer import Writer, WriterLimits
-from archiver.postgres.replication_messages import parse_lsn
+from archiver.postgres.lsn import parse_position
 from archiver.store.memory import MemoryStore
 
 SOURCE = "db"
@@ -117,11 +117,11 @@ class Capture:
     @property
     def durable(self) -> int:
         """Durable position."""
-        return parse_lsn(self.writer.marks.get(SOURCE, SourceMark()).position)
+        return parse_position(self.writer.marks.get(SOURCE, SourceMark()).position)
 
     async def reached(self, lsn: int | str, seconds: float = 30) -> None:
         """Wait until everything before ``lsn`` is durable."""
-        target = parse_lsn(lsn) if isinstance(lsn, str) else lsn
+        target = parse_position(lsn) if isinstance(lsn, str) else lsn
         await self.until(lambda: self.durable >= target, seconds)
 
     async def placed(self) -> list[Placed]:

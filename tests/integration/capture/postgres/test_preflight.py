@@ -17,6 +17,7 @@ from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.preflight.preflight import Preflight, preflight
 from archiver.capture.postgres.session.access import Access
 from archiver.errors import Refused, Unavailable
+from archiver.postgres.announcements import PREFIX
 from tests.servers.postgres import PostgresServer
 
 
@@ -290,7 +291,7 @@ def announced(dsn: str) -> list[str]:
     for (data,) in rows:
         if data[:1] == b"M":
             prefix, _, rest = data[10:].partition(b"\0")
-            assert prefix.decode() == ddl_triggers.PREFIX
+            assert prefix.decode() == PREFIX
             assert data[1] == 1
             tags.append(json.loads(rest[4:])["tag"])
     return tags

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from archiver.postgres.replication_messages import parse_lsn
+from archiver.postgres.lsn import parse_position
 from tests.integration.capture.postgres.recorded import copies, gap_reasons, newest_rows, schemas, sequences
 from tests.integration.capture.postgres.rig import Capture, HeldStore, capture
 
@@ -98,7 +98,7 @@ async def test_a_copy_waits_for_transactions_that_ran_when_the_table_was_publish
         assert (await newest_rows(made, "late"))[:2] == [b"1", b"2"]
         assert 3 in await made.inserted() or b"3" in await newest_rows(made, "late")
         [gap] = await made.gaps()
-        assert parse_lsn(gap.from_position) < parse_lsn(copy.lsn)
+        assert parse_position(gap.from_position) < parse_position(copy.lsn)
 
 
 async def _pending(made: Capture, name: str) -> bool:
@@ -129,7 +129,7 @@ async def test_a_table_whose_rows_changed_without_events_is_copied_again(
     assert copy.cause == "table_rewritten"
     [gap] = [gap for gap in await made.gaps() if gap.what == "table public.t"]
     assert gap.reason == "table_rewritten"
-    assert 0 < parse_lsn(gap.from_position) < parse_lsn(copy.lsn)
+    assert 0 < parse_position(gap.from_position) < parse_position(copy.lsn)
 
 
 async def test_a_renamed_enum_label_copies_the_tables_that_use_it(database: str, made: Capture) -> None:
@@ -257,7 +257,7 @@ async def test_changes_while_the_archiver_is_away_are_found_at_its_start(databas
     assert await newest_rows(made, "t") == [b"101"]
     assert await newest_rows(made, "fresh") == [b"5"]
     assert await newest_rows(made, "left_out") == [b"9"]
-    assert all(parse_lsn(gap.from_position) > 0 for gap in await made.gaps())
+    assert all(parse_position(gap.from_position) > 0 for gap in await made.gaps())
     assert (await schemas(made))[-1].cause in {"start", "poll", "ddl"}
 
 

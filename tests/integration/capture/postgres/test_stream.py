@@ -14,7 +14,7 @@ import pytest
 from archiver.capture.postgres.session import replication
 from archiver.errors import HistoryLost, Refused, Unavailable
 from archiver.journal.entry import Kind
-from archiver.postgres.replication_messages import parse_lsn
+from archiver.postgres.lsn import parse_position
 from tests.integration.capture.postgres.rig import HeldStore, capture
 from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import DOWN, FaultProxy
@@ -52,7 +52,7 @@ def ask(dsn: str, query: str, *values: object) -> object:
 
 
 def confirmed(dsn: str, slot: str) -> int:
-    return parse_lsn(str(ask(dsn, "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = %s", slot)))
+    return parse_position(str(ask(dsn, "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = %s", slot)))
 
 
 def rows(first: int, last: int, width: int = 10) -> str:
@@ -173,7 +173,7 @@ async def test_nothing_is_acknowledged_before_it_is_durable(table: str, slot: st
         assert made.durable == held
         store.open.set()
         await made.reached(end)
-        await made.until(lambda: confirmed(table, slot) >= parse_lsn(end))
+        await made.until(lambda: confirmed(table, slot) >= parse_position(end))
         await made.stop()
 
 
@@ -204,7 +204,7 @@ async def test_an_idle_database_does_not_hold_log(table: str, slot: str) -> None
     async with capture(table, slot, exclude_tables=["public.untracked"]) as made:
         await made.start()
         end = run(table, *(f"INSERT INTO untracked VALUES ({one})" for one in range(50)))
-        await made.until(lambda: confirmed(table, slot) >= parse_lsn(end))
+        await made.until(lambda: confirmed(table, slot) >= parse_position(end))
         assert made.durable >= confirmed(table, slot)
         await made.stop()
         assert await made.inserted() == []
@@ -246,7 +246,7 @@ async def test_commits_can_wait_for_the_archive(start_postgres: Callable[..., Po
             assert not waiting.done()
             store.open.set()
             end = await asyncio.wait_for(waiting, 10)
-            assert made.durable >= parse_lsn(end) - 1000
+            assert made.durable >= parse_position(end) - 1000
             store.open.clear()
         store.open.set()
         run(dsn, "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
@@ -276,7 +276,7 @@ async def test_a_lost_slot_becomes_a_gap_and_a_new_baseline(start_postgres: Call
         await made.reached(run(dsn, rows(2000, 2000)))
         await made.stop()
         (gap,) = await made.gaps()
-        assert (gap.what, gap.reason, parse_lsn(gap.from_position)) == ("all", "slot_lost", end)
+        assert (gap.what, gap.reason, parse_position(gap.from_position)) == ("all", "slot_lost", end)
         assert (await made.kinds()).count(Kind.CHECKPOINT) == 2
         assert 2000 in await made.inserted()
 

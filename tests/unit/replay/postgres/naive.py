@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from archiver.journal.entry import Kind, Placed
-from archiver.replay.postgres.decode.transactions import EPOCH, Commit
+from archiver.postgres.replication_messages import PG_EPOCH
+from archiver.replay.postgres.decode.transactions import Commit
 
 
 @dataclass
@@ -69,7 +70,7 @@ def transactions(placed: Sequence[Placed], *, from_lsn: int = 0, end_seq: int | 
                 end = max(end, end_lsn)
                 if not applied:
                     messages = [(at, text) for at, text in messages if text[:1] == b"R"]
-                commit = Commit(xid, commit_lsn, end_lsn, time + EPOCH, seq)
+                commit = Commit(xid, commit_lsn, end_lsn, time + PG_EPOCH, seq)
                 found.append(Transaction(commit, kind == b"c", applied, messages))
                 if end_seq is not None and seq >= end_seq:
                     return found

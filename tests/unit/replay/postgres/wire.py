@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from archiver.replay.postgres.decode.transactions import EPOCH
+from archiver.postgres.replication_messages import PG_EPOCH
 
 UNCHANGED = "unchanged"
 Cell = bytes | str | None
@@ -18,11 +18,11 @@ def frame(message: bytes, lsn: int = 0) -> bytes:
 
 
 def begin(xid: int, final_lsn: int, time: int) -> bytes:
-    return b"B" + struct.pack(">QqI", final_lsn, time - EPOCH, xid & 0xFFFFFFFF)
+    return b"B" + struct.pack(">QqI", final_lsn, time - PG_EPOCH, xid & 0xFFFFFFFF)
 
 
 def commit(commit_lsn: int, end_lsn: int, time: int) -> bytes:
-    return b"C\0" + struct.pack(">QQq", commit_lsn, end_lsn, time - EPOCH)
+    return b"C\0" + struct.pack(">QQq", commit_lsn, end_lsn, time - PG_EPOCH)
 
 
 def stream_start(xid: int, *, first: bool) -> bytes:
@@ -34,7 +34,7 @@ def stream_stop() -> bytes:
 
 
 def stream_commit(xid: int, commit_lsn: int, end_lsn: int, time: int) -> bytes:
-    return b"c" + struct.pack(">IBQQq", xid & 0xFFFFFFFF, 0, commit_lsn, end_lsn, time - EPOCH)
+    return b"c" + struct.pack(">IBQQq", xid & 0xFFFFFFFF, 0, commit_lsn, end_lsn, time - PG_EPOCH)
 
 
 def stream_abort(xid: int, subxid: int, *, with_lsn: bool = False) -> bytes:

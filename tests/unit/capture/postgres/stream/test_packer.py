@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from archiver.capture.postgres.stream.packer import Packer
 from archiver.journal.entry import Kind
-from archiver.postgres.replication_messages import PG_EPOCH, format_lsn
+from archiver.postgres.lsn import format_position
+from archiver.postgres.replication_messages import PG_EPOCH
 from tests.unit.postgres.frames import begin, commit, insert, message, stream_abort, stream_commit, stream_start, stream_stop
 
 NOW = 1_800_000_000_000_000
@@ -31,7 +32,7 @@ def test_the_position_is_the_end_of_the_newest_commit() -> None:
     made.frames.extend([begin(100), commit(100, 120), begin(200), insert()])
     run = made.pack(NOW)
     assert run is not None
-    assert run.position == format_lsn(120)
+    assert run.position == format_position(120)
     assert made.received == 120
 
 
@@ -53,7 +54,7 @@ def test_a_streamed_commit_moves_the_position() -> None:
     made.frames.extend([stream_abort(8), stream_commit(9, 300, 320)])
     run = made.pack(NOW)
     assert run is not None
-    assert run.position == format_lsn(320)
+    assert run.position == format_position(320)
 
 
 def test_changed_is_the_newest_commit_time() -> None:
@@ -62,7 +63,7 @@ def test_changed_is_the_newest_commit_time() -> None:
     made.frames.extend([begin(1), commit(1, 20, PG_EPOCH + 900), begin(2), commit(20, 30, PG_EPOCH + 800)])
     run = made.pack(NOW)
     assert run is not None
-    assert (run.changed, run.position) == (PG_EPOCH + 900, format_lsn(30))
+    assert (run.changed, run.position) == (PG_EPOCH + 900, format_position(30))
 
 
 def test_row_data_that_looks_like_a_commit_is_not_one() -> None:
@@ -82,7 +83,7 @@ def test_a_keepalive_between_transactions_gives_progress() -> None:
     assert made.unjournaled
     run = made.progress(NOW)
     assert run is not None
-    assert (run.kind, run.count, run.position, made.received) == (Kind.PROGRESS, 1, format_lsn(50), 50)
+    assert (run.kind, run.count, run.position, made.received) == (Kind.PROGRESS, 1, format_position(50), 50)
     assert made.progress(NOW) is None
 
 
@@ -96,7 +97,7 @@ def test_an_idle_source_is_confirmed_again() -> None:
     assert not made.unjournaled
     run = made.progress(NOW + 1)
     assert run is not None
-    assert (run.position, run.observed) == (format_lsn(50), NOW + 1)
+    assert (run.position, run.observed) == (format_position(50), NOW + 1)
     assert made.progress(NOW) is None
     made.keepalive(49)
     assert not made.confirmed
@@ -135,7 +136,7 @@ def test_frames_carry_the_position_of_a_keepalive_that_came_with_them() -> None:
     made.keepalive(150)
     run = made.pack(NOW)
     assert run is not None
-    assert run.position == format_lsn(150)
+    assert run.position == format_position(150)
     assert not made.unjournaled
 
 

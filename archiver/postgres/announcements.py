@@ -1,0 +1,49 @@
+"""How schema changes are announced in the stream: names of our event triggers, and what their messages say.
+
+Capture installs the triggers, replay reads the messages. The server puts each message into the transaction that made the change.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+OWN_SCHEMA = "archiver"
+"""Holds our event trigger's function and nothing of the user's."""
+END_TRIGGER = "archiver_ddl_end"
+"""A dump that has this trigger says that changes after it are announced."""
+TRIGGERS = {
+    END_TRIGGER: "ddl_command_end",
+    "archiver_ddl_drop": "sql_drop",
+    "archiver_ddl_rewrite": "table_rewrite",
+}
+"""Event trigger -> its event."""
+PREFIX = "archiver/ddl"
+"""Of the transactional logical messages. Content: JSON object ``{"tag", "event", "objects": [{"type", "identity", "oid"}], "query"}``."""
+PREFIX_BYTES = PREFIX.encode() + b"\0"
+"""The prefix as a Message frame has it."""
+
+
+class ChangedObject(msgspec.Struct):
+    """One object that a command changed."""
+
+    oid: int
+
+
+class Announcement(msgspec.Struct):
+    """What one message says of a change, as far as replay needs it."""
+
+    objects: list[ChangedObject]
+    tag: str = ""
+    """Of the command: ``ALTER TABLE``."""
+
+    def names(self, oid: int) -> bool:
+        """Whether the object ``oid`` is among those that changed."""
+        return any(each.oid == oid for each in self.objects)
+
+
+def read_announcement(content: bytes) -> Announcement | None:
+    """What a message says; ``None`` when it cannot be read: then it may be of any change."""
+    try:
+        return msgspec.json.decode(content, type=Announcement, strict=False)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
