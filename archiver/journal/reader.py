@@ -172,10 +172,6 @@ class Reader:
         """The slot of the segment that holds entry number ``seq``; one past the last slot when the journal ends before it."""
         return await self.bisect(lambda header: header.first + header.count > seq)
 
-    async def find_time(self, time: int) -> int:
-        """The first valid slot whose journal time is at or after ``time``; one past the last slot when there is none."""
-        return await self.bisect(lambda header: header.time >= time)
-
     async def valid_before(self, slot: int) -> form.SegmentHeader | None:
         """Header of the last valid segment before ``slot``, whose predecessors exist; ``None`` when there is none."""
         valid = valid_among(await self._window(slot - VOID_REACH - 1, slot - 1))

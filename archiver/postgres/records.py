@@ -95,7 +95,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     replay_from: int
     tables: list[TableRows]
     cause: str = "baseline"
-    """baseline, table_added, table_rewritten, periodic, updates_not_published."""
+    """baseline, table_added, table_rewritten, updates_not_published."""
 
 
 class Column(msgspec.Struct, frozen=True):

@@ -18,8 +18,3 @@ class Lines:
         if rest:
             self._started.append(rest)
         return [line for line in complete if line]
-
-    @property
-    def unfinished_bytes(self) -> int:
-        """How much of a line has arrived without its end."""
-        return sum(map(len, self._started))
