@@ -13,6 +13,7 @@ import platform
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
+import msgspec
 import structlog
 
 from archiver import __version__
@@ -296,14 +297,4 @@ def kinds(settings: Settings) -> dict[str, str]:
 
 def limits(settings: Settings) -> WriterLimits:
     """The writer's part of the settings."""
-    archive = settings.archive
-    return WriterLimits(
-        segment_bytes=archive.segment_bytes,
-        buffer_bytes=archive.buffer_bytes,
-        puts_per_second=archive.puts_per_second,
-        put_burst=archive.put_burst,
-        heartbeat_seconds=archive.heartbeat_seconds,
-        stall_seconds=archive.stall_seconds,
-        takeover_after_seconds=archive.takeover_after_seconds,
-        compression_level=archive.compression_level,
-    )
+    return msgspec.convert(settings.archive, WriterLimits, from_attributes=True)

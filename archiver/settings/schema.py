@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from archiver.settings import model
+
+_FIELD_OR_TEXT = re.compile(r'^    (\w+): |^    """(.*?)"""$', re.MULTILINE | re.DOTALL)
 
 
 def json_schema() -> dict[str, Any]:
@@ -24,16 +27,20 @@ def json_schema() -> dict[str, Any]:
 
 
 def descriptions() -> dict[tuple[str, str], str]:
-    """(struct, field) -> the text written under the field in ``model.py``."""
+    """(struct, field) -> the text written under the field, in ``model.py`` or in the options that the struct inherits."""
     found: dict[tuple[str, str], str] = {}
-    struct = field = ""
-    source = Path(model.__file__).read_text(encoding="utf-8")
-    pattern = re.compile(r'^class (\w+)\(|^    (\w+): |^    """(.*?)"""$', re.MULTILINE | re.DOTALL)
-    for match in pattern.finditer(source):
-        if match.group(1):
-            struct, field = match.group(1), ""
-        elif match.group(2):
-            field = match.group(2)
-        elif match.group(3) and field:
-            found[struct, field] = " ".join(match.group(3).split())
+    for name, struct in vars(model).items():
+        if inspect.isclass(struct) and issubclass(struct, msgspec.Struct):
+            for owner in reversed(struct.__mro__[: struct.__mro__.index(msgspec.Struct)]):
+                found |= {(name, field): text for field, text in _texts(owner)}
     return found
+
+
+def _texts(struct: type) -> Iterator[tuple[str, str]]:
+    """Each field that ``struct`` itself declares, with the text under it."""
+    field = ""
+    for match in _FIELD_OR_TEXT.finditer(inspect.getsource(struct)):
+        if match.group(1):
+            field = match.group(1)
+        elif field:
+            yield field, " ".join(match.group(2).split())

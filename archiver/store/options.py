@@ -1,59 +1,34 @@
-"""How to reach an S3 endpoint, as the caller's settings hold it."""
+"""How to reach an S3 endpoint: the options, their defaults and what they mean. The settings inherit them."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal
+
+import msgspec
+
+from archiver.bounds import Positive
 
 
-class S3Options(Protocol):
-    """What ``archive.s3`` of the settings gives; any object with these attributes will do."""
+class S3Options(msgspec.Struct, frozen=True, kw_only=True):
+    """One endpoint, and how long its answers are awaited. Secrets are references; the store reads them."""
 
-    @property
-    def endpoint(self) -> str:
-        """URL; empty for AWS."""
-        ...
-
-    @property
-    def allow_http(self) -> bool:
-        """Whether ``endpoint`` may be ``http://``."""
-        ...
-
-    @property
-    def region(self) -> str:
-        """Region for signing; servers other than AWS mostly take any."""
-        ...
-
-    @property
-    def addressing(self) -> str:
-        """``path`` or ``virtual``."""
-        ...
-
-    @property
-    def access_key(self) -> str:
-        """Secret reference (``archiver.secrets``); empty: the AWS chain."""
-        ...
-
-    @property
-    def secret_key(self) -> str:
-        """Secret reference; given exactly when ``access_key`` is."""
-        ...
-
-    @property
-    def ca_file(self) -> str:
-        """PEM file with the authorities to trust; empty: the system's."""
-        ...
-
-    @property
-    def connect_timeout_seconds(self) -> float:
-        """For one TCP and TLS connection."""
-        ...
-
-    @property
-    def read_timeout_seconds(self) -> float:
-        """Longest silence while an answer is awaited or read."""
-        ...
-
-    @property
-    def call_deadline_seconds(self) -> float:
-        """For one call of the store, whatever it does and however often it tries."""
-        ...
+    endpoint: str = ""
+    """URL of the endpoint; empty for AWS. ``http://`` needs ``allow_http``."""
+    allow_http: bool = False
+    """Send data and signatures over an unencrypted connection."""
+    region: str = "us-east-1"
+    """Region for signing; servers other than AWS take any."""
+    addressing: Literal["path", "virtual"] = "path"
+    """Bucket in the path or in the host name."""
+    access_key: str = ""
+    """Secret reference: ``env:NAME`` or ``file:PATH``. Empty: AWS chain."""
+    secret_key: str = ""
+    """Secret reference; given exactly when ``access_key`` is."""
+    ca_file: str = ""
+    """PEM file with the authorities to trust; empty: the system's."""
+    connect_timeout_seconds: Positive = 2.0
+    """For one TCP and TLS connection."""
+    read_timeout_seconds: Positive = 10.0
+    """Longest silence while an answer is awaited or read."""
+    call_deadline_seconds: Positive = 30.0
+    """For one call, however often it is tried; it bounds the largest object too."""

@@ -1,32 +1,57 @@
-"""What a PostgreSQL source needs to know, with every secret resolved; the service makes it from the settings."""
+"""What a PostgreSQL source needs to know: the options that a user sets, and with every secret resolved what the service makes of them."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
+
+from archiver.bounds import Count, Positive
 
 
-class PostgresConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One database. Fields that the settings have too mean what ``settings.model.Postgres`` says."""
+class PostgresOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user may set of one database, beside how to log in. The settings inherit it."""
+
+    slot: str = ""
+    """Replication slot; empty: ``archiver_<source name>``. Publications are ``<slot>_key`` and ``<slot>_insert``."""
+    schemas: list[str] = []
+    """Captured schemas; empty: all but the system's."""
+    exclude_tables: list[str] = []
+    """``schema.table`` names that are not captured; ``*`` matches within a part."""
+    ddl: Literal["auto", "trigger", "poll"] = "auto"
+    """How schema changes are noticed: event trigger (superuser), catalog poll, or the trigger where rights allow."""
+    poll_seconds: Positive = 10.0
+    """Catalog, sequences and slot health are read this often."""
+    baseline_jobs: Count = 2
+    """Connections that copy tables at the same time."""
+    part_bytes: Annotated[int, Meta(ge=65536)] = 33_554_432
+    """Uncompressed size of one baseline object."""
+    insert_only_snapshot_seconds: Positive = 3600.0
+    """Tables whose updates cannot be published are copied again this often, if they changed."""
+    slot_timeout_seconds: Positive = 60.0
+    """Creating a slot waits for transactions that are open; give up after this and name them."""
+    allow_unlimited_wal: bool = False
+    """Start although ``max_slot_wal_keep_size`` is -1: a stopped archiver can then fill the source's disk."""
+    adopt_new_system: bool = False
+    """Accept that the database behind the DSN is another cluster than the journal knows; it is recorded as a gap."""
+    on_history_lost: Literal["rebaseline", "stop"] = "rebaseline"
+    """When the slot no longer has what follows the journal: record a gap and take a new baseline, or stop this source."""
+    streaming: bool = True
+    """Receive large transactions while they run, instead of after they were spilled to the source's disk."""
+    synchronous: bool = False
+    """This archiver is named in ``synchronous_standby_names``: acknowledge every keepalive without delay (RPO = 0)."""
+    pg_bin: str = ""
+    """Folder with pg_dump and pg_restore; empty: the newest found on PATH and in the usual places."""
+
+
+class PostgresConfig(PostgresOptions, frozen=True, kw_only=True):
+    """One database as capture uses it."""
 
     dsn: str
-    """A complete libpq connection string or URI, password included. Never logged: ``connection.describe`` tells it without secrets."""
+    """A complete libpq connection string or URI, password included. Never logged: ``access.describe`` tells it without secrets."""
     slot: str
-    schemas: list[str] = []
-    exclude_tables: list[str] = []
-    ddl: Literal["auto", "trigger", "poll"] = "auto"
-    poll_seconds: float = 10.0
-    baseline_jobs: int = 2
-    part_bytes: int = 33_554_432
-    insert_only_snapshot_seconds: float = 3600.0
-    slot_timeout_seconds: float = 60.0
-    allow_unlimited_wal: bool = False
-    adopt_new_system: bool = False
-    on_history_lost: Literal["rebaseline", "stop"] = "rebaseline"
-    streaming: bool = True
-    synchronous: bool = False
-    pg_bin: str = ""
+    """The replication slot's name, never empty."""
     heartbeat_seconds: float = 10.0
     """A position without changes is journaled this often (``archive.heartbeat_seconds``)."""
     queue_bytes: int = 16_777_216
