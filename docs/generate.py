@@ -1,4 +1,4 @@
-"""Write the reference pages that come from code: ``python docs/generate.py``. ``--check`` fails when a page differs (a test does that)."""
+"""Write the reference pages that come from code: ``python -m docs.generate``. ``--check`` fails when a page differs (a test does that)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from archiver.cli.main import cli
 from archiver.service import metrics
 from archiver.settings import Settings, json_schema
 from archiver.settings.schema import descriptions
+from docs.picture import picture
 
-REFERENCE = Path(__file__).parent / "reference"
+DOCS = Path(__file__).parent
 CHART = Path(__file__).parents[1] / "deploy/charts/archiver"
 NOTE = "<!-- Written by docs/generate.py from the code: change that, then run `make docs`. -->\n\n"
 
@@ -169,12 +170,13 @@ def schema_page() -> str:
 
 
 PAGES = {
-    "settings.schema.json": schema_page,
-    "chart-values.md": values_page,
-    "settings.md": settings_page,
-    "errors.md": errors_page,
-    "metrics.md": metrics_page,
-    "cli.md": cli_page,
+    "reference/settings.schema.json": schema_page,
+    "reference/chart-values.md": values_page,
+    "reference/settings.md": settings_page,
+    "reference/errors.md": errors_page,
+    "reference/metrics.md": metrics_page,
+    "reference/cli.md": cli_page,
+    "explanation/architecture.svg": picture,
 }
 
 
@@ -222,7 +224,7 @@ def main() -> int:
     """Write the pages, or compare them."""
     wrong = 0
     for name, page in PAGES.items():
-        file, text = REFERENCE / name, page()
+        file, text = DOCS / name, page()
         if "--check" not in sys.argv:
             file.write_text(text, encoding="utf-8")
         elif not file.exists() or file.read_text(encoding="utf-8") != text:
