@@ -5,7 +5,7 @@ FROM python:3.13-slim-trixie AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 RUN python -m venv /opt/archiver
-COPY pyproject.toml requirements-runtime.lock README.md ./
+COPY pyproject.toml requirements-runtime.lock README.md LICENSE ./
 RUN /opt/archiver/bin/pip install --require-hashes -r requirements-runtime.lock
 COPY archiver ./archiver
 RUN /opt/archiver/bin/pip install --no-deps .

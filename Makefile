@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # What needs no server: a rule, a golden file or an import that broke shows here first.
 QUICK := tests/unit tests/golden tests/test_architecture.py
 
-.PHONY: help setup controlplane quick test lint format types bench demo docs lock clean
+.PHONY: help setup controlplane quick test lint format types bench demo docs changelog dist lock clean
 
 help:
 	@echo "setup         virtual environment in .venv from requirements.lock (other targets call it)"
@@ -19,6 +19,8 @@ help:
 	@echo "bench         one JSON line per measure"
 	@echo "demo          capture, disaster, restore and comparison, before your eyes"
 	@echo "docs          write anew the pages that are made from the code"
+	@echo "changelog     show the next release's section, from changelog.d"
+	@echo "dist          sdist and wheel in dist/, as docs/howto/release.md uses them"
 	@echo "controlplane  build the Kubernetes test server into the cache folder, once (minutes)"
 	@echo "lock          resolve requirements.lock anew"
 	@echo "clean         remove .venv and caches of tools"
@@ -61,6 +63,15 @@ demo: setup
 
 docs: setup
 	$(BIN)/python -m docs.generate
+
+changelog: setup
+	@$(BIN)/towncrier build --draft --version next
+
+# The wheel is built from the sdist, so that the sdist is known to be whole.
+dist: setup
+	rm -rf dist
+	$(BIN)/hatchling build -t sdist
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
 
 lock: setup
 	@test -x $(BIN)/uv || $(PIP) install uv
