@@ -80,7 +80,12 @@ def log(context: Context, *, source: str, table: str, key: tuple[str, ...], obje
 @click.command()
 @subject
 @click.option(
-    "--at", "at", default="latest", show_default=True, metavar="POINT", help="RFC 3339 time, `latest`, an entry number, or an LSN."
+    "--at",
+    "at",
+    default="latest",
+    show_default=True,
+    metavar="POINT",
+    help="RFC 3339 time, `latest`, an entry number, an LSN, or mark:NAME.",
 )
 @click.pass_obj
 def show(context: Context, *, source: str, table: str, key: tuple[str, ...], object_: str, at: str, as_json: bool) -> int:

@@ -45,6 +45,7 @@ COMMANDS = {
     "check": "capture:check",
     "status": "journal:status",
     "verify": "journal:verify",
+    "mark": "mark:mark",
     "restore": "restore:restore",
     "drill": "drill:drill",
     "log": "history:log",
@@ -92,6 +93,7 @@ def cli(context: click.Context, config: Path | None, archive: str, log_level: st
     \b
     capture   run, check          continuous, into one append-only journal
     journal   status, verify      is it whole, how far behind, what is missing
+              mark                a name for a point
     replay    restore, drill      a state at a point in time, into a target
     history   log, show, diff     what one row or object looked like, and when
     """

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from typing import Literal
 
 import msgspec
 
 from archiver import clock
 from archiver.errors import Invalid
-from archiver.journal.entry import Kind
+from archiver.journal.marks import find_mark
 from archiver.journal.reader import Reader
-from archiver.journal.records import Mark
 from archiver.postgres.lsn import match_lsn
 
 PointKind = Literal["latest", "time", "entry", "lsn", "mark"]
 
-_HINT = "a point is an RFC 3339 time (2026-11-23T10:05:00Z), `latest`, an entry number, or an LSN (16/B374D848)"
-_BLOCK = 32
+_HINT = "a point is an RFC 3339 time (2026-11-23T10:05:00Z), `latest`, an entry number, an LSN (16/B374D848), or mark:NAME"
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -70,24 +67,10 @@ async def settle(reader: Reader, point: Point) -> Point:
     if point.kind == "latest":
         return msgspec.structs.replace(point, kind="entry", number=last)
     if point.kind == "mark":
-        return msgspec.structs.replace(point, kind="entry", number=await _find_mark(reader, tail.slot, point.name))
+        entry = await find_mark(reader, tail.slot, point.name)
+        if not entry:
+            raise Invalid(f"the journal has no mark {point.name!r}", hint="`archiver mark NAME` sets one at the journal's end")
+        return msgspec.structs.replace(point, kind="entry", number=entry)
     if point.kind == "entry" and point.number > last:
         raise Invalid(f"the journal ends at entry {last}, {point.number} is not written yet", hint="say `latest` for its end")
     return point
-
-
-async def _find_mark(reader: Reader, slot: int, name: str) -> int:
-    end = slot
-    while end >= 0:
-        begin = max(0, end - _BLOCK + 1)
-        found = 0
-        async with aclosing(reader.read(begin, to_slot=end)) as runs:
-            async for placed in runs:
-                if placed.run.kind is Kind.MARK:
-                    for entry, body in enumerate(placed.run.bodies(), placed.first):
-                        if msgspec.json.decode(body, type=Mark).name == name:
-                            found = entry
-        if found:
-            return found
-        end = begin - 1
-    raise Invalid(f"the journal has no mark {name!r}", hint="`archiver mark NAME` sets one at the journal's end")

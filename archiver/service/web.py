@@ -1,11 +1,13 @@
-"""Probes, status and metrics over HTTP while the archiver runs.
+"""Probes, status and metrics over HTTP while the archiver runs, and marks.
 
 ``/livez`` the process works; ``/readyz`` the backup works (every source streams, the journal is durable within the RPO), a JSON body
 says what does not; ``/status`` everything as JSON; ``/metrics`` Prometheus text. Readiness is about the backup, not about traffic:
-nothing is routed by it.
+nothing is routed by it. ``POST /marks``, from this machine only, names the journal's end (``marking``).
 """
 
 from __future__ import annotations
+
+import ipaddress
 
 import msgspec
 import structlog
@@ -13,7 +15,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from archiver.errors import Invalid
+from archiver.errors import ArchiverError, Invalid, Refused
+from archiver.service.marking import Failure, Marker, MarkRequest
 from archiver.service.metrics import StatusCollector
 from archiver.service.service import Service
 from archiver.service.status import problems
@@ -34,6 +37,7 @@ class Web:
         self._registry = CollectorRegistry()
         self._registry.register(StatusCollector(service.status))
         self._runner: web.AppRunner | None = None
+        self._marker: Marker | None = None
 
     async def start(self) -> None:
         """Serve until ``stop``. Raises ``Invalid`` when the address cannot be bound."""
@@ -42,6 +46,7 @@ class Web:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/status", self._status)
         app.router.add_get("/metrics", self._metrics)
+        app.router.add_post("/marks", self._mark)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         try:
@@ -67,8 +72,33 @@ class Web:
     async def _status(self, _request: web.Request) -> web.Response:
         return _json(self._service.status(), 200)
 
+    async def _mark(self, request: web.Request) -> web.Response:
+        # The content type keeps pages of a browser on this machine from asking: theirs would need our consent first.
+        if not _from_here(request.remote) or request.content_type != "application/json":
+            return _json(Failure("marks are set from the archiver's own machine", "run `archiver mark NAME` there"), 403)
+        writer = self._service.writer
+        if writer is None:
+            return _json(Failure("the archiver has not opened its journal yet", "run the command again once it has"), 503)
+        self._marker = self._marker or Marker(writer, self._service.clock)
+        try:
+            asked = msgspec.json.decode(await request.read(), type=MarkRequest)
+            return _json(await self._marker.set(asked), 200)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return _json(Failure("this is no request for a mark", "use `archiver mark NAME` of the same version"), 400)
+        except ArchiverError as error:
+            status = 400 if isinstance(error, Invalid) else 409 if isinstance(error, Refused) else 503
+            return _json(Failure(error.message, error.hint), status)
+
     async def _metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _from_here(remote: str | None) -> bool:
+    try:
+        address = ipaddress.ip_address(remote or "")
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _json(value: object, status: int) -> web.Response:

@@ -1,0 +1,53 @@
+"""Marks: names for places in the journal."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+import msgspec
+
+from archiver.errors import Invalid
+from archiver.journal.entry import Kind, Run
+from archiver.journal.reader import Reader
+from archiver.journal.records import Mark
+
+LONGEST = 200
+"""Characters of a name."""
+_BLOCK = 32
+"""Segments that are read at once, going backwards."""
+
+
+def check_name(name: str) -> str:
+    """``name``, when it can be one. ``Invalid``: empty, too long, with control characters, or with white space around it."""
+    if not name or len(name) > LONGEST or not name.isprintable() or name != name.strip():
+        raise Invalid(
+            "this cannot be the name of a mark",
+            hint=f"a name has 1 to {LONGEST} printable characters and neither begins nor ends with a space",
+        )
+    return name
+
+
+def mark_run(name: str, now: int) -> Run:
+    """The run that sets a mark."""
+    return Run.of("", Kind.MARK, [msgspec.json.encode(Mark(name, now))], observed=now)
+
+
+async def find_mark(reader: Reader, slot: int, name: str) -> int:
+    """Entry number of the newest mark of that name in segments up to ``slot``; 0 when there is none.
+
+    Looked for backwards, so an old one costs reading everything behind it, and one that does not exist the whole journal.
+    """
+    end = slot
+    while end >= 0:
+        begin = max(0, end - _BLOCK + 1)
+        found = 0
+        async with aclosing(reader.read(begin, to_slot=end)) as runs:
+            async for placed in runs:
+                if placed.run.kind is Kind.MARK:
+                    for entry, body in enumerate(placed.run.bodies(), placed.first):
+                        if msgspec.json.decode(body, type=Mark).name == name:
+                            found = entry
+        if found:
+            return found
+        end = begin - 1
+    return 0
