@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import platform
 from contextlib import suppress
-from dataclasses import replace
 
 import aiohttp
 import msgspec
@@ -161,7 +160,7 @@ async def _alone(store: Store, settings: Settings, clock: Clock, name: str) -> M
                 instance=f"mark {platform.node()} {clock.unique()}",
                 version=__version__,
                 sources=kinds(settings),
-                limits=replace(limits(settings), takeover_after_seconds=float("inf")),
+                limits=msgspec.structs.replace(limits(settings), takeover_after_seconds=float("inf")),
             )
             marked = asyncio.create_task(Marker(writer, clock).set(MarkRequest(name, writer.archive, writer.epoch)))
             commit = asyncio.create_task(writer.run())
