@@ -28,8 +28,8 @@ from archiver.capture.postgres.session.slot import Created, SlotExistsError, cre
 from archiver.capture.postgres.session.slot_health import Health, ask, look, warnings_of
 from archiver.capture.postgres.session.snapshot import Held, hold_snapshot
 from archiver.capture.postgres.start.decision import Begin, Server, decide
-from archiver.capture.postgres.start.journal_view import newest_schema
-from archiver.capture.postgres.start.server_view import known_state, server_state
+from archiver.capture.postgres.start.journal_view import known_state, newest_schema
+from archiver.capture.postgres.start.server_view import server_state
 from archiver.capture.postgres.stream.stream import ReplicationStream, StreamOptions, protocol_version
 from archiver.capture.postgres.watch.schema_watcher import SchemaWatcher
 from archiver.capture.status import SourceStatus, State

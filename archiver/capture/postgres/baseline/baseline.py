@@ -6,15 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
-import psycopg
 
 from archiver.capture.postgres.baseline.copy_tables import Limits, PartSink, copy_tables
 from archiver.capture.postgres.baseline.schema_entry import take_schema
 from archiver.capture.postgres.catalog.publication_members import noted, read_members
 from archiver.capture.postgres.catalog.scope import Scope
-from archiver.capture.postgres.catalog.sequences import read_sequences
+from archiver.capture.postgres.catalog.sequences import take_sequences
 from archiver.capture.postgres.config import PostgresConfig
-from archiver.capture.postgres.session.access import Access, Session, translated
+from archiver.capture.postgres.session.access import Access
 from archiver.capture.postgres.session.schema_dump import PgTools
 from archiver.capture.postgres.session.snapshot import Held
 from archiver.postgres.records import Schema, Sequences, Snapshot, Table, TableRows
@@ -84,14 +83,3 @@ def _known(table: Table, lsn: str, writes: int) -> Table:
     if table.mode != "insert":
         return table
     return msgspec.structs.replace(table, copied_writes=writes, known_until=lsn)
-
-
-async def take_sequences(session: Session, scope: Scope) -> Sequences:
-    """All sequences with the position read before them: every value handed out before that position is covered."""
-    try:
-        cursor = await session.execute("SELECT pg_current_wal_insert_lsn()::text, (EXTRACT(epoch FROM clock_timestamp()) * 1000000)::int8")
-        row = await cursor.fetchone()
-    except psycopg.Error as error:
-        raise translated(error, "reading sequences") from error
-    assert row is not None
-    return Sequences(row[0], row[1], await read_sequences(session, scope))

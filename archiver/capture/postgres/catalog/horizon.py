@@ -28,6 +28,16 @@ async def running_here(session: Session) -> frozenset[int]:
         raise translated(error, "reading running transactions") from error
 
 
+async def position(session: Session) -> tuple[str, frozenset[int]]:
+    """End of the log, then the running transactions: in this order, and before a snapshot, they bound what the snapshot cannot see."""
+    try:
+        row = await (await session.execute("SELECT pg_current_wal_insert_lsn()::text")).fetchone()
+    except psycopg.Error as error:
+        raise translated(error, "reading the position") from error
+    assert row is not None
+    return row[0], await running_here(session)
+
+
 class _Look(NamedTuple):
     lsn: str
     running: frozenset[int]

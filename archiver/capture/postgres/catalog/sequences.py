@@ -15,7 +15,7 @@ from psycopg import sql
 from archiver.capture.postgres.catalog.catalog import OURS
 from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.session.access import Session, translated
-from archiver.postgres.records import SequenceValue
+from archiver.postgres.records import Sequences, SequenceValue
 
 _AT_ONCE = 200
 """Sequences in one transaction."""
@@ -53,6 +53,17 @@ class _Listed(msgspec.Struct, frozen=True, array_like=True):
         return SequenceValue(
             self.oid, self.schema, self.name, last, self.increment, self.owner_oid, self.owner_attnum, next_value=next_value
         )
+
+
+async def take_sequences(session: Session, scope: Scope) -> Sequences:
+    """All sequences with the position read before them: every value handed out before that position is covered."""
+    try:
+        cursor = await session.execute("SELECT pg_current_wal_insert_lsn()::text, (EXTRACT(epoch FROM clock_timestamp()) * 1000000)::int8")
+        row = await cursor.fetchone()
+    except psycopg.Error as error:
+        raise translated(error, "reading sequences") from error
+    assert row is not None
+    return Sequences(row[0], row[1], await read_sequences(session, scope))
 
 
 async def read_sequences(session: Session, scope: Scope) -> list[SequenceValue]:

@@ -1,48 +1,14 @@
-"""What ``decide`` needs to know, from the journal and from the server."""
+"""What ``decide`` needs to know of the server: who it is, and how its slot stands."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import msgspec
 import psycopg
 
 from archiver.capture.postgres.session.replication import Connection, explained
 from archiver.capture.postgres.start.decision import Known, Server, SlotView
-from archiver.journal.entry import Kind, SourceMark
 from archiver.postgres.lsn import parse_position
-from archiver.postgres.records import Slot, Stream
-
-if TYPE_CHECKING:
-    from archiver.journal.reader import Reader
-
-
-async def known_state(reader: Reader, source: str, mark: SourceMark) -> Known:
-    """What the durable journal says of ``source``. Reads two segments at most. Raises ``Corrupt``, ``Unavailable``."""
-    slot = await _newest(reader, source, mark.control_slot, Kind.PG_SLOT, Slot)
-    if slot is None:
-        return Known()
-    stream = await _newest(reader, source, mark.stream_slot, Kind.PG_STREAM, Stream)
-    complete = mark.checkpoint > mark.control
-    # A slot that is being created after a stream is of a newer system than the stream; otherwise the stream's timeline is newer.
-    newest = stream if stream is not None and complete else slot
-    return Known(
-        position=parse_position(mark.position),
-        slot=slot.action,
-        complete=complete,
-        system_id=newest.system_id,
-        timeline=newest.timeline,
-        database=newest.database,
-    )
-
-
-async def _newest(reader: Reader, source: str, slot: int, kind: Kind, record: type[Any]) -> Any:
-    found: bytes | None = None
-    if slot >= 0:
-        async for placed in reader.read(slot, to_slot=slot):
-            if placed.run.source == source and placed.run.kind is kind:
-                *_, found = placed.run.bodies()
-    return None if found is None else msgspec.json.decode(found, type=record)
 
 
 async def server_state(replication: Connection, query: Connection, slot_name: str, known: Known) -> Server:

@@ -9,7 +9,7 @@ import psycopg
 
 from archiver.capture.postgres.catalog.catalog import count_writes
 from archiver.capture.postgres.catalog.fingerprint import read_fingerprint
-from archiver.capture.postgres.catalog.horizon import running_here
+from archiver.capture.postgres.catalog.horizon import position
 from archiver.capture.postgres.catalog.publication_members import Members, read_members
 from archiver.capture.postgres.session.access import Session, translated
 from archiver.postgres.records import Catalog
@@ -29,16 +29,6 @@ class Look:
     """Captured tables to ``relfilenode``."""
     writes: dict[int, int]
     """Insert-only tables to updates and deletes counted so far."""
-
-
-async def position(session: Session) -> tuple[str, frozenset[int]]:
-    """End of the log, then the running transactions: in this order, and before a snapshot, they bound what the snapshot cannot see."""
-    try:
-        row = await (await session.execute("SELECT pg_current_wal_insert_lsn()::text")).fetchone()
-    except psycopg.Error as error:
-        raise translated(error, "reading the position") from error
-    assert row is not None
-    return row[0], await running_here(session)
 
 
 async def look(session: Session, publications: tuple[str, str], catalog: Catalog | None) -> Look:

@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from archiver.capture.postgres.baseline.baseline import take_sequences
 from archiver.capture.postgres.baseline.copy_tables import Limits
 from archiver.capture.postgres.baseline.schema_entry import Taken, take_schema
 from archiver.capture.postgres.catalog import ddl_triggers
 from archiver.capture.postgres.catalog.catalog import read_catalog
 from archiver.capture.postgres.catalog.catalog_diff import compare
 from archiver.capture.postgres.catalog.fingerprint import read_fingerprint
-from archiver.capture.postgres.catalog.horizon import Horizon, running_here
+from archiver.capture.postgres.catalog.horizon import Horizon, position, running_here
 from archiver.capture.postgres.catalog.publication import planned_changes, reconcile_publications, unpublishable
 from archiver.capture.postgres.catalog.publication_members import Members, Membership, noted, read_members
 from archiver.capture.postgres.catalog.scope import Scope
+from archiver.capture.postgres.catalog.sequences import take_sequences
 from archiver.capture.postgres.session.snapshot import hold_snapshot
-from archiver.capture.postgres.watch.database_poll import Look, look, position
+from archiver.capture.postgres.watch.database_poll import Look, look
 from archiver.capture.postgres.watch.table_recopier import TableKeeper
 from archiver.errors import Refused, Unavailable
 from archiver.journal.entry import Kind, Run
@@ -63,7 +63,7 @@ class SchemaWatcher:
         known: Schema | None,
         compression_level: int = 1,
     ) -> None:
-        """``known``: the baseline's schema, or the journal's newest (``schema_journal.newest_schema``), to compare with."""
+        """``known``: the baseline's schema, or the journal's newest (``start.journal_view.newest_schema``), to compare with."""
         self._source = source
         self._access = access
         self._config = config
