@@ -34,8 +34,8 @@ STATISTICS_SECONDS = 75.0
 _log = structlog.get_logger()
 
 
-class TableKeeper:
-    """Appends GAP and PG_TABLES entries. All methods are called by one task."""
+class TableRecopier:
+    """Records the gap of a table whose rows are not known, and copies the table again. All methods are called by one task."""
 
     def __init__(
         self,
@@ -80,9 +80,9 @@ class TableKeeper:
         """Some table can be copied as soon as transactions have ended."""
         return any(stale.waits for stale in self._stale.tables.values())
 
-    def holds(self, oid: int) -> bool:
-        """Whether the table is pending."""
-        return oid in self._stale.tables
+    def settled(self, catalog: Catalog) -> frozenset[int]:
+        """Captured tables of ``catalog`` whose rows the journal has."""
+        return frozenset(table.oid for table in catalog.tables if table.mode != "excluded" and table.oid not in self._stale.tables)
 
     def hold(self, oid: int, waits: frozenset[int]) -> None:
         """A pending table joined a publication: ``waits`` may not have seen it, nor has a copy that began before."""

@@ -35,7 +35,7 @@ async def watched(made: Capture) -> None:
 
     def settled() -> bool:
         watcher = made.source._watcher
-        return watcher is not None and watcher._membership.settled and bool(watcher._fingerprint)
+        return watcher is not None and watcher.up_to_date
 
     await made.until(settled)
 

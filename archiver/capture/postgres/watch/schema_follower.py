@@ -1,0 +1,101 @@
+"""What follows from a changed schema, in the order that leaves the journal true at every moment.
+
+Publications first, so that no UPDATE fails longer than it must; catalog and dump under one snapshot; gaps of tables whose rows are no
+longer known; PG_SCHEMA.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archiver.capture.postgres.baseline.schema_entry import take_schema
+from archiver.capture.postgres.catalog.catalog import read_catalog
+from archiver.capture.postgres.catalog.fingerprint import read_fingerprint
+from archiver.capture.postgres.catalog.horizon import Horizon, position
+from archiver.capture.postgres.session.snapshot import hold_snapshot
+
+if TYPE_CHECKING:
+    from archiver.capture.postgres.catalog.scope import Scope
+    from archiver.capture.postgres.session.access import Access, Session
+    from archiver.capture.postgres.session.schema_dump import PgTools
+    from archiver.capture.postgres.watch.database_poll import Look
+    from archiver.capture.postgres.watch.publication_keeper import PublicationKeeper
+    from archiver.capture.postgres.watch.schema_recorder import SchemaRecorder
+    from archiver.capture.postgres.watch.stale_marker import StaleMarker
+    from archiver.capture.postgres.watch.table_recopier import TableRecopier
+    from archiver.clock import Clock
+    from archiver.postgres.records import Catalog
+
+
+class SchemaFollower:
+    """Has publications, marked tables and journal follow a change of the schema."""
+
+    def __init__(
+        self,
+        access: Access,
+        tools: PgTools,
+        scope: Scope,
+        clock: Clock,
+        horizon: Horizon,
+        *,
+        recopier: TableRecopier,
+        publications: PublicationKeeper,
+        marker: StaleMarker,
+        recorder: SchemaRecorder,
+    ) -> None:
+        """``horizon`` is kept here; ``recopier`` reads it."""
+        self._access = access
+        self._tools = tools
+        self._scope = scope
+        self._clock = clock
+        self._horizon = horizon
+        self._recopier = recopier
+        self._publications = publications
+        self._marker = marker
+        self._recorder = recorder
+
+    async def follow(self, session: Session, cause: str) -> None:
+        """Bring the publications in line, mark the tables whose rows are no longer known, and journal the schema as it is now."""
+        at, since = self._clock.monotonic(), self._horizon.clean()
+        lsn, running = await position(session)
+        settled = self._settled()
+        async with hold_snapshot(self._access) as held:
+            observed = await read_catalog(held.connection, self._scope)
+            members = await self._publications.read(session)
+            returned = await self._publications.returned(session, members)
+            rejoining = await self._publications.rejoining(session, observed.catalog, settled)
+            await self._publications.reconcile(session, observed.catalog, settled=settled, without=rejoining)
+            taken = await take_schema(held, self._access, self._tools, self._scope, cause=cause)
+        # DDL while pg_dump ran: parts of the dump may be newer than the snapshot, so it is taken again at once.
+        exact = await read_fingerprint(session) == taken.schema.fingerprint
+        catalog = taken.schema.catalog
+        before = self._recorder.catalog or catalog
+        await self._marker.mark(before, catalog, forbidden=self._publications.forbidden, unpublished=rejoining | returned)
+        self._publications.accept(members, joined=returned, catalog=catalog)
+        self._horizon.add(lsn, running, at)
+        schema = msgspec.structs.replace(taken.schema, floor=self._horizon.clean(), since=since)
+        entry = await self._recorder.record(dataclasses.replace(taken, schema=schema), exact=exact)
+        self._marker.files_seen({})
+        if rejoining:
+            # Once such a table is a member again, nothing but the journal tells that it was none.
+            await self._recorder.durable(entry)
+            await self._publications.reconcile(session, catalog, settled=self._settled())
+
+    async def follow_members(self, session: Session, cause: str, seen: Look, catalog: Catalog) -> None:
+        """The schema is the journal's ``catalog`` still: follow what else may have changed, the members of our publications."""
+        in_line = self._publications.in_line(seen.members)
+        if not in_line:
+            left = self._publications.came_back(seen.members) or await self._publications.rejoining(session, catalog, self._settled())
+            if left:
+                await self.follow(session, cause)
+                return
+            await self._publications.reconcile(session, catalog, settled=self._settled())
+        self._marker.files_seen(seen.filenodes)
+        self._horizon.add(seen.lsn, seen.running, self._clock.monotonic())
+
+    def _settled(self) -> frozenset[int]:
+        catalog = self._recorder.catalog
+        return self._recopier.settled(catalog) if catalog else frozenset()

@@ -1,0 +1,84 @@
+"""PG_SCHEMA entries while the stream runs, and which schema the journal has by now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from archiver.capture.postgres.catalog.publication_members import noted
+from archiver.journal.entry import Kind, Run
+
+if TYPE_CHECKING:
+    from archiver.capture.postgres.baseline.schema_entry import Taken
+    from archiver.capture.postgres.watch.publication_keeper import PublicationKeeper
+    from archiver.capture.postgres.watch.table_recopier import TableRecopier
+    from archiver.clock import Clock
+    from archiver.journal.writer import Writer
+    from archiver.postgres.records import Catalog, Schema
+
+_log = structlog.get_logger()
+
+
+class SchemaRecorder:
+    """Journals the schema, with the tables that are still to be copied and the members of our publications."""
+
+    def __init__(
+        self,
+        source: str,
+        writer: Writer,
+        clock: Clock,
+        recopier: TableRecopier,
+        publications: PublicationKeeper,
+        journaled: Schema | None,
+    ) -> None:
+        """``journaled``: the newest schema that the journal has, if any."""
+        self._source = source
+        self._writer = writer
+        self._clock = clock
+        self._recopier = recopier
+        self._publications = publications
+        self._journaled = journaled
+        self._taken: Taken | None = None
+        self._pending = journaled.catalog.pending if journaled else []
+        self.fingerprint = journaled.fingerprint if journaled and journaled.cause == "baseline" else ""
+        """Of the schema that was recorded; empty as long as it must be taken (again)."""
+
+    @property
+    def catalog(self) -> Catalog | None:
+        """The newest that the journal has."""
+        return self._journaled.catalog if self._journaled else None
+
+    @property
+    def pending_recorded(self) -> bool:
+        """Whether the journal names the tables that are to be copied now."""
+        return self._recopier.pending == self._pending
+
+    async def record(self, taken: Taken, *, exact: bool) -> int:
+        """Append PG_SCHEMA; the number of its last entry. ``exact``: no DDL ran during the dump, so it need not be taken again."""
+        self._taken = taken
+        entry = await self._append(taken)
+        self._journaled = taken.schema
+        self.fingerprint = taken.schema.fingerprint if exact else ""
+        return entry
+
+    async def repeat(self) -> bool:
+        """Append PG_SCHEMA once more, because other tables are pending now; False when nothing was recorded here that can be repeated."""
+        if self._taken is None:
+            return False
+        await self._append(self._taken)
+        return True
+
+    async def durable(self, entry: int) -> None:
+        """Return once ``entry`` is durable."""
+        await self._writer.durable(entry)
+
+    async def _append(self, taken: Taken) -> int:
+        catalog = noted(self._recopier.annotate(taken.schema.catalog), self._publications.known)
+        schema = msgspec.structs.replace(taken.schema, catalog=catalog)
+        run = Run.of(self._source, Kind.PG_SCHEMA, [msgspec.json.encode(schema), taken.dump], observed=self._clock.now())
+        first = await self._writer.append(run)
+        self._pending = schema.catalog.pending
+        _log.info("schema_recorded", source=self._source, cause=schema.cause, lsn=schema.lsn, to_copy=len(schema.catalog.pending))
+        return first + run.count - 1
