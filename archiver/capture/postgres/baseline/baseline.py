@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import msgspec
 
-from archiver.capture.postgres.baseline.copy_tables import Limits, PartSink, copy_tables
+from archiver.capture.postgres.baseline.copy_tables import CopyLimits, PartSink, copy_tables
 from archiver.capture.postgres.baseline.schema_entry import take_schema
-from archiver.capture.postgres.catalog.publication_members import noted, read_members
+from archiver.capture.postgres.catalog.publication_members import read_members, with_members
 from archiver.capture.postgres.catalog.scope import Scope
-from archiver.capture.postgres.catalog.sequences import take_sequences
+from archiver.capture.postgres.catalog.sequences import read_sequences
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.session.access import Access
 from archiver.capture.postgres.session.schema_dump import PgTools
@@ -59,7 +59,7 @@ async def take_baseline(
     taken = await take_schema(held, access, tools, scope, cause="baseline")
     # Not under the snapshot: the server would keep every sequence locked until that ends.
     async with await access.connect() as session:
-        sequences = await take_sequences(session, scope)
+        sequences = await read_sequences(session, scope)
     captured = [table for table in taken.schema.catalog.tables if table.mode != "excluded"]
     copied = await copy_tables(
         held,
@@ -68,12 +68,12 @@ async def take_baseline(
         sink,
         source=source,
         identity=identity,
-        limits=Limits(config.baseline_jobs, config.part_bytes, compression_level),
+        limits=CopyLimits(config.baseline_jobs, config.part_bytes, compression_level),
         progress=progress,
     )
     tables = [_known(table, held.lsn, (writes or {}).get(table.oid, -1)) for table in taken.schema.catalog.tables]
     catalog = msgspec.structs.replace(taken.schema.catalog, tables=tables, pending=copied.missed)
-    catalog = noted(catalog, await read_members(held.connection, config.publications))
+    catalog = with_members(catalog, await read_members(held.connection, config.publications))
     # Whatever the slot's snapshot does not see commits at or after its consistent point.
     schema = msgspec.structs.replace(taken.schema, catalog=catalog, floor=held.lsn)
     return Baseline(schema, taken.dump, sequences, copied.tables)

@@ -27,10 +27,10 @@ else:
     from backports import zstd
 
 _BATCH_BYTES = 256 * 1024
-_LOOK_SECONDS = 0.2
+_STOP_CHECK_SECONDS = 0.2
 """How often a waiting thread looks whether it should stop."""
 
-Store = Callable[[bytes], Awaitable[str]]
+StorePart = Callable[[bytes], Awaitable[str]]
 """Makes an object durable and gives its key."""
 
 
@@ -39,7 +39,7 @@ class _Stopped(Exception):
 
 
 async def copy_parts(
-    pgconn: PGconn, command: bytes, store: Store, *, part_bytes: int, level: int, pool: concurrent.futures.Executor
+    pgconn: PGconn, command: bytes, store: StorePart, *, part_bytes: int, level: int, pool: concurrent.futures.Executor
 ) -> list[Part]:
     """Run ``command``, a COPY to STDOUT in text format, on an idle connection; the parts in order, all durable.
 
@@ -58,7 +58,7 @@ async def copy_parts(
 
 
 class _Copy:
-    def __init__(self, pgconn: PGconn, command: bytes, store: Store, *, part_bytes: int, level: int) -> None:
+    def __init__(self, pgconn: PGconn, command: bytes, store: StorePart, *, part_bytes: int, level: int) -> None:
         self.stop = threading.Event()
         self._pgconn = pgconn
         self._command = command
@@ -84,7 +84,7 @@ class _Copy:
                 self._end_part()
         if self._rows:
             self._end_part()
-        self._settle()
+        self._await_stored()
         self._expect(ExecStatus.COMMAND_OK)
         while self._result() is not None:
             pass
@@ -132,17 +132,17 @@ class _Copy:
         data = b"".join(self._chunks)
         part = Part("", self._rows, len(data), self._raw, self._hash.hexdigest())
         self._begin_part()
-        self._settle()
+        self._await_stored()
         self._unnamed = part
         self._stored = asyncio.run_coroutine_threadsafe(_call(self._store, data), self._loop)
 
-    def _settle(self) -> None:
+    def _await_stored(self) -> None:
         """Wait until the part that is being stored is durable."""
         if self._stored is None or self._unnamed is None:
             return
         while True:
             try:
-                key = self._stored.result(_LOOK_SECONDS)
+                key = self._stored.result(_STOP_CHECK_SECONDS)
                 break
             except concurrent.futures.TimeoutError:
                 if self.stop.is_set():
@@ -173,8 +173,8 @@ class _Copy:
         if self.stop.is_set():
             raise _Stopped
         self._poll.modify(self._pgconn.socket, events)
-        self._poll.poll(_LOOK_SECONDS * 1000)
+        self._poll.poll(_STOP_CHECK_SECONDS * 1000)
 
 
-async def _call(store: Store, data: bytes) -> str:
+async def _call(store: StorePart, data: bytes) -> str:
     return await store(data)

@@ -44,7 +44,7 @@ class PartSink(Protocol):
 
 
 @dataclass(frozen=True)
-class Limits:
+class CopyLimits:
     """How much at once."""
 
     jobs: int
@@ -54,7 +54,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Copied:
+class CopyResult:
     """Rows of the tables that could be copied, in the order asked for, and the oids of those that DDL made unreadable."""
 
     tables: list[TableRows]
@@ -79,9 +79,9 @@ async def copy_tables(
     *,
     source: str,
     identity: str,
-    limits: Limits,
+    limits: CopyLimits,
     progress: Callable[[int, int], None] | None = None,
-) -> Copied:
+) -> CopyResult:
     """Copy ``tables``, as the catalog shows them under ``held``; every part is durable on return.
 
     Parts go below ``part_prefix(source, identity)``. ``progress(rows, raw bytes)``: running totals. Cancellation stops all workers.
@@ -129,7 +129,7 @@ async def copy_tables(
                     group.create_task(worker(pool))
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
-    return Copied(
+    return CopyResult(
         [
             _rows_of(table, itertools.chain.from_iterable(part for _, part in sorted(parts[table.oid].items())))
             for table in tables
@@ -139,14 +139,14 @@ async def copy_tables(
     )
 
 
-def carried(table: Table) -> list[Column]:
+def carried_columns(table: Table) -> list[Column]:
     """The columns that COPY and the stream carry: all but the generated."""
     return [column for column in table.columns if not column.generated]
 
 
 def copy_command(table: Table, first: int, end: int | None, *, whole: bool) -> bytes:
     """COPY of a range of pages; ``whole``: of everything."""
-    name, columns = sql.Identifier(table.schema, table.name), carried(table)
+    name, columns = sql.Identifier(table.schema, table.name), carried_columns(table)
     names = sql.SQL(", ").join(sql.Identifier(column.name) for column in columns)
     if whole and columns:
         return sql.SQL("COPY {} ({}) TO STDOUT").format(name, names).as_bytes(None)
@@ -211,7 +211,7 @@ async def _same_file(session: Session, table: Table) -> bool:
 
 
 def _rows_of(table: Table, parts: Iterable[Part]) -> TableRows:
-    columns = carried(table)
+    columns = carried_columns(table)
     return TableRows(
         table.oid,
         table.schema,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from archiver.capture.postgres.baseline.copy_tables import Limits, PartSink, copy_tables
+from archiver.capture.postgres.baseline.copy_tables import CopyLimits, PartSink, copy_tables
 from archiver.capture.postgres.catalog.catalog import read_catalog
 from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.session.access import Access
@@ -13,7 +13,7 @@ from archiver.postgres.records import Snapshot, TableRows
 
 
 @dataclass(frozen=True)
-class Recopied:
+class RecopyResult:
     """What PG_TABLES entries are made of. All parts are durable."""
 
     lsn: str
@@ -27,10 +27,12 @@ class Recopied:
         return Snapshot(self.lsn, self.visible, self.taken, 0, [table for table in self.tables if table.oid in oids], cause)
 
 
-async def recopy(access: Access, scope: Scope, oids: set[int], sink: PartSink, *, source: str, identity: str, limits: Limits) -> Recopied:
+async def recopy_tables(
+    access: Access, scope: Scope, oids: set[int], sink: PartSink, *, source: str, identity: str, limits: CopyLimits
+) -> RecopyResult:
     """Copy the tables ``oids`` as they are now. Cancellation stops it and leaves parts that no entry names. Raises as ``copy_tables``."""
     async with hold_snapshot(access) as held:
         observed = await read_catalog(held.connection, scope)
         tables = [table for table in observed.catalog.tables if table.oid in oids and table.mode != "excluded"]
         copied = await copy_tables(held, access, tables, sink, source=source, identity=identity, limits=limits)
-    return Recopied(held.lsn, held.visible, held.taken, copied.tables)
+    return RecopyResult(held.lsn, held.visible, held.taken, copied.tables)

@@ -8,7 +8,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from archiver.capture.postgres.catalog.catalog import Observed, read_catalog
+from archiver.capture.postgres.catalog.catalog import ObservedCatalog, read_catalog
 from archiver.capture.postgres.catalog.fingerprint import read_fingerprint
 from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.session.access import Access, Session, translated
@@ -20,19 +20,19 @@ from archiver.postgres.records import Schema
 
 
 @dataclass(frozen=True)
-class Taken:
+class SchemaEntry:
     """A schema and its dump."""
 
     schema: Schema
     dump: bytes
-    observed: Observed
+    observed: ObservedCatalog
 
     def run(self, source: str, observed: int) -> Run:
         """The PG_SCHEMA run."""
         return Run.of(source, Kind.PG_SCHEMA, [msgspec.json.encode(self.schema), self.dump], observed=observed)
 
 
-async def take_schema(held: Held, access: Access, tools: PgTools, scope: Scope, *, cause: str) -> Taken:
+async def take_schema(held: Held, access: Access, tools: PgTools, scope: Scope, *, cause: str) -> SchemaEntry:
     """Catalog and dump under ``held``; ``catalog.pending`` is left empty.
 
     pg_dump reads some definitions as of now, not as of the snapshot. So when ``read_fingerprint`` gives afterwards, outside of the
@@ -55,7 +55,7 @@ async def take_schema(held: Held, access: Access, tools: PgTools, scope: Scope, 
     schema = Schema(
         held.lsn, held.visible, held.taken, cause, session.info.server_version, tools.banner, observed.catalog, fingerprint=fingerprint
     )
-    return Taken(schema, dump, observed)
+    return SchemaEntry(schema, dump, observed)
 
 
 async def _dump_scope(session: Session, scope: Scope) -> tuple[list[str], list[str], list[str]]:

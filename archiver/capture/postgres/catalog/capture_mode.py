@@ -17,7 +17,7 @@ Cause = Literal[
 """Why a table is not captured whole; empty when it is."""
 
 
-class Decision(NamedTuple):
+class CaptureMode(NamedTuple):
     """Mode of a table, the attnums that identify its rows in UPDATE and DELETE, and why it is not more."""
 
     mode: Mode
@@ -25,7 +25,7 @@ class Decision(NamedTuple):
     cause: Cause
 
 
-def decide(
+def choose_mode(
     *,
     kind: str,
     persistence: str,
@@ -34,29 +34,29 @@ def decide(
     columns: Sequence[Column],
     covered: bool,
     server_version: int,
-) -> Decision:
+) -> CaptureMode:
     """Decide for one relation.
 
     ``index_key``: key columns of the index that the identity means (valid, unique, immediate), None without one.
     ``covered``: the settings want it. ``server_version``: ``server_version_num``.
     """
     if not covered:
-        return Decision("excluded", [], "out_of_scope")
+        return CaptureMode("excluded", [], "out_of_scope")
     if kind == "p":
-        return Decision("excluded", [], "partitioned")
+        return CaptureMode("excluded", [], "partitioned")
     if persistence != "p":
-        return Decision("excluded", [], "unlogged")
+        return CaptureMode("excluded", [], "unlogged")
     generated = {column.attnum for column in columns if column.generated}
     if identity == "f":
         # 18 refuses the UPDATE unless generated columns are published; before, the old row simply came without them.
         if generated and server_version >= 180000:
-            return Decision("insert", [], "generated_in_identity")
-        return Decision("full", [], "")
+            return CaptureMode("insert", [], "generated_in_identity")
+        return CaptureMode("full", [], "")
     if identity == "n":
-        return Decision("insert", [], "identity_nothing")
+        return CaptureMode("insert", [], "identity_nothing")
     if index_key is None:
-        return Decision("insert", [], "identity_index_lost" if identity == "i" else "no_identity")
+        return CaptureMode("insert", [], "identity_index_lost" if identity == "i" else "no_identity")
     if generated & set(index_key):
         # 18 refuses the UPDATE; before, the key came without the column, which identifies nothing.
-        return Decision("insert", [], "generated_in_identity")
-    return Decision("key", list(index_key), "")
+        return CaptureMode("insert", [], "generated_in_identity")
+    return CaptureMode("key", list(index_key), "")

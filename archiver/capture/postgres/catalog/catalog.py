@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from archiver.capture.postgres.catalog.capture_mode import Cause, decide
+from archiver.capture.postgres.catalog.capture_mode import Cause, choose_mode
 from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.session.access import Session, translated
 from archiver.postgres.records import Catalog, Column, Table, TypeShape
@@ -99,7 +99,7 @@ SELECT c.oid::int8, n.nspname, c.relname, c.relkind = 'm' AND c.relispopulated A
 
 
 @dataclass(frozen=True)
-class Observed:
+class ObservedCatalog:
     """The catalog, and why tables are not captured whole (by oid)."""
 
     catalog: Catalog
@@ -110,7 +110,7 @@ class Observed:
         return next((table for table in self.catalog.tables if table.oid == oid), None)
 
 
-async def read_catalog(session: Session, scope: Scope) -> Observed:
+async def read_catalog(session: Session, scope: Scope) -> ObservedCatalog:
     """Everything in ``Catalog`` but ``pending``. The caller's transaction must be REPEATABLE READ, or the parts may not fit each other.
 
     Raises what ``access.translated`` says.
@@ -129,7 +129,7 @@ async def read_catalog(session: Session, scope: Scope) -> Observed:
         )
     except psycopg.Error as error:
         raise translated(error, "reading the catalog") from error
-    return Observed(catalog, causes)
+    return ObservedCatalog(catalog, causes)
 
 
 async def count_writes(session: Session, catalog: Catalog) -> dict[int, int]:
@@ -163,7 +163,7 @@ async def _tables(session: Session, scope: Scope) -> tuple[list[Table], dict[int
     tables: list[Table] = []
     causes: dict[int, Cause] = {}
     for oid, schema, name, kind, persistence, identity, filenode, natts, parent, index_key in await _rows(session, _TABLES):
-        mode, key, cause = decide(
+        mode, key, cause = choose_mode(
             kind=kind,
             persistence=persistence,
             identity=identity,

@@ -28,7 +28,7 @@ async def running_here(session: Session) -> frozenset[int]:
         raise translated(error, "reading running transactions") from error
 
 
-async def position(session: Session) -> tuple[str, frozenset[int]]:
+async def log_end_and_running(session: Session) -> tuple[str, frozenset[int]]:
     """End of the log, then the running transactions: in this order, and before a snapshot, they bound what the snapshot cannot see."""
     try:
         row = await (await session.execute("SELECT pg_current_wal_insert_lsn()::text")).fetchone()
@@ -38,39 +38,39 @@ async def position(session: Session) -> tuple[str, frozenset[int]]:
     return row[0], await running_here(session)
 
 
-class _Look(NamedTuple):
+class _Reading(NamedTuple):
     lsn: str
     running: frozenset[int]
     at: float
 
 
 class Horizon:
-    """Looks at the database that found nothing new, and the LSN before which nothing can be unseen.
+    """Readings of the database that found nothing new, and the LSN before which nothing can be unseen.
 
     A commit record can stand in the log before its transaction becomes visible (it may wait for a synchronous standby), so the log's end at
-    a look does not bound what that look could not see; the end at an earlier look does, once all that ran then has ended.
+    a reading does not bound what that reading could not see; the end at an earlier one does, once all that ran then has ended.
     """
 
     def __init__(self, floor: str = "") -> None:
         self._floor = floor
-        self._looks: deque[_Look] = deque(maxlen=64)
+        self._readings: deque[_Reading] = deque(maxlen=64)
 
     def add(self, lsn: str, running: frozenset[int], at: float) -> None:
-        """A look: first the log's end was read, then what runs (``running_here``), then a snapshot taken. ``at``: monotonic seconds."""
-        self._looks.append(_Look(lsn, running, at))
-        self._floor = self.clean()
+        """A reading: first the log's end was read, then what runs (``running_here``), then a snapshot taken. ``at``: monotonic seconds."""
+        self._readings.append(_Reading(lsn, running, at))
+        self._floor = self.floor()
 
-    def clean(self) -> str:
-        """Every transaction that the newest look did not see commits at or after this LSN. Empty: not known."""
+    def floor(self) -> str:
+        """Every transaction that the newest reading did not see commits at or after this LSN. Empty: not known."""
         return self._newest(None) or self._floor
 
-    def clean_before(self, at: float) -> str:
-        """The same of the looks up to the moment ``at`` only, for what is noticed late; empty when there is none."""
+    def floor_before(self, at: float) -> str:
+        """The same of the readings up to the moment ``at`` only, for what is noticed late; empty when there is none."""
         return self._newest(at)
 
     def _newest(self, before: float | None) -> str:
-        now = self._looks[-1].running if self._looks else frozenset()
-        for look in reversed(self._looks):
-            if not look.running & now and (before is None or look.at <= before):
-                return look.lsn
+        now = self._readings[-1].running if self._readings else frozenset()
+        for reading in reversed(self._readings):
+            if not reading.running & now and (before is None or reading.at <= before):
+                return reading.lsn
         return ""

@@ -26,7 +26,7 @@ _ALONE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Reconciled:
+class MemberChanges:
     """What was changed, by table oid."""
 
     added: frozenset[int] = frozenset()
@@ -59,11 +59,11 @@ class Publication(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Change:
+class MembershipPlan:
     """Statements that bring the publications in line, and what they mean."""
 
     statements: list[sql.Composed]
-    effect: Reconciled
+    effect: MemberChanges
 
 
 async def read_publication(session: Session, name: str) -> Publication | None:
@@ -97,7 +97,7 @@ async def read_publication(session: Session, name: str) -> Publication | None:
     )
 
 
-def unusable(publication: Publication, *, whole: bool) -> str:
+def why_unusable(publication: Publication, *, whole: bool) -> str:
     """Why capture cannot use it although it exists; empty when it can. ``whole``: it is the one that publishes updates."""
     if publication.all_tables or publication.schemas:
         return "it publishes all tables or whole schemas, which makes UPDATE fail on every table without a replica identity, now or later"
@@ -110,7 +110,7 @@ def unusable(publication: Publication, *, whole: bool) -> str:
     return ""
 
 
-def plan(names: tuple[str, str], current: tuple[Publication | None, Publication | None], catalog: Catalog) -> Change:
+def plan_members(names: tuple[str, str], current: tuple[Publication | None, Publication | None], catalog: Catalog) -> MembershipPlan:
     """The statements that make the members what the modes in ``catalog`` say. Members that the catalog does not have are removed."""
     wanted: tuple[dict[int, str], dict[int, str]] = ({}, {})
     for table in catalog.tables:
@@ -134,12 +134,12 @@ def plan(names: tuple[str, str], current: tuple[Publication | None, Publication 
             statements.append(sql.SQL("ALTER PUBLICATION {} ADD TABLE ONLY {}").format(sql.Identifier(name), _list(new)))
     had, have = before[0].keys() | before[1].keys(), wanted[0].keys() | wanted[1].keys()
     moved = (wanted[0].keys() & before[1].keys()) | (wanted[1].keys() & before[0].keys())
-    return Change(statements, Reconciled(frozenset(have - had), frozenset(moved), frozenset(had - have)))
+    return MembershipPlan(statements, MemberChanges(frozenset(have - had), frozenset(moved), frozenset(had - have)))
 
 
 async def reconcile_publications(
     session: Session, config: PostgresConfig, catalog: Catalog, *, partly: bool = False, settled: frozenset[int] = frozenset()
-) -> Reconciled:
+) -> MemberChanges:
     """Create the two publications or bring their members in line with the modes in ``catalog``; one by one if a table is locked.
 
     Tables in ``settled`` are members as far as the caller knows: one that is not is left out, because nothing would tell afterwards that it
@@ -152,15 +152,15 @@ async def reconcile_publications(
     try:
         current = (await read_publication(session, names[0]), await read_publication(session, names[1]))
         for publication, whole in zip(current, (True, False), strict=True):
-            if publication and (why := unusable(publication, whole=whole)):
+            if publication and (why := why_unusable(publication, whole=whole)):
                 raise Refused(
                     f"publication {publication.name} cannot be used: {why}",
                     hint=f"drop it (DROP PUBLICATION {publication.name}) so that the archiver creates its own, or set another slot name",
                 )
-        change = plan(names, current, catalog)
+        change = plan_members(names, current, catalog)
         if left := change.effect.added & settled:
             catalog = msgspec.structs.replace(catalog, tables=[table for table in catalog.tables if table.oid not in left])
-            change = plan(names, current, catalog)
+            change = plan_members(names, current, catalog)
         if not change.statements:
             return change.effect
         if strange := [publication.name for publication in current if publication and not publication.owned]:
@@ -183,7 +183,7 @@ async def reconcile_publications(
             f"{len(blocked)} tables stayed locked and could not be published", hint="VACUUM or DDL holds them; it is tried again"
         )
     effect = change.effect
-    return Reconciled(effect.added - blocked, effect.moved - blocked, effect.removed - blocked, blocked)
+    return MemberChanges(effect.added - blocked, effect.moved - blocked, effect.removed - blocked, blocked)
 
 
 async def _apply(session: Session, statements: list[sql.Composed], seconds: float) -> bool:
@@ -198,17 +198,19 @@ async def _apply(session: Session, statements: list[sql.Composed], seconds: floa
     return True
 
 
-async def _one_by_one(session: Session, names: tuple[str, str], catalog: Catalog, effect: Reconciled) -> frozenset[int]:
+async def _one_by_one(session: Session, names: tuple[str, str], catalog: Catalog, effect: MemberChanges) -> frozenset[int]:
     """Every table in a transaction of its own; those that stayed locked."""
     current = [await read_publication(session, name) for name in names]
     if None in current:
-        await _apply(session, plan(names, (current[0], current[1]), Catalog([])).statements, _ALONE_SECONDS)
+        await _apply(session, plan_members(names, (current[0], current[1]), Catalog([])).statements, _ALONE_SECONDS)
     blocked: set[int] = set()
     for oid in sorted(effect.added | effect.moved | effect.removed):
         first, second = [await read_publication(session, name) for name in names]
         assert first is not None
         assert second is not None
-        alone = plan(names, (_only(first, oid), _only(second, oid)), Catalog([table for table in catalog.tables if table.oid == oid]))
+        alone = plan_members(
+            names, (_only(first, oid), _only(second, oid)), Catalog([table for table in catalog.tables if table.oid == oid])
+        )
         if not await _apply(session, alone.statements, _ALONE_SECONDS):
             blocked.add(oid)
     return frozenset(blocked)
@@ -218,11 +220,11 @@ def _only(publication: Publication, oid: int) -> Publication:
     return publication._replace(members={member: name for member, name in publication.members.items() if member == oid})
 
 
-async def planned_changes(session: Session, config: PostgresConfig, catalog: Catalog) -> Reconciled:
+async def planned_changes(session: Session, config: PostgresConfig, catalog: Catalog) -> MemberChanges:
     """What ``reconcile_publications`` would change; changes nothing."""
     names = config.publications
     try:
-        return plan(names, (await read_publication(session, names[0]), await read_publication(session, names[1])), catalog).effect
+        return plan_members(names, (await read_publication(session, names[0]), await read_publication(session, names[1])), catalog).effect
     except psycopg.Error as error:
         raise translated(error, "looking at the publications") from error
 
@@ -232,7 +234,7 @@ async def unpublishable(session: Session, config: PostgresConfig, catalog: Catal
     names = config.publications
     try:
         current = (await read_publication(session, names[0]), await read_publication(session, names[1]))
-        change = plan(names, current, catalog)
+        change = plan_members(names, current, catalog)
         joining = change.effect.added | change.effect.moved
         if not joining or all(publication and not publication.owned for publication in current):
             return joining

@@ -31,7 +31,7 @@ async def read_members(session: Session, publications: tuple[str, str]) -> Membe
         raise translated(error, "looking at the publications") from error
 
 
-def noted(catalog: Catalog, members: Members) -> Catalog:
+def with_members(catalog: Catalog, members: Members) -> Catalog:
     """``catalog`` with ``members``, so that a later start can tell who left and came back."""
     return msgspec.structs.replace(
         catalog, tables=[msgspec.structs.replace(table, member=members.get(table.oid, "")) for table in catalog.tables]
@@ -44,18 +44,18 @@ class Membership:
     def __init__(self, catalog: Catalog | None) -> None:
         """``catalog``: the journal's newest, if any."""
         self.known: dict[int, str] = {table.oid: table.member for table in catalog.tables if table.member} if catalog else {}
-        self.settled = False
+        self.complete = False
         """Whether everybody was a member who should be one."""
 
-    def same(self, seen: Members) -> bool:
+    def unchanged(self, seen: Members) -> bool:
         """Whether nobody joined or left."""
-        return self.settled and seen == self.known
+        return self.complete and seen == self.known
 
     def came_back(self, seen: Members) -> frozenset[int]:
         """Tables that are members, as they were, and were none for a while."""
         return frozenset(oid for oid, text in seen.items() if oid and self.known.get(oid, text) != text)
 
-    def take(self, seen: Members, *, joined: Collection[int], captured: Collection[int]) -> None:
+    def accept(self, seen: Members, *, joined: Collection[int], captured: Collection[int]) -> None:
         """Take over ``joined``, whose absence is or need not be recorded, and whoever was unknown; others stay to be found.
 
         Of who is absent only ``captured`` ones are remembered.

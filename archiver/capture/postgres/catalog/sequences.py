@@ -35,7 +35,7 @@ SELECT c.oid::int8, n.nspname, c.relname, s.seqincrement, coalesce(d.refobjid::i
 """
 
 
-class _Listed(msgspec.Struct, frozen=True, array_like=True):
+class _ListedSequence(msgspec.Struct, frozen=True, array_like=True):
     oid: int
     schema: str
     name: str
@@ -55,7 +55,7 @@ class _Listed(msgspec.Struct, frozen=True, array_like=True):
         )
 
 
-async def take_sequences(session: Session, scope: Scope) -> Sequences:
+async def read_sequences(session: Session, scope: Scope) -> Sequences:
     """All sequences with the position read before them: every value handed out before that position is covered."""
     try:
         cursor = await session.execute("SELECT pg_current_wal_insert_lsn()::text, (EXTRACT(epoch FROM clock_timestamp()) * 1000000)::int8")
@@ -63,10 +63,10 @@ async def take_sequences(session: Session, scope: Scope) -> Sequences:
     except psycopg.Error as error:
         raise translated(error, "reading sequences") from error
     assert row is not None
-    return Sequences(row[0], row[1], await read_sequences(session, scope))
+    return Sequences(row[0], row[1], await read_sequence_values(session, scope))
 
 
-async def read_sequences(session: Session, scope: Scope) -> list[SequenceValue]:
+async def read_sequence_values(session: Session, scope: Scope) -> list[SequenceValue]:
     """Sequences in scope with their values of this moment (not of a snapshot: sequences know none). ``session`` is in no transaction.
 
     A value that the role may not read is None, as if never used: preflight refuses such sequences. Raises ``Unavailable`` when one stays
@@ -85,7 +85,7 @@ async def read_sequences(session: Session, scope: Scope) -> list[SequenceValue]:
 
 async def _read(session: Session, scope: Scope) -> list[SequenceValue]:
     rows = await (await session.execute(_SEQUENCES.encode())).fetchall()
-    listed = [found for found in (msgspec.convert(row, _Listed) for row in rows) if scope.covers_schema(found.schema)]
+    listed = [found for found in (msgspec.convert(row, _ListedSequence) for row in rows) if scope.covers_schema(found.schema)]
     values: list[SequenceValue] = []
     for first in range(0, len(listed), _AT_ONCE):
         some = listed[first : first + _AT_ONCE]
@@ -102,7 +102,7 @@ async def _last_values(session: Session, oids: list[int]) -> dict[int, int | Non
     return dict(await cursor.fetchall())
 
 
-async def _next_values(session: Session, listed: Sequence[_Listed]) -> dict[int, int]:
+async def _next_values(session: Session, listed: Sequence[_ListedSequence]) -> dict[int, int]:
     """Of sequences without a last value: only the sequence itself tells what it gives next after RESTART WITH or setval(…, false)."""
     if not listed:
         return {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from archiver.capture.postgres.catalog.catalog import Observed, count_writes, read_catalog
+from archiver.capture.postgres.catalog.catalog import ObservedCatalog, count_writes, read_catalog
 from archiver.capture.postgres.catalog.ddl_triggers import installed
 from archiver.capture.postgres.catalog.publication import Publication, read_publication
 from archiver.capture.postgres.catalog.scope import Scope
@@ -60,7 +60,7 @@ class Facts:
     standbys: int
     """Physical ones that stream now."""
     slot_exists: bool
-    observed: Observed
+    observed: ObservedCatalog
     rights: dict[int, Rights]
     publications: tuple[Publication | None, Publication | None]
     triggers: bool
@@ -82,7 +82,7 @@ class Facts:
     """Publications of others to the tables whose UPDATE they make fail."""
 
 
-async def gather(session: Session, config: PostgresConfig) -> Facts:
+async def gather_facts(session: Session, config: PostgresConfig) -> Facts:
     """Look, under one snapshot. Raises ``Unavailable`` or ``Refused`` when it cannot even look."""
     scope = Scope(config.schemas, config.exclude_tables)
     triggers = await installed(session)

@@ -12,9 +12,9 @@ from typing import Literal
 
 from psycopg import sql
 
-from archiver.capture.postgres.catalog.publication import plan, unusable
+from archiver.capture.postgres.catalog.publication import plan_members, why_unusable
 from archiver.capture.postgres.config import PostgresConfig
-from archiver.capture.postgres.preflight.facts import Facts, gather
+from archiver.capture.postgres.preflight.facts import Facts, gather_facts
 from archiver.capture.postgres.preflight.findings import Finding, several
 from archiver.capture.postgres.preflight.tables import table_findings
 from archiver.capture.postgres.session.access import Session
@@ -58,7 +58,7 @@ async def preflight(session: Session, config: PostgresConfig) -> Preflight:
 
     Raises ``Unavailable`` or ``Refused`` only when it cannot even look.
     """
-    return judge(await gather(session, config), config)
+    return judge(await gather_facts(session, config), config)
 
 
 def judge(facts: Facts, config: PostgresConfig) -> Preflight:
@@ -192,9 +192,9 @@ def _role(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
 def _publications(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
     names = config.publications
     for name, publication, whole in zip(names, facts.publications, (True, False), strict=True):
-        if publication and (why := unusable(publication, whole=whole)):
+        if publication and (why := why_unusable(publication, whole=whole)):
             yield Finding("publication", f"publication {name}", why, f"DROP PUBLICATION {name}, or choose another slot name")
-    change = plan(names, facts.publications, facts.observed.catalog)
+    change = plan_members(names, facts.publications, facts.observed.catalog)
     if not change.statements:
         return
     missing = [name for name, publication in zip(names, facts.publications, strict=True) if publication is None]

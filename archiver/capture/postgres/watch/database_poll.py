@@ -1,4 +1,4 @@
-"""One cheap look at the database: whether anything changed since the last one."""
+"""One cheap poll of the database: whether anything changed since the last one."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import psycopg
 
 from archiver.capture.postgres.catalog.catalog import count_writes
 from archiver.capture.postgres.catalog.fingerprint import read_fingerprint
-from archiver.capture.postgres.catalog.horizon import position
+from archiver.capture.postgres.catalog.horizon import log_end_and_running
 from archiver.capture.postgres.catalog.publication_members import Members, read_members
 from archiver.capture.postgres.session.access import Session, translated
 from archiver.postgres.records import Catalog
 
 
 @dataclass(frozen=True)
-class Look:
+class DatabasePoll:
     """What was there at one moment."""
 
     lsn: str
@@ -31,14 +31,14 @@ class Look:
     """Insert-only tables to updates and deletes counted so far."""
 
 
-async def look(session: Session, publications: tuple[str, str], catalog: Catalog | None) -> Look:
-    """Look, over a session in autocommit mode. ``catalog``: whose tables are watched. Raises what ``access.translated`` says."""
-    lsn, running = await position(session)
+async def poll_database(session: Session, publications: tuple[str, str], catalog: Catalog | None) -> DatabasePoll:
+    """Poll over a session in autocommit mode. ``catalog``: whose tables are watched. Raises what ``access.translated`` says."""
+    lsn, running = await log_end_and_running(session)
     captured = [table.oid for table in catalog.tables if table.mode != "excluded"] if catalog else []
     try:
         async with session.transaction():
             await session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            return Look(
+            return DatabasePoll(
                 lsn,
                 running,
                 await read_fingerprint(session),

@@ -42,9 +42,9 @@ class PublicationKeeper:
         return self._membership.known
 
     @property
-    def settled(self) -> bool:
+    def complete(self) -> bool:
         """Whether everybody was a member who should be one, when the publications were last brought in line."""
-        return self._membership.settled
+        return self._membership.complete
 
     @property
     def unpublished(self) -> frozenset[int]:
@@ -57,7 +57,7 @@ class PublicationKeeper:
 
     def in_line(self, seen: Members) -> bool:
         """Whether nobody joined or left, and nobody is missing."""
-        return self._membership.same(seen) and not self.forbidden
+        return self._membership.unchanged(seen) and not self.forbidden
 
     def came_back(self, seen: Members) -> frozenset[int]:
         """Tables that left our publications and came back since they were last looked at."""
@@ -92,9 +92,9 @@ class PublicationKeeper:
         self._blocked = changed.blocked
         # Whoever leaves after this reading is found by the next poll; who left before is still to be done, and looked for again.
         self.accept(await self.read(session), joined=joined, catalog=catalog)
-        self._membership.settled = not (changed.blocked or await planned_changes(session, config, wanted))
+        self._membership.complete = not (changed.blocked or await planned_changes(session, config, wanted))
 
     def accept(self, seen: Members, *, joined: frozenset[int], catalog: Catalog) -> None:
         """Count ``joined``, whose absence is or need not be recorded, among the known members; of who is absent only captured ones."""
         captured = frozenset(table.oid for table in catalog.tables if table.mode != "excluded")
-        self._membership.take(seen, joined=joined, captured=captured)
+        self._membership.accept(seen, joined=joined, captured=captured)

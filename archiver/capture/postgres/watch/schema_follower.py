@@ -14,14 +14,14 @@ import msgspec
 from archiver.capture.postgres.baseline.schema_entry import take_schema
 from archiver.capture.postgres.catalog.catalog import read_catalog
 from archiver.capture.postgres.catalog.fingerprint import read_fingerprint
-from archiver.capture.postgres.catalog.horizon import Horizon, position
+from archiver.capture.postgres.catalog.horizon import Horizon, log_end_and_running
 from archiver.capture.postgres.session.snapshot import hold_snapshot
 
 if TYPE_CHECKING:
     from archiver.capture.postgres.catalog.scope import Scope
     from archiver.capture.postgres.session.access import Access, Session
     from archiver.capture.postgres.session.schema_dump import PgTools
-    from archiver.capture.postgres.watch.database_poll import Look
+    from archiver.capture.postgres.watch.database_poll import DatabasePoll
     from archiver.capture.postgres.watch.publication_keeper import PublicationKeeper
     from archiver.capture.postgres.watch.schema_recorder import SchemaRecorder
     from archiver.capture.postgres.watch.stale_marker import StaleMarker
@@ -59,8 +59,8 @@ class SchemaFollower:
 
     async def follow(self, session: Session, cause: str) -> None:
         """Bring the publications in line, mark the tables whose rows are no longer known, and journal the schema as it is now."""
-        at, since = self._clock.monotonic(), self._horizon.clean()
-        lsn, running = await position(session)
+        at, since = self._clock.monotonic(), self._horizon.floor()
+        lsn, running = await log_end_and_running(session)
         settled = self._settled()
         async with hold_snapshot(self._access) as held:
             observed = await read_catalog(held.connection, self._scope)
@@ -76,7 +76,7 @@ class SchemaFollower:
         await self._marker.mark(before, catalog, forbidden=self._publications.forbidden, unpublished=rejoining | returned)
         self._publications.accept(members, joined=returned, catalog=catalog)
         self._horizon.add(lsn, running, at)
-        schema = msgspec.structs.replace(taken.schema, floor=self._horizon.clean(), since=since)
+        schema = msgspec.structs.replace(taken.schema, floor=self._horizon.floor(), since=since)
         entry = await self._recorder.record(dataclasses.replace(taken, schema=schema), exact=exact)
         self._marker.files_seen({})
         if rejoining:
@@ -84,7 +84,7 @@ class SchemaFollower:
             await self._recorder.durable(entry)
             await self._publications.reconcile(session, catalog, settled=self._settled())
 
-    async def follow_members(self, session: Session, cause: str, seen: Look, catalog: Catalog) -> None:
+    async def follow_members(self, session: Session, cause: str, seen: DatabasePoll, catalog: Catalog) -> None:
         """The schema is the journal's ``catalog`` still: follow what else may have changed, the members of our publications."""
         in_line = self._publications.in_line(seen.members)
         if not in_line:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
-from archiver.capture.postgres.catalog.publication_members import noted
-from archiver.journal.entry import Kind, Run
+from archiver.capture.postgres.catalog.publication_members import with_members
 
 if TYPE_CHECKING:
-    from archiver.capture.postgres.baseline.schema_entry import Taken
+    from archiver.capture.postgres.baseline.schema_entry import SchemaEntry
     from archiver.capture.postgres.watch.publication_keeper import PublicationKeeper
     from archiver.capture.postgres.watch.table_recopier import TableRecopier
     from archiver.clock import Clock
@@ -40,7 +40,7 @@ class SchemaRecorder:
         self._recopier = recopier
         self._publications = publications
         self._journaled = journaled
-        self._taken: Taken | None = None
+        self._taken: SchemaEntry | None = None
         self._pending = journaled.catalog.pending if journaled else []
         self.fingerprint = journaled.fingerprint if journaled and journaled.cause == "baseline" else ""
         """Of the schema that was recorded; empty as long as it must be taken (again)."""
@@ -55,7 +55,7 @@ class SchemaRecorder:
         """Whether the journal names the tables that are to be copied now."""
         return self._recopier.pending == self._pending
 
-    async def record(self, taken: Taken, *, exact: bool) -> int:
+    async def record(self, taken: SchemaEntry, *, exact: bool) -> int:
         """Append PG_SCHEMA; the number of its last entry. ``exact``: no DDL ran during the dump, so it need not be taken again."""
         self._taken = taken
         entry = await self._append(taken)
@@ -74,10 +74,10 @@ class SchemaRecorder:
         """Return once ``entry`` is durable."""
         await self._writer.durable(entry)
 
-    async def _append(self, taken: Taken) -> int:
-        catalog = noted(self._recopier.annotate(taken.schema.catalog), self._publications.known)
+    async def _append(self, taken: SchemaEntry) -> int:
+        catalog = with_members(self._recopier.annotate(taken.schema.catalog), self._publications.known)
         schema = msgspec.structs.replace(taken.schema, catalog=catalog)
-        run = Run.of(self._source, Kind.PG_SCHEMA, [msgspec.json.encode(schema), taken.dump], observed=self._clock.now())
+        run = dataclasses.replace(taken, schema=schema).run(self._source, self._clock.now())
         first = await self._writer.append(run)
         self._pending = schema.catalog.pending
         _log.info("schema_recorded", source=self._source, cause=schema.cause, lsn=schema.lsn, to_copy=len(schema.catalog.pending))

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from archiver.capture.postgres.baseline.copy_tables import Limits
+from archiver.capture.postgres.baseline.copy_tables import CopyLimits
 from archiver.capture.postgres.catalog import ddl_triggers
 from archiver.capture.postgres.catalog.horizon import Horizon
 from archiver.capture.postgres.catalog.scope import Scope
-from archiver.capture.postgres.watch.database_poll import Look, look
+from archiver.capture.postgres.watch.database_poll import DatabasePoll, poll_database
 from archiver.capture.postgres.watch.publication_keeper import PublicationKeeper
 from archiver.capture.postgres.watch.schema_follower import SchemaFollower
 from archiver.capture.postgres.watch.schema_recorder import SchemaRecorder
@@ -70,7 +70,7 @@ class SchemaWatcher:
             writer,
             clock,
             horizon,
-            limits=Limits(config.baseline_jobs, config.part_bytes, compression_level),
+            limits=CopyLimits(config.baseline_jobs, config.part_bytes, compression_level),
             interval_seconds=config.insert_only_snapshot_seconds,
         )
         self._marker = StaleMarker(self._recopier)
@@ -100,7 +100,7 @@ class SchemaWatcher:
     @property
     def up_to_date(self) -> bool:
         """Whether the journal has the schema as it was polled last, and every table that should be published is."""
-        return self._publications.settled and bool(self._recorder.fingerprint)
+        return self._publications.complete and bool(self._recorder.fingerprint)
 
     def warnings(self) -> list[str]:
         """What keeps the journal from knowing schema and tables as they are, for the status."""
@@ -174,7 +174,7 @@ class SchemaWatcher:
 
     async def _round(self, session: Session, cause: str) -> float:
         """One poll and what follows from it; how long to wait for the next."""
-        seen = await look(session, self._config.publications, self._recorder.catalog)
+        seen = await poll_database(session, self._config.publications, self._recorder.catalog)
         if seen.fingerprint != self._recorder.fingerprint:
             await self._follower.follow(session, cause)
         elif (catalog := self._recorder.catalog) is not None:
@@ -185,7 +185,7 @@ class SchemaWatcher:
         self._pause = min(2 * self._pause if soon and not moved else SOON_SECONDS, self._config.poll_seconds)
         return self._pause if soon else self._config.poll_seconds
 
-    async def _keep_tables(self, session: Session, seen: Look) -> bool:
+    async def _keep_tables(self, session: Session, seen: DatabasePoll) -> bool:
         """Copy what can be copied; whether it became more or less than the journal says."""
         catalog = self._recorder.catalog
         if catalog is None:

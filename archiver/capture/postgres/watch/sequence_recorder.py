@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from archiver.capture.postgres.catalog.sequences import take_sequences
+from archiver.capture.postgres.catalog.sequences import read_sequences
 from archiver.journal.entry import Kind, Run
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class SequenceRecorder:
 
     async def record(self, session: Session) -> int:
         """Append PG_SEQUENCES if they moved since the last reading; the number of the entry, 0 for none. Raises ``Unavailable``."""
-        read = await take_sequences(session, self._scope)
+        read = await read_sequences(session, self._scope)
         if read.values == self._recorded:
             return 0
         run = Run.of(self._source, Kind.PG_SEQUENCES, [msgspec.json.encode(read)], observed=self._clock.now())

@@ -9,7 +9,7 @@ from archiver.journal.records import Gap
 
 
 @dataclass
-class Stale:
+class StaleTable:
     """One table that must be copied again."""
 
     name: str
@@ -37,9 +37,9 @@ class Stale:
 class StaleTables:
     """All of them, by oid."""
 
-    tables: dict[int, Stale] = field(default_factory=dict)
+    tables: dict[int, StaleTable] = field(default_factory=dict)
 
-    def mark(self, oid: int, stale: Stale) -> bool:
+    def mark(self, oid: int, stale: StaleTable) -> bool:
         """Add a table; True when its gap must be recorded, False when one is open already."""
         old = self.tables.get(oid)
         if old is not None:
@@ -55,13 +55,13 @@ class StaleTables:
         kept = set(captured)
         self.tables = {oid: stale for oid, stale in self.tables.items() if oid in kept}
 
-    def ready(self, running: frozenset[int], now: float, without: frozenset[int]) -> dict[int, Stale]:
+    def ready(self, running: frozenset[int], now: float, without: frozenset[int]) -> dict[int, StaleTable]:
         """Those that can be copied under a snapshot taken from now on. ``running``: what runs; ``without``: what may not be read."""
         return {
             oid: stale for oid, stale in self.tables.items() if not stale.waits & running and stale.not_before <= now and oid not in without
         }
 
-    def copied(self, oid: int, began: int) -> Stale | None:
+    def copied(self, oid: int, began: int) -> StaleTable | None:
         """A table was copied that was in ``round`` ``began``; what is left of it when it became stale again meanwhile."""
         stale = self.tables.get(oid)
         if stale is not None and stale.round == began:

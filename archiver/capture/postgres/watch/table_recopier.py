@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from archiver.capture.postgres.baseline.copy_tables import Limits
-from archiver.capture.postgres.baseline.recopy import Recopied, recopy
+from archiver.capture.postgres.baseline.copy_tables import CopyLimits
+from archiver.capture.postgres.baseline.recopy import RecopyResult, recopy_tables
 from archiver.capture.postgres.catalog.horizon import Horizon, running_here
 from archiver.capture.postgres.watch.database_poll import unreadable
-from archiver.capture.postgres.watch.stale_tables import Stale, StaleTables
+from archiver.capture.postgres.watch.stale_tables import StaleTable, StaleTables
 from archiver.errors import Unavailable
 from archiver.journal.entry import Kind, Run
 from archiver.postgres.lsn import parse_position
@@ -46,10 +46,10 @@ class TableRecopier:
         clock: Clock,
         horizon: Horizon,
         *,
-        limits: Limits,
+        limits: CopyLimits,
         interval_seconds: float,
     ) -> None:
-        """``horizon`` is kept by the caller, a look at a time. ``interval_seconds``: insert-only tables are copied at most this often."""
+        """``horizon`` is kept by the caller. ``interval_seconds``: insert-only tables are copied at most this often."""
         self._source = source
         self._access = access
         self._scope = scope
@@ -62,11 +62,11 @@ class TableRecopier:
         self._copied_writes: dict[int, int] = {}
         self._known_until: dict[int, str] = {}
         self._last_copy: dict[int, float] = {}
-        self._task: asyncio.Task[Recopied] | None = None
-        self._copying: dict[int, tuple[Stale, int]] = {}
+        self._task: asyncio.Task[RecopyResult] | None = None
+        self._copying: dict[int, tuple[StaleTable, int]] = {}
         self._began_at = 0.0
         self._began_writes: Mapping[int, int] = {}
-        self._began_clean = ""
+        self._began_floor = ""
         self.gaps = 0
         """Gaps recorded so far."""
 
@@ -118,7 +118,9 @@ class TableRecopier:
         not_before = 0.0
         if cause == "updates_not_published":
             not_before = self._last_copy.get(table.oid, -self._interval) + self._interval
-        stale = Stale(f"{table.schema}.{table.name}", reason, detail, cause, since or self._horizon.clean(), waits, not_before, table.oid)
+        stale = StaleTable(
+            f"{table.schema}.{table.name}", reason, detail, cause, since or self._horizon.floor(), waits, not_before, table.oid
+        )
         if self._stale.mark(table.oid, stale):
             await self._append_gap(stale)
 
@@ -128,7 +130,7 @@ class TableRecopier:
 
     async def watch_writes(self, catalog: Catalog, writes: Mapping[int, int]) -> None:
         """Compare the counts of insert-only tables with those at their last copy."""
-        unchanged = self._horizon.clean_before(self._clock.monotonic() - STATISTICS_SECONDS)
+        unchanged = self._horizon.floor_before(self._clock.monotonic() - STATISTICS_SECONDS)
         for table in catalog.tables:
             count = writes.get(table.oid)
             if table.mode != "insert" or count is None or table.oid in self._stale.tables:
@@ -155,8 +157,8 @@ class TableRecopier:
         if not ready:
             return
         self._copying = {oid: (stale, stale.round) for oid, stale in ready.items()}
-        self._began_at, self._began_writes, self._began_clean = self._clock.monotonic(), writes, self._horizon.clean()
-        copy = recopy(
+        self._began_at, self._began_writes, self._began_floor = self._clock.monotonic(), writes, self._horizon.floor()
+        copy = recopy_tables(
             self._access, self._scope, set(ready), self._writer, source=self._source, identity=self._clock.unique(), limits=self._limits
         )
         self._task = asyncio.create_task(copy, name=f"{self._source}: copying tables")
@@ -191,13 +193,13 @@ class TableRecopier:
         for table in copied.tables:
             if table.mode == "insert":
                 self._copied_writes[table.oid] = self._began_writes.get(table.oid, -1)
-                self._known_until[table.oid] = self._began_clean
+                self._known_until[table.oid] = self._began_floor
             self._last_copy[table.oid] = self._began_at
             # What became stale again while it was copied has a gap that the entry above just ended.
             if (again := self._stale.copied(table.oid, self._copying[table.oid][1])) is not None:
                 await self._append_gap(again)
 
-    async def _append_gap(self, stale: Stale) -> None:
+    async def _append_gap(self, stale: StaleTable) -> None:
         self.gaps += 1
         _log.warning("table_gap", source=self._source, table=stale.name, reason=stale.reason, since=stale.since)
         await self._writer.append(Run.of(self._source, Kind.GAP, [msgspec.json.encode(stale.gap())], observed=self._clock.now()))

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from archiver.capture.postgres.baseline.baseline import Baseline, take_baseline
-from archiver.capture.postgres.baseline.copy_tables import Limits, copy_tables
+from archiver.capture.postgres.baseline.copy_tables import CopyLimits, copy_tables
 from archiver.capture.postgres.catalog.catalog import read_catalog
 from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.config import PostgresConfig
@@ -119,7 +119,7 @@ async def test_large_tables_are_shared_by_ranges_and_cut_into_parts(database: st
     async with hold_snapshot(access) as held:
         observed = await read_catalog(held.connection, Scope())
         run(database, "UPDATE big SET v = 'later'", "INSERT INTO big SELECT g, 'new' FROM generate_series(30000, 31000) g")
-        limits = Limits(jobs=3, part_bytes=65536, compression_level=1, range_bytes=512 * 1024)
+        limits = CopyLimits(jobs=3, part_bytes=65536, compression_level=1, range_bytes=512 * 1024)
         copied = await copy_tables(held, access, observed.catalog.tables, sink, source="db", identity="one", limits=limits)
     [table] = copied.tables
     lines = rows_of(sink.store, table).splitlines()
@@ -153,7 +153,7 @@ async def test_a_table_that_ddl_made_unreadable_is_named_and_never_copied_wrong(
     async with hold_snapshot(access) as held:
         observed = await read_catalog(held.connection, Scope())
         run(database, ddl)
-        limits = Limits(jobs=2, part_bytes=65536, compression_level=1)
+        limits = CopyLimits(jobs=2, part_bytes=65536, compression_level=1)
         copied = await copy_tables(held, access, observed.catalog.tables, sink, source="db", identity="one", limits=limits)
     assert names(copied.tables) == ["other"]
     assert copied.missed == [table.oid for table in observed.catalog.tables if table.name == "t"]

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from archiver.capture.postgres.catalog.scope import Scope
-from archiver.capture.postgres.catalog.sequences import read_sequences
+from archiver.capture.postgres.catalog.sequences import read_sequence_values
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.preflight.preflight import preflight
 from archiver.capture.postgres.session.access import Access
@@ -68,8 +68,8 @@ async def test_a_sequence_that_stays_locked_is_not_waited_for(database: str) -> 
         with psycopg.connect(database) as migration:
             migration.execute("DROP SEQUENCE a")
             with pytest.raises(Unavailable, match="lock timeout"):
-                await asyncio.wait_for(read_sequences(session, Scope()), 5)
-        assert await read_sequences(session, Scope()) == []
+                await asyncio.wait_for(read_sequence_values(session, Scope()), 5)
+        assert await read_sequence_values(session, Scope()) == []
 
 
 async def test_a_schema_without_usage_does_not_stop_the_others(database: str) -> None:
@@ -86,7 +86,7 @@ async def test_a_schema_without_usage_does_not_stop_the_others(database: str) ->
     )
     try:
         async with await Access.of(database.replace("postgres@", f"{role}@")).connect() as session:
-            values = await read_sequences(session, Scope())
+            values = await read_sequence_values(session, Scope())
             report = await preflight(session, PostgresConfig(dsn=database, slot=_slot()))
     finally:
         run(database, f"DROP OWNED BY {role}", f"DROP ROLE {role}")

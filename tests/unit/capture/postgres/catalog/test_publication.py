@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archiver.capture.postgres.catalog.publication import Publication, Reconciled, plan, unusable
+from archiver.capture.postgres.catalog.publication import MemberChanges, Publication, plan_members, why_unusable
 from archiver.postgres.records import Catalog, Mode, Table
 
 NAMES = ("a_key", "a_insert")
@@ -17,8 +17,8 @@ def publication(name: str, *members: int, operations: frozenset[str] = WHOLE) ->
     return Publication(name, False, operations, False, True, [], False, {oid: f'"public"."T""{oid}"' for oid in members})
 
 
-def statements(current: tuple[Publication | None, Publication | None], *tables: Table) -> tuple[list[str], Reconciled]:
-    change = plan(NAMES, current, Catalog(list(tables)))
+def statements(current: tuple[Publication | None, Publication | None], *tables: Table) -> tuple[list[str], MemberChanges]:
+    change = plan_members(NAMES, current, Catalog(list(tables)))
     return [statement.as_string(None) for statement in change.statements], change.effect
 
 
@@ -30,7 +30,7 @@ def test_both_are_created_with_their_members_alone() -> None:
         f'CREATE PUBLICATION "a_key" FOR TABLE ONLY "public"."T""1", ONLY "public"."T""2" {whole}',
         "CREATE PUBLICATION \"a_insert\" WITH (publish = 'insert, truncate')",
     ]
-    assert effect == Reconciled(added=frozenset({1, 2}))
+    assert effect == MemberChanges(added=frozenset({1, 2}))
 
 
 def test_a_table_leaves_before_it_joins() -> None:
@@ -44,7 +44,7 @@ def test_a_table_leaves_before_it_joins() -> None:
         'ALTER PUBLICATION "a_key" ADD TABLE ONLY "public"."T""9"',
         'ALTER PUBLICATION "a_insert" ADD TABLE ONLY "public"."T""1"',
     ]
-    assert effect == Reconciled(moved=frozenset({1, 9}))
+    assert effect == MemberChanges(moved=frozenset({1, 9}))
 
 
 def test_nothing_to_do_is_no_statement() -> None:
@@ -56,8 +56,8 @@ def test_nothing_to_do_is_no_statement() -> None:
 def test_a_publication_that_would_harm_or_lose_is_unusable() -> None:
     """All tables, via the root, narrowed, or with other operations: each is named."""
     good = publication("a_key", 1)
-    assert unusable(good, whole=True) == ""
-    assert unusable(publication("a_insert", operations=frozenset({"insert", "truncate"})), whole=False) == ""
+    assert why_unusable(good, whole=True) == ""
+    assert why_unusable(publication("a_insert", operations=frozenset({"insert", "truncate"})), whole=False) == ""
     for bad, word in (
         (good._replace(all_tables=True), "all tables"),
         (good._replace(schemas=True), "whole schemas"),
@@ -65,4 +65,4 @@ def test_a_publication_that_would_harm_or_lose_is_unusable() -> None:
         (good._replace(narrowed=["public.t"]), "row filters"),
         (good._replace(operations=frozenset({"insert"})), "needs insert, update"),
     ):
-        assert word in unusable(bad, whole=True)
+        assert word in why_unusable(bad, whole=True)

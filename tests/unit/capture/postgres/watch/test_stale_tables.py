@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from archiver.capture.postgres.watch.stale_tables import Stale, StaleTables
+from archiver.capture.postgres.watch.stale_tables import StaleTable, StaleTables
 
 
-def stale(**fields: object) -> Stale:
+def stale(**fields: object) -> StaleTable:
     values: dict[str, object] = {"name": "public.t", "reason": "table_rewritten", "detail": "", "cause": "table_rewritten", "since": "0/10"}
-    return Stale(**{**values, **fields})  # type: ignore[arg-type]
+    return StaleTable(**{**values, **fields})  # type: ignore[arg-type]
 
 
 def test_a_table_waits_for_transactions_its_time_and_its_rights() -> None:
