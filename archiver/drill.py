@@ -21,8 +21,9 @@ from archiver.errors import ArchiverError, Corrupt, Invalid, Refused, Unavailabl
 from archiver.journal.drill_reports import DrillReport, Step, record
 from archiver.journal.reader import Reader
 from archiver.journal.verifier import verify
-from archiver.replay.postgres.write.scratch_database import scratch_database
-from archiver.restore import Options, Progress, carry_out, close_plans, make_plans, source_kinds
+from archiver.replay.postgres.restore import scratch_database
+from archiver.replay.restoration import Options, Progress
+from archiver.restore import carry_out, close_plans, make_plans, source_kinds
 from archiver.store.protocol import Store
 
 log = structlog.get_logger()
@@ -102,7 +103,7 @@ async def _prove(
         report.point = min((planned.moment for planned in plans.sources if planned.moment), default=0)
         step.detail = f"{len(plans.sources)} sources"
     async with _step(report, clock, "restore") as step:
-        done = await carry_out(reader, plans, options, clock, progress)
+        done = await carry_out(plans, options, progress)
         step.detail = ", ".join(f"{each.source} -> {each.target}" for each in done)
         problems = [problem for each in done for problem in each.problems]
         if problems:

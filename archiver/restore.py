@@ -5,7 +5,6 @@ The database comes first because it is one transaction; objects follow once it s
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack
 from pathlib import Path
@@ -15,68 +14,15 @@ import msgspec
 import structlog
 
 from archiver.clock import Clock, to_text
-from archiver.errors import ArchiverError, Invalid, Refused
+from archiver.errors import Invalid, Refused
 from archiver.journal.reader import Reader
-from archiver.kubernetes.api import Api
-from archiver.replay.kubernetes.leases import hold_leases
-from archiver.replay.kubernetes.restore import Cut, Prepared, Scope, plan_cluster, restore_to_cluster
-from archiver.replay.kubernetes.restore import FolderReport as ObjectsReport
-from archiver.replay.kubernetes.restore import restore_to_folder as write_objects
-from archiver.replay.kubernetes.to_cluster import ClusterReport
+from archiver.replay.kubernetes.restore import Cut, plan_objects
 from archiver.replay.points import Point, parse_point, settle
-from archiver.replay.postgres.plan.plan import RestorePlan, RestoreReport
-from archiver.replay.postgres.plan.planner import plan_restore
-from archiver.replay.postgres.write.to_database import look_at_target, restore_to_database
-from archiver.replay.postgres.write.to_folder import restore_to_folder as write_rows
+from archiver.replay.postgres.restore import plan_database
+from archiver.replay.restoration import Options, Progress, Report, Restoration
 from archiver.replay.targets import Target, match
 
-Progress = Callable[[str, int, int], None]
-
 log = structlog.get_logger()
-
-
-class Options(msgspec.Struct, frozen=True):
-    """What the user allowed; see ``archiver restore --help``."""
-
-    overwrite: bool = False
-    allow_gaps: bool = False
-    no_owner: bool = False
-    into_source: bool = False
-    kinds: frozenset[str] = frozenset()
-    namespaces: frozenset[str] = frozenset()
-    pg_bin: str = ""
-    leases: tuple[str, ...] = ()
-    """``namespace/name`` of Leases in the target cluster, held while everything is restored, so that their controllers pause."""
-
-
-class Planned(msgspec.Struct):
-    """One source of a restore. Exactly one of ``database`` and ``cluster`` is set."""
-
-    source: str
-    target: Target | None
-    database: RestorePlan | None = None
-    cluster: Prepared | None = None
-    server: Api | None = None
-    in_the_way: list[str] = []
-    """What a target database holds already of what the plan creates: replaced with ``overwrite``, refused without."""
-    refusal: ArchiverError | None = None
-    """Why the target cannot be restored into."""
-
-    @property
-    def moment(self) -> int:
-        """Time of the last entry in use: of the commit, or when the object was received."""
-        return self.database.point.time if self.database is not None else self.cluster.plan.observed if self.cluster is not None else 0
-
-    def shown(self) -> dict[str, Any]:
-        """For ``--json``."""
-        plan = self.database if self.database is not None else self.cluster.plan if self.cluster is not None else None
-        return {
-            "source": self.source,
-            "target": self.target.shown if self.target else None,
-            "plan": plan,
-            "in_the_way": self.in_the_way,
-            "refusal": self.refusal.message if self.refusal is not None else None,
-        }
 
 
 class Plans(msgspec.Struct):
@@ -84,7 +30,7 @@ class Plans(msgspec.Struct):
 
     at: str
     point: Point
-    sources: list[Planned]
+    sources: list[Restoration]
 
     @property
     def apart_seconds(self) -> float | None:
@@ -94,7 +40,7 @@ class Plans(msgspec.Struct):
 
     def shown(self) -> dict[str, Any]:
         """For ``--json``."""
-        return {"at": self.at, "apart_seconds": self.apart_seconds, "sources": [planned.shown() for planned in self.sources]}
+        return {"at": self.at, "apart_seconds": self.apart_seconds, "sources": [_shown(planned) for planned in self.sources]}
 
 
 class Done(msgspec.Struct):
@@ -102,12 +48,12 @@ class Done(msgspec.Struct):
 
     source: str
     target: str
-    report: RestoreReport | ClusterReport | ObjectsReport
+    report: Report
 
     @property
     def problems(self) -> list[str]:
         """What was not taken by the target, or reads back otherwise than captured."""
-        return [*self.report.failures, *self.report.differences] if isinstance(self.report, ClusterReport) else []
+        return self.report.problems
 
 
 async def source_kinds(reader: Reader) -> dict[str, str]:
@@ -131,149 +77,76 @@ async def make_plans(reader: Reader, at: str, targets: Sequence[str], wanted: Se
     plans = Plans(at, point, [])
     try:
         for name in sorted(dict.fromkeys(chosen), key=lambda name: known[name] != "postgres"):
-            planned = Planned(name, by_source.get(name))
-            plans.sources.append(planned)
+            target = by_source.get(name)
             if known[name] == "postgres":
-                planned.database = await plan_restore(reader, reader.store, name, point)
-                await _look(reader, planned, options)
+                plans.sources.append(await plan_database(reader, name, target, point, options))
             else:
-                planned.server = await _open(planned.target, clock)
-                planned.cluster = await plan_cluster(
-                    reader,
-                    name,
-                    _cut(point, plans),
-                    Scope(options.kinds, options.namespaces),
-                    planned.server,
-                    clock,
-                    overwrite=options.overwrite,
-                    into_source=options.into_source,
-                )
+                plans.sources.append(await plan_objects(reader, name, target, _cut(point, plans), options, clock))
     except BaseException:
         await close_plans(plans)
         raise
     return plans
 
 
-async def carry_out(
-    reader: Reader, plans: Plans, options: Options, clock: Clock, progress: Callable[[str], AbstractContextManager[Progress]]
-) -> list[Done]:
+async def carry_out(plans: Plans, options: Options, progress: Callable[[str], AbstractContextManager[Progress]]) -> list[Done]:
     """Do what the plans say, in their order. Refusals and gaps of *all* plans are looked at before anything is touched."""
-    _refuse(plans, options)
-    servers = [planned.server for planned in plans.sources if planned.server is not None]
-    if options.leases and not servers:
+    targets = [_permitted(planned, options) for planned in plans.sources]
+    pauses = [pause for planned in plans.sources if (pause := planned.pause()) is not None]
+    if options.leases and not pauses:
         raise Invalid(
             "a lease is held in the target cluster, and no target is one", hint="give --to kubeconfig:PATH, or leave the lease out"
         )
     async with AsyncExitStack() as stack:
-        for server in servers if options.leases else ():
-            await stack.enter_async_context(hold_leases(server, options.leases, clock))
-        return [await _one(reader, planned, options, clock, progress) for planned in plans.sources]
-
-
-async def _one(
-    reader: Reader, planned: Planned, options: Options, clock: Clock, progress: Callable[[str], AbstractContextManager[Progress]]
-) -> Done:
-    target = planned.target
-    assert target is not None
-    with progress(planned.source) as shown:
-        report: RestoreReport | ClusterReport | ObjectsReport
-        if planned.database is not None and target.kind == "database":
-            report = await restore_to_database(
-                planned.database,
-                reader,
-                reader.store,
-                target.value,
-                overwrite=options.overwrite,
-                no_owner=options.no_owner,
-                allow_gaps=options.allow_gaps,
-                pg_bin=options.pg_bin,
-                progress=shown,
-            )
-        elif planned.database is not None:
-            report = await write_rows(
-                planned.database,
-                reader,
-                reader.store,
-                Path(target.value),
-                overwrite=options.overwrite,
-                allow_gaps=options.allow_gaps,
-                no_owner=options.no_owner,
-                pg_bin=options.pg_bin,
-                progress=shown,
-            )
-        elif planned.cluster is not None and planned.server is not None:
-            report = await restore_to_cluster(planned.server, planned.cluster, clock, allow_gaps=options.allow_gaps, progress=shown)
-        else:
-            assert planned.cluster is not None
-            report = write_objects(planned.cluster, Path(target.value), overwrite=options.overwrite, allow_gaps=options.allow_gaps)
-    log.info("source_restored", source=planned.source, target=target.shown)
-    return Done(planned.source, target.shown, report)
+        for pause in pauses if options.leases else ():
+            await stack.enter_async_context(pause)
+        done = []
+        for planned, target in zip(plans.sources, targets, strict=True):
+            with progress(planned.source) as shown:
+                report = await planned.carry_out(shown)
+            log.info("source_restored", source=planned.source, target=target.shown)
+            done.append(Done(planned.source, target.shown, report))
+        return done
 
 
 async def close_plans(plans: Plans) -> None:
     """Close the connections that planning opened."""
     for planned in plans.sources:
-        if planned.server is not None:
-            await planned.server.close()
+        await planned.close()
 
 
-async def _look(reader: Reader, planned: Planned, options: Options) -> None:
-    """Look at a target database before anything is done, so that a plan already says what the restore would refuse or replace."""
-    if planned.database is None or planned.target is None or planned.target.kind != "database":
-        return
-    try:
-        planned.in_the_way = await look_at_target(
-            planned.database, reader, planned.target.value, no_owner=options.no_owner, pg_bin=options.pg_bin
+def _shown(planned: Restoration) -> dict[str, Any]:
+    return {"source": planned.source, "target": planned.target.shown if planned.target else None, **planned.shown()}
+
+
+def _permitted(planned: Restoration, options: Options) -> Target:
+    """Its target, if it may be carried out. The only place on a command's way that judges refusals and gaps."""
+    source, target = planned.source, planned.target
+    if target is None:
+        raise Invalid(f"no target for source {source}", hint="give --to, or --source to leave it out")
+    folder = Path(target.value)
+    if target.kind == "folder" and not options.overwrite and folder.is_dir() and any(folder.iterdir()):
+        # Their writers refuse it too, but by then another source may be restored.
+        raise Refused(f"{source}: the folder {folder} is not empty", hint="name an empty one, or say --overwrite")
+    if planned.refusal is not None:
+        raise planned.refusal
+    if planned.gaps and not options.allow_gaps:
+        raise Refused(
+            f"{source}: the history up to this point has {len(planned.gaps)} gap(s)",
+            hint="--dry-run lists them; choose a point outside, or say --allow-gaps",
         )
-    except ArchiverError as error:
-        planned.refusal = error
-        return
-    if planned.in_the_way and not options.overwrite:
-        planned.refusal = Refused(
-            f"the target has {len(planned.in_the_way)} of the objects already that the restore creates, first {planned.in_the_way[0]}",
-            hint="restore into an empty database, or replace what is there with --overwrite",
-        )
-
-
-def _refuse(plans: Plans, options: Options) -> None:
-    for planned in plans.sources:
-        if planned.target is None:
-            raise Invalid(f"no target for source {planned.source}", hint="give --to, or --source to leave it out")
-        folder = Path(planned.target.value)
-        if planned.target.kind == "folder" and not options.overwrite and folder.is_dir() and any(folder.iterdir()):
-            # Their writers refuse it too, but by then another source may be restored.
-            raise Refused(f"{planned.source}: the folder {folder} is not empty", hint="name an empty one, or say --overwrite")
-        if planned.refusal is not None:
-            raise planned.refusal
-        cluster = planned.cluster.plan if planned.cluster is not None else None
-        if cluster is not None and cluster.refusals:
-            more = f" (and {len(cluster.refusals) - 1} more; --dry-run lists them)" if len(cluster.refusals) > 1 else ""
-            raise Refused(f"{planned.source}: {cluster.refusals[0]}{more}", hint="take an empty target, or say the option it names")
-        gaps: Sequence[object] = cluster.gaps if cluster is not None else planned.database.gaps if planned.database is not None else ()
-        if gaps and not options.allow_gaps:
-            raise Refused(
-                f"{planned.source}: the history up to this point has {len(gaps)} gap(s)",
-                hint="--dry-run lists them; choose a point outside, or say --allow-gaps",
-            )
+    return target
 
 
 def _cut(point: Point, plans: Plans) -> Cut:
-    """The same place for objects: by time, by entry; an LSN means the entry of its transaction."""
+    """The same place for objects: by time, by entry; an LSN means the entry of its transaction, so databases are planned first."""
     if point.kind == "time":
         return Cut(time=point.number)
     if point.kind == "entry":
         return Cut(seq=point.number)
-    entries = [planned.database.point.entry for planned in plans.sources if planned.database is not None and planned.database.point.entry]
+    entries = [planned.entry for planned in plans.sources if planned.entry]
     if not entries:
         raise Invalid(f"{point.text!r} is a place in a database, not in a cluster", hint="give a time, an entry number, or `latest`")
     return Cut(seq=max(entries))
-
-
-async def _open(target: Target | None, clock: Clock) -> Api | None:
-    if target is None or target.kind != "cluster":
-        return None
-    path, _, context = target.value.removeprefix("kubeconfig:").partition("#")
-    return await Api.open(clock, kubeconfig=os.path.expanduser(path), context=context)  # noqa: ASYNC240, PTH111 -- looks at HOME only
 
 
 def summary(plans: Plans) -> Mapping[str, str]:

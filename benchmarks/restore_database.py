@@ -21,9 +21,7 @@ from pathlib import Path
 from archiver.journal.reader import Reader
 from archiver.postgres.lsn import parse_position
 from archiver.replay.points import parse_point
-from archiver.replay.postgres.plan.plan import RestoreReport
-from archiver.replay.postgres.plan.planner import plan_restore
-from archiver.replay.postgres.write.to_database import restore_to_database
+from archiver.replay.postgres.restore import RestoreReport, plan_restore, restore_to_database
 from archiver.store.directory import DirectoryStore
 from benchmarks.capturing import SOURCE, TABLE, VERSION, capture, quiet, scratch
 from benchmarks.report import emit
@@ -65,7 +63,7 @@ async def ours(folder: Path, dsn: str) -> tuple[float, RestoreReport]:
     store = DirectoryStore(folder)
     began = time.perf_counter()
     reader = Reader(store)
-    plan = await plan_restore(reader, store, SOURCE, parse_point("latest"))
+    plan = await plan_restore(reader, SOURCE, parse_point("latest"))
     report = await restore_to_database(plan, reader, store, dsn)
     seconds = time.perf_counter() - began
     await store.close()

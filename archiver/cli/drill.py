@@ -15,7 +15,7 @@ from archiver.clock import SystemClock
 from archiver.drill import Scratch, run_drill
 from archiver.errors import Corrupt, Invalid, Refused, Unavailable
 from archiver.journal.drill_reports import DrillReport
-from archiver.restore import Options
+from archiver.replay.restoration import Options
 from archiver.settings import Settings
 from archiver.store.open import open_store
 

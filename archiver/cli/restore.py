@@ -13,10 +13,10 @@ from archiver.cli.main import Context, wait_for
 from archiver.clock import SystemClock
 from archiver.errors import Invalid, Refused, Unavailable
 from archiver.journal.reader import Reader
-from archiver.replay.kubernetes.plan import ClusterPlan
-from archiver.replay.kubernetes.to_cluster import ClusterReport
-from archiver.replay.postgres.plan.plan import TABLE_COLUMNS, RestorePlan, RestoreReport
-from archiver.restore import Done, Options, Plans, carry_out, close_plans, make_plans, summary
+from archiver.replay.kubernetes.restore import ClusterPlan, ClusterReport, ClusterRestoration, FolderReport
+from archiver.replay.postgres.restore import TABLE_COLUMNS, DatabaseRestoration, RestoreReport
+from archiver.replay.restoration import Options
+from archiver.restore import Done, Plans, carry_out, close_plans, make_plans, summary
 from archiver.settings import Settings
 from archiver.store.open import open_store
 
@@ -127,7 +127,7 @@ async def _restore(
             if dry_run:
                 output.print_json(plans.shown()) if as_json else _print_plans(plans)
                 return []
-            done = await carry_out(reader, plans, options, clock, steps)
+            done = await carry_out(plans, options, steps)
         finally:
             await close_plans(plans)
     finally:
@@ -145,18 +145,18 @@ def _print_plans(plans: Plans) -> None:
     output.facts(list(summary(plans).items()))
     for planned in plans.sources:
         output.console().print(f"\n[bold]{planned.source}[/] -> {planned.target.shown if planned.target else 'no target'}")
-        if planned.database is not None:
-            _print_database(planned.database)
-            output.facts([("replaced in the target", text) for text in planned.in_the_way])
-            if planned.refusal is not None:
-                output.facts([("REFUSED", planned.refusal.message), ("hint", planned.refusal.hint)])
-        elif planned.cluster is not None:
-            _print_cluster(planned.cluster.plan)
+        if isinstance(planned, DatabaseRestoration):
+            _print_database(planned)
+        elif isinstance(planned, ClusterRestoration):
+            _print_cluster(planned.plan)
 
 
-def _print_database(plan: RestorePlan) -> None:
-    output.facts(plan.facts())
-    output.table("", TABLE_COLUMNS, plan.table_rows())
+def _print_database(planned: DatabaseRestoration) -> None:
+    output.facts(planned.plan.facts())
+    output.table("", TABLE_COLUMNS, planned.plan.table_rows())
+    output.facts([("replaced in the target", text) for text in planned.in_the_way])
+    if planned.refusal is not None:
+        output.facts([("REFUSED", planned.refusal.message), ("hint", planned.refusal.hint)])
 
 
 def _print_cluster(plan: ClusterPlan) -> None:
@@ -205,5 +205,5 @@ def _print_done(done: Done) -> None:
                 *(("differs", text) for text in report.differences),
             ]
         )
-    else:
+    elif isinstance(report, FolderReport):
         output.facts([("files", report.files), ("folder", report.folder)])

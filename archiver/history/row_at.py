@@ -38,7 +38,7 @@ async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowA
     Folds the database's changes since the baseline and reads the table's rows. Raises ``Invalid`` when there is no such table or column
     at the point, and what ``plan_restore`` raises.
     """
-    plan = await plan_restore(reader, reader.store, source, point)
+    plan = await plan_restore(reader, source, point)
     material = await gather(plan, reader)
     table = next((table for table in material.schema.catalog.tables if ref.names(table.schema, table.name)), None)
     if table is None:

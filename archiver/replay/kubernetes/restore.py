@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from archiver.errors import Invalid, Refused
+from archiver.kubernetes.api import Api
 from archiver.kubernetes.cluster import Cluster, identify
 from archiver.replay.kubernetes.fold import Cut, read_streams
+from archiver.replay.kubernetes.leases import hold_leases
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.patient_api import Patient
 from archiver.replay.kubernetes.plan import ClusterPlan, make_plan
@@ -18,20 +24,21 @@ from archiver.replay.kubernetes.to_cluster import ClusterReport, Progress, Resto
 from archiver.replay.kubernetes.to_folder import FolderReport, write_folder
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from archiver.clock import Clock
     from archiver.journal.reader import Reader
-    from archiver.kubernetes.api import Api
+    from archiver.replay.restoration import Options
+    from archiver.replay.targets import Target
 
 __all__ = [
     "ClusterPlan",
     "ClusterReport",
+    "ClusterRestoration",
     "Cut",
     "FolderReport",
     "Prepared",
     "Scope",
     "plan_cluster",
+    "plan_objects",
     "restore_to_cluster",
     "restore_to_folder",
 ]
@@ -52,6 +59,88 @@ class Prepared(msgspec.Struct):
     """What the target holds of the same resources; empty for a folder."""
     owners: dict[str, str]
     """UIDs of owners outside the plan that live in the target."""
+
+
+@dataclass(slots=True)
+class ClusterRestoration:
+    """The ``Restoration`` of one Kubernetes source."""
+
+    source: str
+    target: Target | None
+    prepared: Prepared
+    api: Api | None
+    """Of the target cluster; ``None`` for a folder, and when only the plan is wanted."""
+    options: Options
+    clock: Clock
+
+    @property
+    def plan(self) -> ClusterPlan:
+        """Of what is prepared."""
+        return self.prepared.plan
+
+    @property
+    def moment(self) -> int:
+        """See ``Restoration``."""
+        return self.plan.observed
+
+    @property
+    def entry(self) -> int:
+        """See ``Restoration``."""
+        return self.plan.entry
+
+    @property
+    def refusal(self) -> Refused | None:
+        """See ``Restoration``."""
+        found = self.plan.refusals
+        if not found:
+            return None
+        more = f" (and {len(found) - 1} more; --dry-run lists them)" if len(found) > 1 else ""
+        return Refused(f"{self.source}: {found[0]}{more}", hint="take an empty target, or say the option it names")
+
+    @property
+    def gaps(self) -> list[str]:
+        """See ``Restoration``."""
+        return self.plan.gaps
+
+    def shown(self) -> dict[str, Any]:
+        """See ``Restoration``; why the target is refused is in the plan."""
+        return {"plan": self.plan, "in_the_way": [], "refusal": None}
+
+    def pause(self) -> AbstractAsyncContextManager[None] | None:
+        """See ``Restoration``."""
+        return hold_leases(self.api, self.options.leases, self.clock) if self.api is not None else None
+
+    async def carry_out(self, progress: Progress) -> ClusterReport | FolderReport:
+        """See ``Restoration``; raises as ``restore_to_cluster`` and ``restore_to_folder`` do."""
+        if self.api is not None:
+            return await _write(self.api, self.prepared, self.clock, progress)
+        assert self.target is not None
+        return write_folder(self.plan, self.prepared.objects, Path(self.target.value), overwrite=self.options.overwrite)
+
+    async def close(self) -> None:
+        """Close the connection to the target."""
+        if self.api is not None:
+            await self.api.close()
+
+
+async def plan_objects(reader: Reader, source: str, target: Target | None, cut: Cut, options: Options, clock: Clock) -> ClusterRestoration:
+    """``plan_cluster`` for a target as the user named it; its connection is open until the result is closed."""
+    api = await _open(target, clock)
+    try:
+        scope = Scope(options.kinds, options.namespaces)
+        prepared = await plan_cluster(reader, source, cut, scope, api, clock, overwrite=options.overwrite, into_source=options.into_source)
+    except BaseException:
+        if api is not None:
+            await api.close()
+        raise
+    return ClusterRestoration(source, target, prepared, api, options, clock)
+
+
+async def _open(target: Target | None, clock: Clock) -> Api | None:
+    if target is None or target.kind != "cluster":
+        return None
+    path, _, context = target.value.removeprefix("kubeconfig:").partition("#")
+    return await Api.open(clock, kubeconfig=os.path.expanduser(path), context=context)  # noqa: ASYNC240, PTH111 -- looks at HOME only
 
 
 async def plan_cluster(
@@ -117,6 +206,10 @@ async def restore_to_cluster(
     created; a new plan with ``overwrite`` goes on.
     """
     _require(prepared.plan, allow_gaps=allow_gaps)
+    return await _write(api, prepared, clock, progress)
+
+
+async def _write(api: Api, prepared: Prepared, clock: Clock, progress: Progress) -> ClusterReport:
     server = Patient(api, clock, BUSY_SECONDS)
     return await Restorer(server, prepared.plan, prepared.objects, prepared.live, prepared.owners, clock, progress).run()
 
@@ -127,12 +220,6 @@ def restore_to_folder(prepared: Prepared, folder: Path, *, overwrite: bool = Fal
     """
     _require(prepared.plan, allow_gaps=allow_gaps)
     return write_folder(prepared.plan, prepared.objects, folder, overwrite=overwrite)
-
-
-def target(text: str) -> tuple[str, str]:
-    """Kubeconfig path and context of ``kubeconfig:PATH[#CONTEXT]``, or of ``PATH[#CONTEXT]``; empty ones mean the defaults."""
-    path, _, context = text.removeprefix("kubeconfig:").partition("#")
-    return path, context
 
 
 def _require(plan: ClusterPlan, *, allow_gaps: bool) -> None:

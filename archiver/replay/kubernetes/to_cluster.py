@@ -49,6 +49,11 @@ class ClusterReport(msgspec.Struct):
     differences: list[str] = []
     """What reads back otherwise than it was captured: object and path."""
 
+    @property
+    def problems(self) -> list[str]:
+        """What was not taken by the target, or reads back otherwise than captured."""
+        return [*self.failures, *self.differences]
+
 
 class Restorer:
     """One run of one plan."""

@@ -57,6 +57,11 @@ class FolderReport(msgspec.Struct):
     entry: int
     observed: str
 
+    @property
+    def problems(self) -> list[str]:
+        """None: a folder takes everything."""
+        return []
+
 
 def write_folder(plan: ClusterPlan, objects: Objects, folder: Path, *, overwrite: bool) -> FolderReport:
     """Write every object of the plan, and the namespaces they are in.

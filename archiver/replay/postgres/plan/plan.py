@@ -211,3 +211,8 @@ class RestoreReport(msgspec.Struct, frozen=True, kw_only=True):
     """What could not be known for certain."""
     files: list[str] = []
     """Restore into a folder: what it holds."""
+
+    @property
+    def problems(self) -> list[str]:
+        """None: a restore is whole, or it raises."""
+        return []

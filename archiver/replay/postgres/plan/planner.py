@@ -22,7 +22,6 @@ from archiver.replay.postgres.plan.table_coverage import stand
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
     from archiver.journal.segment import Segment
-    from archiver.store.protocol import Store
 
 AHEAD_SECONDS = 120.0
 """How much journal time behind the point is looked through for the next schema entry and the next reading of sequences."""
@@ -40,13 +39,12 @@ class _Stretch:
     size: int = 0
 
 
-async def plan_restore(reader: Reader, store: Store, source: str, point: Point) -> RestorePlan:
+async def plan_restore(reader: Reader, source: str, point: Point) -> RestorePlan:
     """What restoring ``source`` at ``point`` means. Reads the journal's stretch between checkpoint and point once, writes nothing.
 
     The plan holds no rows and stays right while the journal grows. Raises ``Invalid`` for a source or point that the journal does not have,
     ``Refused`` when the point lies before the first complete baseline, ``Corrupt``, ``Unavailable``.
     """
-    del store
     point = await settle(reader, point)
     tail = await reader.tail()
     assert tail is not None

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 
 
-async def restore_to_database(
+async def write_database(
     plan: RestorePlan,
     reader: Reader,
     store: Store,
@@ -39,7 +39,6 @@ async def restore_to_database(
     *,
     overwrite: bool = False,
     no_owner: bool = False,
-    allow_gaps: bool = False,
     pg_bin: str = "",
     progress: Progress | None = None,
 ) -> RestoreReport:
@@ -48,19 +47,15 @@ async def restore_to_database(
     Only when the connection is lost during COMMIT nobody knows, and ``Unavailable`` says so.
 
     ``overwrite`` drops what stands in the way, and nothing that depends on it. ``progress(step, done, total)``.
-    Raises ``Refused`` (own source, older server, missing extensions or roles, something in the way, gaps), ``Corrupt``, ``Unavailable``,
-    ``Invalid`` for the DSN.
+    Raises ``Refused`` (own source, older server, missing extensions or roles, something in the way), ``Corrupt``, ``Unavailable``,
+    ``Invalid`` for the DSN. Gaps are the caller's to judge.
     """
-    refuse_gaps(plan, allow_gaps=allow_gaps)
     restore = _Restore(plan, progress)
     async with connected(dsn) as connection:
         material = await gather(plan, reader)
         script, dropped = await _examine(connection, plan, material, no_owner=no_owner, pg_bin=pg_bin)
         if dropped and not overwrite:
-            raise Refused(
-                f"the target has {len(dropped)} of the objects already that the restore creates, first {dropped[0]}",
-                hint="restore into an empty database, or replace what is there with --overwrite",
-            )
+            raise occupied(dropped)
         with restore.timed("read"):
             fold, summary = await fold_changes(plan, material, reader, progress)
         async with _transaction(connection):
@@ -70,7 +65,7 @@ async def restore_to_database(
 
 
 async def look_at_target(plan: RestorePlan, reader: Reader, dsn: str, *, no_owner: bool = False, pg_bin: str = "") -> list[str]:
-    """What the target holds already of what the plan creates; nothing is changed. Raises as ``restore_to_database`` would."""
+    """What the target holds already of what the plan creates; nothing is changed. Raises as ``write_database`` would."""
     async with connected(dsn) as connection:
         _, found = await _examine(connection, plan, await gather(plan, reader), no_owner=no_owner, pg_bin=pg_bin)
     return found
@@ -91,15 +86,12 @@ async def _examine(
         raise explained(error, "looking at the target") from error
 
 
-def refuse_gaps(plan: RestorePlan, *, allow_gaps: bool) -> None:
-    """``Refused`` when the state depends on history that is not known, unless that is allowed."""
-    if plan.gaps and not allow_gaps:
-        gap = plan.gaps[0]
-        more = f" (and {len(plan.gaps) - 1} more)" if len(plan.gaps) > 1 else ""
-        raise Refused(
-            f"{plan.source} at {plan.point.asked} depends on history that is not known: {gap.what}, {gap.reason}{more}",
-            hint="choose another point, or accept it with --allow-gaps; --dry-run lists the gaps",
-        )
+def occupied(found: list[str]) -> Refused:
+    """What the target holds already stands in the way, and may not be replaced."""
+    return Refused(
+        f"the target has {len(found)} of the objects already that the restore creates, first {found[0]}",
+        hint="restore into an empty database, or replace what is there with --overwrite",
+    )
 
 
 def dump_version(material: Material) -> int:

@@ -21,7 +21,7 @@ from archiver.replay.postgres.write.dump_script import script_of
 from archiver.replay.postgres.write.plan_records import Progress, fold_changes, gather
 from archiver.replay.postgres.write.sequence_values import setting
 from archiver.replay.postgres.write.table_rows import TableRows, rows_of
-from archiver.replay.postgres.write.to_database import dump_version, refuse_gaps
+from archiver.replay.postgres.write.to_database import dump_version
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
@@ -70,14 +70,13 @@ class Manifest(msgspec.Struct, frozen=True):
 _LAST = "event-triggers.sql"
 
 
-async def restore_to_folder(
+async def write_folder(
     plan: RestorePlan,
     reader: Reader,
     store: Store,
     folder: Path,
     *,
     overwrite: bool = False,
-    allow_gaps: bool = False,
     no_owner: bool = False,
     pg_bin: str = "",
     progress: Progress | None = None,
@@ -88,9 +87,8 @@ async def restore_to_folder(
 
     The folder must be empty or new, or ``overwrite``: files of the same names are then replaced, and those that an older manifest lists
     removed. A file ``INCOMPLETE`` is there until all is written. Raises ``Refused``, ``Corrupt``, ``Unavailable``, ``Invalid`` where the
-    folder cannot be written.
+    folder cannot be written. Gaps are the caller's to judge.
     """
-    refuse_gaps(plan, allow_gaps=allow_gaps)
     started = time.monotonic()
     material = await gather(plan, reader)
     tools = await asyncio.to_thread(find_tools, dump_version(material) * 10000, pg_bin, program="pg_restore")

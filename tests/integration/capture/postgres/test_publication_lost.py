@@ -12,7 +12,7 @@ from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.session.access import Access
 from archiver.journal.reader import Reader
-from archiver.replay.postgres.write.to_database import restore_to_database
+from archiver.replay.postgres.restore import restore_to_database
 from tests.integration.capture.postgres.rig import capture
 from tests.integration.replay.postgres.arrange import baseline, plan, quiet, run
 from tests.servers.compare import differences

@@ -8,8 +8,7 @@ from archiver.capture.postgres.catalog.fingerprint import read_fingerprint
 from archiver.capture.postgres.session.access import Access
 from archiver.journal.reader import Reader
 from archiver.replay.points import parse_point
-from archiver.replay.postgres.plan.plan import RestorePlan
-from archiver.replay.postgres.plan.planner import plan_restore
+from archiver.replay.postgres.restore import RestorePlan, plan_restore
 from tests.integration.capture.postgres.recorded import schemas
 from tests.integration.capture.postgres.rig import SOURCE, Capture
 
@@ -63,4 +62,4 @@ async def baseline(made: Capture) -> None:
 
 async def plan(made: Capture, at: str) -> RestorePlan:
     """The plan at a point."""
-    return await plan_restore(Reader(made.store), made.store, SOURCE, parse_point(at))
+    return await plan_restore(Reader(made.store), SOURCE, parse_point(at))

@@ -10,7 +10,7 @@ import pytest
 
 from archiver.errors import Refused
 from archiver.journal.reader import Reader
-from archiver.replay.postgres.write.to_database import refuse_gaps, restore_to_database
+from archiver.replay.postgres.restore import refuse_gaps, restore_to_database
 from tests.integration.capture.postgres.recorded import schemas
 from tests.integration.capture.postgres.rig import Capture, capture
 from tests.integration.replay.postgres.arrange import baseline, caught_up, plan, quiet, run

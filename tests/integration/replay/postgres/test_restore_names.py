@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from archiver.journal.reader import Reader
-from archiver.replay.postgres.write.to_database import restore_to_database
-from archiver.replay.postgres.write.to_folder import restore_to_folder
+from archiver.replay.postgres.restore import restore_to_database, restore_to_folder
 from tests.integration.capture.postgres.rig import capture
 from tests.integration.replay.postgres.arrange import baseline, plan, quiet, run
 from tests.servers.compare import differences

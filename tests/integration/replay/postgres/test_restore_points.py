@@ -16,9 +16,8 @@ from archiver.errors import Refused
 from archiver.journal.entry import Kind, Run
 from archiver.journal.reader import Reader
 from archiver.journal.records import Mark
-from archiver.replay.postgres.plan.plan import RestorePlan, RestoreReport
-from archiver.replay.postgres.write.to_database import restore_to_database
-from archiver.replay.postgres.write.to_folder import INCOMPLETE, restore_to_folder
+from archiver.replay.postgres.restore import RestorePlan, RestoreReport, restore_to_database, restore_to_folder
+from archiver.replay.postgres.write.to_folder import INCOMPLETE
 from tests.integration.capture.postgres.recorded import copies
 from tests.integration.capture.postgres.rig import SOURCE, Capture, capture
 from tests.integration.replay.postgres.agents import CHANGES, FILL, SCHEMA

@@ -1,0 +1,77 @@
+"""The restore of one source, as every product gives it: planned, judged, carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+import msgspec
+
+from archiver.errors import ArchiverError
+from archiver.replay.targets import Target
+
+Progress = Callable[[str, int, int], None]
+"""Step, done, total (0: not known)."""
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What the user allowed; see ``archiver restore --help``."""
+
+    overwrite: bool = False
+    allow_gaps: bool = False
+    no_owner: bool = False
+    into_source: bool = False
+    kinds: frozenset[str] = frozenset()
+    namespaces: frozenset[str] = frozenset()
+    pg_bin: str = ""
+    leases: tuple[str, ...] = ()
+    """``namespace/name`` of Leases in the target cluster, held while everything is restored, so that their controllers pause."""
+
+
+class Report(Protocol):
+    """What a restore of one source did. Its fields are the product's own."""
+
+    @property
+    def problems(self) -> list[str]:
+        """What was not taken by the target, or reads back otherwise than captured."""
+
+
+class Restoration(Protocol):
+    """A plan for one source and its target. Planning changes nothing; ``close`` it in any case."""
+
+    @property
+    def source(self) -> str:
+        """Its name in the archive."""
+
+    @property
+    def target(self) -> Target | None:
+        """``None``: only the plan is wanted."""
+
+    @property
+    def moment(self) -> int:
+        """Time of the last entry in use: of the commit, or when the object was received."""
+
+    @property
+    def entry(self) -> int:
+        """Number of the last entry in use; 0 when the state is a checkpoint as it stands."""
+
+    @property
+    def refusal(self) -> ArchiverError | None:
+        """Why it must not be carried out, gaps aside."""
+
+    @property
+    def gaps(self) -> Sequence[object]:
+        """What is not known of the history in use: it is carried out only if gaps are allowed."""
+
+    def shown(self) -> dict[str, Any]:
+        """For ``--json``: the plan, what is in the way, and the refusal if the target itself is the reason."""
+
+    def pause(self) -> AbstractAsyncContextManager[None] | None:
+        """Holds the options' leases in the target; ``None`` for a target that has none."""
+
+    async def carry_out(self, progress: Progress) -> Report:
+        """Do what the plan says. The target is set, and the caller has looked at ``refusal`` and ``gaps``."""
+
+    async def close(self) -> None:
+        """Close what planning opened."""
