@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from archiver.errors import Unavailable
+from archiver.waiting import GrowingPause
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -26,7 +27,8 @@ async def settle(store: Store, clock: Clock, key: str, data: bytes, *, patience_
     back: the same bytes are our own, of a try whose answer was lost. ``Unavailable`` is raised only when ``patience_seconds``
     have passed without an answer (``None``: never); like cancellation, that leaves open whether the object will appear.
     """
-    began, pause, logged = clock.monotonic(), FIRST_PAUSE_SECONDS, float("-inf")
+    began, logged = clock.monotonic(), float("-inf")
+    pause = GrowingPause(FIRST_PAUSE_SECONDS, PAUSE_LIMIT_SECONDS, least=0.5, most=1.0)
     while True:
         try:
             if await store.put_if_absent(key, data):
@@ -43,5 +45,4 @@ async def settle(store: Store, clock: Clock, key: str, data: bytes, *, patience_
         if now - logged >= LOG_EVERY_SECONDS:
             logged = now
             _log.warning("store_unavailable", store=store.url, key=key, reason=trouble.message, seconds=round(now - began, 1))
-        await clock.sleep(pause * (0.5 + clock.random() / 2))
-        pause = min(pause * 2, PAUSE_LIMIT_SECONDS)
+        await clock.sleep(pause.next(clock.random()))

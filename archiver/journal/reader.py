@@ -13,6 +13,7 @@ from archiver.journal.chain import VOID_REACH, End, follow, valid_among
 from archiver.journal.identity import Identity, require_identity
 from archiver.journal.keys import segment_key
 from archiver.journal.last_segment import grown, last_slot
+from archiver.waiting import cancel
 
 if TYPE_CHECKING:
     from archiver.journal.entry import Placed
@@ -214,7 +215,5 @@ def _between(low: int, high: int, void: set[int]) -> int | None:
 
 
 async def _abandon(tasks: deque[asyncio.Task[form.Segment | None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await cancel(*tasks)
     tasks.clear()

@@ -30,6 +30,7 @@ from archiver.journal.reader import Offload, Reader
 from archiver.journal.records import Close
 from archiver.journal.segment import SegmentHeader, check_run, encode
 from archiver.journal.session import open_session
+from archiver.waiting import cancel, first_of
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -188,15 +189,13 @@ class Writer:
         put = asyncio.create_task(settle(self._store, self._clock, key, data))
         ended = asyncio.create_task(self._ended.wait())
         try:
-            await asyncio.wait({put, ended}, return_when=asyncio.FIRST_COMPLETED)
+            await first_of(put, ended)
             if not put.done():
                 self._check()
             if await put is not None:
                 raise Bug(f"part {key} exists already with other content")
         finally:
-            for task in (put, ended):
-                task.cancel()
-            await asyncio.gather(put, ended, return_exceptions=True)
+            await cancel(put, ended)
 
     async def run(self) -> None:
         """The commit loop: until ``close``, or raises what ended the writer (``Fenced``, ``Corrupt``, ``Bug``), in all who wait too.
@@ -267,8 +266,7 @@ class Writer:
                 self._wakeup.set()
                 sealed = await ahead
             finally:
-                ahead.cancel()
-                await asyncio.gather(ahead, return_exceptions=True)
+                await cancel(ahead)
 
     async def _due(self) -> bool:
         """Wait for a reason to seal a segment; false: closed, and nothing is left."""
@@ -288,11 +286,9 @@ class Writer:
         """Until woken, ``seconds`` at most."""
         tasks = (asyncio.create_task(self._wakeup.wait()), asyncio.create_task(self._clock.sleep(seconds)))
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await first_of(*tasks)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel(*tasks)
 
     async def _seal_ahead(self) -> _Sealed | None:
         """The next segment, if it fills up while a PUT is in flight."""

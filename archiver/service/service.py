@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import platform
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -27,6 +27,7 @@ from archiver.settings import Settings
 from archiver.store.open import open_store
 from archiver.store.probe import probe
 from archiver.store.protocol import Store
+from archiver.waiting import GrowingPause, first_of, unless
 
 DRILL_SECONDS = 60.0
 """How often the archive is asked for newer drills."""
@@ -181,7 +182,7 @@ class Service:
             while not stop.is_set():
                 failed: asyncio.Task[object] = asyncio.create_task(self._failed.wait())
                 everything: list[asyncio.Task[Any]] = [commit, stopping, failed, *captures]
-                await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+                await first_of(*everything)
                 failed.cancel()
                 self._failed.clear()
                 for work in (commit, *captures):
@@ -206,9 +207,7 @@ class Service:
                 # The commit loop may fail meanwhile: then nothing more becomes durable and waiting is pointless.
                 waiting = set(captures)
                 while waiting and not commit.done():
-                    done, rest = await asyncio.wait({*waiting, commit}, return_when=asyncio.FIRST_COMPLETED)
-                    waiting -= done
-                    del rest
+                    waiting -= await first_of(*waiting, commit)
                 if commit.done():
                     commit.result()
                 for capture in captures:
@@ -228,8 +227,8 @@ class Service:
         Unavailable: again after a pause that doubles. Invalid, Refused, HistoryLost: an operator must act, so again after the longest
         pause; the service ends when all sources wait so. Fenced, Corrupt, Bug: the whole service stops.
         """
-        pause = self.settings.retry_seconds
         longest = self.settings.retry_limit_seconds
+        pause = GrowingPause(self.settings.retry_seconds, longest, least=0.75, most=1.25)
         while not stop.is_set():
             item.attempts += 1
             began = self.clock.monotonic()
@@ -247,28 +246,14 @@ class Service:
                 self._failed.set()
                 log.error("source_failed", source=item.source.name, error=error.message, hint=error.hint, attempt=item.attempts)
                 if self.clock.monotonic() - began > longest:
-                    pause = self.settings.retry_seconds
-                wait = longest if item.hopeless else pause
-                pause = min(2 * pause, longest)
+                    pause.reset()
+                wait = pause.next(self.clock.random(), at_longest=item.hopeless)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), wait * (0.75 + self.clock.random() / 2))
+                    await asyncio.wait_for(stop.wait(), wait)
                 item.error = None
             else:
                 if not stop.is_set():
                     raise Bug(f"source {item.source.name} ended without being asked to", hint="report it with the log")
-
-
-async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
-    """What ``work`` returns, or ``None`` when ``stop`` came first: then ``work`` was cancelled. Raises what it raises."""
-    doing = asyncio.create_task(work)
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        return doing.result() if doing.done() else None
-    finally:
-        for task in (doing, stopping):
-            task.cancel()
-        await asyncio.gather(doing, stopping, return_exceptions=True)
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:

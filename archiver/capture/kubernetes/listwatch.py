@@ -20,6 +20,7 @@ from typing import Literal
 
 from archiver.capture.kubernetes.failures import Failure
 from archiver.kubernetes.json_fields import order
+from archiver.waiting import GrowingPause
 
 Cause = Literal["start", "resume", "expired", "error", "schema_changed", "cluster_changed", "verify"]
 
@@ -41,17 +42,15 @@ class Backoff:
     """0.8 s, doubling to 30 s, each with up to as much again at random; from the beginning after 120 s without a failure (client-go)."""
 
     def __init__(self, first: float = 0.8, most: float = 30.0, healthy: float = 120.0) -> None:
-        self._first, self._most, self._healthy = first, most, healthy
-        self._next = first
+        self._pause = GrowingPause(first, most, least=1.0, most=2.0)
+        self._healthy = healthy
         self._last: float | None = None
 
     def pause(self, now: float, chance: float) -> float:
         """Seconds to wait after a failure at monotonic time ``now``; ``chance`` in [0, 1)."""
         if self._last is not None and now - self._last > self._healthy:
-            self._next = self._first
-        base = self._next
-        self._next = min(2 * base, self._most)
-        pause = base * (1 + chance)
+            self._pause.reset()
+        pause = self._pause.next(chance)
         self._last = now + pause
         return pause
 

@@ -18,6 +18,7 @@ from archiver.capture.status import SourceStatus
 from archiver.errors import Bug, Invalid, Unavailable
 from archiver.kubernetes.api import Api
 from archiver.kubernetes.cluster import Cluster, identify
+from archiver.waiting import cancel, first_of
 
 if TYPE_CHECKING:
     from archiver.capture.kubernetes.config import KubernetesConfig
@@ -130,20 +131,18 @@ class _Attempt:
             await self._writer.durable(self._outbox.last)
         finally:
             self._source._last = max(self._source._last, self._outbox.last)  # noqa: SLF001
-            for task in (pump, stopping, *self._tasks.values()):
-                task.cancel()
-            await asyncio.gather(pump, stopping, *self._tasks.values(), return_exceptions=True)
+            await cancel(pump, stopping, *self._tasks.values())
 
     async def _wait(self, pump: asyncio.Task[None], stopping: asyncio.Task[bool]) -> None:
         """Until it is time to ask discovery again, or to stop. Raises what ended a task that should not end."""
         hurry = asyncio.create_task(self._hurry.wait())
         try:
             watched = {pump, stopping, *self._tasks.values()}
-            done, _ = await asyncio.wait({hurry, *watched}, timeout=self._config.discovery_seconds, return_when=asyncio.FIRST_COMPLETED)
+            done = await first_of(hurry, *watched, seconds=self._config.discovery_seconds)
             if hurry in done and not done & watched:
                 # A definition changed: it is served a moment later.
                 self._hurry.clear()
-                done, _ = await asyncio.wait(watched, timeout=_HURRY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                done = await first_of(*watched, seconds=_HURRY_SECONDS)
         finally:
             hurry.cancel()
         for task in done - {hurry, stopping}:

@@ -37,6 +37,7 @@ from archiver.errors import ArchiverError, HistoryLost, Refused, Unavailable
 from archiver.journal.entry import Kind, Run, SourceMark
 from archiver.postgres.lsn import format_position, parse_position
 from archiver.postgres.records import Schema, Slot, Stream
+from archiver.waiting import cancel, first_of
 
 if TYPE_CHECKING:
     from archiver.capture.postgres.config import PostgresConfig
@@ -116,7 +117,7 @@ class PostgresSource:
         stopping = asyncio.create_task(stop.wait())
         work = asyncio.create_task(self._attempt(stop))
         try:
-            await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await first_of(work, stopping)
             if not work.done() and self._state == "starting":
                 work.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -132,9 +133,7 @@ class PostgresSource:
             self._failed(error)
             raise
         finally:
-            stopping.cancel()
-            work.cancel()
-            await asyncio.gather(work, stopping, return_exceptions=True)
+            await cancel(stopping, work)
             self._stream = None
 
     def _failed(self, error: ArchiverError) -> ArchiverError:
@@ -260,11 +259,10 @@ class PostgresSource:
         others = [asyncio.create_task(beside), asyncio.create_task(self._poll(query, stream))]
         stopping = asyncio.create_task(stop.wait())
         try:
-            done, _ = await asyncio.wait({pump, stopping, *others}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done - {stopping}:
+            for task in await first_of(pump, stopping, *others) - {stopping}:
                 task.result()
             watcher = self._watcher
-            await _cancel(*others)
+            await cancel(*others)
             self._state = "stopping"
             await stream.quiesce()
             await pump
@@ -275,7 +273,7 @@ class PostgresSource:
             await self._confirmed(query, stream.reader.acknowledged)
         finally:
             unsubscribe()
-            await _cancel(pump, stopping, *others)
+            await cancel(pump, stopping, *others)
 
     async def _pump(self, stream: ReplicationStream) -> None:
         while (run := await stream.next()) is not None:
@@ -367,9 +365,3 @@ class PostgresSource:
         """Journal what is about to be done, or was done, with the slot; durable on return."""
         slot = Slot(action, self._config.slot, server.system_id, server.timeline, server.database, consistent_point)
         await self._writer.durable(await self._append(Kind.PG_SLOT, msgspec.json.encode(slot)))
-
-
-async def _cancel(*tasks: asyncio.Task[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

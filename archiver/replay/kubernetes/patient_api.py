@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.errors import Unavailable
+from archiver.waiting import GrowingPause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,8 @@ class Patient:
 
     async def _ask(self, method: str, path: str, body: bytes | None, params: Mapping[str, str] | None) -> tuple[Answer, bool]:
         deadline = self._clock.monotonic() + self._seconds
-        pause, unsure, tries = _FIRST_PAUSE, False, 0
+        pause = GrowingPause(_FIRST_PAUSE, _LONGEST_PAUSE, least=0.5, most=1.5)
+        unsure, tries = False, 0
         while True:
             wait = 0.0
             try:
@@ -59,5 +61,4 @@ class Patient:
                     return answer, unsure
                 unsure = unsure or answer.status in _UNSURE
                 wait = answer.retry_after
-            await self._clock.sleep(max(wait, pause * (0.5 + self._clock.random())))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            await self._clock.sleep(max(wait, pause.next(self._clock.random())))

@@ -7,63 +7,11 @@ import asyncio
 import pytest
 
 from archiver.clock import SystemClock
-from archiver.errors import Unavailable
 from archiver.journal.limits import WriterLimits
 from archiver.service import service
-from archiver.service.service import Service, kinds, limits, unless
+from archiver.service.service import Service, kinds, limits
 from archiver.settings import Kubernetes, Postgres, Settings
 from archiver.settings.model import Archive, Source
-
-
-async def test_work_that_ends_first() -> None:
-    """Its result, or its error, is the answer; the other waiter leaves nothing behind."""
-
-    async def work(error: Exception | None = None) -> int:
-        await asyncio.sleep(0)
-        if error:
-            raise error
-        return 7
-
-    assert await unless(asyncio.Event(), work()) == 7
-    with pytest.raises(Unavailable):
-        await unless(asyncio.Event(), work(Unavailable("away")))
-    assert len(asyncio.all_tasks()) == 1
-
-
-async def test_a_stop_that_comes_first_cancels_the_work() -> None:
-    """The work has ended, its own cleaning up included, when the answer comes."""
-    stop, cleaned = asyncio.Event(), []
-
-    async def work() -> int:
-        try:
-            await asyncio.sleep(3600)
-        finally:
-            await asyncio.sleep(0)
-            cleaned.append(True)
-        return 7
-
-    asyncio.get_running_loop().call_later(0.01, stop.set)
-    assert await unless(stop, work()) is None
-    assert cleaned == [True]
-
-
-async def test_being_cancelled_cancels_the_work() -> None:
-    """A second signal reaches what is under way."""
-    began, ended = asyncio.Event(), asyncio.Event()
-
-    async def work() -> None:
-        began.set()
-        try:
-            await asyncio.sleep(3600)
-        finally:
-            ended.set()
-
-    task = asyncio.create_task(unless(asyncio.Event(), work()))
-    await began.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert ended.is_set()
 
 
 def test_before_it_runs_it_has_a_status() -> None:

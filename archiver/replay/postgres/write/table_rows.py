@@ -12,6 +12,7 @@ from archiver.errors import Corrupt
 from archiver.journal.parts import Part, opened
 from archiver.postgres.records import Column, Table
 from archiver.replay.postgres.fold.database import DatabaseFold, TableOutput
+from archiver.waiting import first_of
 
 if TYPE_CHECKING:
     from archiver.store.protocol import Store
@@ -79,9 +80,9 @@ async def _next(queue: asyncio.Queue[bytes | memoryview | None], task: asyncio.T
     """The next piece; raises what the producer raised."""
     if not queue.empty():
         return queue.get_nowait()
-    getting = asyncio.ensure_future(queue.get())
+    getting = asyncio.create_task(queue.get())
     try:
-        await asyncio.wait({getting, task}, return_when=asyncio.FIRST_COMPLETED)
+        await first_of(getting, task)
         if getting.done():
             return getting.result()
         task.result()
