@@ -12,6 +12,7 @@ from archiver.capture.kubernetes.discovery import DEFINITIONS, Discovered, Selec
 from archiver.capture.kubernetes.journal_view import load
 from archiver.capture.kubernetes.outbox import Outbox
 from archiver.capture.kubernetes.reflector import Reflector
+from archiver.capture.kubernetes.stream_context import Interest, StreamContext
 from archiver.capture.kubernetes.stream_scope import Target
 from archiver.capture.kubernetes.stream_status import whole
 from archiver.capture.status import SourceStatus
@@ -99,9 +100,16 @@ class _Attempt:
         self._selectors = selectors
         self._cluster = cluster
         self._outbox = Outbox(self._writer, self._config.queue_bytes)
-        self._slots = asyncio.Semaphore(self._config.list_concurrency)
-        # One object from the watch cache costs next to nothing beside a list.
-        self._probes = asyncio.Semaphore(8 * self._config.list_concurrency)
+        self._context = StreamContext(
+            api=self._api,
+            outbox=self._outbox,
+            clock=self._clock,
+            config=self._config,
+            cluster=self._cluster.text,
+            slots=asyncio.Semaphore(self._config.list_concurrency),
+            # One object from the watch cache costs next to nothing beside a list.
+            probes=asyncio.Semaphore(8 * self._config.list_concurrency),
+        )
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._hurry = asyncio.Event()
         self._generations: dict[str, int] = {}
@@ -201,18 +209,14 @@ class _Attempt:
         definitions = target.resource.group == DEFINITIONS.group and target.resource.plural == DEFINITIONS.plural
         return Reflector(
             target,
-            api=self._api,
-            outbox=self._outbox,
-            clock=self._clock,
-            config=self._config,
-            slots=self._slots,
-            probes=self._probes,
-            cluster=self._cluster.text,
-            replaced=resumed is not None and self._cluster.replaces(Cluster.of(resumed.state.cluster)),
+            self._context,
             resumed=resumed,
-            keep=self._is_definition if definitions and not whole else None,
-            noticed=self._noticed if definitions else None,
-            generation=lambda: self._generations.get(f"{target.resource.plural}.{target.resource.group}", 0),
+            replaced=resumed is not None and self._cluster.replaces(Cluster.of(resumed.state.cluster)),
+            interest=Interest(
+                keep=self._is_definition if definitions and not whole else None,
+                noticed=self._noticed if definitions else None,
+                generation=lambda: self._generations.get(f"{target.resource.plural}.{target.resource.group}", 0),
+            ),
         )
 
     def _is_definition(self, name: str) -> bool:

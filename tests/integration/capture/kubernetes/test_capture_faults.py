@@ -189,7 +189,7 @@ async def test_verify_finds_what_the_watch_missed(cluster: ControlPlane, namespa
     async with capture.running():
         # The server does not lose events on demand: what is known is spoilt instead.
         assert capture.source is not None
-        known = capture.source._reflectors[f"kube/{stream}"]._known.objects
+        known = capture.source._reflectors[f"kube/{stream}"]._journal._known.objects
         known[namespace, "ghost"] = ("no-such-uid", "1")
         known[namespace, "a"] = (known[namespace, "a"][0], "1")
         version = await create(cluster, namespace, "c")

@@ -1,0 +1,43 @@
+"""What one stream is given: what all streams of its source share, and which of its objects are captured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from archiver.capture.kubernetes.config import KubernetesConfig
+    from archiver.capture.kubernetes.outbox import Outbox
+    from archiver.clock import Clock
+    from archiver.kubernetes import json_fields as kj
+    from archiver.kubernetes.api import Api
+
+
+@dataclass(frozen=True, slots=True)
+class StreamContext:
+    """What all streams of one source share."""
+
+    api: Api
+    outbox: Outbox
+    clock: Clock
+    config: KubernetesConfig
+    cluster: str
+    slots: asyncio.Semaphore
+    """Bounds lists that run at the same time."""
+    probes: asyncio.Semaphore
+    """Bounds requests for one object at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """Which objects of a stream are captured, and who hears of them."""
+
+    keep: Callable[[str], bool] | None = None
+    """Names of objects that are captured, None: all; the others are not journaled."""
+    noticed: Callable[[kj.Meta], None] | None = None
+    """Told of every object captured."""
+    generation: Callable[[], int] = lambda: 0
+    """Generation of the resource's definition, as far as it is known; 0 unknown."""
