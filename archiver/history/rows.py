@@ -153,7 +153,7 @@ class _Told:
                     self.oids.add(table.oid)
                     self._columns |= {column.name for column in table.columns}
                     holder = table.oid
-            self._holders.append((placed.first, Visible.parse(schema.visible), holder))
+            self._holders.append((placed.first, Visible.of(schema), holder))
         elif run.kind in (Kind.PG_TABLES, Kind.CHECKPOINT):
             for entry, body in enumerate(run.bodies(), placed.first):
                 if entry != self._start.ref.seq:
@@ -194,13 +194,18 @@ class _Told:
         """A change of the relation ``oid``, hidden when another one bore the name then."""
         if change.table == (self._ref.schema, self._ref.table):
             return Heard(era, change, oid)
-        xid = change.commit.xid
-        before = next((holder for _, visible, holder in reversed(self._holders) if not visible.sees(xid)), 0)
-        after = next((holder for _, visible, holder in self._holders if visible.sees(xid)), 0)
+        seen = [(self._sees(entry, visible, era, change), holder) for entry, visible, holder in self._holders]
+        before = next((holder for sees, holder in reversed(seen) if not sees), 0)
+        after = next((holder for sees, holder in seen if sees), 0)
         around = {before, after} - {0}
         # A TRUNCATE does not say which name its table had: the entries around it must do.
         others = around - {oid} if change.table is not None or oid not in around else set()
         return Heard(era, change, oid, bool(others))
+
+    def _sees(self, entry: int, visible: Visible, era: int, change: Message) -> bool:
+        """Whether a schema entry has the transaction of a change. Ids and LSNs mean something within one era only."""
+        own = self.era(entry)
+        return visible.sees(change.commit.xid, change.commit.commit_lsn) if own == era else own > era
 
     def _copy(self, entry: int, snapshot: Snapshot, *, baseline: bool) -> None:
         for table in snapshot.tables:

@@ -1,8 +1,8 @@
 """JSON bodies about a PostgreSQL source. Capture writes them, replay reads them; the pgoutput frames stay as they came.
 
 LSNs are text in the server's own form (``16/B374D848``). ``visible`` is the text of ``pg_current_snapshot()``
-(``xmin:xmax:xip,…``; manual 9.27.8): a transaction is inside a snapshot or not by its xid alone, which places a snapshot taken
-while streaming exactly between transactions, whatever its LSN.
+(``xmin:xmax:xip,…``; manual 9.27.8): around a snapshot's LSN a transaction is inside it or not by its xid alone, which places a
+snapshot taken while streaming exactly between transactions.
 
 Evolution: as in ``records``.
 """
@@ -82,10 +82,10 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Rows of tables under one snapshot: all captured tables (kind CHECKPOINT) or some (kind PG_TABLES).
 
     For a CHECKPOINT, replay starts at entry ``replay_from`` and applies every transaction whose commit record starts at or after
-    ``lsn``. For PG_TABLES, rows of its tables known before are dropped, and a transaction is applied to them only if its xid is
-    not in ``visible``, wherever it stands: a commit can be streamed before it is visible (it may still wait for a synchronous
-    standby). ``lsn`` is then an upper bound: every transaction in ``visible`` commits before it, so the snapshot serves points
-    at or after ``lsn``.
+    ``lsn``. For PG_TABLES, rows of its tables known before are dropped, and a transaction is applied to them if it commits at or
+    after ``lsn``, and not if it commits before ``floor``. In between its xid decides (applied only if it is not in ``visible``), wherever
+    it stands: a commit can be streamed before it is visible (it may still wait for a synchronous standby). ``lsn`` is an upper bound:
+    every transaction in ``visible`` commits before it, so the snapshot serves points at or after ``lsn``.
     """
 
     lsn: str
@@ -96,6 +96,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     tables: list[TableRows]
     cause: str = "baseline"
     """baseline, table_added, table_rewritten, updates_not_published."""
+    floor: str = ""
+    """As in ``Schema``: xids wrap, so they say nothing of what committed long before the snapshot."""
 
 
 class Column(msgspec.Struct, frozen=True):

@@ -31,7 +31,7 @@ class Baseline:
 
     def snapshot(self, replay_from: int) -> Snapshot:
         """Body of the CHECKPOINT; ``replay_from``: number of the entry from which the slot's transactions are in the journal."""
-        return Snapshot(self.schema.lsn, self.schema.visible, self.schema.taken, replay_from, self.tables)
+        return Snapshot(self.schema.lsn, self.schema.visible, self.schema.taken, replay_from, self.tables, floor=self.schema.floor)
 
 
 async def take_baseline(

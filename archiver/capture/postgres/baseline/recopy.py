@@ -22,9 +22,10 @@ class RecopyResult:
     tables: list[TableRows]
     """Without those that DDL made unreadable meanwhile and those that are gone."""
 
-    def snapshot(self, cause: str, oids: set[int]) -> Snapshot:
-        """Body of one entry, with the tables among ``oids``."""
-        return Snapshot(self.lsn, self.visible, self.taken, 0, [table for table in self.tables if table.oid in oids], cause)
+    def snapshot(self, cause: str, oids: set[int], floor: str) -> Snapshot:
+        """Body of one entry, with the tables among ``oids``; ``floor``: every transaction that the copy does not see commits behind it."""
+        tables = [table for table in self.tables if table.oid in oids]
+        return Snapshot(self.lsn, self.visible, self.taken, 0, tables, cause, floor)
 
 
 async def recopy_tables(

@@ -9,7 +9,7 @@ from typing import Literal
 from archiver.errors import Corrupt
 from archiver.postgres.announcements import read_announcement
 from archiver.postgres.records import Schema, Table
-from archiver.postgres.visibility import Visible
+from archiver.postgres.visibility import Committed, Visible
 from archiver.replay.postgres.columnar.copy_text import escape
 from archiver.replay.postgres.decode.column_matching import assignments
 from archiver.replay.postgres.decode.pgoutput import Relation
@@ -37,14 +37,14 @@ class Catalogs:
     """The schema entries of a history, oldest first."""
 
     def __init__(self, schemas: Sequence[Schema]) -> None:
-        self._visible = [Visible.parse(schema.visible) for schema in schemas]
+        self._visible = [Visible.of(schema) for schema in schemas]
         self._tables = [{table.oid: table for table in schema.catalog.tables} for schema in schemas]
         self._causes = [schema.cause for schema in schemas]
-        self._ddl: list[tuple[int, bytes]] = []
+        self._ddl: list[tuple[Committed, bytes]] = []
 
-    def ddl(self, xid: int, content: bytes) -> None:
-        """A DDL message of transaction ``xid`` has come. Call in commit order, before relations that follow it."""
-        self._ddl.append((xid, content))
+    def ddl(self, within: Committed, content: bytes) -> None:
+        """A DDL message of a transaction has come. Call in commit order, before relations that follow it."""
+        self._ddl.append((within, content))
 
     def missing(self, oid: int) -> dict[int, bytes | None]:
         """What rows older than a column hold in it, by attnum: escaped COPY text, None for NULL.
@@ -59,14 +59,14 @@ class Catalogs:
                     found[column.attnum] = None if text is None else bytes(escape(text.encode("utf-8", "surrogateescape")))
         return found
 
-    def layout(self, relation: Relation, xid: int) -> tuple[Layout | None, list[str]]:
-        """How to read rows after ``relation``, which came in transaction ``xid``; and notes for the user.
+    def layout(self, relation: Relation, within: Committed) -> tuple[Layout | None, list[str]]:
+        """How to read rows after ``relation``, which came ``within`` a transaction; and notes for the user.
 
         The table had the columns of the last entry that does not see the transaction, or of the first that does, or something between
         the two: names are matched against both. None: no entry knows the table. ``Corrupt`` when the entries leave
         open which column is meant.
         """
-        before, after = self._around(relation.oid, xid)
+        before, after = self._around(relation.oid, within)
         tables = [None if index is None else self._tables[index][relation.oid] for index in (before, after)]
         known = [table for table in tables if table is not None]
         name = f"{relation.schema}.{relation.name}"
@@ -75,13 +75,13 @@ class Catalogs:
         found = assignments(relation, *tables)
         if not found:
             raise Corrupt(
-                f"the schema entries around transaction {xid} do not explain the columns of table {name}",
+                f"the schema entries around transaction {within.xid} do not explain the columns of table {name}",
                 hint="choose a point before that transaction or after the next baseline",
             )
         chosen = found[0] if len(found) == 1 else self._choose(relation, found, (before, after))
         if chosen is None:
             raise Corrupt(
-                f"columns of table {name} came, went or were renamed around transaction {xid}, and no DDL message says when:"
+                f"columns of table {name} came, went or were renamed around transaction {within.xid}, and no DDL message says when:"
                 " its rows can be read in several ways",
                 hint="choose a point before that transaction or after the next baseline",
             )
@@ -89,10 +89,10 @@ class Catalogs:
         notes = [f"column {column} of table {name} is in no schema entry: its values are left out" for column in unknown]
         return _layout(relation, chosen, known), notes
 
-    def _around(self, oid: int, xid: int) -> tuple[int | None, int | None]:
+    def _around(self, oid: int, within: Committed) -> tuple[int | None, int | None]:
         has = [index for index, tables in enumerate(self._tables) if oid in tables]
-        before = [index for index in has if not self._visible[index].sees(xid)]
-        after = [index for index in has if self._visible[index].sees(xid)]
+        before = [index for index in has if not self._visible[index].sees(*within)]
+        after = [index for index in has if self._visible[index].sees(*within)]
         return (before[-1] if before else None), (after[0] if after else None)
 
     def _choose(self, relation: Relation, found: list[tuple[int, ...]], around: tuple[int | None, int | None]) -> tuple[int, ...] | None:
@@ -101,8 +101,8 @@ class Catalogs:
         if before is None or after is None or self._causes[after] != "ddl":
             return None
         happened = any(
-            not self._visible[before].sees(xid) and self._visible[after].sees(xid) and _concerns(content, relation.oid)
-            for xid, content in self._ddl
+            not self._visible[before].sees(*each) and self._visible[after].sees(*each) and _concerns(content, relation.oid)
+            for each, content in self._ddl
         )
         table = self._tables[after if happened else before][relation.oid]
         exact = [attnums for attnums in found if set(attnums) >= {column.attnum for column in table.columns if not column.generated}]

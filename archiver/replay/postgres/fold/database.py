@@ -33,7 +33,7 @@ from archiver.journal.entry import Placed
 from archiver.postgres.announcements import PREFIX
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Schema, Snapshot
-from archiver.postgres.visibility import Visible
+from archiver.postgres.visibility import Committed, Visible
 from archiver.replay.postgres.columnar.values import big_endian, gather
 from archiver.replay.postgres.decode.pgoutput import Message, Relation, Truncate, decode
 from archiver.replay.postgres.decode.relations import Catalogs, Layout
@@ -98,10 +98,10 @@ class DatabaseFold:
     def recopied(self, snapshot: Snapshot) -> None:
         """Rows of some tables that were copied again (PG_TABLES): they replace what was known of these tables before.
 
-        Whatever their place in the journal, transactions apply to these tables exactly if their xid is not in ``snapshot.visible``.
+        Whatever their place in the journal, transactions apply to these tables exactly if the snapshot does not see them.
         Call before the first ``feed``, oldest first, only for snapshots that see nothing after the point.
         """
-        visible = Visible.parse(snapshot.visible)
+        visible = Visible.of(snapshot)
         for rows in snapshot.tables:
             self.table(rows.oid).start_from(rows, visible)
 
@@ -189,7 +189,8 @@ class DatabaseFold:
                 self._pending -= state.empty()
                 wanted[begin:end] &= mine > emptied[oid]
             if state.visible is not None and len(mine):
-                wanted[begin:end] &= ~state.visible.sees_all(chunk.transactions.xid)[chunk.txn[mine]]
+                seen = state.visible.sees_all(chunk.transactions.xid, chunk.transactions.commit_lsn)
+                wanted[begin:end] &= ~seen[chunk.txn[mine]]
         return (rows, oids) if wanted.all() else (rows[wanted], oids[wanted])
 
     def _control(self, chunk: Chunk) -> tuple[dict[int, list[tuple[int, Layout | None]]], dict[int, int]]:
@@ -198,24 +199,25 @@ class DatabaseFold:
         emptied: dict[int, int] = {}
         for at in np.flatnonzero(~_ROW[chunk.types]).tolist():
             message = decode(chunk.data[chunk.starts[at] : chunk.ends[at]].tobytes(), streamed=chunk.streamed)
-            xid = int(chunk.transactions.xid[chunk.txn[at]])
+            transaction = chunk.txn[at]
+            within = Committed(int(chunk.transactions.xid[transaction]), int(chunk.transactions.commit_lsn[transaction]))
             if isinstance(message, Relation):
-                layout = self._layout(message, xid)
+                layout = self._layout(message, within)
                 cuts.setdefault(message.oid, [(-1, self._described(message.oid))]).append((at, layout or _OMITTED))
                 known = self._streamed if chunk.streamed else self._relations
                 known[message.oid] = (int(chunk.seqs[at]), layout or _OMITTED)
             elif isinstance(message, Truncate):
                 for oid in message.oids:
                     visible = self.table(oid).visible
-                    if visible is None or not visible.sees(xid):
+                    if visible is None or not visible.sees(*within):
                         emptied[oid] = at
             elif isinstance(message, Message) and message.prefix == PREFIX:
-                self._catalogs.ddl(xid, message.content)
+                self._catalogs.ddl(within, message.content)
         return cuts, emptied
 
-    def _layout(self, relation: Relation, xid: int) -> Layout | None:
+    def _layout(self, relation: Relation, within: Committed) -> Layout | None:
         try:
-            layout, notes = self._catalogs.layout(relation, xid)
+            layout, notes = self._catalogs.layout(relation, within)
         except Corrupt as error:
             return Layout(width=0, attnums=(), positions=(), mode="insert", unreadable=error)
         self._notes.update(dict.fromkeys(notes))

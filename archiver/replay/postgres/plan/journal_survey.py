@@ -17,7 +17,7 @@ from archiver.journal.records import Gap
 from archiver.postgres.announcements import END_TRIGGER, read_announcement
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Schema, Sequences, Slot, Snapshot, Stream
-from archiver.postgres.visibility import Visible
+from archiver.postgres.visibility import Committed, Visible
 from archiver.replay.postgres.decode.commits import Announced, CommitReader, Commits
 from archiver.replay.postgres.decode.transactions import Commit, Limit
 from archiver.replay.postgres.plan.plan import Ref
@@ -82,16 +82,16 @@ class Survey:
         self.from_lsn = from_lsn
 
     @property
-    def announced_before(self) -> list[int]:
-        """Transaction ids: those of the state that announced schema changes."""
+    def announced_before(self) -> list[Committed]:
+        """Those of the state that announced schema changes."""
         until = self.last.seq if self.last else 0
-        return [each.xid for each in self._announced if each.seq <= until and each.commit_lsn >= self.from_lsn]
+        return [Committed(each.xid, each.commit_lsn) for each in self._announced if each.seq <= until and each.commit_lsn >= self.from_lsn]
 
     @property
-    def announced_behind(self) -> list[int]:
+    def announced_behind(self) -> list[Committed]:
         """Likewise behind the point, as far as it was looked ahead."""
         until = self.last.seq if self.last else 0
-        return [each.xid for each in self._announced if each.seq > until and each.commit_lsn >= self.from_lsn]
+        return [Committed(each.xid, each.commit_lsn) for each in self._announced if each.seq > until and each.commit_lsn >= self.from_lsn]
 
     def announced_behind_only(self, lsn: int, noticed: int, oids: Collection[int]) -> bool:
         """Whether changes of table ``oids``, of publications too, were announced between ``lsn`` and what entry ``noticed`` saw, and all
@@ -109,13 +109,12 @@ class Survey:
     def _announced(self) -> list[Announced]:
         return [each for each in self._commits.announced if any(_shows_in_dump(content) for content in each.contents)]
 
-    def sees_behind(self, visible: str, lsn: str) -> bool:
-        """Whether a snapshot has a transaction that is behind the point. Look ahead to its ``lsn`` first."""
-        bound = parse_lsn(lsn)
-        if self.next is None or bound <= self.next.commit_lsn:
+    def sees_behind(self, record: Schema | Snapshot) -> bool:
+        """Whether an entry's snapshot has a transaction that is behind the point. Look ahead to its ``lsn`` first."""
+        seen = Visible.of(record)
+        if self.next is None or seen.lsn <= self.next.commit_lsn:
             return False
-        seen = Visible.parse(visible)
-        return any(seen.sees_all(commits.xid[commits.commit_lsn < np.uint64(bound)]).any() for commits in self.behind)
+        return any(seen.sees_all(commits.xid, commits.commit_lsn).any() for commits in self.behind)
 
     def feed(self, placed: Placed) -> None:
         """Take the next run of this source."""

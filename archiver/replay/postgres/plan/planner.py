@@ -111,7 +111,7 @@ def _settled(survey: Survey, header: SegmentHeader, source: str, point: Point, *
 
 def _awaits_copy(survey: Survey) -> bool:
     """Whether a table of the newest schema before the point has no copy yet and is still to get one."""
-    earlier = [found.record for found in survey.schemas if not survey.sees_behind(found.record.visible, found.record.lsn)]
+    earlier = [found.record for found in survey.schemas if not survey.sees_behind(found.record)]
     if not earlier:
         return False
     copied = {table.oid for copy in survey.copies for table in copy.record.tables}
@@ -183,7 +183,7 @@ def _usable(copy: Found[Snapshot], survey: Survey) -> bool:
     """Whether the copy has nothing from behind the point, and nothing from behind a gap of the whole source."""
     if survey.broken is not None and copy.ref.seq > survey.broken[0]:
         return False
-    return not survey.sees_behind(copy.record.visible, copy.record.lsn)
+    return not survey.sees_behind(copy.record)
 
 
 def _poll_before(found: Found[Sequences], survey: Survey, point: Point) -> bool:
@@ -196,7 +196,7 @@ def _schema_before(found: Found[Schema], survey: Survey, point: Point) -> bool:
     record = found.record
     # A baseline's own schema belongs to its snapshot, wherever its entry stands.
     known = parse_lsn(record.lsn) <= survey.from_lsn or _reached(found.ref, record.lsn, record.taken, point)
-    return known and not survey.sees_behind(record.visible, record.lsn)
+    return known and not survey.sees_behind(record)
 
 
 def _schema(survey: Survey, point: Point, lsn: int) -> Choice:

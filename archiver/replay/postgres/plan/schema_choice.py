@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Schema
-from archiver.postgres.visibility import Visible
+from archiver.postgres.visibility import Committed, Visible
 from archiver.replay.postgres.plan.journal_survey import Found
 
 
@@ -24,14 +24,14 @@ def choose(
     schemas: Sequence[Found[Schema]],
     *,
     before: Callable[[Found[Schema]], bool],
-    changed_before: Sequence[int],
-    changed_behind: Sequence[int],
+    changed_before: Sequence[Committed],
+    changed_behind: Sequence[Committed],
     lsn: int = 0,
 ) -> Choice:
     """The schema at the point.
 
     ``schemas``: not empty, oldest first, as far as the first one behind the point. ``before``: the entry has nothing from behind the
-    point. ``changed_before``, ``changed_behind``: xids of transactions that announced changes, on either side of the point. ``lsn``: where
+    point. ``changed_before``, ``changed_behind``: transactions that announced changes, on either side of the point. ``lsn``: where
     the state ends.
 
     Where changes are announced, the entry that sees all of the first and none of the second is exact. Where they are not, the
@@ -67,16 +67,18 @@ def _unannounced(newest: Found[Schema], later: Found[Schema]) -> Choice:
     )
 
 
-def _announced(newest: Found[Schema], later: Found[Schema] | None, changed: tuple[Sequence[int], Sequence[int]], lsn: int) -> Choice:
+def _announced(
+    newest: Found[Schema], later: Found[Schema] | None, changed: tuple[Sequence[Committed], Sequence[Committed]], lsn: int
+) -> Choice:
     changed_before, changed_behind = changed
 
     def missing(found: Found[Schema]) -> int:
-        visible = Visible.parse(found.record.visible)
-        return sum(not visible.sees(xid) for xid in changed_before)
+        visible = Visible.of(found.record)
+        return sum(not visible.sees(*each) for each in changed_before)
 
     def excess(found: Found[Schema]) -> int:
-        visible = Visible.parse(found.record.visible)
-        return sum(visible.sees(xid) for xid in changed_behind)
+        visible = Visible.of(found.record)
+        return sum(visible.sees(*each) for each in changed_behind)
 
     if not missing(newest):
         if later is not None and not excess(later) and not _same(newest.record, later.record) and not _later_since(later, lsn):

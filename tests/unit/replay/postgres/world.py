@@ -104,6 +104,8 @@ class World:
         self.streams: list[Stream] = []
         self.counter = 0
         self.copies: list[Copy] = []
+        self.far_lsn = 0
+        """Where the stream was when ids became ``far`` last."""
 
     # The journal.
 
@@ -139,7 +141,16 @@ class World:
             )
             for table in self.tables.values()
         ]  # fmt: skip
-        self.schemas.append(Schema(format_lsn(self.lsn), self.visible(), 0, cause, 160000, "", Catalog(tables)))
+        self.schemas.append(Schema(format_lsn(self.lsn), self.visible(), 0, cause, 160000, "", Catalog(tables), floor=self.floor(self.lsn)))
+
+    def far(self) -> None:
+        """Very many transactions of other databases: every id so far lies half a circle back, or more."""
+        self.xid += self.random.choice([1 << 31, (1 << 31) + 7, 3 << 30, (1 << 32) - 1])
+        self.far_lsn = self.lsn
+
+    def floor(self, until: int) -> str:
+        """No transaction that is not seen commits before it; ``until`` at the latest. Ids alone serve only what is near."""
+        return format_lsn(self.random.choice([min(self.far_lsn, until), until]))
 
     def visible(self, *, without: Sequence[int] = ()) -> str:
         running = sorted({stream.xid for stream in self.streams} | set(without))
@@ -362,7 +373,9 @@ class World:
 
     # What restore starts from.
 
-    def snapshot(self, oids: Sequence[int], tables: dict[int, Relation], visible: str) -> tuple[Snapshot, dict[int, bytes]]:
+    def snapshot(
+        self, oids: Sequence[int], tables: dict[int, Relation], visible: str, *, floor: int | None = None
+    ) -> tuple[Snapshot, dict[int, bytes]]:
         rows = [
             TableRows(
                 oid, "public", tables[oid].name, tables[oid].mode,  # type: ignore[arg-type]
@@ -372,7 +385,8 @@ class World:
             for oid in oids
         ]  # fmt: skip
         texts = {oid: copy_text(tables[oid], [part.attnum for part in tables[oid].parts if not part.generated]) for oid in oids}
-        return Snapshot(format_lsn(self.lsn + 1), visible, 0, 0, rows), texts
+        known = self.floor(self.lsn if floor is None else floor)
+        return Snapshot(format_lsn(self.lsn + 1), visible, 0, 0, rows, floor=known), texts
 
     def copy_again(self) -> None:
         """A snapshot now, or one that does not see the newest transaction although that was sent already."""
@@ -380,7 +394,7 @@ class World:
         late = self.random.random() < 0.4 and len(self.states) > 1 and self.states[-1].xid not in (0, self.states[-2].xid)
         if late and self.definitions(self.states[-1]) == self.definitions(self.states[-2]):
             visible = self.visible(without=[self.states[-1].xid])
-            snapshot, texts = self.snapshot(oids, self.states[-2].tables, visible)
+            snapshot, texts = self.snapshot(oids, self.states[-2].tables, visible, floor=self.states[-2].end_lsn)
         else:
             snapshot, texts = self.snapshot(oids, self.tables, self.visible())
         self.copies.append(Copy(len(self.states) - 1, snapshot, texts))

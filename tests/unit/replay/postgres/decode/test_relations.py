@@ -6,6 +6,7 @@ import pytest
 
 from archiver.errors import Corrupt
 from archiver.postgres.records import Catalog, Column, Schema, Table
+from archiver.postgres.visibility import Committed
 from archiver.replay.postgres.decode.pgoutput import Relation, RelationColumn
 from archiver.replay.postgres.decode.relations import Catalogs
 
@@ -17,7 +18,8 @@ def entry(visible: str, columns: list[tuple[int, str]] | None, cause: str = "ddl
     if columns is not None:
         made = [Column(attnum, name, "text", A, generated=more.get(name, "")) for attnum, name in columns]
         tables = [Table(7, "public", "t", "r", "p", "d", 7, "key", made, [1], natts=natts)]
-    return Schema("0/1", visible, 0, cause, 160000, "", Catalog(tables))
+    # Each transaction of these tests commits where its id says.
+    return Schema(f"0/{int(visible.split(':')[1]):X}", visible, 0, cause, 160000, "", Catalog(tables))
 
 
 def relation(*names: str, identity: str = "d", key: str = "id") -> Relation:
@@ -25,7 +27,7 @@ def relation(*names: str, identity: str = "d", key: str = "id") -> Relation:
 
 
 def attnums(catalogs: Catalogs, described: Relation, xid: int) -> tuple[int, ...]:
-    layout, notes = catalogs.layout(described, xid)
+    layout, notes = catalogs.layout(described, Committed(xid, xid))
     assert layout is not None
     assert not notes
     return layout.attnums
@@ -48,7 +50,7 @@ def test_swapped_names_go_by_the_order_of_columns() -> None:
 def test_generated_columns_are_left_out() -> None:
     """Whether or not they are published, no output has them."""
     catalogs = Catalogs([entry("10:10:", [(1, "id"), (2, "g"), (3, "a")], g="s")])
-    layout, _ = catalogs.layout(relation("id", "g", "a"), 15)
+    layout, _ = catalogs.layout(relation("id", "g", "a"), Committed(15, 15))
     assert layout is not None
     assert (layout.width, layout.attnums, layout.positions) == (3, (1, 3), (0, 2))
     assert attnums(catalogs, relation("id", "a"), 15) == (1, 3)
@@ -62,16 +64,16 @@ def test_a_column_added_under_a_dropped_ones_name_needs_the_ddl_message() -> Non
     """Before the message of the change it is the old column, after it the new one."""
     catalogs = dropped_and_added("ddl")
     assert attnums(catalogs, relation("id", "a"), 12) == (1, 2)
-    catalogs.ddl(13, b'{"objects": [{"oid": "8"}]}')
+    catalogs.ddl(Committed(13, 13), b'{"objects": [{"oid": "8"}]}')
     assert attnums(catalogs, relation("id", "a"), 14) == (1, 2)
-    catalogs.ddl(15, b'{"objects": [{"oid": 7}]}')
+    catalogs.ddl(Committed(15, 15), b'{"objects": [{"oid": 7}]}')
     assert attnums(catalogs, relation("id", "a"), 16) == (1, 3)
 
 
 def test_without_ddl_messages_it_is_an_error_not_a_guess() -> None:
     """The poll found the change, so nobody knows when it happened."""
     with pytest.raises(Corrupt, match="several ways"):
-        dropped_and_added("poll").layout(relation("id", "a"), 15)
+        dropped_and_added("poll").layout(relation("id", "a"), Committed(15, 15))
 
 
 def test_outside_the_interval_there_is_no_doubt() -> None:
@@ -84,7 +86,7 @@ def test_outside_the_interval_there_is_no_doubt() -> None:
 def test_a_column_between_two_entries_is_noted_and_left_out() -> None:
     """Added and dropped again before anybody looked: no target has it."""
     catalogs = Catalogs([entry("10:10:", [(1, "id"), (2, "a")]), entry("20:20:", [(1, "id"), (2, "a")])])
-    layout, notes = catalogs.layout(relation("id", "a", "ghost"), 15)
+    layout, notes = catalogs.layout(relation("id", "a", "ghost"), Committed(15, 15))
     assert layout is not None
     assert layout.attnums == (1, 2)
     assert layout.width == 3
@@ -106,7 +108,7 @@ def test_a_name_that_can_be_two_columns_is_not_guessed() -> None:
     for natts in (2, 0):
         catalogs = Catalogs([entry("10:10:", [(1, "id"), (2, "a")], natts=natts), entry("20:20:", [(1, "id"), (2, "a"), (4, "c")])])
         with pytest.raises(Corrupt, match="several ways"):
-            catalogs.layout(relation("id", "a", "ghost"), 15)
+            catalogs.layout(relation("id", "a", "ghost"), Committed(15, 15))
     catalogs = Catalogs([entry("10:10:", [(1, "id"), (2, "a")], natts=3), entry("20:20:", [(1, "id"), (2, "a"), (4, "c")])])
     assert attnums(catalogs, relation("id", "a", "ghost"), 15) == (1, 2, 4)
 
@@ -120,7 +122,7 @@ def test_many_renames_at_once_are_read_at_once() -> None:
 
 def test_an_unknown_table_is_noted() -> None:
     """Rows of a table that came and went between two entries are left out, and it is said."""
-    layout, notes = Catalogs([entry("10:10:", None)]).layout(relation("id"), 5)
+    layout, notes = Catalogs([entry("10:10:", None)]).layout(relation("id"), Committed(5, 5))
     assert layout is None
     assert "7" in notes[0]
 
@@ -129,13 +131,16 @@ def test_columns_that_no_entry_explains_are_corrupt() -> None:
     """A column that was there before and after cannot be missing in between."""
     catalogs = Catalogs([entry("10:10:", [(1, "id"), (2, "a")]), entry("20:20:", [(1, "id"), (2, "a")])])
     with pytest.raises(Corrupt, match="explain"):
-        catalogs.layout(relation("id"), 15)
+        catalogs.layout(relation("id"), Committed(15, 15))
 
 
 def test_modes_follow_the_identity_of_the_moment() -> None:
     """Key columns, the whole row, or nothing, as the message says."""
     catalogs = Catalogs([entry("10:10:", [(1, "id"), (2, "a")])])
-    found = [catalogs.layout(one, 5)[0] for one in (relation("id", "a"), relation("id", "a", identity="f"), relation("id", "a", key=""))]
+    found = [
+        catalogs.layout(one, Committed(5, 5))[0]
+        for one in (relation("id", "a"), relation("id", "a", identity="f"), relation("id", "a", key=""))
+    ]
     assert [(layout.mode, layout.key) for layout in found if layout] == [("key", (1,)), ("full", ()), ("insert", ())]
 
 
@@ -143,7 +148,7 @@ def test_a_key_that_the_message_has_only_in_part_identifies_nothing() -> None:
     """With a generated column in its key a table is captured by inserts alone; the rest of the key is marked all the same."""
     made = [Column(1, "id", "text", A), Column(2, "g", "text", A, generated="s")]
     schema = Schema("0/1", "10:10:", 0, "ddl", 160000, "", Catalog([Table(7, "public", "t", "r", "p", "d", 7, "insert", made, [])]))
-    layout, _ = Catalogs([schema]).layout(relation("id"), 5)
+    layout, _ = Catalogs([schema]).layout(relation("id"), Committed(5, 5))
     assert layout is not None
     assert (layout.mode, layout.key) == ("insert", ())
 

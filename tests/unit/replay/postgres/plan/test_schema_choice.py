@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from archiver.postgres.records import Catalog, Schema
+from archiver.postgres.visibility import Committed
 from archiver.replay.postgres.plan.journal_survey import Found
 from archiver.replay.postgres.plan.plan import Ref
 from archiver.replay.postgres.plan.schema_choice import Choice, choose
 
 
 def entry(seq: int, visible: str, *, fingerprint: str = "", announces: bool = True, since: str = "") -> Found[Schema]:
-    schema = Schema("0/1", visible, 0, "ddl", 180000, "", Catalog([]), fingerprint=fingerprint, since=since)
+    # Each transaction of these tests commits where its id says.
+    schema = Schema(f"0/{int(visible.split(':')[1]):X}", visible, 0, "ddl", 180000, "", Catalog([]), fingerprint=fingerprint, since=since)
     return Found(Ref(seq, 0), schema, announces)
 
 
 def chosen(schemas: list[Found[Schema]], point: int, before: list[int], behind: list[int], lsn: int = 0) -> Choice:
-    return choose(schemas, before=lambda found: found.ref.seq <= point, changed_before=before, changed_behind=behind, lsn=lsn)
+    return choose(
+        schemas,
+        before=lambda found: found.ref.seq <= point,
+        changed_before=[Committed(xid, xid) for xid in before],
+        changed_behind=[Committed(xid, xid) for xid in behind],
+        lsn=lsn,
+    )
 
 
 def test_the_newest_entry_that_has_every_change_is_exact() -> None:
