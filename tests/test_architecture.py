@@ -73,6 +73,47 @@ def test_drivers_stay_in_files_named_for_their_product() -> None:
     assert wrong == []
 
 
+OUR_OWN = (
+    "archiver/journal/",
+    "archiver/settings/load.py",
+    "archiver/replay/kubernetes/to_folder.py",
+    "archiver/replay/postgres/write/to_folder.py",
+)
+"""Files that decode only what the archiver or its user wrote, into forms of their own."""
+
+
+def _forms(path: Path) -> set[str]:
+    """Names in a file of forms that only the archiver writes: those of its records, and variables for one of them."""
+    names = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.endswith("records"):
+            names |= {alias.asname or alias.name for alias in node.names}
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.arg) and node.annotation is not None and node.arg in ("of", "record"):
+            names.add(node.arg)
+    return names
+
+
+def test_what_a_source_wrote_is_decoded_in_one_place() -> None:
+    """JSON is decoded by ``untrusted``, or into a record that only the archiver writes."""
+    found = []
+    for path in PRODUCT:
+        if name(path) == "archiver/untrusted.py" or name(path).startswith(OUR_OWN):
+            continue
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ImportFrom) and node.module in ("json", "msgspec.json"):
+                found.append(f"{name(path)}:{node.lineno} imports from {node.module}")
+            if not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            form = next((ast.unparse(word.value) for word in node.keywords if word.arg == "type"), "")
+            if called in ("json.loads", "json.load", "msgspec.json.Decoder"):
+                found.append(f"{name(path)}:{node.lineno} calls {called}")
+            if called == "msgspec.json.decode" and form not in _forms(path):
+                found.append(f"{name(path)}:{node.lineno} decodes {form or 'anything'}")
+    assert found == []
+
+
 def test_product_does_not_import_its_tests() -> None:
     """The package works without this repository around it."""
     outside = {"tests", "benchmarks", "demo"}

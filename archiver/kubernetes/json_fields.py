@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from archiver.errors import Corrupt
+from archiver.untrusted import Unreadable, UntrustedDecoder, decode_untrusted
 
 
 class Meta(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -79,25 +80,33 @@ class Page(msgspec.Struct, frozen=True):
     items: list[msgspec.Raw] | None = None
 
 
-head = msgspec.json.Decoder(Head)
-event = msgspec.json.Decoder(Event)
-line = msgspec.json.Decoder(Line)
-page = msgspec.json.Decoder(Page)
-status = msgspec.json.Decoder(Status)
+OBJECT_BYTES = 256 << 20
+"""Of an object, a watch line or a small answer that is read; etcd takes 1.5 MB unless told otherwise."""
+PAGE_BYTES = 2 << 30
+
+head = UntrustedDecoder(Head, most=OBJECT_BYTES)
+event = UntrustedDecoder(Event, most=OBJECT_BYTES)
+line = UntrustedDecoder(Line, most=OBJECT_BYTES)
+page = UntrustedDecoder(Page, most=PAGE_BYTES)
+status = UntrustedDecoder(Status, most=OBJECT_BYTES)
 
 
 def object_of(watch_line: bytes) -> bytes:
     """The object of a watch line, byte for byte. ``Corrupt`` when the line is not one."""
     try:
         return bytes(line.decode(watch_line).object)
-    except msgspec.MsgspecError as error:
-        raise Corrupt(f"journal holds a watch line that is not JSON: {error}") from None
+    except Unreadable as error:
+        raise Corrupt(f"journal holds a watch line that cannot be read: {error}") from None
+
+
+def plain(body: bytes | msgspec.Raw) -> dict[str, Any]:
+    """An object's JSON as a dictionary. Raises ``Unreadable``."""
+    return decode_untrusted(body, dict[str, Any], most=OBJECT_BYTES)
 
 
 def document(body: bytes, group: str, version: str, kind: str) -> dict[str, Any]:
     """An object's JSON as a dictionary with ``apiVersion`` and ``kind``, which items of built-in resources come without."""
-    parsed: dict[str, Any] = msgspec.json.decode(body)
-    return {"apiVersion": f"{group}/{version}" if group else version, "kind": kind} | parsed
+    return {"apiVersion": f"{group}/{version}" if group else version, "kind": kind} | plain(body)
 
 
 def order(one: str, other: str) -> int:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from archiver.untrusted import Unreadable, decode_untrusted
+
 OWN_SCHEMA = "archiver"
 """Holds our event trigger's function and nothing of the user's."""
 END_TRIGGER = "archiver_ddl_end"
@@ -21,6 +23,8 @@ PREFIX = "archiver/ddl"
 """Of the transactional logical messages. Content: JSON object ``{"tag", "event", "objects": [{"type", "identity", "oid"}], "query"}``."""
 PREFIX_BYTES = PREFIX.encode() + b"\0"
 """The prefix as a Message frame has it."""
+MOST_BYTES = 16 << 20
+"""Of a content that is read. DDL that names a hundred thousand objects has as much."""
 
 
 class ChangedObject(msgspec.Struct):
@@ -42,8 +46,11 @@ class Announcement(msgspec.Struct):
 
 
 def read_announcement(content: bytes) -> Announcement | None:
-    """What a message says; ``None`` when it cannot be read: then it may be of any change."""
+    """What a message says; ``None`` when it cannot be read: then it may be of any change.
+
+    A hint, whoever wrote it: any SQL user may send messages with our prefix. What changed is read from the catalog.
+    """
     try:
-        return msgspec.json.decode(content, type=Announcement, strict=False)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return decode_untrusted(content, Announcement, most=MOST_BYTES, strict=False)
+    except Unreadable:
         return None

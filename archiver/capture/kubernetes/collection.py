@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from archiver.capture.kubernetes.failures import Failure, failure_of
 from archiver.errors import Unavailable
 from archiver.kubernetes import json_fields as kj
+from archiver.untrusted import Unreadable
 
 if TYPE_CHECKING:
     from archiver.kubernetes.api import Api
@@ -26,5 +25,5 @@ async def page_of(api: Api, path: str, params: dict[str, str]) -> tuple[kj.Page 
         return None, failure_of(answer.status, answer.body, answer.retry_after)
     try:
         return kj.page.decode(answer.body), None
-    except msgspec.MsgspecError:
+    except Unreadable:
         return None, Failure("unavailable", "an answer that is not a list")

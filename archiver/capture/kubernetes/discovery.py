@@ -10,7 +10,9 @@ import msgspec
 
 from archiver.capture.kubernetes.failures import failure_of
 from archiver.errors import Invalid, Unavailable
+from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.records import Resource
+from archiver.untrusted import Unreadable, decode_untrusted
 
 if TYPE_CHECKING:
     from archiver.kubernetes.api import Api
@@ -125,6 +127,6 @@ async def _get(api: Api, path: str) -> bytes:
 
 def _decode(body: bytes, form: type[_T]) -> _T:
     try:
-        return msgspec.json.decode(body, type=form)
-    except msgspec.MsgspecError:
+        return decode_untrusted(body, form, most=kj.OBJECT_BYTES)
+    except Unreadable:
         raise Unavailable("what answers there is not a Kubernetes API server", hint="see server and proxy-url in the kubeconfig") from None

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from archiver.kubernetes import json_fields as kj
+from archiver.untrusted import Unreadable
 
 FailureKind = Literal["expired", "ahead", "throttled", "denied", "missing", "unavailable"]
 
@@ -26,7 +27,7 @@ def failure_of(code: int, body: bytes, retry_after: float = 0.0) -> Failure:
     """Classify an HTTP status and its body, or an ERROR line's Status and its code. Messages carry the server's reason, never objects."""
     try:
         status = kj.status.decode(body)
-    except msgspec.MsgspecError:
+    except Unreadable:
         status = kj.Status()
     code, reason = status.code or code, status.reason or ""
     causes = {cause.reason for cause in (status.details.causes or [])} if status.details else set()

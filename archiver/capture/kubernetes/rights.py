@@ -10,6 +10,8 @@ import msgspec
 from archiver.capture.kubernetes.discovery import DEFINITIONS, Selector, discover
 from archiver.capture.kubernetes.failures import failure_of
 from archiver.errors import Invalid, Unavailable
+from archiver.kubernetes import json_fields as kj
+from archiver.untrusted import decode_untrusted
 
 if TYPE_CHECKING:
     from archiver.capture.kubernetes.config import KubernetesConfig
@@ -95,4 +97,4 @@ async def _allowed(api: Api, right: Right) -> bool:
         if failure.kind == "denied":
             raise Invalid(f"{api.server} refuses the credentials: {failure.message}", hint="see the kubeconfig or the service account")
         raise Unavailable(f"{api.server} does not answer whether it allows to {right}: {failure.message}")
-    return msgspec.json.decode(answer.body, type=_Answer).status.allowed
+    return decode_untrusted(answer.body, _Answer, most=kj.OBJECT_BYTES).status.allowed

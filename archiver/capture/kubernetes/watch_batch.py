@@ -8,6 +8,7 @@ import msgspec
 
 from archiver.capture.kubernetes.failures import Failure, failure_of
 from archiver.kubernetes import json_fields as kj
+from archiver.untrusted import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,7 +38,7 @@ class WatchBatch(msgspec.Struct):
         for line in lines:
             try:
                 event = decode(line)
-            except msgspec.MsgspecError:
+            except Unreadable:
                 batch.failure = Failure("unavailable", "a line that is not a watch event")
                 break
             if event.type in _OBJECT_EVENTS:

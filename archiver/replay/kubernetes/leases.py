@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import structlog
 
 from archiver.clock import from_text, to_text
 from archiver.errors import ArchiverError, Invalid, Refused, Unavailable
+from archiver.kubernetes import json_fields as kj
 from archiver.replay.kubernetes.patient_api import Patient
 from archiver.replay.kubernetes.target_objects import told
 
@@ -94,9 +94,9 @@ class _Lease:
                 answer, _ = await self._server.send("POST", self._collection, body)
                 self._created = answer.status == 201
             elif answer.status == 200:
-                answer = await self._take_from(msgspec.json.decode(answer.body))
+                answer = await self._take_from(kj.plain(answer.body))
             if answer.status in (200, 201):
-                self._document = msgspec.json.decode(answer.body)
+                self._document = kj.plain(answer.body)
                 _log.info("lease_taken", lease=self.name, identity=self._identity)
                 return
             if answer.status != 409:
@@ -157,14 +157,14 @@ class _Lease:
             if answer.status == 409:
                 answer = await self._server.get(self._path)
                 if answer.status == 200 and _holder(answer.body) == self._identity:
-                    self._document = msgspec.json.decode(answer.body)
+                    self._document = kj.plain(answer.body)
                     continue
             if answer.status != 200 or _holder(answer.body) != self._identity:
                 raise _Lost(
                     f"lease {self.name} was taken by {_holder(answer.body) or 'nobody' if answer.status == 200 else told(answer)}",
                     hint="the restore stopped: scale the controller to 0, then run it again with --overwrite",
                 )
-            self._document = msgspec.json.decode(answer.body)
+            self._document = kj.plain(answer.body)
             return
 
     async def give_back(self) -> None:
@@ -174,7 +174,7 @@ class _Lease:
                 answer = await self._server.get(self._path)
                 if answer.status != 200 or _holder(answer.body) != self._identity:
                     return
-                document = msgspec.json.decode(answer.body)
+                document = kj.plain(answer.body)
                 if self._created:
                     metadata = document["metadata"]
                     conditions = {"preconditions": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}}
@@ -194,5 +194,5 @@ class _Lost(Unavailable):
 
 
 def _holder(body: bytes) -> str:
-    document: dict[str, Any] = msgspec.json.decode(body)
+    document: dict[str, Any] = kj.plain(body)
     return str((document.get("spec") or {}).get("holderIdentity") or "")

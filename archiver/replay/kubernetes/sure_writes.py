@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from archiver.kubernetes import json_fields as kj
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.manifests import Manifest
@@ -49,7 +47,7 @@ async def put_status(server: Patient, path: str, written: Manifest, status: obje
         there = await server.get(place)
         if there.status != 200:
             return there
-        current = msgspec.json.decode(there.body)
+        current = kj.plain(there.body)
         if manifests.uid(current) != manifests.uid(written):
             break
         if kj.same(current.get("status"), status):
@@ -65,7 +63,7 @@ async def put_owners(server: Patient, place: str, uid: str, references: list[Man
         answer = await server.get(place)
         if answer.status != 200:
             break
-        current: Manifest = msgspec.json.decode(answer.body)
+        current: Manifest = kj.plain(answer.body)
         if manifests.uid(current) != uid or manifests.references(current) == references:
             break
         current["metadata"]["ownerReferences"] = references
@@ -80,7 +78,7 @@ async def _done_before(server: Patient, place: str, wanted: Manifest, answer: An
     read = await server.get(place)
     if read.status != 200:
         return answer
-    there: Manifest = msgspec.json.decode(read.body)
+    there: Manifest = kj.plain(read.body)
     there.pop("status", None)
     plain = {key: value for key, value in wanted.items() if key != "status"}
     return answer if manifests.differing(plain, there, {owner: owner for owner in manifests.owners(plain)}) else read

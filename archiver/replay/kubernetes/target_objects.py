@@ -15,6 +15,7 @@ from archiver.kubernetes.records import Resource
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.selection import Key, Selection
+from archiver.untrusted import Unreadable, decode_untrusted
 
 if TYPE_CHECKING:
     from archiver.kubernetes.api import Answer
@@ -62,8 +63,8 @@ def member(path: str, name: str) -> str:
 def told(answer: Answer) -> str:
     """Code, reason and the fields that are wrong: the message of a validation error quotes values, and is left out."""
     try:
-        status = msgspec.json.decode(answer.body, type=_Status)
-    except msgspec.MsgspecError:
+        status = decode_untrusted(answer.body, _Status, most=kj.OBJECT_BYTES)
+    except Unreadable:
         return str(answer.status)
     causes = status.details.causes or [] if status.details else []
     fields = ", ".join(f"{cause.field} ({cause.reason})" for cause in causes if cause.field)
@@ -75,7 +76,7 @@ async def served(server: Patient, group: str, version: str) -> dict[str, _Served
     answer = await server.get(f"/apis/{group}/{version}" if group else f"/api/{version}")
     if answer.status != 200:
         return {}
-    return {each.name: each for each in msgspec.json.decode(answer.body, type=_ResourceList).resources or []}
+    return {each.name: each for each in decode_untrusted(answer.body, _ResourceList, most=kj.OBJECT_BYTES).resources or []}
 
 
 async def live_objects(server: Patient, resources: Mapping[str, Resource], namespaces: set[str]) -> dict[Key, Manifest]:
@@ -157,6 +158,6 @@ async def unusable_namespaces(server: Patient, namespaces: list[str]) -> list[st
     found = []
     for name in namespaces:
         answer = await server.get(f"/api/v1/namespaces/{name}")
-        if answer.status == 200 and manifests.terminating(msgspec.json.decode(answer.body)):
+        if answer.status == 200 and manifests.terminating(kj.plain(answer.body)):
             found.append(f"namespace {name} is being deleted in the target")
     return found

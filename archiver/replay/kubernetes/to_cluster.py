@@ -151,7 +151,7 @@ class Restorer:
         if answer.status not in (200, 201):
             self.report.failures.append(f"{label(action.key)}: {told(answer)}")
             return
-        written: Manifest = msgspec.json.decode(answer.body)
+        written: Manifest = kj.plain(answer.body)
         self._uids[manifests.uid(manifest)] = self.report.uids[manifests.uid(manifest)] = manifests.uid(written)
         self._done.append(action)
         if live is not None:

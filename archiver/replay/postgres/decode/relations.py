@@ -8,6 +8,7 @@ from typing import Literal
 
 from archiver.errors import Corrupt
 from archiver.postgres.announcements import read_announcement
+from archiver.postgres.lsn import parse_position
 from archiver.postgres.records import Schema, Table
 from archiver.postgres.visibility import Committed, Visible
 from archiver.replay.postgres.columnar.copy_text import escape
@@ -39,6 +40,7 @@ class Catalogs:
     def __init__(self, schemas: Sequence[Schema]) -> None:
         self._visible = [Visible.of(schema) for schema in schemas]
         self._tables = [{table.oid: table for table in schema.catalog.tables} for schema in schemas]
+        self._since = [parse_position(schema.since) for schema in schemas]
         self._causes = [schema.cause for schema in schemas]
         self._ddl: list[tuple[Committed, bytes]] = []
 
@@ -96,12 +98,19 @@ class Catalogs:
         return (before[-1] if before else None), (after[0] if after else None)
 
     def _choose(self, relation: Relation, found: list[tuple[int, ...]], around: tuple[int | None, int | None]) -> tuple[int, ...] | None:
-        """Several readings fit: whether the change had happened is known only if DDL messages tell of changes."""
+        """Several readings fit: whether the change had happened is known only if DDL messages tell of changes.
+
+        Only messages from where the catalog itself says that the change lies count: anybody may send one earlier.
+        """
         before, after = around
         if before is None or after is None or self._causes[after] != "ddl":
             return None
+        since = self._since[after] if after == before + 1 else 0
         happened = any(
-            not self._visible[before].sees(*each) and self._visible[after].sees(*each) and _concerns(content, relation.oid)
+            each.commit_lsn >= since
+            and not self._visible[before].sees(*each)
+            and self._visible[after].sees(*each)
+            and _concerns(content, relation.oid)
             for each, content in self._ddl
         )
         table = self._tables[after if happened else before][relation.oid]

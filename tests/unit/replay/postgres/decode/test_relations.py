@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from archiver.errors import Corrupt
@@ -68,6 +69,16 @@ def test_a_column_added_under_a_dropped_ones_name_needs_the_ddl_message() -> Non
     assert attnums(catalogs, relation("id", "a"), 14) == (1, 2)
     catalogs.ddl(Committed(15, 15), b'{"objects": [{"oid": 7}]}')
     assert attnums(catalogs, relation("id", "a"), 16) == (1, 3)
+
+
+def test_a_ddl_message_from_before_the_change_can_lie_does_not_count() -> None:
+    """The catalog was looked at behind position 14 and was still the old one: an earlier message, whoever sent it, tells of nothing."""
+    old, new = entry("10:10:", [(1, "id"), (2, "a")]), entry("20:20:", [(1, "id"), (3, "a")])
+    catalogs = Catalogs([old, msgspec.structs.replace(new, since="0/E")])
+    catalogs.ddl(Committed(13, 13), b'{"objects": [{"oid": 7}]}')
+    assert attnums(catalogs, relation("id", "a"), 15) == (1, 2)
+    catalogs.ddl(Committed(16, 16), b'{"objects": [{"oid": 7}]}')
+    assert attnums(catalogs, relation("id", "a"), 17) == (1, 3)
 
 
 def test_without_ddl_messages_it_is_an_error_not_a_guess() -> None:
