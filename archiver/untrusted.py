@@ -1,7 +1,7 @@
-"""Reading JSON that a source wrote: announcements in the stream, objects, lines and answers of an API server.
+"""Reading JSON that somebody else wrote: messages in the stream, objects and answers of an API server, requests to the web port.
 
-Anybody who may write to a source chooses these bytes, so each is read through here: a bound on its size, and one error for whatever is
-wrong with it. ``tests/test_architecture.py`` finds places that read such bytes in another way.
+Whoever may write to a source, or reach the port, chooses these bytes. So each is read through here: a bound on its size, and one error
+for whatever is wrong with it. ``tests/test_architecture.py`` finds places that read such bytes in another way.
 """
 
 from __future__ import annotations

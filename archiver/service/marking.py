@@ -26,11 +26,16 @@ from archiver.service.service import kinds, limits
 from archiver.settings import Settings
 from archiver.store.open import open_store
 from archiver.store.protocol import Store
+from archiver.untrusted import Unreadable, decode_untrusted
 
 SECONDS = 60.0
 """How long a mark may take to become durable."""
 
 _ERRORS: dict[int, type[ArchiverError]] = {400: Invalid, 403: Refused, 409: Refused, 503: Unavailable}
+
+
+REQUEST_BYTES = 1 << 16
+"""Of a request for a mark or its answer that is read."""
 
 
 class MarkRequest(msgspec.Struct, frozen=True):
@@ -136,11 +141,11 @@ async def _ask(listen: str, request: MarkRequest) -> Marked | None:
             f"the archiver at {here}:{port} took the mark and did not say that it is durable",
             hint="run the command again: if the mark was set, the name is refused as used",
         ) from None
-    with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+    with suppress(Unreadable):
         if status == 200:
-            return msgspec.json.decode(body, type=Marked)
+            return decode_untrusted(body, Marked, most=REQUEST_BYTES)
         if status in _ERRORS:
-            failure = msgspec.json.decode(body, type=Failure)
+            failure = decode_untrusted(body, Failure, most=REQUEST_BYTES)
             raise _ERRORS[status](failure.error, hint=failure.hint)
     raise Refused(f"what listens at {here}:{port} does not take marks (HTTP status {status})", hint="is it this archiver, of this version?")
 

@@ -16,10 +16,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from archiver.errors import ArchiverError, Invalid, Refused
-from archiver.service.marking import Failure, Marker, MarkRequest
+from archiver.service.marking import REQUEST_BYTES, Failure, Marker, MarkRequest
 from archiver.service.metrics import StatusCollector
 from archiver.service.service import Service
 from archiver.service.status import problems
+from archiver.untrusted import Unreadable, decode_untrusted
 
 log = structlog.get_logger()
 
@@ -81,9 +82,9 @@ class Web:
             return _json(Failure("the archiver has not opened its journal yet", "run the command again once it has"), 503)
         self._marker = self._marker or Marker(writer, self._service.clock)
         try:
-            asked = msgspec.json.decode(await request.read(), type=MarkRequest)
+            asked = decode_untrusted(await request.read(), MarkRequest, most=REQUEST_BYTES)
             return _json(await self._marker.set(asked), 200)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except Unreadable:
             return _json(Failure("this is no request for a mark", "use `archiver mark NAME` of the same version"), 400)
         except ArchiverError as error:
             status = 400 if isinstance(error, Invalid) else 409 if isinstance(error, Refused) else 503
