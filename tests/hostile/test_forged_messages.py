@@ -10,7 +10,7 @@ import pytest
 
 from archiver.journal.reader import Reader
 from archiver.postgres.lsn import parse_lsn, parse_position
-from archiver.replay.postgres.write.to_database import restore_to_database
+from archiver.replay.postgres.restore import restore_to_database
 from tests.integration.capture.postgres.rig import Capture, capture
 from tests.integration.replay.postgres.arrange import ask, baseline, caught_up, plan, quiet, run
 
@@ -64,7 +64,7 @@ async def test_a_message_does_not_say_that_a_column_is_another(made: Capture, da
 
     def looked() -> bool:
         watcher = made.source._watcher
-        return watcher is not None and parse_position(watcher._horizon.clean()) > parse_lsn(forged)
+        return watcher is not None and parse_position(watcher._recopier._horizon.floor()) > parse_lsn(forged)
 
     await made.until(looked)
     run(database, "INSERT INTO runs VALUES (3, 'c')", "UPDATE runs SET note = 'B' WHERE id = 2")

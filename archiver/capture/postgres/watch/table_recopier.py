@@ -187,7 +187,7 @@ class TableRecopier:
         done = {table.oid for table in copied.tables}
         for cause in sorted({stale.cause for oid, (stale, _) in self._copying.items() if oid in done}):
             oids = {oid for oid, (stale, _) in self._copying.items() if stale.cause == cause and oid in done}
-            body = msgspec.json.encode(copied.snapshot(cause, oids, self._began_clean))
+            body = msgspec.json.encode(copied.snapshot(cause, oids, self._began_floor))
             await self._writer.append(Run.of(self._source, Kind.PG_TABLES, [body], observed=self._clock.now()))
             _log.info("tables_copied", source=self._source, cause=cause, tables=[self._copying[oid][0].name for oid in sorted(oids)])
         for table in copied.tables:
