@@ -7,16 +7,30 @@ for whatever is wrong with it. ``tests/test_architecture.py`` finds places that 
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable
+import re
+from collections.abc import Hashable, Iterator
+from itertools import accumulate
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
 T = TypeVar("T")
 
+_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_STRINGS = re.compile(_STRING, re.DOTALL)
+_MARKS = re.compile(_STRING + rb"|[{}\[\]]", re.DOTALL)
+_VALUE = re.compile(_STRING + rb"|[^\s{}\[\],:\"]+", re.DOTALL)
+_SPACE = re.compile(rb"\s*")
+_NO_BRACKET = bytes(sorted(set(range(256)) - set(b"{}[]")))
+_STEPS = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
+
 
 class Unreadable(msgspec.DecodeError):
     """The bytes are too large, nested too deeply, not UTF-8, not JSON, or not of the form asked for. The message has none of them."""
+
+
+class TooDeep(Unreadable):
+    """The bytes may be whole, but nest deeper than a decoder goes: ``members`` and ``elements`` take them apart without one."""
 
 
 def decode_untrusted(body: bytes | memoryview | msgspec.Raw, of: type[T], *, most: int, strict: bool = True) -> T:
@@ -27,7 +41,7 @@ def decode_untrusted(body: bytes | memoryview | msgspec.Raw, of: type[T], *, mos
     try:
         found: T = _decoder(cast(Hashable, of), strict).decode(body)
     except RecursionError:
-        raise Unreadable("it is nested too deeply") from None
+        raise TooDeep("it is nested too deeply") from None
     except UnicodeError:
         raise Unreadable("it is not UTF-8") from None
     except msgspec.ValidationError as error:
@@ -52,3 +66,77 @@ class UntrustedDecoder(Generic[T]):
 @functools.cache
 def _decoder(of: Hashable, strict: bool) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(cast("type[Any]", of), strict=strict)
+
+
+def depth(body: bytes) -> int:
+    """How deep objects and lists nest in JSON; more than that where brackets do not match."""
+    if body.count(b"{") + body.count(b"[") <= 1:
+        return 1
+    brackets = _STRINGS.sub(b"", body).translate(None, _NO_BRACKET)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
+
+
+def members(body: bytes) -> dict[str, bytes]:
+    """The members of a JSON object, each as its own bytes, however deep those nest. Raises ``Unreadable`` and nothing else."""
+    found = {}
+    pieces = _pieces(body, b"{", b"}")
+    for key in pieces:
+        if not key.startswith(b'"') or next(pieces, b"") != b":":
+            raise Unreadable("it is not JSON")
+        found[decode_untrusted(key, str, most=len(key))] = next(pieces)
+    return found
+
+
+def elements(body: bytes) -> list[bytes]:
+    """The elements of a JSON list, as ``members``."""
+    return list(_pieces(body, b"[", b"]"))
+
+
+def _pieces(body: bytes, opening: bytes, closing: bytes) -> Iterator[bytes]:
+    """The values between two brackets, and for each key of an object its colon. ``Unreadable`` where the form is another."""
+    at = _space(body, 0)
+    if body[at : at + 1] != opening:
+        raise Unreadable("it has another form")
+    at = _space(body, at + 1)
+    if body[at : at + 1] == closing:
+        at += 1
+    else:
+        while True:
+            end = _end(body, at)
+            yield body[at:end]
+            at = _space(body, end)
+            if opening == b"{":
+                if body[at : at + 1] != b":":
+                    raise Unreadable("it is not JSON")
+                yield b":"
+                at = _space(body, at + 1)
+                end = _end(body, at)
+                yield body[at:end]
+                at = _space(body, end)
+            sign, at = body[at : at + 1], _space(body, at + 1)
+            if sign == closing:
+                break
+            if sign != b",":
+                raise Unreadable("it is not JSON")
+    if _space(body, at) != len(body):
+        raise Unreadable("it is not JSON")
+
+
+def _space(body: bytes, at: int) -> int:
+    found = _SPACE.match(body, at)
+    return found.end() if found else at
+
+
+def _end(body: bytes, at: int) -> int:
+    """Where the value that begins at ``at`` ends."""
+    if body[at : at + 1] not in (b"{", b"["):
+        found = _VALUE.match(body, at)
+        if found is None:
+            raise Unreadable("it is not JSON")
+        return found.end()
+    open_brackets = 0
+    for mark in _MARKS.finditer(body, at):
+        open_brackets += _STEPS.get(body[mark.start()], 0)
+        if not open_brackets:
+            return mark.end()
+    raise Unreadable("Input data was truncated")

@@ -107,7 +107,7 @@ def show(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
         elif asked.table:
             output.facts((name, "NULL" if value is None else value or "''") for name, value in state.items())
         else:
-            click.echo(yaml.safe_dump(state, sort_keys=False, allow_unicode=True), nl=False)
+            click.echo(_document(state), nl=False)
         return 0 if state is not None else 1
 
     return _with_reader(context.settings(), work)
@@ -231,6 +231,14 @@ def _print_rows(changes: list[RowChange], *, as_json: bool) -> None:
 
 def _say_nothing_known() -> None:
     click.echo("the journal has no change of it in that time", err=True)
+
+
+def _document(state: dict[str, Any]) -> str:
+    """An object for people; as JSON where it nests too deeply for YAML."""
+    try:
+        return str(yaml.safe_dump(state, sort_keys=False, allow_unicode=True))
+    except yaml.representer.RepresenterError:
+        return msgspec.json.encode(state).decode() + "\n"
 
 
 def _side(state: Any, path: str, value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,8 +15,11 @@ from archiver import clock
 
 
 def print_json(value: Any) -> None:
-    """One JSON document, indented, ending in a newline."""
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    """One JSON document, indented, ending in a newline. An object that nests very deeply is not indented."""
+    text = msgspec.json.encode(value)
+    with contextlib.suppress(RecursionError):
+        text = msgspec.json.format(text, indent=2)
+    sys.stdout.buffer.write(text + b"\n")
     sys.stdout.flush()
 
 

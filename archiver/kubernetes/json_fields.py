@@ -6,12 +6,15 @@ A server that sends anything else gets no order from us: ``order`` says 0 and th
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from archiver.errors import Corrupt
-from archiver.untrusted import Unreadable, UntrustedDecoder, decode_untrusted
+from archiver.untrusted import TooDeep, Unreadable, UntrustedDecoder, decode_untrusted, depth, elements, members
+
+T = TypeVar("T")
 
 
 class Meta(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -84,10 +87,64 @@ OBJECT_BYTES = 256 << 20
 """Of an object, a watch line or a small answer that is read; etcd takes 1.5 MB unless told otherwise."""
 PAGE_BYTES = 2 << 30
 
-head = UntrustedDecoder(Head, most=OBJECT_BYTES)
-event = UntrustedDecoder(Event, most=OBJECT_BYTES)
-line = UntrustedDecoder(Line, most=OBJECT_BYTES)
-page = UntrustedDecoder(Page, most=PAGE_BYTES)
+PLAIN_DEPTH = 100
+"""Values that nest deeper than this stay JSON, as ``msgspec.Raw``: nothing that compares or writes them may run out of stack."""
+
+_KEPT_LEVELS = 4
+"""Of an object that nests deeper, so many levels are read all the same: ``metadata.managedFields[0].manager``."""
+
+
+class AnyDepth(UntrustedDecoder[T]):
+    """``UntrustedDecoder`` of a form that one object, or what holds one, may fill, and that nesting cannot stop.
+
+    Whoever may write an object chooses how deep it nests; the API server takes ten times what a decoder takes.
+    """
+
+    def __init__(self, of: type[T], *, most: int, taken_apart: Callable[[dict[str, bytes]], T]) -> None:
+        """``taken_apart``: the form from its members, for bytes that nest too deeply."""
+        super().__init__(of, most=most)
+        self._taken_apart = taken_apart
+
+    def decode(self, body: bytes | memoryview | msgspec.Raw) -> T:
+        """Raises ``Unreadable`` and nothing else."""
+        try:
+            return super().decode(body)
+        except TooDeep:
+            return self._taken_apart(members(bytes(body)))
+
+
+def _text(found: Mapping[str, bytes], name: str) -> str:
+    return decode_untrusted(found.get(name, b'""'), str, most=OBJECT_BYTES)
+
+
+def _meta(found: Mapping[str, bytes]) -> Meta:
+    name, namespace, uid = _text(found, "name"), _text(found, "namespace"), _text(found, "uid")
+    generation = decode_untrusted(found.get("generation", b"0"), int, most=OBJECT_BYTES)
+    return Meta(name, namespace, uid, _text(found, "resourceVersion"), generation)
+
+
+def _head(found: Mapping[str, bytes]) -> Head:
+    return Head(_meta(members(found["metadata"]))) if "metadata" in found else Head()
+
+
+def _object(found: Mapping[str, bytes]) -> bytes:
+    if not {"type", "object"} <= found.keys():
+        raise Unreadable("it has another form")
+    return found["object"]
+
+
+def _page(found: Mapping[str, bytes]) -> Page:
+    if "metadata" not in found:
+        raise Unreadable("it has another form")
+    items = found.get("items", b"null")
+    metadata = decode_untrusted(found["metadata"], PageMeta, most=OBJECT_BYTES)
+    return Page(metadata, None if items == b"null" else [msgspec.Raw(item) for item in elements(items)])
+
+
+head = AnyDepth(Head, most=OBJECT_BYTES, taken_apart=_head)
+event = AnyDepth(Event, most=OBJECT_BYTES, taken_apart=lambda found: Event(_text(found, "type"), _head(members(_object(found)))))
+line = AnyDepth(Line, most=OBJECT_BYTES, taken_apart=lambda found: Line(_text(found, "type"), msgspec.Raw(_object(found))))
+page = AnyDepth(Page, most=PAGE_BYTES, taken_apart=_page)
 status = UntrustedDecoder(Status, most=OBJECT_BYTES)
 
 
@@ -100,8 +157,25 @@ def object_of(watch_line: bytes) -> bytes:
 
 
 def plain(body: bytes | msgspec.Raw) -> dict[str, Any]:
-    """An object's JSON as a dictionary. Raises ``Unreadable``."""
-    return decode_untrusted(body, dict[str, Any], most=OBJECT_BYTES)
+    """An object as a dictionary, in which values that nest deeper than ``PLAIN_DEPTH`` are ``msgspec.Raw``. Raises ``Unreadable``."""
+    whole = bytes(body)
+    if _shallow(whole):
+        return decode_untrusted(whole, dict[str, Any], most=OBJECT_BYTES)
+    return {key: _opened(value, _KEPT_LEVELS - 1) for key, value in members(whole).items()}
+
+
+def _shallow(body: bytes) -> bool:
+    return body.count(b"{") + body.count(b"[") <= PLAIN_DEPTH or depth(body) <= PLAIN_DEPTH
+
+
+def _opened(body: bytes, levels: int) -> Any:
+    if _shallow(body):
+        return decode_untrusted(body, cast("type[Any]", Any), most=OBJECT_BYTES)
+    if not levels:
+        return msgspec.Raw(body)
+    if body.lstrip().startswith(b"["):
+        return [_opened(element, levels - 1) for element in elements(body)]
+    return {key: _opened(value, levels - 1) for key, value in members(body).items()}
 
 
 def document(body: bytes, group: str, version: str, kind: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from archiver.kubernetes import json_fields as kj
 from archiver.postgres.announcements import Announcement, read_announcement
-from archiver.untrusted import Unreadable, UntrustedDecoder, decode_untrusted
+from archiver.untrusted import Unreadable, UntrustedDecoder, decode_untrusted, elements, members
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -68,3 +68,54 @@ def test_a_value_is_not_quoted() -> None:
     with pytest.raises(Unreadable) as caught:
         decode_untrusted(b'{"kind":"secret"}', Form, most=100)
     assert "secret" not in str(caught.value)
+
+
+def nested(levels: int, inside: bytes = b"1") -> bytes:
+    return b'{"a":' * levels + inside + b"}" * levels
+
+
+def an_object(levels: int) -> bytes:
+    fields = nested(levels).replace(b'"a"', b'"f:a"')
+    meta = b'{"managedFields":[{"manager":"m","fieldsV1":' + fields + b'}],"name":"n","namespace":"s","uid":"u","resourceVersion":"7"}'
+    return b'{"apiVersion":"g/v1","kind":"K","metadata":' + meta + b',"spec":{"x":' + nested(levels, b'"}]\\\\\\"{"') + b',"n":1}}'
+
+
+@pytest.mark.parametrize("levels", [1, 99, 300, 990, 9900])
+def test_no_depth_hides_what_an_object_is_called(levels: int) -> None:
+    """However deep spec and managed fields nest, the object is named, its watch line taken apart, its page cut, and its bytes written again."""
+    body = an_object(levels)
+    assert kj.head.decode(body).metadata == kj.Meta("n", "s", "u", "7")
+    line = b'{"type":"ADDED","object":' + body + b"}"
+    assert (kj.event.decode(line).type, kj.event.decode(line).object.metadata.name) == ("ADDED", "n")
+    assert kj.object_of(line) == body
+    page = kj.page.decode(b'{"kind":"KList","metadata":{"resourceVersion":"9"},"items":[ ' + body + b", " + body + b" ]}")
+    assert (page.metadata.resource_version, [bytes(item) for item in page.items or []]) == ("9", [body, body])
+    found = kj.plain(body)
+    assert found["metadata"]["managedFields"][0]["manager"] == "m"
+    assert found["spec"]["n"] == 1
+    assert msgspec.json.encode(found) == body
+    assert kj.same(found, kj.plain(body))
+    assert not kj.same(found, kj.plain(body.replace(b"1}}", b"2}}")))
+
+
+@given(value=JSON)
+def test_values_are_taken_apart_as_a_decoder_does(value: object) -> None:
+    """Members and elements are the same values as the decoder's; anything else is ``Unreadable``."""
+    body = msgspec.json.encode(value)
+    for spaced in (body, msgspec.json.format(body, indent=1), b" " + body + b"\n"):
+        if isinstance(value, dict):
+            found = {key: msgspec.json.decode(each) for key, each in members(spaced).items()}
+            assert msgspec.json.encode(found) == msgspec.json.encode(msgspec.json.decode(body))
+        elif isinstance(value, list):
+            assert msgspec.json.encode([msgspec.json.decode(each) for each in elements(spaced)]) == body
+        else:
+            with pytest.raises(Unreadable):
+                members(spaced)
+
+
+@given(body=st.text(alphabet='{}[]",:\\a1 ', max_size=30).map(str.encode))
+def test_what_is_not_json_is_unreadable_or_in_pieces(body: bytes) -> None:
+    """Brackets and quotes in any order end in ``Unreadable`` or in pieces, in no other error."""
+    for taken_apart in (members, elements, kj.plain):
+        with contextlib.suppress(Unreadable):
+            taken_apart(body)

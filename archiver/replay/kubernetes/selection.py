@@ -13,6 +13,7 @@ from archiver.kubernetes.records import Resource
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.fold import Folded
 from archiver.replay.kubernetes.manifests import Manifest
+from archiver.untrusted import Unreadable
 
 DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
 NAMESPACES = "namespaces"
@@ -144,8 +145,12 @@ def _take(selection: Selection, fold: Folded, scope: Scope, covered: set[tuple[s
     for (namespace, object_name), seen in sorted(fold.state.objects.items()):
         if (name, namespace) in covered or (name != DEFINITIONS and not scope.has(resource, namespace)):
             continue
-        manifest = kj.document(seen.body, resource.group, resource.version, resource.kind)
         key = (name, namespace, object_name)
+        try:
+            manifest = kj.document(seen.body, resource.group, resource.version, resource.kind)
+        except Unreadable as error:
+            selection.gaps.append(f"{label(key)} cannot be restored ({error}); its bytes are entry {seen.entry}")
+            continue
         if manifests.terminating(manifest):
             selection.left_out.append((key, "was being deleted"))
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
 import yaml
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9./_-]*")
@@ -31,10 +32,22 @@ def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
+class _TooDeep(Exception):
+    """The document holds a value that nests too deeply to be written as YAML."""
+
+
+def _deep(_dumper: _Dumper, _value: msgspec.Raw) -> yaml.ScalarNode:
+    raise _TooDeep
+
+
 _Dumper.add_representer(str, _text)
+_Dumper.add_representer(msgspec.Raw, _deep)
 
 
 def to_yaml(document: dict[str, Any]) -> str:
-    """``document`` as one YAML document, keys in their order."""
-    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=140)
+    """``document`` as one YAML document, keys in their order; as JSON, which is YAML too, where it nests very deeply."""
+    try:
+        text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=140)
+    except _TooDeep:
+        return msgspec.json.encode(document).decode() + "\n"
     return text
