@@ -7,6 +7,7 @@ nothing is routed by it. ``POST /marks``, from this machine only, names the jour
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 
 import msgspec
@@ -16,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from archiver.errors import ArchiverError, Invalid, Refused
+from archiver.service.connections import BODY_SECONDS, Connections
 from archiver.service.marking import REQUEST_BYTES, Failure, Marker, MarkRequest
 from archiver.service.metrics import StatusCollector
 from archiver.service.service import Service
@@ -37,12 +39,14 @@ class Web:
         self._rpo_seconds = rpo_seconds
         self._registry = CollectorRegistry()
         self._registry.register(StatusCollector(service.status))
+        self._connections = Connections()
         self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
         self._marker: Marker | None = None
 
     async def start(self) -> None:
         """Serve until ``stop``. Raises ``Invalid`` when the address cannot be bound."""
-        app = web.Application()
+        app = web.Application(middlewares=[self._connections.middleware], client_max_size=REQUEST_BYTES)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/status", self._status)
@@ -51,14 +55,18 @@ class Web:
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
+            handler = self._runner.server
+            assert handler is not None
+            self._server = await self._connections.listen(handler, self._host, self._port)
         except OSError as error:
             await self._runner.cleanup()
             raise Invalid(f"web.listen: cannot bind {self._host}:{self._port}: {error.strerror}", hint="choose a free port") from None
-        log.info("web_listening", addresses=[f"{address[0]}:{address[1]}" for address in self._runner.addresses])
+        log.info("web_listening", addresses=[f"{at[0]}:{at[1]}" for at in (each.getsockname() for each in self._server.sockets)])
 
     async def stop(self) -> None:
         """Close the server."""
+        if self._server is not None:
+            self._server.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -82,9 +90,11 @@ class Web:
             return _json(Failure("the archiver has not opened its journal yet", "run the command again once it has"), 503)
         self._marker = self._marker or Marker(writer, self._service.clock)
         try:
-            asked = decode_untrusted(await request.read(), MarkRequest, most=REQUEST_BYTES)
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await request.read()
+            asked = decode_untrusted(body, MarkRequest, most=REQUEST_BYTES)
             return _json(await self._marker.set(asked), 200)
-        except Unreadable:
+        except (Unreadable, TimeoutError, web.HTTPRequestEntityTooLarge):
             return _json(Failure("this is no request for a mark", "use `archiver mark NAME` of the same version"), 400)
         except ArchiverError as error:
             status = 400 if isinstance(error, Invalid) else 409 if isinstance(error, Refused) else 503
