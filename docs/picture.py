@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 FLOWS = {
     "one frame": [
-        ("capture/postgres/stream/receiver", "reads it from the connection"),
+        ("capture/postgres/stream/frame_intake", "takes it off the connection"),
         ("capture/postgres/stream/packer", "packs frames into a run"),
         ("capture/postgres/stream/stream", "hands the run on"),
         ("journal/writer", "buffers, commits in groups"),

@@ -80,18 +80,18 @@ class PostgresSource:
     def status(self) -> SourceStatus:
         """How it stands now."""
         mark = self._writer.marks.get(self.name, SourceMark())
-        reader = self._stream.reader if self._stream else None
+        receiver = self._stream.receiver if self._stream else None
         return SourceStatus(
             name=self.name,
             kind="postgres",
             state=self._state,
             detail=self._detail,
-            received=format_position(reader.received) if reader else "",
+            received=format_position(receiver.received) if receiver else "",
             durable=mark.position,
-            acknowledged=format_position(reader.acknowledged) if reader else "",
-            source_position=format_position(max(self._health.position, reader.server_position if reader else 0)),
+            acknowledged=format_position(receiver.acknowledged) if receiver else "",
+            source_position=format_position(max(self._health.position, receiver.server_position if receiver else 0)),
             newest_change=mark.changed,
-            observed=max(mark.observed, reader.observed if reader else 0),
+            observed=max(mark.observed, receiver.observed if receiver else 0),
             last_baseline=self._last_baseline,
             lag_bytes=max(0, self._health.position - parse_position(mark.position)) if self._health.position else None,
             retained_bytes=self._health.retained_bytes,
@@ -254,7 +254,7 @@ class PostgresSource:
 
     async def _capture(self, stream: ReplicationStream, query: Connection, stop: asyncio.Event, beside: Coroutine[Any, Any, None]) -> None:
         """Pump until ``stop`` or a failure; ``beside`` runs meanwhile."""
-        unsubscribe = self._writer.on_durable(self.name, lambda position: stream.reader.durable(parse_position(position)))
+        unsubscribe = self._writer.on_durable(self.name, lambda position: stream.receiver.durable(parse_position(position)))
         pump = asyncio.create_task(self._pump(stream))
         others = [asyncio.create_task(beside), asyncio.create_task(self._poll(query, stream))]
         stopping = asyncio.create_task(stop.wait())
@@ -270,7 +270,7 @@ class PostgresSource:
             await stream.finish()
             if watcher is not None:
                 await self._last_sequences(watcher, query)
-            await self._confirmed(query, stream.reader.acknowledged)
+            await self._confirmed(query, stream.receiver.acknowledged)
         finally:
             unsubscribe()
             await cancel(pump, stopping, *others)
@@ -279,7 +279,7 @@ class PostgresSource:
         while (run := await stream.next()) is not None:
             first = await self._writer.append(run)
             self._appended = max(self._appended, first + run.count - 1)
-            stream.reader.taken(len(run.data) + len(run.lengths))
+            stream.receiver.taken(len(run.data) + len(run.lengths))
             self._frames += run.count
             self._bytes += len(run.data)
 
@@ -319,7 +319,7 @@ class PostgresSource:
             self._watcher = None
 
     def _ddl_seen(self, content: bytes) -> None:
-        # In the reader's thread.
+        # In the receiver's thread.
         if (watcher := self._watcher) is not None:
             watcher.ddl_seen(content)
 
@@ -327,10 +327,9 @@ class PostgresSource:
         """Look at the slot every now and then, and notice when commits begin to wait for us."""
         while True:
             self._health = await look(query, self._config.slot)
-            if self._health.commits_wait and not stream.reader.synchronous:
+            if self._health.commits_wait and not stream.receiver.synchronous:
                 log.info("commits_wait_for_us", source=self.name, sync_state=self._health.sync_state)
-                stream.reader.synchronous = True
-                stream.reader.wake()
+                stream.receiver.commits_wait()
             await self._clock.sleep(self._config.poll_seconds)
 
     async def _last_sequences(self, watcher: SchemaWatcher, query: Connection) -> None:

@@ -1,6 +1,6 @@
 """The replication connection: a logical walsender session, and what its errors mean.
 
-psycopg 3 has no replication interface; what is used beyond ``execute`` stands here and in ``reader`` and nowhere else.
+psycopg 3 has no replication interface; what is used beyond ``execute`` stands here and in ``stream`` and nowhere else.
 """
 
 from __future__ import annotations

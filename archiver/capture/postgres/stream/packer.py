@@ -1,4 +1,4 @@
-"""Frames of a replication stream -> runs with their resume position. Pure: fed by the reader thread, told the time.
+"""Frames of a replication stream -> runs with their resume position. Pure: fed by the receiving thread, told the time.
 
 The resume position is the end of the newest commit, or a keepalive's LSN received while no transaction was half received: the server says
 by it that everything that committed before it has been sent. A large transaction that is streamed in blocks before it commits
@@ -30,7 +30,6 @@ from archiver.postgres.replication_messages import (
     commit_end,
 )
 
-"""Prefix of the logical messages that the event trigger emits, as it stands in a Message."""
 _OPENS = frozenset((BEGIN, STREAM_START))
 _BOUNDARIES = frozenset((BEGIN, COMMIT, STREAM_START, STREAM_STOP, STREAM_COMMIT, STREAM_ABORT))
 _IS_BOUNDARY = np.zeros(256, np.bool_)
@@ -47,7 +46,7 @@ class Packer:
         self._ddl_streamed = False
         self._source = source
         self.frames: list[bytes] = []
-        """XLogData messages since the last ``pack``, whole. The reader appends to it directly: this is the hottest loop."""
+        """XLogData messages since the last ``pack``, whole. ``FrameIntake`` appends to it directly: that is the hottest loop."""
         self.received = start
         """Resume position of all runs so far."""
         self._open = False

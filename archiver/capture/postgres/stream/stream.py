@@ -19,7 +19,7 @@ import psycopg
 from archiver.capture.postgres.session.replication import SENDER_TIMEOUT_SECONDS, Connection, explained, literal, quoted
 from archiver.capture.postgres.stream.feedback import Feedback
 from archiver.capture.postgres.stream.packer import Packer
-from archiver.capture.postgres.stream.receiver import Reader
+from archiver.capture.postgres.stream.receiver import Receiver
 from archiver.errors import ArchiverError, Unavailable
 from archiver.postgres.lsn import format_position
 
@@ -70,7 +70,7 @@ class ReplicationStream:
         self._some = asyncio.Event()
         self._over = False
         self._error: ArchiverError | None = None
-        self.reader: Reader
+        self.receiver: Receiver
 
     @classmethod
     async def start(
@@ -87,7 +87,7 @@ class ReplicationStream:
         except psycopg.Error as error:
             raise explained(error, f"starting replication from slot {options.slot}") from error
         interval = min(FEEDBACK_SECONDS, (seconds or SENDER_TIMEOUT_SECONDS) / 3)
-        stream.reader = Reader(
+        stream.receiver = Receiver(
             connection.pgconn,
             Packer(source, options.start, ddl_seen),
             Feedback(options.start, interval, time.monotonic()),
@@ -98,7 +98,7 @@ class ReplicationStream:
             deliver=lambda run: stream._call(stream._deliver, run),
             ended=lambda error: stream._call(stream._end, error),
         )
-        stream.reader.start()
+        stream.receiver.start()
         return stream
 
     async def next(self) -> Run | None:
@@ -117,8 +117,8 @@ class ReplicationStream:
 
     async def quiesce(self) -> None:
         """Read no more from the server; on return ``next`` gives what is left and then ``None``. Acknowledging goes on."""
-        self.reader.quiesce()
-        while not self.reader.quiet.is_set() and self._error is None and not self._over:  # noqa: ASYNC110 - set in a thread, within milliseconds
+        self.receiver.quiesce()
+        while not self.receiver.quiet.is_set() and self._error is None and not self._over:  # noqa: ASYNC110 - set in a thread, within milliseconds
             await asyncio.sleep(0.001)
         # Whatever the thread delivered was scheduled before this.
         await asyncio.sleep(0)
@@ -127,8 +127,8 @@ class ReplicationStream:
 
     async def finish(self) -> None:
         """After ``quiesce``: acknowledge what is durable, end the stream in order, close the connection. Raises ``Unavailable``."""
-        self.reader.finish()
-        while not await asyncio.to_thread(self.reader.join, 0.5):
+        self.receiver.finish()
+        while not await asyncio.to_thread(self.receiver.join, 0.5):
             pass
         await self.close()
         await asyncio.sleep(0)
@@ -137,9 +137,9 @@ class ReplicationStream:
 
     async def close(self) -> None:
         """End now. What was received and not made durable is sent again after the next start."""
-        self.reader.abort()
-        if not self.reader.join(JOIN_SECONDS):
-            raise Unavailable("the replication reader does not end", hint="restart the archiver")
+        self.receiver.abort()
+        if not self.receiver.join(JOIN_SECONDS):
+            raise Unavailable("the replication receiver does not end", hint="restart the archiver")
         await self._connection.close()
 
     def _call(self, function: Callable[..., None], argument: object) -> None:

@@ -236,7 +236,7 @@ async def test_commits_can_wait_for_the_archive(start_postgres: Callable[..., Po
             admin.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{slot}'".encode())
             admin.execute("SELECT pg_reload_conf()")
         await made.until(lambda: ask(dsn, "SELECT sync_state FROM pg_stat_replication WHERE application_name = %s", slot) == "sync")
-        await made.until(lambda: made.source._stream is not None and made.source._stream.reader.synchronous)
+        await made.until(lambda: made.source._stream is not None and made.source._stream.receiver.synchronous)
         for statement in (rows(1, 1), "INSERT INTO untracked VALUES (1)"):
             await asyncio.wait_for(asyncio.to_thread(run, dsn, statement), 10)
         store.open.clear()
