@@ -89,9 +89,9 @@ async def _prove(
     """The steps up to the proof. What ``places`` holds is in use until it is closed."""
     async with _step(report, clock, "verify") as step:
         found = await verify(reader.store, deep=True)
-        step.detail = f"{found.slots} segments, {found.entries} entries, {found.parts} baseline objects"
+        step.detail = f"{found.segments} segments, {found.entries} entries, {found.parts} baseline objects"
         if not found.ok:
-            what = f"segment {found.bad_slot}: {found.reason}" if found.bad_slot is not None else "a baseline object is bad"
+            what = f"segment {found.bad_segment}: {found.reason}" if found.bad_segment is not None else "a baseline object is bad"
             raise Corrupt(f"the archive is not whole: {what}", hint="see docs/runbooks/archive-corrupt.md")
     async with _step(report, clock, "scratch") as step:
         targets = await places.enter_async_context(_targets(reader, wanted, scratch, clock))

@@ -30,7 +30,7 @@ def status(context: Context, *, as_json: bool, offline: bool) -> None:
         [
             ("archive", f"{value.archive} at {value.url}"),
             ("last commit", f"{output.moment(value.last_commit)} ({value.age_seconds:.1f} s ago)"),
-            ("last entry", f"{value.last_entry} in segment {value.slot} (epoch {value.epoch})"),
+            ("last entry", f"{value.last_entry} in segment {value.segment} (epoch {value.epoch})"),
         ]
     )
     output.table(
@@ -67,7 +67,7 @@ async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
         value = ArchiveStatus(
             archive=tail.archive,
             url=store.url,
-            slot=tail.slot,
+            segment=tail.number,
             epoch=tail.epoch,
             last_entry=tail.first + tail.count - 1,
             last_commit=tail.time,
@@ -81,7 +81,7 @@ async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
             if not any(name in (line.name, line.name.partition("/")[0]) for line in value.sources)
         ]
         for line in value.sources:
-            completed = await reader.header(tail.sources[line.name].checkpoint_slot) if line.checkpoint else None
+            completed = await reader.header(tail.sources[line.name].checkpoint_segment) if line.checkpoint else None
             line.last_baseline = completed.time if completed is not None else 0
         if not offline:
             await ask_sources(settings, value.sources)
@@ -105,7 +105,8 @@ def verify(context: Context, *, as_json: bool, parts: bool) -> None:
         _print(report)
     if not report.ok:
         bad = report.bad_parts
-        where = f"segment {report.bad_slot}: {report.reason}" if report.bad_slot is not None else f"object {bad[0].key}: {bad[0].reason}"
+        number = report.bad_segment
+        where = f"segment {number}: {report.reason}" if number is not None else f"object {bad[0].key}: {bad[0].reason}"
         raise Corrupt(f"the archive is not what was written: {where}", hint="see docs/runbooks/archive-corrupt.md")
 
 
@@ -124,7 +125,7 @@ def _print(report: VerifyReport) -> None:
     output.facts(
         [
             ("result", "whole" if report.ok else "NOT WHOLE"),
-            ("segments", f"{report.slots} ({len(report.void)} void)"),
+            ("segments", f"{report.segments} ({len(report.void)} void)"),
             ("entries", report.entries),
             ("bytes", output.size(report.bytes)),
             ("sessions", report.sessions),

@@ -23,7 +23,7 @@ from archiver.replay.postgres.decode.row_log import RowChange as Message
 from archiver.replay.postgres.decode.row_log import RowLog
 from archiver.replay.postgres.decode.transactions import Limit
 from archiver.replay.postgres.plan.journal_survey import Found, is_whole
-from archiver.replay.postgres.plan.point_location import checkpoint_at, end_slot, first_checkpoint, limit_of, no_baseline, require_mark
+from archiver.replay.postgres.plan.point_location import checkpoint_at, end_segment, first_checkpoint, limit_of, no_baseline, require_mark
 
 if TYPE_CHECKING:
     from archiver.journal.entry import Placed
@@ -82,12 +82,12 @@ async def row_log(
     assert tail is not None
     for point in (until, from_point or until):
         require_mark(tail, source, point)
-    last = min(await end_slot(reader, source, until), tail.slot)
-    start = await _start(reader, source, from_point, tail.slot)
+    last = min(await end_segment(reader, source, until), tail.number)
+    start = await _start(reader, source, from_point, tail.number)
     first = await reader.find_seq(start.record.replay_from)
     told = _Told(ref, start)
     # Behind the point, copies that have nothing from behind it are of interest: one more segment.
-    async with aclosing(reader.read(first, to_slot=min(last + 1, tail.slot))) as runs:
+    async with aclosing(reader.read(first, last=min(last + 1, tail.number))) as runs:
         async for placed in runs:
             if placed.run.source == source and placed.first + placed.run.count > start.record.replay_from:
                 told.take(placed)
@@ -95,7 +95,7 @@ async def row_log(
     heard = []
     limit = limit_of(until)
     logs: list[RowLog] = []
-    async with aclosing(reader.read(first, to_slot=last)) as runs:
+    async with aclosing(reader.read(first, last=last)) as runs:
         era = -1
         async for placed in runs:
             if placed.run.source != source or placed.first + placed.run.count <= start.record.replay_from or placed.run.kind not in _FRAMES:
@@ -119,7 +119,7 @@ def _in_order(heard: Heard) -> tuple[int, int, int]:
 
 async def _start(reader: Reader, source: str, point: Point | None, last: int) -> Found[Snapshot]:
     if point is not None:
-        return await checkpoint_at(reader, source, point, min(await end_slot(reader, source, point), last))
+        return await checkpoint_at(reader, source, point, min(await end_segment(reader, source, point), last))
     found = await first_checkpoint(reader, source)
     if found is None:
         raise no_baseline(source)

@@ -1,6 +1,6 @@
 """Which segments count, and what each must be after the one before. Pure; reader, writer and verifier all go by it.
 
-Walk the slots upward and keep the highest epoch seen. A segment of a lower epoch is **void**: its writer was fenced before it
+Walk the segments upward and keep the highest epoch seen. A segment of a lower epoch is **void**: its writer was fenced before it
 came to be, never acknowledged it, and its numbers were given again. Every other segment is valid and must continue the
 last valid one: chain hash, sequence numbers, time. A higher epoch begins with its SESSION entry.
 """
@@ -14,7 +14,7 @@ from archiver.journal.entry import Kind, SourceMark
 from archiver.journal.segment import NO_PREVIOUS, CorruptSegment, Segment, SegmentFooter, SegmentHeader
 
 VOID_REACH = 4
-"""Void segments stand less than this many slots behind the fence that voids them.
+"""Void segments stand less than this many numbers behind the fence that voids them.
 
 A writer has one PUT in flight and meets the fence with the next, so a fenced writer leaves one at most; four allows for
 as many takeovers at once. It bounds how far back a single header must be compared to know whether it is void.
@@ -25,7 +25,8 @@ class End(msgspec.Struct, frozen=True):
     """The journal's state after a valid segment: what the next one must continue."""
 
     archive: str
-    slot: int = -1
+    segment: int = -1
+    """Number of that segment; -1: there is none yet."""
     epoch: int = 0
     session: int = 0
     next: int = 1
@@ -39,7 +40,7 @@ class End(msgspec.Struct, frozen=True):
         """The state that a valid segment leaves."""
         return cls(
             archive=header.archive,
-            slot=header.slot,
+            segment=header.number,
             epoch=header.epoch,
             session=header.session,
             next=header.first + header.count,
@@ -53,24 +54,25 @@ def follow(end: End, segment: Segment) -> End | None:
     """The state after ``segment``, the next one that exists; ``None`` when it is void. ``Corrupt`` when it cannot follow ``end``."""
     header = segment.header
     if header.archive != end.archive:
-        raise CorruptSegment(header.slot, f"it belongs to archive {header.archive}, this one is {end.archive}")
+        raise CorruptSegment(header.number, f"it belongs to archive {header.archive}, this one is {end.archive}")
     if header.epoch < end.epoch:
         return None
     if header.prev != end.chain:
         raise CorruptSegment(
-            header.slot, f"it does not continue segment {end.slot}: one of them was replaced" if end.slot >= 0 else "it is not the first"
+            header.number,
+            f"it does not continue segment {end.segment}: one of them was replaced" if end.segment >= 0 else "it is not the first",
         )
     if header.first != end.next:
-        raise CorruptSegment(header.slot, f"its first entry is number {header.first}; {end.next} follows segment {end.slot}")
+        raise CorruptSegment(header.number, f"its first entry is number {header.first}; {end.next} follows segment {end.segment}")
     if header.time <= end.time:
-        raise CorruptSegment(header.slot, f"its time is not after that of segment {end.slot}")
+        raise CorruptSegment(header.number, f"its time is not after that of segment {end.segment}")
     if header.epoch > end.epoch and (not segment.runs or segment.runs[0].kind is not Kind.SESSION):
-        raise CorruptSegment(header.slot, f"epoch {header.epoch} begins without a session entry")
+        raise CorruptSegment(header.number, f"epoch {header.epoch} begins without a session entry")
     return End.after(header, segment.footer)
 
 
 def valid_among(headers: list[SegmentHeader]) -> list[SegmentHeader]:
-    """Those of ``headers`` (consecutive slots, in order) that are not void as far as they themselves show."""
+    """Those of ``headers`` (consecutive numbers, in order) that are not void as far as they themselves show."""
     epoch, valid = 0, []
     for header in headers:
         if header.epoch >= epoch:
@@ -79,6 +81,6 @@ def valid_among(headers: list[SegmentHeader]) -> list[SegmentHeader]:
     return valid
 
 
-def missing(slot: int, later: str) -> Corrupt:
-    """The error for a hole: ``slot`` has no segment although ``later`` exists."""
-    return CorruptSegment(slot, f"it is missing although {later} exists")
+def missing(number: int, later: str) -> Corrupt:
+    """The error for a hole: there is no segment ``number`` although ``later`` exists."""
+    return CorruptSegment(number, f"it is missing although {later} exists")

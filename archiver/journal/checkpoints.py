@@ -16,33 +16,33 @@ async def newest_checkpoint(reader: Reader, source: str, seq: int) -> Placed | N
 
     One bisection and two segments at most. A ``seq`` behind the journal's end means the end. Errors as of ``Reader``.
     """
-    slot = await reader.find_seq(seq)
-    header = await reader.header(slot)
+    number = await reader.find_seq(seq)
+    header = await reader.header(number)
     if header is not None:
         mark = header.sources.get(source)
-        if mark is not None and mark.checkpoint_slot == slot and mark.checkpoint > seq:
+        if mark is not None and mark.checkpoint_segment == number and mark.checkpoint > seq:
             # The newest one in this very segment is too new: an older one may stand before it, here or in earlier segments.
-            found = await _in_segment(reader, slot, source, seq)
+            found = await _in_segment(reader, number, source, seq)
             if found is not None:
                 return found
-            header = await reader.valid_before(slot)
+            header = await reader.valid_before(number)
     else:
-        header = await reader.valid_before(slot)
+        header = await reader.valid_before(number)
     mark = header.sources.get(source) if header else None
-    if mark is None or mark.checkpoint_slot < 0:
+    if mark is None or mark.checkpoint_segment < 0:
         return None
-    found = await _in_segment(reader, mark.checkpoint_slot, source, mark.checkpoint)
+    found = await _in_segment(reader, mark.checkpoint_segment, source, mark.checkpoint)
     if found is None:
         raise CorruptSegment(
-            mark.checkpoint_slot, f"it does not hold the checkpoint of {source!r}, entry {mark.checkpoint}, that later headers name"
+            mark.checkpoint_segment, f"it does not hold the checkpoint of {source!r}, entry {mark.checkpoint}, that later headers name"
         )
     return found
 
 
-async def _in_segment(reader: Reader, slot: int, source: str, seq: int) -> Placed | None:
-    segment = await reader.segment(slot)
+async def _in_segment(reader: Reader, number: int, source: str, seq: int) -> Placed | None:
+    segment = await reader.segment(number)
     if segment is None:
-        raise CorruptSegment(slot, "it is missing")
+        raise CorruptSegment(number, "it is missing")
     newest: Placed | None = None
     for placed in segment.placed():
         run = placed.run

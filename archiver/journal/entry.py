@@ -98,7 +98,7 @@ class Placed(msgspec.Struct, frozen=True):
 
     first: int
     """Sequence number of the run's first entry."""
-    slot: int
+    segment: int
     """Number of the segment that holds it."""
     epoch: int
     """Epoch of the writer's session."""
@@ -121,20 +121,20 @@ class SourceMark(msgspec.Struct, frozen=True, array_like=True):
     """Newest ``Run.observed``: running maximum as well."""
     checkpoint: int = 0
     """Sequence number of the newest CHECKPOINT entry; 0 for none."""
-    checkpoint_slot: int = -1
+    checkpoint_segment: int = -1
     """The segment that holds it; -1 for none."""
     control: int = 0
     """Sequence number of the newest PG_SLOT or K8S_WATCH entry; a PostgreSQL baseline is complete when ``checkpoint > control``."""
-    control_slot: int = -1
+    control_segment: int = -1
     """The segment that holds it; -1 for none."""
-    stream_slot: int = -1
+    stream_segment: int = -1
     """The segment with the newest PG_STREAM entry; -1 for none."""
-    schema_slot: int = -1
+    schema_segment: int = -1
     """The segment with the newest PG_SCHEMA entry, against which a new start compares the catalog; -1 for none."""
 
 
-def advance(mark: SourceMark, run: Run, first: int, slot: int) -> SourceMark:
-    """The mark of ``run.source`` after ``run``, whose first entry is number ``first`` in segment ``slot``."""
+def advance(mark: SourceMark, run: Run, first: int, segment: int) -> SourceMark:
+    """The mark of ``run.source`` after ``run``, whose first entry is number ``first`` in segment ``segment``."""
     last = first + run.count - 1
     checkpoint = run.kind is Kind.CHECKPOINT
     control = run.kind in (Kind.PG_SLOT, Kind.K8S_WATCH)
@@ -143,9 +143,9 @@ def advance(mark: SourceMark, run: Run, first: int, slot: int) -> SourceMark:
         changed=max(run.changed, mark.changed),
         observed=max(run.observed, mark.observed),
         checkpoint=last if checkpoint else mark.checkpoint,
-        checkpoint_slot=slot if checkpoint else mark.checkpoint_slot,
+        checkpoint_segment=segment if checkpoint else mark.checkpoint_segment,
         control=last if control else mark.control,
-        control_slot=slot if control else mark.control_slot,
-        stream_slot=slot if run.kind is Kind.PG_STREAM else mark.stream_slot,
-        schema_slot=slot if run.kind is Kind.PG_SCHEMA else mark.schema_slot,
+        control_segment=segment if control else mark.control_segment,
+        stream_segment=segment if run.kind is Kind.PG_STREAM else mark.stream_segment,
+        schema_segment=segment if run.kind is Kind.PG_SCHEMA else mark.schema_segment,
     )

@@ -1,4 +1,4 @@
-"""What it means when a slot is not, or may not be, ours."""
+"""What it means when a segment's number is not, or may not be, ours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from archiver.errors import ArchiverError, Corrupt, Fenced, Unavailable
 from archiver.journal.entry import Kind
 from archiver.journal.identity import read_identity
-from archiver.journal.keys import SEGMENTS, segment_key, slot_of
+from archiver.journal.keys import SEGMENTS, number_of, segment_key
 from archiver.journal.records import Session
 from archiver.journal.segment import CorruptSegment, Segment, decode
 
@@ -22,21 +22,21 @@ _PAUSE_SECONDS = 1.0
 
 
 def intruder(data: bytes, own: End) -> ArchiverError:
-    """Why a writer must end that finds ``data`` in the slot where it wanted to create ``own``, or behind it."""
+    """Why a writer must end that finds ``data`` under the number where it wanted to create ``own``, or behind it."""
     try:
-        segment = decode(data, own.slot)
+        segment = decode(data, own.segment)
     except Corrupt as error:
         return error
     header = segment.header
     if header.archive != own.archive:
-        return CorruptSegment(header.slot, f"it belongs to archive {header.archive}, this one is {own.archive}")
+        return CorruptSegment(header.number, f"it belongs to archive {header.archive}, this one is {own.archive}")
     if header.epoch > own.epoch:
         return Fenced(
-            f"fenced: {_who(segment)} took the archive over with epoch {header.epoch} in segment {header.slot};"
+            f"fenced: {_who(segment)} took the archive over with epoch {header.epoch} in segment {header.number};"
             f" this writer has epoch {own.epoch}",
             hint="one archive has one writer: stop one of the two, or give them different archives",
         )
-    return CorruptSegment(header.slot, f"a segment of epoch {header.epoch} stands where this writer, epoch {own.epoch}, writes")
+    return CorruptSegment(header.number, f"a segment of epoch {header.epoch} stands where this writer, epoch {own.epoch}, writes")
 
 
 def _who(segment: Segment) -> str:
@@ -51,13 +51,13 @@ def session_of(segment: Segment) -> Session | None:
     try:
         return msgspec.json.decode(next(segment.runs[0].bodies()), type=Session)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CorruptSegment(segment.header.slot, f"its session entry cannot be read: {error}") from error
+        raise CorruptSegment(segment.header.number, f"its session entry cannot be read: {error}") from error
 
 
 async def recheck(store: Store, clock: Clock, own: End) -> None:
     """After a stall: raise unless the segment that was just created is still the journal's end in the same archive.
 
-    Create-if-absent forgets deleted keys: a slot that others filled and removed while this writer stood still would be created again.
+    Create-if-absent forgets deleted keys: a number that others filled and removed while this writer stood still would be created again.
     """
     while True:
         try:
@@ -74,18 +74,18 @@ async def _recheck(store: Store, own: End) -> None:
             f"the archive at {store.url} was removed or replaced while this writer stood still",
             hint="stop whoever deletes in it, then start again",
         )
-    if await store.size(segment_key(own.slot - 1)) is None:
-        raise CorruptSegment(own.slot - 1, "it was there and is gone")
-    later = await store.list(SEGMENTS, after=segment_key(own.slot), limit=1)
+    if await store.size(segment_key(own.segment - 1)) is None:
+        raise CorruptSegment(own.segment - 1, "it was there and is gone")
+    later = await store.list(SEGMENTS, after=segment_key(own.segment), limit=1)
     if later:
         raise await _behind(store, later[0], own)
 
 
 async def _behind(store: Store, key: str, own: End) -> ArchiverError:
-    slot, data = slot_of(key), await store.get(key)
-    if slot is None or data is None:
+    number, data = number_of(key), await store.get(key)
+    if number is None or data is None:
         return Corrupt(
             f"{key} of {store.url} stands behind the segments and is none",
             hint=f"move it away: nothing but segments may stand under {SEGMENTS}",
         )
-    return intruder(data, msgspec.structs.replace(own, slot=slot))
+    return intruder(data, msgspec.structs.replace(own, segment=number))

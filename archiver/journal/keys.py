@@ -15,13 +15,13 @@ _SEGMENT = re.compile(r"journal/([0-9a-f]{16})")
 _UNSAFE = re.compile(rb"[^A-Za-z0-9._-]")
 
 
-def segment_key(slot: int) -> str:
-    """Key of the segment in ``slot``: names sort in slot order."""
-    return f"{SEGMENTS}{slot:016x}"
+def segment_key(number: int) -> str:
+    """Key of segment ``number``: keys sort as the numbers do."""
+    return f"{SEGMENTS}{number:016x}"
 
 
-def slot_of(key: str) -> int | None:
-    """Slot of the segment under ``key``; ``None`` when no segment has such a key."""
+def number_of(key: str) -> int | None:
+    """Number of the segment under ``key``; ``None`` when no segment has such a key."""
     match = _SEGMENT.fullmatch(key)
     return int(match[1], 16) if match else None
 

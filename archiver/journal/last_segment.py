@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from archiver.errors import Corrupt
 from archiver.journal.chain import missing
-from archiver.journal.keys import SEGMENTS, segment_key, slot_of
+from archiver.journal.keys import SEGMENTS, number_of, segment_key
 
 if TYPE_CHECKING:
     from archiver.store.protocol import Store
 
 
-async def last_slot(store: Store, known: int = -1) -> int:
-    """The last slot that has a segment; -1 for none. ``known``: a slot that is known to have one, to start from.
+async def last_segment(store: Store, known: int = -1) -> int:
+    """Number of the last segment; -1 for none. ``known``: the number of one that is known to be there, to start from.
 
     Gallops and bisects with ``size``, then asks one listing whether anything stands behind: a hole is ``Corrupt``.
     """
@@ -33,13 +33,13 @@ async def last_slot(store: Store, known: int = -1) -> int:
         known = low + 1
 
 
-async def grown(store: Store, slot: int) -> bool:
-    """Whether a segment stands behind ``slot`` by now. ``Corrupt`` when one does but not in the next slot."""
-    later = await store.list(SEGMENTS, after=segment_key(slot) if slot >= 0 else "", limit=1)
+async def grown(store: Store, number: int) -> bool:
+    """Whether a segment stands behind ``number`` by now. ``Corrupt`` when one does but not with the next number."""
+    later = await store.list(SEGMENTS, after=segment_key(number) if number >= 0 else "", limit=1)
     if not later:
         return False
-    if slot_of(later[0]) is None:
+    if number_of(later[0]) is None:
         raise Corrupt(f"{later[0]} of {store.url} is not a segment", hint=f"move it away: nothing but segments may stand under {SEGMENTS}")
-    if slot_of(later[0]) != slot + 1 and await store.size(segment_key(slot + 1)) is None:
-        raise missing(slot + 1, later[0])
+    if number_of(later[0]) != number + 1 and await store.size(segment_key(number + 1)) is None:
+        raise missing(number + 1, later[0])
     return True

@@ -32,16 +32,16 @@ def mark_run(name: str, now: int) -> Run:
     return Run.of("", Kind.MARK, [msgspec.json.encode(Mark(name, now))], observed=now)
 
 
-async def find_mark(reader: Reader, slot: int, name: str) -> int:
-    """Entry number of the newest mark of that name in segments up to ``slot``; 0 when there is none.
+async def find_mark(reader: Reader, last: int, name: str) -> int:
+    """Entry number of the newest mark of that name in segments up to ``last``; 0 when there is none.
 
     Looked for backwards, so an old one costs reading everything behind it, and one that does not exist the whole journal.
     """
-    end = slot
+    end = last
     while end >= 0:
         begin = max(0, end - _BLOCK + 1)
         found = 0
-        async with aclosing(reader.read(begin, to_slot=end)) as runs:
+        async with aclosing(reader.read(begin, last=end)) as runs:
             async for placed in runs:
                 if placed.run.kind is Kind.MARK:
                     for entry, body in enumerate(placed.run.bodies(), placed.first):

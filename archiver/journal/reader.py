@@ -12,7 +12,7 @@ from archiver.journal import segment as form
 from archiver.journal.chain import VOID_REACH, End, follow, valid_among
 from archiver.journal.identity import Identity, require_identity
 from archiver.journal.keys import segment_key
-from archiver.journal.last_segment import grown, last_slot
+from archiver.journal.last_segment import grown, last_segment
 from archiver.waiting import cancel
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class Reader:
         return self._identity
 
     async def last(self) -> int:
-        """The last slot that has a segment, void or not; -1 for none."""
-        self._known = await last_slot(self.store, self._known)
+        """Number of the last segment, void or not; -1 for none."""
+        self._known = await last_segment(self.store, self._known)
         return self._known
 
     async def tail(self) -> form.SegmentHeader | None:
@@ -61,97 +61,95 @@ class Reader:
         return await self.valid_before(await self.last() + 1)
 
     async def end(self) -> End:
-        """The journal's state after its newest valid segment, which is read whole and checked. ``End.slot`` is -1 when there is none."""
+        """The journal's state after its newest valid segment, which is read whole and checked. ``End.segment`` is -1 when there is none."""
         identity = await self.identity()
         tail = await self.tail()
         if tail is None:
             return End(identity.id)
-        segment = await self.segment(tail.slot)
+        segment = await self.segment(tail.number)
         if segment is None:
-            raise form.CorruptSegment(tail.slot, "it was there and is gone")
+            raise form.CorruptSegment(tail.number, "it was there and is gone")
         return End.after(segment.header, segment.footer)
 
-    async def header(self, slot: int) -> form.SegmentHeader | None:
-        """Header of the segment in ``slot``, void or not; ``None`` when there is no such segment. Hashes are not checked."""
-        if (known := self._headers.get(slot)) is not None:
+    async def header(self, number: int) -> form.SegmentHeader | None:
+        """Header of segment ``number``, void or not; ``None`` when there is no such segment. Hashes are not checked."""
+        if (known := self._headers.get(number)) is not None:
             return known
-        found = await self._head(slot)
+        found = await self._head(number)
         if found is None:
             return None
         if len(self._headers) >= _CACHED_HEADERS:
             self._headers.clear()
-        self._headers[slot] = found[0]
+        self._headers[number] = found[0]
         return found[0]
 
-    async def _head(self, slot: int) -> tuple[form.SegmentHeader, bytes] | None:
-        start = await self.store.get(segment_key(slot), 0, _HEADER_GUESS)
+    async def _head(self, number: int) -> tuple[form.SegmentHeader, bytes] | None:
+        start = await self.store.get(segment_key(number), 0, _HEADER_GUESS)
         if start is None:
             return None
-        needed = form.header_end(start, slot)
+        needed = form.header_end(start, number)
         if len(start) == _HEADER_GUESS < needed:
-            start = await self.store.get(segment_key(slot), 0, needed) or b""
-        header, head = form.decode_header(start, slot)
+            start = await self.store.get(segment_key(number), 0, needed) or b""
+        header, head = form.decode_header(start, number)
         archive = (await self.identity()).id
         if header.archive != archive:
-            raise form.CorruptSegment(slot, f"it belongs to archive {header.archive}, this one is {archive}")
+            raise form.CorruptSegment(number, f"it belongs to archive {header.archive}, this one is {archive}")
         return header, head
 
-    async def segment(self, slot: int) -> form.Segment | None:
-        """The whole segment in ``slot``, void or not, checked alone; ``None`` when there is no such segment."""
-        data = await self.store.get(segment_key(slot))
+    async def segment(self, number: int) -> form.Segment | None:
+        """The whole segment ``number``, void or not, checked alone; ``None`` when there is no such segment."""
+        data = await self.store.get(segment_key(number))
         if data is None:
             return None
         if len(data) <= _INLINE_BYTES:
-            return form.decode(data, slot)
-        segment: form.Segment = await self._offload(form.decode, data, slot)
+            return form.decode(data, number)
+        segment: form.Segment = await self._offload(form.decode, data, number)
         return segment
 
-    async def read(self, slot: int = 0, *, to_slot: int | None = None) -> AsyncGenerator[Placed]:
-        """The runs of all valid segments from ``slot`` to ``to_slot``, both included, in order; without ``to_slot`` to the journal's end.
+    async def read(self, first: int = 0, *, last: int | None = None) -> AsyncGenerator[Placed]:
+        """The runs of all valid segments from ``first`` to ``last``, both included, in order; without ``last`` to the journal's end.
 
         Nothing of a segment is given out before all of it is checked, alone and against the one before. A missing segment
         is the end, or ``Corrupt`` when another stands behind it.
         """
-        async with aclosing(self.walk(slot, to_slot=to_slot)) as steps:
+        async with aclosing(self.walk(first, last=last)) as steps:
             async for segment, valid in steps:
                 if valid:
                     for placed in segment.placed():
                         yield placed
 
-    async def walk(
-        self, slot: int = 0, *, to_slot: int | None = None, start: End | None = None
-    ) -> AsyncGenerator[tuple[form.Segment, bool]]:
-        """``read`` by whole segments, void ones too: (segment, whether it is valid). ``start``: the state before ``slot``, if known."""
-        if slot > 0 and await self.header(slot - 1) is None and slot > await self.last():
+    async def walk(self, first: int = 0, *, last: int | None = None, start: End | None = None) -> AsyncGenerator[tuple[form.Segment, bool]]:
+        """``read`` by whole segments, void ones too: (segment, whether it is valid). ``start``: the state before ``first``, if known."""
+        if first > 0 and await self.header(first - 1) is None and first > await self.last():
             return
-        end = start or await self.before(slot)
-        async with aclosing(self._segments(slot, to_slot)) as segments:
+        end = start or await self.before(first)
+        async with aclosing(self._segments(first, last)) as segments:
             async for segment in segments:
                 after = follow(end, segment)
                 end = after or end
                 yield segment, after is not None
 
-    async def before(self, slot: int) -> End:
-        """The journal's state after the last valid segment before ``slot``, as its header and footer say."""
+    async def before(self, number: int) -> End:
+        """The journal's state after the last valid segment before ``number``, as its header and footer say."""
         identity = await self.identity()
-        header = await self.valid_before(slot)
+        header = await self.valid_before(number)
         if header is None:
             return End(identity.id)
-        found = await self._head(header.slot)
-        end = await self.store.get(segment_key(header.slot), -_FOOTER_GUESS)
+        found = await self._head(header.number)
+        end = await self.store.get(segment_key(header.number), -_FOOTER_GUESS)
         if found is None or end is None:
-            raise form.CorruptSegment(header.slot, "it was there and is gone")
-        length = form.footer_bytes(end, header.slot)
+            raise form.CorruptSegment(header.number, "it was there and is gone")
+        length = form.footer_bytes(end, header.number)
         if len(end) == _FOOTER_GUESS < length + form.END_BYTES:
-            end = await self.store.get(segment_key(header.slot), -length - form.END_BYTES) or b""
-        footer = form.decode_footer(end[-length - form.END_BYTES : -form.END_BYTES], header.slot)
+            end = await self.store.get(segment_key(header.number), -length - form.END_BYTES) or b""
+        footer = form.decode_footer(end[-length - form.END_BYTES : -form.END_BYTES], header.number)
         form.check_chain(*found, footer)
         return End.after(header, footer)
 
     async def bisect(self, predicate: Callable[[form.SegmentHeader], bool]) -> int:
-        """The first valid slot whose header satisfies ``predicate``; one past the last slot when none does.
+        """Number of the first valid segment whose header satisfies ``predicate``; one past the last segment's when none does.
 
-        ``predicate`` must be monotonic over valid segments: false, …, false, true, …, true. About log2(slots) + 5 ranged GETs.
+        ``predicate`` must be monotonic over valid segments: false, …, false, true, …, true. About log2(segments) + 5 ranged GETs.
         """
         last = await self.last()
         void: set[int] = set()
@@ -164,54 +162,54 @@ class Reader:
                     low = middle
             # A void segment can mislead the search only by ending up on one side of the place found.
             headers = await self._window(low - VOID_REACH, min(high, last))
-            found = {header.slot for header in headers} - {header.slot for header in valid_among(headers)}
+            found = {header.number for header in headers} - {header.number for header in valid_among(headers)}
             if found <= void:
                 return high
             void |= found
 
     async def find_seq(self, seq: int) -> int:
-        """The slot of the segment that holds entry number ``seq``; one past the last slot when the journal ends before it."""
+        """Number of the segment that holds entry ``seq``; one past the last segment's when the journal ends before it."""
         return await self.bisect(lambda header: header.first + header.count > seq)
 
-    async def valid_before(self, slot: int) -> form.SegmentHeader | None:
-        """Header of the last valid segment before ``slot``, whose predecessors exist; ``None`` when there is none."""
-        valid = valid_among(await self._window(slot - VOID_REACH - 1, slot - 1))
+    async def valid_before(self, number: int) -> form.SegmentHeader | None:
+        """Header of the last valid segment before ``number``, whose predecessors exist; ``None`` when there is none."""
+        valid = valid_among(await self._window(number - VOID_REACH - 1, number - 1))
         return valid[-1] if valid else None
 
     async def _window(self, first: int, last: int) -> list[form.SegmentHeader]:
-        slots = range(max(0, first), last + 1)
-        if unknown := [slot for slot in slots if slot not in self._headers]:
+        numbers = range(max(0, first), last + 1)
+        if unknown := [number for number in numbers if number not in self._headers]:
             await asyncio.gather(*map(self._present, unknown))
-        return [await self._present(slot) for slot in slots]
+        return [await self._present(number) for number in numbers]
 
-    async def _present(self, slot: int) -> form.SegmentHeader:
-        header = await self.header(slot)
+    async def _present(self, number: int) -> form.SegmentHeader:
+        header = await self.header(number)
         if header is None:
-            raise form.CorruptSegment(slot, "it is missing")
+            raise form.CorruptSegment(number, "it is missing")
         return header
 
-    async def _segments(self, slot: int, to_slot: int | None) -> AsyncGenerator[form.Segment]:
+    async def _segments(self, number: int, last: int | None) -> AsyncGenerator[form.Segment]:
         fetched: deque[asyncio.Task[form.Segment | None]] = deque()
         try:
-            while to_slot is None or slot <= to_slot:
-                while len(fetched) <= self._ahead and (to_slot is None or slot + len(fetched) <= to_slot):
-                    fetched.append(asyncio.create_task(self.segment(slot + len(fetched))))
+            while last is None or number <= last:
+                while len(fetched) <= self._ahead and (last is None or number + len(fetched) <= last):
+                    fetched.append(asyncio.create_task(self.segment(number + len(fetched))))
                 segment = await fetched[0]
                 fetched.popleft()
                 if segment is None:
-                    if not await grown(self.store, slot - 1):
+                    if not await grown(self.store, number - 1):
                         return
                     await _abandon(fetched)
                     continue
                 yield segment
-                slot += 1
+                number += 1
         finally:
             await _abandon(fetched)
 
 
 def _between(low: int, high: int, void: set[int]) -> int | None:
     middle = (low + high) // 2
-    return next((slot for slot in (*range(middle, low, -1), *range(middle + 1, high)) if slot not in void), None)
+    return next((number for number in (*range(middle, low, -1), *range(middle + 1, high)) if number not in void), None)
 
 
 async def _abandon(tasks: deque[asyncio.Task[form.Segment | None]]) -> None:

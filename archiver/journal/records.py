@@ -9,7 +9,7 @@ import msgspec
 
 
 class Session(msgspec.Struct, frozen=True):
-    """A writer's fence. Segments of a lower epoch in later slots are void (``docs/reference/format.md``)."""
+    """A writer's fence. Segments of a lower epoch with later numbers are void (``docs/reference/format.md``)."""
 
     epoch: int
     instance: str

@@ -41,13 +41,14 @@ _BLOCK = struct.Struct("<II")
 
 
 class CorruptSegment(Corrupt):
-    """``Corrupt``, with the slot and the reason apart."""
+    """``Corrupt``, with the segment's number and the reason apart."""
 
-    def __init__(self, slot: int, reason: str) -> None:
+    def __init__(self, number: int, reason: str) -> None:
         super().__init__(
-            f"segment {slot}: {reason}", hint="run `archiver verify`: it names the first bad segment; everything before it can be restored"
+            f"segment {number}: {reason}",
+            hint="run `archiver verify`: it names the first bad segment; everything before it can be restored",
         )
-        self.slot = slot
+        self.number = number
         self.reason = reason
 
 
@@ -56,7 +57,7 @@ class SegmentHeader(msgspec.Struct, frozen=True, array_like=True):
 
     archive: str
     """Identity of the archive, 32 hex digits."""
-    slot: int
+    number: int
     epoch: int
     """Session of the writer: 1, 2, 3, …"""
     first: int
@@ -73,7 +74,7 @@ class SegmentHeader(msgspec.Struct, frozen=True, array_like=True):
     sources: dict[str, SourceMark]
     """Where every source of the archive stands after this segment. The journal's own entries (source ``""``) have no mark."""
     session: int = 0
-    """Slot of the segment that opened this session."""
+    """Number of the segment that opened this session."""
 
 
 class SegmentFooter(msgspec.Struct, frozen=True, array_like=True):
@@ -102,7 +103,7 @@ class Segment(msgspec.Struct, frozen=True):
         """The runs with their places, in order."""
         header, first = self.header, self.header.first
         for run in self.runs:
-            yield Placed(first, header.slot, header.epoch, header.time, run)
+            yield Placed(first, header.number, header.epoch, header.time, run)
             first += run.count
 
 
@@ -145,7 +146,7 @@ def encode(header: SegmentHeader, runs: Sequence[Run], level: int) -> tuple[byte
     ``header.count`` and the runs must agree (``Bug`` otherwise). ``level`` is zstd's, 1 to 19.
     """
     if header.count != sum(run.count for run in runs):
-        raise Bug(f"segment {header.slot}: the header counts {header.count} entries, its runs hold {sum(run.count for run in runs)}")
+        raise Bug(f"segment {header.number}: the header counts {header.count} entries, its runs hold {sum(run.count for run in runs)}")
     head = _encode(header)
     content, raw, blocks = hashlib.sha256(), 0, 0
     stored: list[bytes] = [HEAD_MAGIC, _U32.pack(len(head)), head]
@@ -190,123 +191,123 @@ def _pieces(runs: Iterable[Run]) -> Iterator[bytes | memoryview]:
         yield run.data
 
 
-def header_end(start: bytes, slot: int) -> int:
+def header_end(start: bytes, number: int) -> int:
     """Where the header ends, from the first ``HEAD_BYTES`` (or more) of a segment."""
     if len(start) < HEAD_BYTES:
-        raise CorruptSegment(slot, f"truncated: {len(start)} bytes are less than any segment has")
+        raise CorruptSegment(number, f"truncated: {len(start)} bytes are less than any segment has")
     if start[:7] != HEAD_MAGIC[:7]:
-        raise CorruptSegment(slot, "not a segment: it does not begin with the format's magic")
+        raise CorruptSegment(number, "not a segment: it does not begin with the format's magic")
     if start[7] != VERSION:
-        raise CorruptSegment(slot, f"format version {start[7]} is not known to this program, which knows {VERSION}")
+        raise CorruptSegment(number, f"format version {start[7]} is not known to this program, which knows {VERSION}")
     return HEAD_BYTES + int(_U32.unpack_from(start, len(HEAD_MAGIC))[0])
 
 
-def decode_header(start: bytes, slot: int) -> tuple[SegmentHeader, bytes]:
+def decode_header(start: bytes, number: int) -> tuple[SegmentHeader, bytes]:
     """The header, and its bytes as they enter the chain, from the beginning of a segment that holds all of it.
 
     The header alone proves nothing: rot shows only against the footer (``check_chain``) or in the whole segment (``decode``).
     """
-    end = header_end(start, slot)
+    end = header_end(start, number)
     if len(start) < end:
-        raise CorruptSegment(slot, "truncated: it ends inside the header")
+        raise CorruptSegment(number, "truncated: it ends inside the header")
     raw = start[HEAD_BYTES:end]
     try:
         header = _decode_header(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CorruptSegment(slot, f"the header cannot be read: {error}") from error
-    if header.slot != slot:
-        raise CorruptSegment(slot, f"it says that it is segment {header.slot}")
+        raise CorruptSegment(number, f"the header cannot be read: {error}") from error
+    if header.number != number:
+        raise CorruptSegment(number, f"it says that it is segment {header.number}")
     return header, raw
 
 
-def footer_bytes(end: bytes, slot: int) -> int:
+def footer_bytes(end: bytes, number: int) -> int:
     """How long the footer is, from the last ``END_BYTES`` (or more) of a segment. It stands right before those ``END_BYTES``."""
     if len(end) < END_BYTES or end[-8:-1] != END_MAGIC[:7]:
-        raise CorruptSegment(slot, "truncated: the end mark is missing")
+        raise CorruptSegment(number, "truncated: the end mark is missing")
     if end[-1] != VERSION:
-        raise CorruptSegment(slot, f"format version {end[-1]} at its end is not known to this program, which knows {VERSION}")
+        raise CorruptSegment(number, f"format version {end[-1]} at its end is not known to this program, which knows {VERSION}")
     return int(_U32.unpack_from(end, len(end) - END_BYTES)[0])
 
 
-def decode_footer(footer: bytes | memoryview, slot: int) -> SegmentFooter:
+def decode_footer(footer: bytes | memoryview, number: int) -> SegmentFooter:
     """The footer from exactly its bytes."""
     try:
         return _decode_footer(footer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CorruptSegment(slot, f"the footer cannot be read: {error}") from error
+        raise CorruptSegment(number, f"the footer cannot be read: {error}") from error
 
 
 def check_chain(header: SegmentHeader, head: bytes, footer: SegmentFooter) -> None:
     """Raise ``Corrupt`` unless header (``head``: its bytes) and footer belong together and are as they were written."""
     if footer.chain != chain_of(header.prev, head, footer.content):
-        raise CorruptSegment(header.slot, "its chain hash does not match its header and content")
+        raise CorruptSegment(header.number, "its chain hash does not match its header and content")
 
 
-def decode(data: bytes, slot: int) -> Segment:
-    """The segment in ``slot``. ``Corrupt`` unless every byte is as it was written. Long for large ones: call it in a thread."""
-    header_end(data, slot)
-    at = len(data) - END_BYTES - footer_bytes(data[-END_BYTES:], slot)
+def decode(data: bytes, number: int) -> Segment:
+    """Segment ``number``. ``Corrupt`` unless every byte is as it was written. Long for large ones: call it in a thread."""
+    header_end(data, number)
+    at = len(data) - END_BYTES - footer_bytes(data[-END_BYTES:], number)
     view = memoryview(data)
     if hashlib.sha256(view[: -END_BYTES + 4]).digest() != data[-40:-8]:
-        raise CorruptSegment(slot, "the SHA-256 of its bytes does not match: it was altered")
-    header, head = decode_header(data, slot)
+        raise CorruptSegment(number, "the SHA-256 of its bytes does not match: it was altered")
+    header, head = decode_header(data, number)
     if at < HEAD_BYTES + len(head):
-        raise CorruptSegment(slot, "the footer says it is longer than the segment")
-    footer = decode_footer(view[at : len(data) - END_BYTES], slot)
-    raw = _raw(view[HEAD_BYTES + len(head) : at], footer, slot)
+        raise CorruptSegment(number, "the footer says it is longer than the segment")
+    footer = decode_footer(view[at : len(data) - END_BYTES], number)
+    raw = _raw(view[HEAD_BYTES + len(head) : at], footer, number)
     if hashlib.sha256(raw).digest() != footer.content:
-        raise CorruptSegment(slot, "its content hash does not match its content")
+        raise CorruptSegment(number, "its content hash does not match its content")
     check_chain(header, head, footer)
-    runs = list(_runs(raw, slot))
+    runs = list(_runs(raw, number))
     if header.count != (held := sum(run.count for run in runs)):
-        raise CorruptSegment(slot, f"the header counts {header.count} entries, it holds {held}")
+        raise CorruptSegment(number, f"the header counts {header.count} entries, it holds {held}")
     return Segment(header, footer, runs, len(data))
 
 
-def _raw(stored: memoryview, footer: SegmentFooter, slot: int) -> bytes:
+def _raw(stored: memoryview, footer: SegmentFooter, number: int) -> bytes:
     blocks: list[bytes] = []
     at = total = 0
     while True:
         if at + 4 > len(stored):
-            raise CorruptSegment(slot, "its blocks do not end before the footer")
+            raise CorruptSegment(number, "its blocks do not end before the footer")
         (size,) = _U32.unpack_from(stored, at)
         if size == 0:
             break
         if at + 8 + size > len(stored):
-            raise CorruptSegment(slot, f"block {len(blocks)} is longer than the segment")
+            raise CorruptSegment(number, f"block {len(blocks)} is longer than the segment")
         (length,) = _U32.unpack_from(stored, at + 4)
-        blocks.append(_decompress(stored[at + 8 : at + 8 + size], length, f"block {len(blocks)}", slot))
+        blocks.append(_decompress(stored[at + 8 : at + 8 + size], length, f"block {len(blocks)}", number))
         total += length
         at += 8 + size
     if at + 4 != len(stored) or total != footer.raw or len(blocks) != footer.blocks:
-        raise CorruptSegment(slot, "its blocks are not those that the footer describes")
+        raise CorruptSegment(number, "its blocks are not those that the footer describes")
     return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
 
-def _decompress(frame: memoryview, length: int, which: str, slot: int) -> bytes:
+def _decompress(frame: memoryview, length: int, which: str, number: int) -> bytes:
     if length > BLOCK_LIMIT:
-        raise CorruptSegment(slot, f"{which} says it holds {length} bytes; {BLOCK_LIMIT} are allowed")
+        raise CorruptSegment(number, f"{which} says it holds {length} bytes; {BLOCK_LIMIT} are allowed")
     decompressor = zstd.ZstdDecompressor()
     try:
         block = decompressor.decompress(frame, length + 1)
     except zstd.ZstdError as error:
-        raise CorruptSegment(slot, f"{which} cannot be decompressed: {error}") from error
+        raise CorruptSegment(number, f"{which} cannot be decompressed: {error}") from error
     if len(block) != length or not decompressor.eof or decompressor.unused_data:
-        raise CorruptSegment(slot, f"{which} does not hold the {length} bytes it says")
+        raise CorruptSegment(number, f"{which} does not hold the {length} bytes it says")
     return block
 
 
-def _runs(raw: bytes, slot: int) -> Iterator[Run]:
+def _runs(raw: bytes, number: int) -> Iterator[Run]:
     view, at = memoryview(raw), 0
     while at < len(raw):
         try:
             start = at + 4 + _U32.unpack_from(raw, at)[0]
             head = _decode_run(view[at + 4 : start])
         except (msgspec.DecodeError, UnicodeDecodeError, struct.error) as error:
-            raise CorruptSegment(slot, f"the run at byte {at} of its content cannot be read: {error}") from error
+            raise CorruptSegment(number, f"the run at byte {at} of its content cannot be read: {error}") from error
         middle = start + head.lengths
         at = middle + head.data
         lengths = bytes(view[start:middle])
         if head.lengths < 4 or head.lengths % 4 or head.data < 0 or at > len(raw) or _total(lengths) != head.data:
-            raise CorruptSegment(slot, f"the run at byte {start} of its content does not hold what its header says")
+            raise CorruptSegment(number, f"the run at byte {start} of its content does not hold what its header says")
         yield Run(head.source, head.kind, head.observed, lengths, view[middle:at], head.changed, head.position)

@@ -1,11 +1,11 @@
 """Becoming the archive's writer: find the end, let a living writer be, put the fence.
 
-The fence is an ordinary segment with one SESSION entry and the next epoch, created in the first free slot. Whoever creates
+The fence is an ordinary segment with one SESSION entry and the next epoch, created under the first free number. Whoever creates
 it owns the journal; an older writer's next PUT meets it.
 
     look -> no journal, or its writer closed, is this instance, or has been silent for long enough -> fence
     look -> another writer that may be alive -> wait until its tail moved (look again) or was silent for long enough (fence)
-    fence -> created: the session begins      fence -> slot was taken meanwhile: look again, a bounded number of times
+    fence -> created: the session begins      fence -> number was taken meanwhile: look again, a bounded number of times
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from archiver.journal.reader import Reader
 
 CONFLICTS = 100
-"""A fence that loses its slot this often in a row gives up: several instances are taking the archive from each other."""
+"""A fence that loses its number this often in a row gives up: several instances are taking the archive from each other."""
 PATIENCE_SECONDS = 60.0
 """How long the fence is tried against a store that does not answer."""
 
@@ -46,25 +46,27 @@ async def open_session(reader: Reader, clock: Clock, *, instance: str, version: 
     """
     identity = await create_identity(reader.store, clock)
     for _ in range(CONFLICTS):
-        slot, tail = await _await_turn(reader, clock, instance, limits.takeover_after_seconds)
+        number, tail = await _await_turn(reader, clock, instance, limits.takeover_after_seconds)
         end = End.after(tail.header, tail.footer) if tail else End(identity.id)
         now = clock.now()
         session = Session(end.epoch + 1, instance, version, now, sources, clock.unique())
         run = Run.of("", Kind.SESSION, [msgspec.json.encode(session)], observed=now)
         time = max(now, end.time + 1)
-        header = SegmentHeader(end.archive, slot, session.epoch, end.next, run.count, time, now, now, end.chain, end.sources, slot)
+        header = SegmentHeader(end.archive, number, session.epoch, end.next, run.count, time, now, now, end.chain, end.sources, number)
         data, footer = encode(header, [run], limits.compression_level)
-        if await settle(reader.store, clock, segment_key(slot), data, patience_seconds=PATIENCE_SECONDS) is None:
-            _log.info("journal_opened", archive=end.archive, slot=slot, epoch=session.epoch, instance=instance, entries=header.first)
+        if await settle(reader.store, clock, segment_key(number), data, patience_seconds=PATIENCE_SECONDS) is None:
+            _log.info("journal_opened", archive=end.archive, segment=number, epoch=session.epoch, instance=instance, entries=header.first)
             return End.after(header, footer)
-        _log.info("journal_fence_lost_slot", slot=slot, epoch=session.epoch)
-    raise Fenced(f"other writers took {CONFLICTS} slots of {reader.store.url} in turn", hint="stop all archivers of this archive but one")
+        _log.info("journal_fence_lost_number", segment=number, epoch=session.epoch)
+    raise Fenced(
+        f"other writers took {CONFLICTS} segment numbers of {reader.store.url} in turn", hint="stop all archivers of this archive but one"
+    )
 
 
 async def _await_turn(reader: Reader, clock: Clock, instance: str, silence_seconds: float) -> tuple[int, Segment | None]:
-    """The first free slot and the newest valid segment before it (``None``: no journal yet), once its writer may be fenced.
+    """The first free number and the newest valid segment before it (``None``: no journal yet), once its writer may be fenced.
 
-    The two belong to one look: a fence must continue exactly what stands before its slot.
+    The two belong to one look: a fence must continue exactly what stands before its number.
     """
     tail: Segment | None = None
     owner, since = "", 0.0
@@ -73,12 +75,12 @@ async def _await_turn(reader: Reader, clock: Clock, instance: str, silence_secon
         header = await reader.valid_before(free)
         if header is None:
             return free, None
-        if tail is None or tail.header.slot != header.slot:
+        if tail is None or tail.header.number != header.number:
             known = tail and tail.header.session == header.session
-            tail, since = await _whole(reader, header.slot), clock.monotonic()
+            tail, since = await _whole(reader, header.number), clock.monotonic()
             if not known:
                 owner = await _owner(reader, header)
-                _log.info("journal_found", instance=owner, slot=header.slot, epoch=header.epoch, closed=_closed(tail))
+                _log.info("journal_found", instance=owner, segment=header.number, epoch=header.epoch, closed=_closed(tail))
         age = (clock.now() - header.time) / 1_000_000
         silent = max(age, clock.monotonic() - since) >= silence_seconds
         if _closed(tail) or owner == instance or silent:
@@ -86,10 +88,10 @@ async def _await_turn(reader: Reader, clock: Clock, instance: str, silence_secon
         await clock.sleep(min(1.0, silence_seconds / 10))
 
 
-async def _whole(reader: Reader, slot: int) -> Segment:
-    segment = await reader.segment(slot)
+async def _whole(reader: Reader, number: int) -> Segment:
+    segment = await reader.segment(number)
     if segment is None:
-        raise CorruptSegment(slot, "it was there and is gone")
+        raise CorruptSegment(number, "it was there and is gone")
     return segment
 
 
@@ -101,5 +103,5 @@ async def _owner(reader: Reader, header: SegmentHeader) -> str:
     fence = await _whole(reader, header.session)
     session = session_of(fence)
     if session is None or fence.header.epoch != header.epoch:
-        raise CorruptSegment(header.session, f"it does not open session {header.epoch} although segment {header.slot} says so")
+        raise CorruptSegment(header.session, f"it does not open session {header.epoch} although segment {header.number} says so")
     return session.instance

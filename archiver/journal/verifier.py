@@ -26,11 +26,11 @@ _MARK_FIELDS = (
     "changed",
     "observed",
     "checkpoint",
-    "checkpoint_slot",
+    "checkpoint_segment",
     "control",
-    "control_slot",
-    "stream_slot",
-    "schema_slot",
+    "control_segment",
+    "stream_segment",
+    "schema_segment",
 )
 """Compared with what the runs say. A field that is added to ``SourceMark`` later is not known to older segments: it stays out."""
 _PART_READS = 8
@@ -54,10 +54,10 @@ class BadPart(msgspec.Struct, frozen=True):
 
 
 class VerifyReport(msgspec.Struct):
-    """What ``verify`` found. Everything before ``bad_slot`` is proved; nothing is said about what comes after."""
+    """What ``verify`` found. Everything before ``bad_segment`` is proved; nothing is said about what comes after."""
 
     archive: str = ""
-    slots: int = 0
+    segments: int = msgspec.field(default=0, name="slots")
     """Segments that passed every check, void ones included."""
     entries: int = 0
     """In valid segments."""
@@ -66,14 +66,14 @@ class VerifyReport(msgspec.Struct):
     raw_bytes: int = 0
     """The same before compression, of valid segments."""
     void: list[int] = []
-    """Slots of void segments: written by a fenced writer, never acknowledged, skipped by every reader."""
+    """Numbers of void segments: written by a fenced writer, never acknowledged, skipped by every reader."""
     sessions: int = 0
     gaps: list[FoundGap] = []
     parts: int = 0
     """Objects that entries name and that passed."""
     part_bytes: int = 0
     bad_parts: list[BadPart] = []
-    bad_slot: int | None = None
+    bad_segment: int | None = msgspec.field(default=None, name="bad_slot")
     """The first bad segment; -1 for ``archive.json``; ``None`` for none."""
     reason: str = ""
     """Why it is bad."""
@@ -85,7 +85,7 @@ class VerifyReport(msgspec.Struct):
     @property
     def ok(self) -> bool:
         """Nothing is damaged. Gaps are no damage."""
-        return self.bad_slot is None and not self.bad_parts
+        return self.bad_segment is None and not self.bad_parts
 
 
 async def verify(
@@ -94,14 +94,14 @@ async def verify(
     """Check every segment (hashes, chain, contiguity, numbers, marks) and the parts that entries name (size; with ``deep`` also SHA-256).
 
     Stops at the first bad segment. Never raises ``Corrupt``: that is the report. ``Invalid`` when there is no archive; ``Unavailable`` when
-    the store does not answer. ``progress`` gets (slots checked, slots there are). Safe beside a living writer.
+    the store does not answer. ``progress`` gets (segments checked, segments there are). Safe beside a living writer.
     """
     reader = Reader(store, offload=offload)
     report = VerifyReport()
     try:
         report.archive = (await reader.identity()).id
     except Corrupt as error:
-        report.bad_slot, report.reason = -1, error.message
+        report.bad_segment, report.reason = -1, error.message
         return report
     end = End(report.archive)
     try:
@@ -113,18 +113,18 @@ async def verify(
                     end = End.after(segment.header, segment.footer)
                     await _count(store, segment, report, deep=deep, offload=offload)
                 else:
-                    report.void.append(segment.header.slot)
-                report.slots += 1
+                    report.void.append(segment.header.number)
+                report.segments += 1
                 report.bytes += segment.size
                 if progress:
-                    progress(report.slots, max(last + 1, report.slots))
+                    progress(report.segments, max(last + 1, report.segments))
     except CorruptSegment as error:
-        report.bad_slot, report.reason = error.slot, error.reason
+        report.bad_segment, report.reason = error.number, error.reason
     except Corrupt as error:
-        report.bad_slot, report.reason = report.slots, error.message
-    if report.bad_slot is None and not report.slots:
+        report.bad_segment, report.reason = report.segments, error.message
+    if report.bad_segment is None and not report.segments:
         # Right for the moment between a new archive's identity and its first segment only.
-        report.bad_slot, report.reason = 0, "it is missing although the archive has an identity: there is no journal"
+        report.bad_segment, report.reason = 0, "it is missing although the archive has an identity: there is no journal"
     report.chain, report.time = end.chain.hex(), end.time
     return report
 
@@ -142,12 +142,12 @@ def _check_marks(before: End, segment: Segment) -> None:
     for placed in segment.placed():
         source = placed.run.source
         if source:
-            marks[source] = advance(marks.get(source, SourceMark()), placed.run, placed.first, placed.slot)
+            marks[source] = advance(marks.get(source, SourceMark()), placed.run, placed.first, placed.segment)
     stored = segment.header.sources
     for source in marks.keys() | stored.keys():
         expected, found = marks.get(source), stored.get(source)
         if expected is None or found is None or any(getattr(expected, name) != getattr(found, name) for name in _MARK_FIELDS):
-            raise CorruptSegment(segment.header.slot, f"the mark of source {source!r} in its header is not what its entries say")
+            raise CorruptSegment(segment.header.number, f"the mark of source {source!r} in its header is not what its entries say")
 
 
 async def _count(store: Store, segment: Segment, report: VerifyReport, *, deep: bool, offload: Offload) -> None:
@@ -165,7 +165,7 @@ async def _count(store: Store, segment: Segment, report: VerifyReport, *, deep: 
             elif run.kind in (Kind.CHECKPOINT, Kind.PG_TABLES):
                 await _check_parts(store, placed, report, deep=deep, offload=offload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise CorruptSegment(placed.slot, f"entry {placed.first} ({run.kind.name}) cannot be read: {error}") from error
+            raise CorruptSegment(placed.segment, f"entry {placed.first} ({run.kind.name}) cannot be read: {error}") from error
 
 
 class _Table(msgspec.Struct):

@@ -1,10 +1,10 @@
 """The one writer of an archive: group commit with one PUT in flight, acknowledgement only of what is durable.
 
-    append -> buffer -> seal (header, chain) -> encode in a thread -> PUT until it is known whose the slot is -> durable
+    append -> buffer -> seal (header, chain) -> encode in a thread -> PUT until it is known whose the number is -> durable
 
 Nothing in flight and something buffered: seal at once, as far as the budget of PUTs allows; a segment that is full does not ask the budget,
 because waiting could not make it fuller. While a PUT is in flight a full segment is sealed and encoded ahead, never sent ahead.
-The bytes of a slot never change once they were sent; a slot that has other bytes ends the writer (``Fenced`` or ``Corrupt``).
+The bytes under a number never change once they were sent; a number that has other bytes ends the writer (``Fenced`` or ``Corrupt``).
 """
 
 from __future__ import annotations
@@ -116,9 +116,9 @@ class Writer:
         return self._durable.next - 1
 
     @property
-    def slot(self) -> int:
+    def durable_segment(self) -> int:
         """Number of the newest durable segment."""
-        return self._durable.slot
+        return self._durable.segment
 
     @property
     def last_commit(self) -> int:
@@ -302,14 +302,14 @@ class Writer:
     async def _seal(self) -> _Sealed:
         runs, taken = self._buffer.take()
         before = self._sealed
-        slot, following, sources = before.slot + 1, before.next, dict(before.sources)
+        number, following, sources = before.segment + 1, before.next, dict(before.sources)
         for run in runs:
             if run.source:
-                sources[run.source] = advance(sources.get(run.source, SourceMark()), run, following, slot)
+                sources[run.source] = advance(sources.get(run.source, SourceMark()), run, following, number)
             following += run.count
         header = SegmentHeader(
             archive=before.archive,
-            slot=slot,
+            number=number,
             epoch=before.epoch,
             first=before.next,
             count=following - before.next,
@@ -326,7 +326,7 @@ class Writer:
         return _Sealed(data, self._sealed, taken)
 
     async def _confirm(self, sealed: _Sealed) -> None:
-        other = await settle(self._store, self._clock, segment_key(sealed.end.slot), sealed.data)
+        other = await settle(self._store, self._clock, segment_key(sealed.end.segment), sealed.data)
         if other is not None:
             raise intruder(other, sealed.end)
         stall = self._limits.stall_seconds

@@ -67,7 +67,7 @@ async def settle(reader: Reader, point: Point) -> Point:
     if point.kind == "latest":
         return msgspec.structs.replace(point, kind="entry", number=last)
     if point.kind == "mark":
-        entry = await find_mark(reader, tail.slot, point.name)
+        entry = await find_mark(reader, tail.number, point.name)
         if not entry:
             raise Invalid(f"the journal has no mark {point.name!r}", hint="`archiver mark NAME` sets one at the journal's end")
         return msgspec.structs.replace(point, kind="entry", number=entry)

@@ -106,7 +106,7 @@ async def set_mark(settings: Settings, clock: Clock, name: str) -> Marked:
         tail = await reader.tail()
         if tail is None:
             raise Invalid(f"there is no journal at {store.url}", hint="start one with `archiver run`, or name the right archive.url")
-        if await find_mark(reader, tail.slot, name):
+        if await find_mark(reader, tail.number, name):
             raise used(name)
         if settings.web.listen:
             marked = await _ask(settings.web.listen, MarkRequest(name, tail.archive, tail.epoch))
@@ -151,7 +151,7 @@ async def _ask(listen: str, request: MarkRequest) -> Marked | None:
 
 
 async def _closed(reader: Reader, tail: SegmentHeader) -> bool:
-    segment = await reader.segment(tail.slot)
+    segment = await reader.segment(tail.number)
     return segment is not None and bool(segment.runs) and segment.runs[-1].kind is Kind.CLOSE
 
 

@@ -59,7 +59,7 @@ class StatusCollector(Collector):
         whole: dict[str, float] = {
             "archiver_last_commit_age_seconds": status.age_seconds,
             "archiver_last_entry": status.last_entry,
-            "archiver_segment": status.slot,
+            "archiver_segment": status.segment,
             "archiver_epoch": status.epoch,
             "archiver_buffered_bytes": status.buffered_bytes,
         }

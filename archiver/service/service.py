@@ -150,7 +150,7 @@ class Service:
             return ArchiveStatus(
                 archive="",
                 url=self.settings.archive.url,
-                slot=-1,
+                segment=-1,
                 epoch=0,
                 last_entry=0,
                 last_commit=0,
@@ -160,7 +160,7 @@ class Service:
         status = ArchiveStatus(
             archive=writer.archive,
             url=self.store.url,
-            slot=writer.slot,
+            segment=writer.durable_segment,
             epoch=writer.epoch,
             last_entry=writer.durable_seq,
             last_commit=writer.last_commit,

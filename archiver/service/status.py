@@ -66,8 +66,8 @@ class ArchiveStatus(msgspec.Struct, kw_only=True):
 
     archive: str
     url: str
-    slot: int
-    """Newest segment."""
+    segment: int = msgspec.field(name="slot")
+    """Number of the newest segment."""
     epoch: int
     last_entry: int
     last_commit: int

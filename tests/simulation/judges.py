@@ -28,50 +28,50 @@ class Content:
         """Newest entry of each source."""
         self.bodies: dict[int, tuple[str, bytes]] = {}
         """Sequence number to source and body."""
-        self.slots: dict[int, int] = {}
-        """Sequence number to slot."""
+        self.segments: dict[int, int] = {}
+        """Sequence number of an entry to number of its segment."""
         self.void: list[int] = []
         self.epochs: set[int] = set()
         self._truth = truth
-        self._slot = self._epoch = 0
+        self._number = self._epoch = 0
         self._next = 1
         self._time = 0
         self._chain = NO_PREVIOUS
 
     def catch_up(self) -> None:
         """Read what has been stored since the last time."""
-        while (data := self._truth.peek(segment_key(self._slot))) is not None:
+        while (data := self._truth.peek(segment_key(self._number))) is not None:
             self._segment(data)
-            self._slot += 1
+            self._number += 1
 
     def _segment(self, data: bytes) -> None:
-        segment = decode(data, self._slot)
+        segment = decode(data, self._number)
         header = segment.header
         if header.epoch < self._epoch:
-            self.void.append(self._slot)
+            self.void.append(self._number)
             return
         if (header.prev, header.first) != (self._chain, self._next) or header.time <= self._time:
-            self.faults.append(f"segment {self._slot} does not continue the one before")
+            self.faults.append(f"segment {self._number} does not continue the one before")
         self._epoch, self._chain, self._time = header.epoch, segment.footer.chain, header.time
         self.epochs.add(header.epoch)
         for run in segment.runs:
             for body in run.bodies():
                 self.bodies[self._next] = run.source, body
-                self.slots[self._next] = self._slot
+                self.segments[self._next] = self._number
                 if run.source:
                     self._entry(run.source, body)
                 self._next += 1
         for source, mark in header.sources.items():
             if int(mark.position or 0) != self.last.get(source, 0):
                 self.faults.append(
-                    f"segment {self._slot}: the mark of {source} is {mark.position}, its newest entry {self.last.get(source, 0)}"
+                    f"segment {self._number}: the mark of {source} is {mark.position}, its newest entry {self.last.get(source, 0)}"
                 )
 
     def _entry(self, source: str, body: bytes) -> None:
         number = int(body.split(b":")[1])
         if body != body_of(source, number):
-            self.faults.append(f"segment {self._slot} holds an entry of {source} that was never sent")
+            self.faults.append(f"segment {self._number} holds an entry of {source} that was never sent")
         last = self.last.get(source, 0)
         if number > last + 1:
-            self.faults.append(f"segment {self._slot}: entry {number} of {source} follows {last}: history is lost")
+            self.faults.append(f"segment {self._number}: entry {number} of {source} follows {last}: history is lost")
         self.last[source] = max(last, number)

@@ -137,7 +137,7 @@ def test_taking_another_segment_for_its_own_is_seen(monkeypatch: pytest.MonkeyPa
 
 
 def test_fencing_what_was_not_read_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So is a fence that continues an older end than the one before its slot."""
+    """So is a fence that continues an older end than the one before its number."""
     turn = session._await_turn
 
     async def stale(reader: Reader, *arguments: Any) -> tuple[int, Segment | None]:
@@ -156,4 +156,4 @@ def test_an_epoch_that_does_not_rise_is_seen(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def _lower(end: End) -> End:
-    return End(end.archive, end.slot, max(0, end.epoch - 1), end.session, end.next, end.chain, end.time, end.sources)
+    return End(end.archive, end.segment, max(0, end.epoch - 1), end.session, end.next, end.chain, end.time, end.sources)

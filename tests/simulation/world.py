@@ -342,7 +342,7 @@ class World:
             )
             self.check(server.confirmed == server.entries, f"{server.name} was never told about {server.entries}, only {server.confirmed}")
         report = await verify(self.truth, offload=inline)
-        self.check(report.ok, f"verify: segment {report.bad_slot}: {report.reason}")
+        self.check(report.ok, f"verify: segment {report.bad_segment}: {report.reason}")
         self.check(report.entries == len(self.content.bodies), f"verify counted {report.entries} entries of {len(self.content.bodies)}")
         self.check(report.sessions == len(self.content.epochs), f"verify counted {report.sessions} sessions of {len(self.content.epochs)}")
         reader = Reader(self.truth, ahead=self.rng.randint(0, 3), offload=inline)
@@ -352,11 +352,11 @@ class World:
                 read |= {placed.first + n: (placed.run.source, body) for n, body in enumerate(placed.run.bodies())}
         self.check(read == self.content.bodies, "the reader returns something else than what is stored")
         for seq in {1, len(read), self.rng.randint(1, len(read))}:
-            slot = await reader.find_seq(seq)
-            self.check(slot == self.content.slots[seq], f"entry {seq} is in segment {self.content.slots[seq]}, found in {slot}")
-            async with aclosing(reader.read(slot, to_slot=slot)) as runs:
+            number = await reader.find_seq(seq)
+            self.check(number == self.content.segments[seq], f"entry {seq} is in segment {self.content.segments[seq]}, found in {number}")
+            async with aclosing(reader.read(number, last=number)) as runs:
                 numbers = [(placed.first, placed.run.count) async for placed in runs]
-            self.check(any(first <= seq < first + count for first, count in numbers), f"reading segment {slot} alone misses entry {seq}")
+            self.check(any(first <= seq < first + count for first, count in numbers), f"reading segment {number} alone misses entry {seq}")
         self.check(await reader.find_seq(len(read) + 1) == await reader.last() + 1, "an entry behind the end was found")
 
 

@@ -98,7 +98,7 @@ async def load(reader: Reader, marks: Mapping[str, SourceMark], name: str) -> di
 
 async def _start(reader: Reader, stream: str, mark: SourceMark) -> int:
     """First entry of the newest complete list, and where that is a verifying one that the watch has not passed, of the one before it."""
-    if mark.checkpoint_slot < 0:
+    if mark.checkpoint_segment < 0:
         return 1
     newest = await _listing(reader, stream, mark.checkpoint)
     if newest is None:

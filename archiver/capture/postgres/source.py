@@ -171,8 +171,8 @@ class PostgresSource:
                         baseline = self._baseline_then_watch(holding, held, report, tools, entry)
                         await self._capture(stream, query, stop, baseline)
                     return
-                if known.complete and mark.checkpoint_slot >= 0:
-                    header = await reader.header(mark.checkpoint_slot)
+                if known.complete and mark.checkpoint_segment >= 0:
+                    header = await reader.header(mark.checkpoint_segment)
                     self._last_baseline = header.time if header else 0
                 schema = await newest_schema(reader, self.name, mark)
                 stream, _ = await self._start(replication, report, server, decision.position, fresh=False)

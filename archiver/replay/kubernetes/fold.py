@@ -44,7 +44,7 @@ class _Begin(msgspec.Struct, frozen=True):
 
     seq: int
     """First entry that counts."""
-    slot: int
+    segment: int
     last: int
 
 
@@ -61,7 +61,7 @@ async def read_streams(reader: Reader, source: str, cut: Cut) -> list[Folded]:
     begins = dict(zip(names, await asyncio.gather(*(_begin(reader, tail, name, cut) for name in names)), strict=True))
     reading = _Reading({name: begin.seq for name, begin in begins.items()}, cut)
     async with aclosing(
-        reader.read(min(each.slot for each in begins.values()), to_slot=max(each.last for each in begins.values()))
+        reader.read(min(each.segment for each in begins.values()), last=max(each.last for each in begins.values()))
     ) as runs:
         async for placed in runs:
             reading.take(placed)
@@ -120,12 +120,12 @@ async def _begin(reader: Reader, tail: SegmentHeader, name: str, cut: Cut) -> _B
             return header.first + header.count > cut.seq
         return bool(cut.time) and mark is not None and mark.observed > cut.time
 
-    last = min(await reader.bisect(beyond), tail.slot)
+    last = min(await reader.bisect(beyond), tail.number)
     before = await reader.valid_before(last)
     mark = before.sources.get(name) if before else None
-    if mark is None or mark.checkpoint_slot < 0:
-        slot = min(last, await reader.bisect(lambda header: name in header.sources))
-        return _Begin(0, slot, last)
+    if mark is None or mark.checkpoint_segment < 0:
+        number = min(last, await reader.bisect(lambda header: name in header.sources))
+        return _Begin(0, number, last)
     placed = await newest_checkpoint(reader, name, mark.checkpoint)
     if placed is None:
         raise Corrupt(f"the journal does not hold the checkpoint of {name} that its marks name", hint="run `archiver verify`")
@@ -145,7 +145,7 @@ def _until(placed: Placed, cut: Cut) -> Placed | None:
         return None
     bodies = list(run.bodies())[:keep]
     part = Run.of(run.source, run.kind, bodies, observed=run.observed, changed=run.changed)
-    return Placed(placed.first, placed.slot, placed.epoch, placed.time, part)
+    return Placed(placed.first, placed.segment, placed.epoch, placed.time, part)
 
 
 async def _judge(reader: Reader, tail: SegmentHeader, fold: Folded, listing: Placed | None, cut: Cut, point: int) -> None:
@@ -228,7 +228,7 @@ async def _changes(reader: Reader, tail: SegmentHeader, fold: Folded, began: Pla
     state = StreamState(bodies=False)
     existed = set(fold.state.known())
     first = verifying or began
-    async with aclosing(reader.read(first.slot, to_slot=await reader.bisect(complete))) as runs:
+    async with aclosing(reader.read(first.segment, last=await reader.bisect(complete))) as runs:
         async for placed in runs:
             done = state.listing is not None and state.listing.first >= began.first
             if placed.run.source == fold.name and placed.first >= first.first and not done:

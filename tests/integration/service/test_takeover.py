@@ -47,7 +47,7 @@ def test_another_instance_waits_for_silence(database: str, tmp_path: Path) -> No
         assert second.stop() == 0
         found = headers(f"file://{tmp_path}/journal")
         fence = next(header for header in found if header.epoch == 2)
-        assert fence.time - found[fence.slot - 1].time >= seconds * 1_000_000
+        assert fence.time - found[fence.number - 1].time >= seconds * 1_000_000
         assert second.call("verify").returncode == 0
 
 

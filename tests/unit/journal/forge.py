@@ -30,16 +30,16 @@ def fence(epoch: int, instance: str = "a") -> Run:
 def forge(end: End, runs: Sequence[Run], **changes: Any) -> tuple[bytes, End]:
     """A segment that continues ``end``, but for ``changes`` in its header; and the state after it."""
     count = sum(run.count for run in runs)
-    slot = changes.get("slot", end.slot + 1)
+    number = changes.get("number", end.segment + 1)
     sources, following = dict(end.sources), end.next
     for run in runs:
         if run.source:
-            sources[run.source] = advance(sources.get(run.source, SourceMark()), run, following, slot)
+            sources[run.source] = advance(sources.get(run.source, SourceMark()), run, following, number)
         following += run.count
     seen = [run.observed for run in runs]
     values: dict[str, Any] = {
         "archive": end.archive,
-        "slot": slot,
+        "number": number,
         "epoch": end.epoch,
         "first": end.next,
         "count": count,
@@ -62,24 +62,24 @@ class Forgery:
         self.store = MemoryStore("forgery")
         self.store.create(IDENTITY, msgspec.json.encode(Identity(1, ARCHIVE, 1)))
         self.end = NEW
-        self.slot = 0
+        self.number = 0
 
     def add(self, *runs: Run, **changes: Any) -> int:
-        """The next valid segment; its slot."""
-        data, self.end = forge(self.end, runs, slot=self.slot, **changes)
+        """The next valid segment; its number."""
+        data, self.end = forge(self.end, runs, number=self.number, **changes)
         return self._put(data)
 
     def open(self, instance: str = "a") -> int:
         """The next fence."""
-        return self.add(fence(self.end.epoch + 1, instance), epoch=self.end.epoch + 1, session=self.slot)
+        return self.add(fence(self.end.epoch + 1, instance), epoch=self.end.epoch + 1, session=self.number)
 
     def void(self, after: End, *runs: Run, **changes: Any) -> End:
-        """What a fenced writer that stood at ``after`` left in the next slot."""
-        data, end = forge(after, runs, slot=self.slot, **changes)
+        """What a fenced writer that stood at ``after`` left under the next number."""
+        data, end = forge(after, runs, number=self.number, **changes)
         self._put(data)
         return end
 
     def _put(self, data: bytes) -> int:
-        assert self.store.create(segment_key(self.slot), data)
-        self.slot += 1
-        return self.slot - 1
+        assert self.store.create(segment_key(self.number), data)
+        self.number += 1
+        return self.number - 1

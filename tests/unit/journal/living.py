@@ -48,10 +48,10 @@ async def running(writer: Writer) -> AsyncIterator[asyncio.Task[None]]:
             await commit
 
 
-def segment(store: MemoryStore, slot: int) -> Segment:
-    data = store.peek(segment_key(slot))
+def segment(store: MemoryStore, number: int) -> Segment:
+    data = store.peek(segment_key(number))
     assert data is not None
-    return decode(data, slot)
+    return decode(data, number)
 
 
 def run_of(size: int = 100, position: str = "", source: str = "db") -> Run:

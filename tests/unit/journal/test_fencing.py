@@ -1,4 +1,4 @@
-"""Whose the next slot is: fences, strangers, stalls."""
+"""Whose the next number is: fences, strangers, stalls."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_fenced_writer_stops_within_one_put() -> None:
 
 
 @pytest.mark.parametrize("epoch", [1, 0])
-def test_a_stranger_in_the_next_slot_is_corrupt(epoch: int) -> None:
+def test_a_stranger_under_the_next_number_is_corrupt(epoch: int) -> None:
     """Another segment of this or a lower epoch where the writer writes means that somebody does not keep the rules."""
 
     async def story() -> None:
@@ -66,7 +66,7 @@ def test_a_stranger_in_the_next_slot_is_corrupt(epoch: int) -> None:
 
 
 @pytest.mark.parametrize("other", [b"", b"noise", "alien"])
-def test_noise_in_the_next_slot_is_corrupt(other: bytes | str) -> None:
+def test_noise_under_the_next_number_is_corrupt(other: bytes | str) -> None:
     """What is no segment, or of another archive, ends the writer with the reason."""
 
     async def story() -> None:
@@ -96,13 +96,13 @@ async def _stalled(store: ScriptedStore) -> tuple[Writer, asyncio.Task[None], as
 
 
 def test_a_stalled_writer_looks_before_it_acknowledges() -> None:
-    """After a stall the writer looks for a newer owner: slots may have been filled and removed meanwhile."""
+    """After a stall the writer looks for a newer owner: segments may have been made and removed meanwhile."""
 
     async def story() -> None:
         store = ScriptedStore()
         _, commit, waiting, told = await _stalled(store)
         end = await Reader(store, offload=inline).end()
-        store.create(segment_key(2), forge(end, [fence(2, "b")], epoch=2, slot=2)[0])  # slot 1 was filled, then removed
+        store.create(segment_key(2), forge(end, [fence(2, "b")], epoch=2, number=2)[0])  # segment 1 was made, then removed
         store.gate.set()
         with pytest.raises(Fenced, match="instance 'b'"):
             await commit

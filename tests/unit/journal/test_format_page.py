@@ -42,7 +42,7 @@ def test_constants_are_as_published() -> None:
     assert form.VERSION == FORMAT
     assert f"at most {form.BLOCK_LIMIT}" in PAGE
     assert f"cut blocks at {form.BLOCK_BYTES} raw bytes" in PAGE
-    assert f"less than {VOID_REACH} slots behind" in PAGE
+    assert f"less than {VOID_REACH} numbers behind" in PAGE
     assert f"the {VOID_REACH} before it" in PAGE
 
 

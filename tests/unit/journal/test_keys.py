@@ -7,17 +7,17 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.journal.keys import part_key, segment_key, slot_of
+from archiver.journal.keys import number_of, part_key, segment_key
 
 
 @given(st.integers(0, 2**63), st.integers(0, 2**63))
-def test_segments_sort_by_slot(one: int, other: int) -> None:
-    """Keys of segments sort as their slots do and lead back to them."""
-    assert slot_of(segment_key(one)) == one
+def test_segments_sort_by_number(one: int, other: int) -> None:
+    """Keys of segments sort as their numbers do and lead back to them."""
+    assert number_of(segment_key(one)) == one
     assert (segment_key(one) < segment_key(other)) == (one < other)
 
 
-def test_only_segments_have_slots() -> None:
+def test_only_segments_have_numbers() -> None:
     """Everything else under ``journal/`` is a stranger."""
     for key in (
         "journal/",
@@ -27,7 +27,7 @@ def test_only_segments_have_slots() -> None:
         "parts/0000000000000000",
         "archive.json",
     ):
-        assert slot_of(key) is None
+        assert number_of(key) is None
 
 
 @given(st.text(min_size=1, max_size=60), st.text(min_size=1, max_size=60))

@@ -20,9 +20,9 @@ from tests.simulation.loop import inline, play
 from tests.unit.journal.forge import Forgery, frames
 
 
-async def bodies(reader: Reader, slot: int = 0, *, to_slot: int | None = None) -> list[bytes]:
+async def bodies(reader: Reader, number: int = 0, *, last: int | None = None) -> list[bytes]:
     found: list[bytes] = []
-    async with aclosing(reader.read(slot, to_slot=to_slot)) as runs:
+    async with aclosing(reader.read(number, last=last)) as runs:
         async for placed in runs:
             if placed.run.kind is not Kind.SESSION:
                 found += placed.run.bodies()
@@ -56,21 +56,21 @@ def test_void_segments_are_skipped(ahead: int) -> None:
         reader = reader_of(with_takeover(), ahead)
         assert await bodies(reader) == [b"x1", b"x2", b"x3"]
         async with aclosing(reader.read()) as runs:
-            assert [(p.first, p.slot, p.epoch) async for p in runs] == [(1, 0, 1), (2, 1, 1), (3, 2, 2), (4, 5, 2), (5, 7, 2)]
+            assert [(p.first, p.segment, p.epoch) async for p in runs] == [(1, 0, 1), (2, 1, 1), (3, 2, 2), (4, 5, 2), (5, 7, 2)]
         async with aclosing(reader.walk()) as steps:
-            assert [segment.header.slot async for segment, valid in steps if not valid] == [3, 4]
+            assert [segment.header.number async for segment, valid in steps if not valid] == [3, 4]
 
     play(story())
 
 
-@pytest.mark.parametrize("slot", range(10))
-@pytest.mark.parametrize("to_slot", [None, *range(9)])
-def test_any_range_can_be_read(slot: int, to_slot: int | None) -> None:
-    """Reading begins at any slot, a void one too, and ends with ``to_slot`` or the journal; behind the end there is nothing."""
+@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("last", [None, *range(9)])
+def test_any_range_can_be_read(number: int, last: int | None) -> None:
+    """Reading begins at any segment, a void one too, and ends with ``last`` or the journal; behind the end there is nothing."""
 
     async def story() -> None:
-        wanted = [body for at, body in ((1, b"x1"), (5, b"x2"), (7, b"x3")) if slot <= at <= (9 if to_slot is None else to_slot)]
-        assert await bodies(reader_of(with_takeover()), slot, to_slot=to_slot) == wanted
+        wanted = [body for at, body in ((1, b"x1"), (5, b"x2"), (7, b"x3")) if number <= at <= (9 if last is None else last)]
+        assert await bodies(reader_of(with_takeover()), number, last=last) == wanted
 
     play(story())
 
@@ -81,7 +81,7 @@ def test_the_tail_is_valid() -> None:
     async def story() -> None:
         forgery = Forgery()
         assert await reader_of(forgery).tail() is None
-        assert (await reader_of(forgery).end()).slot == -1
+        assert (await reader_of(forgery).end()).segment == -1
         forgery.open()
         stale = forgery.end
         forgery.open()
@@ -90,9 +90,9 @@ def test_the_tail_is_valid() -> None:
         reader = reader_of(forgery)
         tail = await reader.tail()
         assert tail is not None
-        assert tail.slot == 1
+        assert tail.number == 1
         assert await reader.end() == forgery.end
-        assert await reader.before(forgery.slot) == forgery.end
+        assert await reader.before(forgery.number) == forgery.end
         assert await reader.last() == VOID_REACH
 
     play(story())
@@ -115,10 +115,10 @@ def test_a_hole_is_found() -> None:
     async def story() -> None:
         forgery = with_takeover()
         forgery.store.replace(segment_key(6), None)
-        for slot in range(6):
+        for number in range(6):
             with pytest.raises(CorruptSegment) as caught:
-                await bodies(reader_of(forgery), slot)
-            assert caught.value.slot == 6
+                await bodies(reader_of(forgery), number)
+            assert caught.value.number == 6
         with pytest.raises(CorruptSegment, match="missing"):
             await reader_of(forgery).last()
         with pytest.raises(CorruptSegment, match="missing"):
@@ -166,10 +166,10 @@ def test_a_segment_must_follow(changes: dict[str, object], reason: str) -> None:
 
     async def story() -> None:
         forgery = with_takeover()
-        slot = forgery.add(frames("db", b"x4"), **changes)
+        number = forgery.add(frames("db", b"x4"), **changes)
         with pytest.raises(CorruptSegment, match=reason) as caught:
             await bodies(reader_of(forgery))
-        assert caught.value.slot == slot
+        assert caught.value.number == number
 
     play(story())
 
@@ -180,14 +180,14 @@ def test_a_replaced_segment_is_found() -> None:
     async def story() -> None:
         one, other = with_takeover(), with_takeover()
         other.store.replace(segment_key(7), None)
-        other.slot = 7
+        other.number = 7
         other.end = await reader_of(other).before(7)
         other.add(frames("db", b"forged"))
         one.add(frames("db", b"x4"))
         one.store.replace(segment_key(7), other.store.peek(segment_key(7)))
         with pytest.raises(CorruptSegment, match="does not continue segment 7") as caught:
             await bodies(reader_of(one))
-        assert caught.value.slot == 8
+        assert caught.value.number == 8
 
     play(story())
 
@@ -217,7 +217,7 @@ def test_reading_follows_a_growing_journal() -> None:
         async with aclosing(reader_of(forgery).read()) as runs:
             async for placed in runs:
                 found += placed.run.bodies()
-                if placed.slot == 7:
+                if placed.segment == 7:
                     forgery.add(frames("db", b"x4"))
         assert found[-2:] == [b"x3", b"x4"]
 
@@ -247,28 +247,28 @@ def test_every_entry_is_found(seed: int) -> None:
         rng = random.Random(seed)
         forgery = Forgery()
         forgery.open()
-        slots: dict[int, int] = {1: 0}
+        numbers: dict[int, int] = {1: 0}
         times: list[tuple[int, int]] = [(forgery.end.time, 0)]
         for _ in range(rng.randint(0, 25)):
             if rng.random() < 0.3:
                 stale, first = forgery.end, forgery.end.next
-                slots[first] = forgery.open()
-                times.append((forgery.end.time, forgery.slot - 1))
+                numbers[first] = forgery.open()
+                times.append((forgery.end.time, forgery.number - 1))
                 for _ in range(rng.randint(0, VOID_REACH - 1)):
                     stale = forgery.void(stale, frames("db", *[b"v"] * rng.randint(1, 50)), time=stale.time + rng.choice([1, 10_000]))
             else:
                 first = forgery.end.next
                 held = [frames("db", *[b"x"] * rng.randint(1, 5))] if rng.random() < 0.8 else []
-                slot = forgery.add(*held, time=forgery.end.time + rng.randint(1, 50))
-                slots |= dict.fromkeys(range(first, forgery.end.next), slot)
-                times.append((forgery.end.time, slot))
+                number = forgery.add(*held, time=forgery.end.time + rng.randint(1, 50))
+                numbers |= dict.fromkeys(range(first, forgery.end.next), number)
+                times.append((forgery.end.time, number))
         reader = reader_of(forgery)
-        after = forgery.slot
-        for seq, slot in slots.items():
-            assert await reader.find_seq(seq) == slot
+        after = forgery.number
+        for seq, number in numbers.items():
+            assert await reader.find_seq(seq) == number
         assert await reader.find_seq(forgery.end.next) == after
-        for time, slot in times:
-            assert await _at_time(reader, time) == slot
+        for time, number in times:
+            assert await _at_time(reader, time) == number
         assert await _at_time(reader, forgery.end.time + 1) == after
         assert await _at_time(reader, 0) == 0
 
@@ -318,6 +318,6 @@ def test_a_bad_header_stops_the_search() -> None:
         forgery.store.replace(segment_key(4), b"ARCHSEG\x01")
         with pytest.raises(CorruptSegment) as caught:
             await reader_of(forgery).find_seq(4)
-        assert caught.value.slot == 4
+        assert caught.value.number == 4
 
     play(story())

@@ -56,13 +56,13 @@ def test_any_runs_come_back(held: list[Run], level: int) -> None:
 @given(st.data())
 @settings(max_examples=300, deadline=None)
 def test_any_flipped_bit_is_found(data: st.DataObject) -> None:
-    """A segment with any one byte altered is refused, with its slot and a reason."""
+    """A segment with any one byte altered is refused, with its number and a reason."""
     whole = bytearray(small())
     at = data.draw(st.integers(0, len(whole) - 1))
     whole[at] ^= data.draw(st.integers(1, 255))
     with pytest.raises(CorruptSegment) as caught:
         decode(bytes(whole), 0)
-    assert caught.value.slot == 0
+    assert caught.value.number == 0
     assert caught.value.reason
 
 
@@ -94,8 +94,8 @@ def test_an_unknown_version_is_named(at: int) -> None:
         decode(bytes(data), 0)
 
 
-def test_it_knows_its_slot() -> None:
-    """A segment that was copied to another slot is refused."""
+def test_it_knows_its_number() -> None:
+    """A segment that was copied to another's key is refused."""
     with pytest.raises(CorruptSegment, match="says that it is segment 0"):
         decode(small(), 1)
 

@@ -159,13 +159,13 @@ def test_of_many_that_start_together_one_is_left() -> None:
 
 
 def test_endless_conflicts_give_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fence that loses its slot again and again ends in ``Fenced`` with advice."""
+    """A fence that loses its number again and again ends in ``Fenced`` with advice."""
 
     async def story() -> None:
         forgery = Forgery()
         forgery.open()
         monkeypatch.setattr(forgery.store, "put_if_absent", _contested(forgery))
-        with pytest.raises(Fenced, match="5 slots"):
+        with pytest.raises(Fenced, match="5 segment numbers"):
             await opened(forgery.store)
 
     monkeypatch.setattr(session, "CONFLICTS", 5)
@@ -233,7 +233,7 @@ def test_damage_at_the_end_is_not_written_over() -> None:
     play(story())
 
 
-def test_a_false_session_slot_is_noticed() -> None:
+def test_a_false_session_number_is_noticed() -> None:
     """A tail that names a session segment which is none does not make its writer somebody else."""
 
     async def story() -> None:

@@ -24,7 +24,7 @@ KEY = part_key("db", "base", 0)
 
 
 def archive() -> Forgery:
-    """Six slots; a gap in 1; a checkpoint with one part in 2; a void segment in 4."""
+    """Six segments; a gap in 1; a checkpoint with one part in 2; a void segment in 4."""
     forgery = Forgery()
     forgery.open()
     gap = msgspec.json.encode(Gap("all", "slot_lost", from_position="0/1"))
@@ -49,50 +49,50 @@ def report_of(forgery: Forgery, *, deep: bool = False) -> VerifyReport:
 
 
 def test_a_good_archive() -> None:
-    """Everything is counted: slots, entries, sessions, void segments, gaps with their sources, parts; the chain's head is given."""
+    """Everything is counted: segments, entries, sessions, void segments, gaps with their sources, parts; the chain's head is given."""
     forgery = archive()
     progress: list[tuple[int, int]] = []
     report = play(verify(forgery.store, lambda done, total: progress.append((done, total)), deep=True, offload=inline))
     assert report.ok
-    assert (report.slots, report.entries, report.sessions, report.void) == (6, 8, 2, [4])
+    assert (report.segments, report.entries, report.sessions, report.void) == (6, 8, 2, [4])
     assert [(found.source, found.seq, found.gap.reason) for found in report.gaps] == [("db", 4, "slot_lost")]
     assert (report.parts, report.part_bytes) == (1, len(ROWS))
     assert (report.chain, report.time) == (forgery.end.chain.hex(), forgery.end.time)
-    assert report.bytes == sum(len(forgery.store.peek(segment_key(slot)) or b"") for slot in range(6))
+    assert report.bytes == sum(len(forgery.store.peek(segment_key(number)) or b"") for number in range(6))
     assert progress == [(n, 6) for n in range(1, 7)]
 
 
 def test_the_first_bad_segment_is_named() -> None:
     """Whichever segment is altered, cut or lost, the report names it; what is before it is still counted."""
-    for slot in range(6):
-        whole = archive().store.peek(segment_key(slot)) or b""
+    for number in range(6):
+        whole = archive().store.peek(segment_key(number)) or b""
         for damaged in (whole[:-1], whole[:40], bytes([*whole[:90], whole[90] ^ 4, *whole[91:]]), b"", None):
             forgery = archive()
-            forgery.store.replace(segment_key(slot), damaged)
+            forgery.store.replace(segment_key(number), damaged)
             report = report_of(forgery)
-            if damaged is None and slot == 5:
+            if damaged is None and number == 5:
                 assert report.ok
                 continue
-            assert (report.bad_slot, report.slots, report.ok) == (slot, slot, False)
+            assert (report.bad_segment, report.segments, report.ok) == (number, number, False)
             assert report.reason
 
 
 def test_swapped_segments_are_found() -> None:
-    """Two good segments in each other's slots are found at the first."""
+    """Two good segments under each other's numbers are found at the first."""
     forgery = archive()
     one, two = forgery.store.peek(segment_key(1)), forgery.store.peek(segment_key(2))
     forgery.store.replace(segment_key(1), two)
     forgery.store.replace(segment_key(2), one)
-    assert report_of(forgery).bad_slot == 1
+    assert report_of(forgery).bad_segment == 1
 
 
 def test_a_wrong_mark_is_found() -> None:
     """A header whose marks are not what the entries say would make capture resume in the wrong place."""
     for sources in ({"db": SourceMark("0/9")}, {}, {"db": SourceMark(), "ghost": SourceMark()}):
         forgery = archive()
-        slot = forgery.add(frames("db", b"d", position="0/6"), sources=sources)
+        number = forgery.add(frames("db", b"d", position="0/6"), sources=sources)
         report = report_of(forgery)
-        assert report.bad_slot == slot
+        assert report.bad_segment == number
         assert "mark" in report.reason
 
 
@@ -105,7 +105,7 @@ def test_bad_parts_are_named(data: bytes | None, deep: bool, reason: str) -> Non
     forgery = archive()
     forgery.store.replace(KEY, data)
     report = report_of(forgery, deep=deep)
-    assert report.bad_slot is None
+    assert report.bad_segment is None
     assert report.ok is not bool(reason)
     assert [(bad.key, bad.seq) for bad in report.bad_parts] == ([(KEY, 5)] if reason else [])
     assert all(reason in bad.reason for bad in report.bad_parts)
@@ -115,26 +115,26 @@ def test_unreadable_records_are_found() -> None:
     """An entry of ours that is no JSON makes its segment bad, although its hashes are right."""
     for kind in (Kind.GAP, Kind.CHECKPOINT):
         forgery = archive()
-        slot = forgery.add(frames("db", b"{", kind=kind))
-        assert report_of(forgery).bad_slot == slot
+        number = forgery.add(frames("db", b"{", kind=kind))
+        assert report_of(forgery).bad_segment == number
 
 
 def test_a_damaged_identity_is_reported() -> None:
-    """``archive.json`` is checked first and reported as slot -1."""
+    """``archive.json`` is checked first and reported as segment -1."""
     for data in (None, b"{}", b""):
         forgery = archive()
         forgery.store.replace(IDENTITY, data)
         report = report_of(forgery)
-        assert (report.bad_slot, report.ok) == (-1, False)
+        assert (report.bad_segment, report.ok) == (-1, False)
 
 
 def test_a_journal_that_is_gone_is_reported() -> None:
     """An archive of which every segment was deleted is not whole, although its identity is."""
     forgery = archive()
-    for slot in range(6):
-        forgery.store.replace(segment_key(slot), None)
+    for number in range(6):
+        forgery.store.replace(segment_key(number), None)
     report = report_of(forgery)
-    assert (report.bad_slot, report.ok) == (0, False)
+    assert (report.bad_segment, report.ok) == (0, False)
     assert "missing" in report.reason
 
 

@@ -57,7 +57,7 @@ def test_what_gathers_during_a_put_goes_together() -> None:
             for _ in range(10):
                 last = await writer.append(run_of())
             await writer.durable(last)
-            assert [segment(store, slot).header.count for slot in (0, 1, 2)] == [1, 1, 10]
+            assert [segment(store, number).header.count for number in (0, 1, 2)] == [1, 1, 10]
 
     play(story())
 
@@ -74,7 +74,7 @@ def test_a_full_segment_is_sent_alone() -> None:
                 last = await writer.append(run_of(size))
             store.gate.set()
             await writer.durable(last)
-            raw = [segment(store, slot).footer.raw for slot in range(1, await Reader(store, offload=inline).last() + 1)]
+            raw = [segment(store, number).footer.raw for number in range(1, await Reader(store, offload=inline).last() + 1)]
             assert all(size <= 4096 for size in raw if size < 50_000)
             assert sum(size >= 50_000 for size in raw) == 1
 
@@ -181,7 +181,7 @@ def test_an_idle_journal_beats() -> None:
         async with running(writer):
             await writer.durable(await writer.append(run_of(position="7")))
             await asyncio.sleep(35)
-            assert [segment(store, slot).header.count for slot in range(2, 5)] == [0, 0, 0]
+            assert [segment(store, number).header.count for number in range(2, 5)] == [0, 0, 0]
             assert segment(store, 4).header.sources["db"].position == "7"
             assert clock.now() - writer.last_commit < 11_000_000
             assert await Reader(store, offload=inline).last() == 4
@@ -225,7 +225,7 @@ def test_positions_are_told_when_durable() -> None:
     "script", [["fail"], ["lose"], ["late"], ["fail", "late", "fail", "lose", "fail"], ["late", "late"], ["fail"] * 30]
 )
 def test_the_same_bytes_are_tried_until_the_answer_is_known(script: list[str]) -> None:
-    """Whatever becomes of a PUT, the same bytes go to the same slot again, and the entries are durable once, when it is known."""
+    """Whatever becomes of a PUT, the same bytes go under the same number again, and the entries are durable once, when it is known."""
 
     async def story() -> None:
         store = ScriptedStore()

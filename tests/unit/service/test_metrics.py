@@ -42,7 +42,7 @@ def status(*sources: SourceLine, drill: Drill | None = None) -> ArchiveStatus:
     return ArchiveStatus(
         archive="a",
         url="u",
-        slot=7,
+        segment=7,
         epoch=3,
         last_entry=99,
         last_commit=1,

@@ -26,7 +26,7 @@ def mark(age_seconds: float = 1, checkpoint: int = 5, control: int = 0) -> Sourc
 
 
 def archive(sources: list[SourceLine], age: float = 1) -> ArchiveStatus:
-    return ArchiveStatus(archive="a", url="u", slot=1, epoch=1, last_entry=1, last_commit=NOW, age_seconds=age, sources=sources)
+    return ArchiveStatus(archive="a", url="u", segment=1, epoch=1, last_entry=1, last_commit=NOW, age_seconds=age, sources=sources)
 
 
 def test_lines_of_a_journal() -> None:
@@ -132,7 +132,7 @@ def test_each_way_not_to_be_ready_is_told(source: SourceStatus, marked: SourceMa
 
 def test_the_archive_itself() -> None:
     """An archive that is not open, not durable, or without sources is not ready whatever the sources say."""
-    assert "not open" in problems(ArchiveStatus(archive="", url="", slot=-1, epoch=0, last_entry=0, last_commit=0, age_seconds=1), 60)[0]
+    assert "not open" in problems(ArchiveStatus(archive="", url="", segment=-1, epoch=0, last_entry=0, last_commit=0, age_seconds=1), 60)[0]
     found = lines({"db": mark()}, {}, NOW)
     lay_over(found, [(database(), 0, "")])
     assert problems(archive(found), 60) == []

@@ -15,10 +15,10 @@ from archiver.postgres.records import Schema, Slot, Stream
 
 async def newest_schema(reader: Reader, source: str, mark: SourceMark) -> Schema | None:
     """The newest PG_SCHEMA entry of ``source``; None when there is none. Reads one segment. Raises ``Corrupt``, ``Unavailable``."""
-    if mark.schema_slot < 0:
+    if mark.schema_segment < 0:
         return None
     found: Schema | None = None
-    async for placed in reader.read(mark.schema_slot, to_slot=mark.schema_slot):
+    async for placed in reader.read(mark.schema_segment, last=mark.schema_segment):
         if placed.run.source == source and placed.run.kind is Kind.PG_SCHEMA:
             found = msgspec.json.decode(next(placed.run.bodies()), type=Schema)
     return found
@@ -26,10 +26,10 @@ async def newest_schema(reader: Reader, source: str, mark: SourceMark) -> Schema
 
 async def known_state(reader: Reader, source: str, mark: SourceMark) -> Known:
     """What the durable journal says of ``source``. Reads two segments at most. Raises ``Corrupt``, ``Unavailable``."""
-    slot = await _newest(reader, source, mark.control_slot, Kind.PG_SLOT, Slot)
+    slot = await _newest(reader, source, mark.control_segment, Kind.PG_SLOT, Slot)
     if slot is None:
         return Known()
-    stream = await _newest(reader, source, mark.stream_slot, Kind.PG_STREAM, Stream)
+    stream = await _newest(reader, source, mark.stream_segment, Kind.PG_STREAM, Stream)
     complete = mark.checkpoint > mark.control
     # A slot that is being created after a stream is of a newer system than the stream; otherwise the stream's timeline is newer.
     newest = stream if stream is not None and complete else slot
@@ -43,10 +43,10 @@ async def known_state(reader: Reader, source: str, mark: SourceMark) -> Known:
     )
 
 
-async def _newest(reader: Reader, source: str, slot: int, kind: Kind, record: type[Any]) -> Any:
+async def _newest(reader: Reader, source: str, segment: int, kind: Kind, record: type[Any]) -> Any:
     found: bytes | None = None
-    if slot >= 0:
-        async for placed in reader.read(slot, to_slot=slot):
+    if segment >= 0:
+        async for placed in reader.read(segment, last=segment):
             if placed.run.source == source and placed.run.kind is kind:
                 *_, found = placed.run.bodies()
     return None if found is None else msgspec.json.decode(found, type=record)

@@ -121,7 +121,7 @@ class Survey:
         run = placed.run
         if placed.first + run.count - 1 < self._from_seq:
             return
-        ref = Ref(placed.first, placed.slot)
+        ref = Ref(placed.first, placed.segment)
         kind = run.kind
         if kind in (Kind.PG_FRAMES, Kind.PG_STREAM):
             self._take(self._commits.feed(placed))
@@ -131,9 +131,9 @@ class Survey:
             schema, dump = run.bodies()
             self.schemas.append(Found(ref, msgspec.json.decode(schema, type=Schema), END_TRIGGER.encode() in dump))
         elif kind is Kind.PG_TABLES:
-            self.copies += [Found(Ref(seq, ref.slot), copy) for seq, copy in _decoded(placed, Snapshot)]
+            self.copies += [Found(Ref(seq, ref.segment), copy) for seq, copy in _decoded(placed, Snapshot)]
         elif kind is Kind.PG_SEQUENCES:
-            self.polls += [Found(Ref(seq, ref.slot), poll) for seq, poll in _decoded(placed, Sequences)]
+            self.polls += [Found(Ref(seq, ref.segment), poll) for seq, poll in _decoded(placed, Sequences)]
         elif kind is Kind.GAP:
             for seq, gap in _decoded(placed, Gap):
                 self._gap(seq, gap)

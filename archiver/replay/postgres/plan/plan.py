@@ -12,7 +12,8 @@ class Ref(msgspec.Struct, frozen=True):
     """An entry and where it is."""
 
     seq: int
-    slot: int
+    segment: int = msgspec.field(name="slot")
+    """Number of the segment that holds it."""
 
 
 class Moment(msgspec.Struct, frozen=True):

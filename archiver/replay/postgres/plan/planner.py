@@ -15,7 +15,7 @@ from archiver.postgres.records import Schema, Sequences, Snapshot
 from archiver.replay.points import Point, settle
 from archiver.replay.postgres.plan.journal_survey import Found, Survey
 from archiver.replay.postgres.plan.plan import Moment, Range, Ref, RestorePlan, SchemaLine, Start
-from archiver.replay.postgres.plan.point_location import checkpoint_at, end_slot, limit_of, mark_of, require_mark
+from archiver.replay.postgres.plan.point_location import checkpoint_at, end_segment, limit_of, mark_of, require_mark
 from archiver.replay.postgres.plan.schema_choice import Choice, choose
 from archiver.replay.postgres.plan.table_coverage import stand
 
@@ -49,7 +49,7 @@ async def plan_restore(reader: Reader, source: str, point: Point) -> RestorePlan
     tail = await reader.tail()
     assert tail is not None
     require_mark(tail, source, point)
-    end = min(await end_slot(reader, source, point), tail.slot)
+    end = min(await end_segment(reader, source, point), tail.number)
     checkpoint = await checkpoint_at(reader, source, point, end)
     limit = limit_of(point)
     survey = Survey(limit, from_seq=checkpoint.record.replay_from, from_lsn=parse_lsn(checkpoint.record.lsn), checkpoint=checkpoint.ref.seq)
@@ -65,7 +65,7 @@ async def plan_restore(reader: Reader, source: str, point: Point) -> RestorePlan
 
 
 async def _segments(reader: Reader, first: int, last: int | None) -> AsyncGenerator[Segment]:
-    async with aclosing(reader.walk(first, to_slot=last)) as steps:
+    async with aclosing(reader.walk(first, last=last)) as steps:
         async for segment, valid in steps:
             if valid:
                 yield segment
@@ -85,7 +85,7 @@ async def _look_ahead(reader: Reader, source: str, survey: Survey, stretch: _Str
     header = await reader.header(stretch.last)
     assert header is not None
     until = header.time + int(AHEAD_SECONDS * 1e6)
-    async with aclosing(_segments(reader, stretch.last + 1, tail.slot)) as segments:
+    async with aclosing(_segments(reader, stretch.last + 1, tail.number)) as segments:
         async for segment in segments:
             if _settled(survey, header, source, point, late=segment.header.time > until):
                 return

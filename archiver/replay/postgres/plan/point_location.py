@@ -43,7 +43,7 @@ def limit_of(point: Point) -> Limit:
     return Limit(lsn=point.number) if point.kind == "lsn" else Limit(time=point.number)
 
 
-async def end_slot(reader: Reader, source: str, point: Point) -> int:
+async def end_segment(reader: Reader, source: str, point: Point) -> int:
     """The segment that holds the last transaction of the state, or a later one close by."""
     if point.kind == "entry":
         return await reader.find_seq(point.number)
@@ -74,7 +74,7 @@ async def checkpoint_at(reader: Reader, source: str, point: Point, end: int) -> 
         candidate = await newest_checkpoint(reader, source, bound) if bound else None
         if candidate is None:
             raise await _too_early(reader, source, point)
-    return Found(Ref(candidate.first, candidate.slot), _snapshot(candidate))
+    return Found(Ref(candidate.first, candidate.segment), _snapshot(candidate))
 
 
 def mark_of(header: SegmentHeader, source: str) -> SourceMark:
@@ -100,7 +100,7 @@ async def first_checkpoint(reader: Reader, source: str) -> Found[Snapshot] | Non
     """The oldest checkpoint; ``None`` when there is none yet."""
     header = await reader.header(await reader.bisect(lambda header: mark_of(header, source).checkpoint > 0))
     found = await newest_checkpoint(reader, source, mark_of(header, source).checkpoint) if header else None
-    return Found(Ref(found.first, found.slot), _snapshot(found)) if found else None
+    return Found(Ref(found.first, found.segment), _snapshot(found)) if found else None
 
 
 async def _too_early(reader: Reader, source: str, point: Point) -> Refused:

@@ -44,16 +44,16 @@ async def gather(plan: RestorePlan, reader: Reader) -> Material:
     wanted = [plan.schema.ref, *plan.schemas, plan.checkpoint.ref, *plan.recopies]
     wanted += [ref for ref in (plan.sequences_before, plan.sequences_after) if ref is not None]
     bodies: dict[int, list[bytes]] = {}
-    for slot in sorted({ref.slot for ref in wanted}):
-        sought = {ref.seq for ref in wanted if ref.slot == slot}
-        async with aclosing(reader.read(slot, to_slot=slot)) as runs:
+    for number in sorted({ref.segment for ref in wanted}):
+        sought = {ref.seq for ref in wanted if ref.segment == number}
+        async with aclosing(reader.read(number, last=number)) as runs:
             async for placed in runs:
                 if placed.run.source == plan.source and placed.run.kind is not Kind.PG_FRAMES:
                     _collect(placed, sought, bodies)
 
     def body(ref: Ref) -> list[bytes]:
         if ref.seq not in bodies:
-            raise Corrupt(f"entry {ref.seq} is not in segment {ref.slot}, where the plan has it", hint="make a new plan")
+            raise Corrupt(f"entry {ref.seq} is not in segment {ref.segment}, where the plan has it", hint="make a new plan")
         return bodies[ref.seq]
 
     schema, dump = body(plan.schema.ref)
@@ -95,7 +95,7 @@ async def fold_changes(
     for copy in material.copies:
         fold.recopied(copy)
     done = 0
-    async with aclosing(reader.walk(plan.segments.first, to_slot=plan.segments.last)) as steps:
+    async with aclosing(reader.walk(plan.segments.first, last=plan.segments.last)) as steps:
         async for segment, valid in steps:
             done += 1
             runs = [placed for placed in segment.placed() if _is_ours(placed, plan)] if valid else []
