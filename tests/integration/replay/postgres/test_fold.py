@@ -70,13 +70,13 @@ async def copy(session: Session, table: Table) -> tuple[list[int], bytes]:
 async def schema(session: Session, journal: Journal, cause: str) -> Catalog:
     """Call inside a REPEATABLE READ transaction."""
     catalog = (await read_catalog(session, Scope())).catalog
-    row = await (await session.execute("SELECT pg_current_snapshot()::text")).fetchone()
+    row = await (await session.execute("SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text")).fetchone()
     assert row
-    journal.schemas.append(Schema("0/1", row[0], 0, cause, session.info.server_version, "", catalog))
+    journal.schemas.append(Schema(row[1], row[0], 0, cause, session.info.server_version, "", catalog))
     return catalog
 
 
-async def snapshot(session: Session, journal: Journal, number: int, names: list[str] | None = None, lsn: str = "0/1") -> Snapshot:
+async def snapshot(session: Session, journal: Journal, number: int, names: list[str] | None = None, lsn: str = "") -> Snapshot:
     """Rows of tables under the session's transaction."""
     catalog = await schema(session, journal, "poll")
     rows = []
@@ -85,8 +85,8 @@ async def snapshot(session: Session, journal: Journal, number: int, names: list[
             attnums, text = await copy(session, table)
             rows.append(TableRows(table.oid, table.schema, table.name, table.mode, [], attnums, []))
             journal.parts[number, table.oid] = text
-    visible = journal.schemas[-1].visible
-    return Snapshot(lsn, visible, 0, 0, rows)
+    schema_entry = journal.schemas[-1]
+    return Snapshot(lsn or schema_entry.lsn, schema_entry.visible, 0, 0, rows)
 
 
 class Load:
