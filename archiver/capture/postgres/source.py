@@ -24,7 +24,7 @@ from archiver.capture.postgres.session.access import Access
 from archiver.capture.postgres.session.replication import Connection, Unpublished, connect_replication, explained
 from archiver.capture.postgres.session.schema_dump import PgTools, find_tools
 from archiver.capture.postgres.session.session_settings import OUTPUT
-from archiver.capture.postgres.session.slot import Created, SlotExistsError, create_slot, drop_slot
+from archiver.capture.postgres.session.slot import Created, SlotExistsError, create_slot, drop_slot, set_failover
 from archiver.capture.postgres.session.slot_health import Health, ask, look, warnings_of
 from archiver.capture.postgres.session.snapshot import Held, hold_snapshot
 from archiver.capture.postgres.start.decision import Begin, Server, decide
@@ -174,6 +174,8 @@ class PostgresSource:
                 if known.complete and mark.checkpoint_segment >= 0:
                     header = await reader.header(mark.checkpoint_segment)
                     self._last_baseline = header.time if header else 0
+                if server.slot is not None and server.slot.failover != report.failover:
+                    await set_failover(replication, self._config.slot, failover=report.failover)
                 schema = await newest_schema(reader, self.name, mark)
                 stream, _ = await self._start(replication, report, server, decision.position, fresh=False)
                 await self._capture(stream, query, stop, self._watch(tools, schema))
@@ -208,7 +210,13 @@ class PostgresSource:
         if decision.drop:
             await drop_slot(replication, self._config.slot)
         try:
-            created = await create_slot(replication, query, self._config.slot, timeout_seconds=self._config.slot_timeout_seconds)
+            created = await create_slot(
+                replication,
+                query,
+                self._config.slot,
+                failover=report.failover,
+                timeout_seconds=self._config.slot_timeout_seconds,
+            )
         except SlotExistsError:
             await self._record_slot(server, "dropped")
             raise Refused(
@@ -327,6 +335,11 @@ class PostgresSource:
         """Look at the slot every now and then, and notice when commits begin to wait for us."""
         while True:
             self._health = await look(query, self._config.slot)
+            if self._health.can_hang:
+                raise Unavailable(
+                    "the server's settings changed so that every commit could wait for this archive while it waits for a standby",
+                    hint="the next attempt takes FAILOVER from the slot; `archiver check` says what to choose between (failover_hang)",
+                )
             if self._health.commits_wait and not stream.receiver.synchronous:
                 log.info("commits_wait_for_us", source=self.name, sync_state=self._health.sync_state)
                 stream.receiver.commits_wait()

@@ -20,6 +20,8 @@ _SETTINGS = (
     "max_slot_wal_keep_size",
     "max_wal_senders",
     "server_encoding",
+    "sync_replication_slots",
+    "synchronized_standby_slots",
     "synchronous_standby_names",
     "wal_level",
 )
@@ -42,6 +44,18 @@ class Rights:
 
 
 @dataclass(frozen=True)
+class Standby:
+    """A physical standby that streams now, as the primary sees it."""
+
+    name: str
+    """Its ``application_name``, or its slot's name."""
+    slot: str
+    """Its physical slot; empty: it has none."""
+    feedback: bool
+    """It holds rows back for its queries (``hot_standby_feedback``); only its slot tells."""
+
+
+@dataclass(frozen=True)
 class Facts:
     """Everything that was looked at."""
 
@@ -57,8 +71,11 @@ class Facts:
     """Of ``_SETTINGS``, in base units; a name that the server does not know is missing."""
     slots: int
     senders: int
-    standbys: int
-    """Physical ones that stream now."""
+    standbys: list[Standby]
+    read_slots: list[str]
+    """Slots, of both kinds, with a reader."""
+    slot_sync: bool
+    """The session of a standby that synchronizes slots (17 and newer) is seen."""
     slot_exists: bool
     observed: ObservedCatalog
     rights: dict[int, Rights]
@@ -106,10 +123,22 @@ async def _gather(session: Session, config: PostgresConfig, scope: Scope, *, tri
         " FROM pg_replication_slots",
         config.slot,
     )
-    [[senders, standbys]] = await rows(
-        "SELECT count(*), count(*) FILTER (WHERE r.pid NOT IN (SELECT s.active_pid FROM pg_replication_slots s"
-        " WHERE s.slot_type = 'logical' AND s.active_pid IS NOT NULL)) FROM pg_stat_replication r"
+    [[senders, read_slots, slot_sync]] = await rows(
+        "SELECT (SELECT count(*) FROM pg_stat_replication),"
+        " ARRAY(SELECT slot_name::text FROM pg_replication_slots WHERE active ORDER BY 1),"
+        # The worker's session: its name falls back to "[cluster name_]slotsync worker", or is the one in primary_conninfo.
+        " EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid IS NOT NULL AND a.pid NOT IN (SELECT pid FROM pg_stat_replication)"
+        " AND (a.application_name LIKE '%%slotsync worker' OR a.application_name IN (SELECT r.application_name FROM pg_stat_replication r"
+        " JOIN pg_replication_slots s ON s.active_pid = r.pid WHERE s.slot_type = 'physical' AND r.application_name <> '')))"
     )
+    standbys = [
+        Standby(name, slot, feedback)
+        for name, slot, feedback in await rows(
+            "SELECT coalesce(nullif(r.application_name, ''), s.slot_name, ''), coalesce(s.slot_name, ''), s.xmin IS NOT NULL"
+            " FROM pg_stat_replication r LEFT JOIN pg_replication_slots s ON s.active_pid = r.pid"
+            " WHERE s.slot_type IS DISTINCT FROM 'logical' ORDER BY 1"
+        )
+    ]
     observed = await read_catalog(session, scope)
     names = config.publications
     version = session.info.server_version
@@ -137,6 +166,8 @@ async def _gather(session: Session, config: PostgresConfig, scope: Scope, *, tri
         slots=slots,
         senders=senders,
         standbys=standbys,
+        read_slots=read_slots,
+        slot_sync=slot_sync,
         slot_exists=slot_exists,
         observed=observed,
         rights={

@@ -15,9 +15,11 @@ from psycopg import sql
 from archiver.capture.postgres.catalog.publication import plan_members, why_unusable
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.preflight.facts import Facts, gather_facts
+from archiver.capture.postgres.preflight.failover import failover_findings, slot_gets_failover
 from archiver.capture.postgres.preflight.findings import Finding, several
 from archiver.capture.postgres.preflight.tables import table_findings
 from archiver.capture.postgres.session.access import Session
+from archiver.capture.postgres.session.failover import commits_wait_for
 from archiver.errors import Refused
 from archiver.postgres.records import Catalog
 
@@ -43,6 +45,8 @@ class Preflight:
     notes: list[Finding]
     writes: dict[int, int]
     """Insert-only tables to the updates and deletes counted before anything was copied: ``take_baseline`` keeps them."""
+    failover: bool = False
+    """The slot is to be one that standbys may keep."""
 
     def raise_refusals(self) -> None:
         """Raise ``Refused`` with every refusal and its remedy; nothing when there is none."""
@@ -66,6 +70,7 @@ def judge(facts: Facts, config: PostgresConfig) -> Preflight:
     tables = list(table_findings(facts))
     findings = [
         *_server(facts, config),
+        *failover_findings(facts, config),
         *_slots(facts, config),
         *_role(facts, config),
         *_publications(facts, config),
@@ -83,6 +88,7 @@ def judge(facts: Facts, config: PostgresConfig) -> Preflight:
         [finding for finding in findings if finding.level == "warning"],
         [finding for finding in findings if finding.level == "note"],
         facts.writes,
+        slot_gets_failover(facts, config),
     )
 
 
@@ -119,7 +125,7 @@ def _server(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
             "warning",
         )
     named = facts.settings.get("synchronous_standby_names", "")
-    if config.slot in named:
+    if commits_wait_for(config.slot, named):
         yield Finding(
             "synchronous",
             "server",
@@ -134,14 +140,6 @@ def _server(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
             f"synchronous is on, but synchronous_standby_names ({named or 'empty'}) does not name {config.slot}: commits do not wait",
             f"add {config.slot} to synchronous_standby_names",
             "warning",
-        )
-    if facts.standbys:
-        yield Finding(
-            "failover",
-            "server",
-            "it has a standby; after a failover the slot may be missing there, and then the journal records a gap and a new baseline",
-            "on 17 and newer, synchronized slots keep it (sync_replication_slots, hot_standby_feedback)",
-            "note",
         )
 
 

@@ -1,4 +1,4 @@
-"""Creating and dropping the replication slot."""
+"""Creating, changing and dropping the replication slot."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ class Created:
     """Exported; importable until the next command on the replication connection."""
 
 
-async def create_slot(replication: Connection, query: Connection, name: str, *, timeout_seconds: float) -> Created:
-    """Create the logical slot ``name``. Waits for transactions that write; gives up after ``timeout_seconds`` and names them.
+async def create_slot(replication: Connection, query: Connection, name: str, *, failover: bool, timeout_seconds: float) -> Created:
+    """Create the logical slot ``name``, with FAILOVER (17 and newer) or without.
+
+    Waits for transactions that write; gives up after ``timeout_seconds`` and names them.
 
     Leaves no slot when it raises ``Unavailable``, ``Refused`` or ``SlotExistsError``, or is cancelled.
     """
-    command = f"CREATE_REPLICATION_SLOT {quoted(name)} LOGICAL pgoutput (SNAPSHOT 'export')"
+    options = "SNAPSHOT 'export', FAILOVER true" if failover else "SNAPSHOT 'export'"
+    command = f"CREATE_REPLICATION_SLOT {quoted(name)} LOGICAL pgoutput ({options})"
     try:
         async with asyncio.timeout(timeout_seconds):
             cursor = await replication.execute(command.encode())
@@ -46,6 +49,14 @@ async def create_slot(replication: Connection, query: Connection, name: str, *, 
         raise explained(error, f"creating slot {name}") from error
     assert row is not None
     return Created(consistent_point=str(row[1]), snapshot=str(row[2]))
+
+
+async def set_failover(replication: Connection, name: str, *, failover: bool) -> None:
+    """Give the slot FAILOVER, or take it away (17 and newer). Raises ``Unavailable`` while somebody uses it."""
+    try:
+        await replication.execute(f"ALTER_REPLICATION_SLOT {quoted(name)} (FAILOVER {'true' if failover else 'false'})".encode())
+    except psycopg.Error as error:
+        raise explained(error, f"changing slot {name}") from error
 
 
 async def drop_slot(replication: Connection, name: str) -> None:

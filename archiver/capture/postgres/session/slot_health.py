@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.session.access import Access, Session, translated
+from archiver.capture.postgres.session.failover import can_hang, unread
 from archiver.capture.status import SourceStatus
 from archiver.postgres.lsn import format_position, parse_position
 
 _LOOK = (
     "SELECT pg_catalog.to_jsonb(s), pg_catalog.pg_current_wal_flush_lsn()::text,"
     " pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), s.restart_lsn)::int8,"
-    " (SELECT r.sync_state FROM pg_catalog.pg_stat_replication r WHERE r.pid = s.active_pid)"
+    " (SELECT r.sync_state FROM pg_catalog.pg_stat_replication r WHERE r.pid = s.active_pid),"
+    " coalesce(pg_catalog.current_setting('synchronous_standby_names', true), ''),"
+    " coalesce(pg_catalog.current_setting('synchronized_standby_slots', true), ''),"
+    " ARRAY(SELECT o.slot_name::text FROM pg_catalog.pg_replication_slots o WHERE o.active)"
     " FROM (SELECT %s::text AS name) wanted LEFT JOIN pg_catalog.pg_replication_slots s ON s.slot_name = wanted.name"
 )
 
@@ -36,6 +40,13 @@ class Health:
     sync_state: str = ""
     """``sync``, ``quorum`` or ``potential``: commits wait for us, or soon may."""
 
+    failover: bool = False
+    """Standbys may keep the slot."""
+    can_hang: bool = False
+    """With ``failover``, commits can wait for us while we wait for a standby."""
+    unread: list[str] = field(default_factory=list)
+    """Slots of standbys that the stream waits for although nobody reads them."""
+
     @property
     def commits_wait(self) -> bool:
         """``synchronous_standby_names`` names us."""
@@ -47,6 +58,7 @@ async def look(session: Session, slot: str) -> Health:
     row = await (await session.execute(_LOOK, [slot])).fetchone()
     assert row is not None
     view: dict[str, Any] = row[0] or {}
+    failover = bool(view.get("failover"))
     return Health(
         position=parse_position(row[1]),
         confirmed=parse_position(view.get("confirmed_flush_lsn") or ""),
@@ -57,6 +69,9 @@ async def look(session: Session, slot: str) -> Health:
         retained_bytes=row[2],
         safe_bytes=view.get("safe_wal_size"),
         sync_state=row[3] or "",
+        failover=failover,
+        can_hang=failover and can_hang(slot, synchronous_standby_names=row[4], synchronized_standby_slots=row[5]),
+        unread=unread(row[5], row[6]) if failover else [],
     )
 
 
@@ -66,6 +81,9 @@ def warnings_of(health: Health) -> list[str]:
         return ["the slot is behind max_slot_wal_keep_size: the server drops the log that it needs at its next checkpoint"]
     if health.wal_status == "lost":
         return ["the server has dropped log that the slot needs: history will be lost"]
+    if health.unread:
+        names = ", ".join(health.unread)
+        return [f"synchronized_standby_slots names {names}, which nobody reads: the server sends nothing until a standby does"]
     return []
 
 

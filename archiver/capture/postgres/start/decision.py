@@ -41,6 +41,8 @@ class SlotView:
     invalid: str = ""
     """Why the server gave it up; empty: it did not, or does not say."""
     temporary: bool = False
+    failover: bool = False
+    """Standbys may keep it (17 and newer)."""
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ async def slot_view(query: Connection, slot_name: str) -> SlotView | None:
         wal_status=view.get("wal_status") or "",
         invalid=view.get("invalidation_reason") or ("conflicting" if view.get("conflicting") else ""),
         temporary=bool(view.get("temporary")),
+        failover=bool(view.get("failover")),
     )
 
 
