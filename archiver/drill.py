@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from archiver.errors import ArchiverError, Corrupt, Invalid, Refused, Unavailabl
 from archiver.journal.drill_reports import DrillReport, Step, record
 from archiver.journal.reader import Reader
 from archiver.journal.verifier import verify
+from archiver.postgres.captured_systems import CapturedDatabase, named_databases
 from archiver.replay.postgres.restore import scratch_database
 from archiver.replay.restoration import Options, Progress
 from archiver.restore import carry_out, close_plans, make_plans, source_kinds
@@ -94,7 +95,7 @@ async def _prove(
             what = f"segment {found.bad_segment}: {found.reason}" if found.bad_segment is not None else "a baseline object is bad"
             raise Corrupt(f"the archive is not whole: {what}", hint="see docs/runbooks/archive-corrupt.md")
     async with _step(report, clock, "scratch") as step:
-        targets = await places.enter_async_context(_targets(reader, wanted, scratch, clock))
+        targets = await places.enter_async_context(_targets(reader, wanted, scratch, clock, options.configured))
         step.detail = f"{len(targets)} places"
     async with _step(report, clock, "plan") as step:
         plans = await make_plans(reader, at=report.at, targets=targets, wanted=wanted, options=options, clock=clock)
@@ -135,14 +136,19 @@ async def _remove(folder: Path) -> None:
 
 
 @asynccontextmanager
-async def _targets(reader: Reader, wanted: Sequence[str], scratch: Scratch, clock: Clock) -> AsyncIterator[list[str]]:
+async def _targets(
+    reader: Reader, wanted: Sequence[str], scratch: Scratch, clock: Clock, configured: Collection[CapturedDatabase]
+) -> AsyncIterator[list[str]]:
     """One ``--to`` for each source; scratch databases live as long as the context."""
     kinds = {name: kind for name, kind in (await source_kinds(reader)).items() if not wanted or name in wanted}
+    captured = [*await named_databases(reader), *configured] if scratch.dsn else []
+    systems = {database.system_id for database in captured}
     targets = []
     async with AsyncExitStack() as stack:
         for name, kind in kinds.items():
             if kind == "postgres" and scratch.dsn:
-                dsn = await stack.enter_async_context(scratch_database(scratch.dsn, f"archiver_drill_{clock.unique()[:12]}"))
+                made = scratch_database(scratch.dsn, f"archiver_drill_{clock.unique()[:12]}", never_on=systems)
+                dsn = await stack.enter_async_context(made)
                 targets.append(f"{name}={dsn}")
             elif kind == "kubernetes" and scratch.kubeconfig:
                 targets.append(f"{name}=kubeconfig:{scratch.kubeconfig}")

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import click
+import msgspec
 
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
@@ -87,6 +88,7 @@ async def _drill(
     settings: Settings, at: str, sources: tuple[str, ...], folder: Path | None, dsn: str, kubeconfig: str, options: Options
 ) -> DrillReport:
     from archiver.cli.progress import steps
+    from archiver.service.sources import configured_databases
 
     # A Job that is over its deadline gets SIGTERM: its scratch places are removed then too.
     drilling = asyncio.current_task()
@@ -94,6 +96,8 @@ async def _drill(
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, drilling.cancel)
     store = await open_store(settings.archive.url, settings.archive.s3)
     try:
+        if dsn:
+            options = msgspec.structs.replace(options, configured=await configured_databases(settings))
         scratch = Scratch(folder or Path(tempfile.mkdtemp(prefix="archiver-drill-")), dsn, kubeconfig)
         return await run_drill(store, SystemClock(), at, sources, scratch, options, steps)
     except asyncio.CancelledError:

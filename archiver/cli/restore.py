@@ -16,6 +16,7 @@ from archiver.journal.reader import Reader
 from archiver.replay.kubernetes.restore import ClusterPlan, ClusterReport, ClusterRestoration, FolderReport
 from archiver.replay.postgres.restore import TABLE_COLUMNS, DatabaseRestoration, RestoreReport
 from archiver.replay.restoration import Options
+from archiver.replay.targets import names_database
 from archiver.restore import Done, Plans, carry_out, close_plans, make_plans, summary
 from archiver.settings import Settings
 from archiver.store.open import open_store
@@ -117,8 +118,11 @@ async def _restore(
     settings: Settings, at: str, targets: tuple[str, ...], sources: tuple[str, ...], options: Options, *, dry_run: bool, as_json: bool
 ) -> list[Done]:
     from archiver.cli.progress import steps
+    from archiver.service.sources import configured_databases
 
     clock = SystemClock()
+    if any(map(names_database, targets)):
+        options = msgspec.structs.replace(options, configured=await configured_databases(settings))
     store = await open_store(settings.archive.url, settings.archive.s3)
     try:
         reader = Reader(store)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from archiver.errors import ArchiverError
+from archiver.postgres.captured_systems import CapturedDatabase
 from archiver.replay.targets import Target
 
 Progress = Callable[[str, int, int], None]
@@ -27,6 +28,8 @@ class Options(msgspec.Struct, frozen=True):
     pg_bin: str = ""
     leases: tuple[str, ...] = ()
     """``namespace/name`` of Leases in the target cluster, held while everything is restored, so that their controllers pause."""
+    configured: frozenset[CapturedDatabase] = frozenset()
+    """Databases that the settings name: no more a target than those that the archive names."""
 
 
 class Report(Protocol):

@@ -85,6 +85,11 @@ def _kind(text: str, value: str, kinds: Mapping[str, str]) -> TargetKind:
     return "folder"
 
 
+def names_database(text: str) -> bool:
+    """Whether a ``--to`` text, with or without its source, may have a connection string."""
+    return any(word in text for word in ("postgres://", "postgresql://", "dbname=", "host=", "service="))
+
+
 def _fits(kind: TargetKind, source: str) -> bool:
     return kind == "folder" or (kind == "database") == (source == "postgres")
 

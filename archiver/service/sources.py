@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import msgspec
+import psycopg
+import structlog
 
 from archiver.capture.kubernetes.config import KubernetesConfig
 from archiver.capture.postgres.config import PostgresConfig
-from archiver.capture.postgres.session.access import with_password
+from archiver.capture.postgres.session.access import Access, with_password
 from archiver.clock import Clock
 from archiver.errors import ArchiverError, Invalid
 from archiver.journal.writer import Writer
+from archiver.postgres.captured_systems import CapturedDatabase
 from archiver.secrets import Secret
 from archiver.service.service import Source
 from archiver.service.status import SourceLine, add
 from archiver.settings import Kubernetes, Postgres, Settings
+
+ASKED_SECONDS = 5.0
+"""How long a database that is captured may take to say which system it is."""
+
+_log = structlog.get_logger()
 
 
 def build_sources(settings: Settings, writer: Writer, clock: Clock) -> list[Source]:
@@ -84,3 +93,22 @@ async def ask_sources(settings: Settings, lines: list[SourceLine]) -> None:
             add(line, await ask(name, postgres_config(name, source.postgres, settings), line.durable_position))
         except ArchiverError as error:
             line.problem = error.message
+
+
+async def configured_databases(settings: Settings) -> frozenset[CapturedDatabase]:
+    """The databases that the settings name, as far as they answer now. One that does not is logged: it may be the reason for a restore."""
+    found = await asyncio.gather(*(_who(name, source.postgres) for name, source in settings.sources.items() if source.postgres is not None))
+    return frozenset(database for database in found if database is not None)
+
+
+async def _who(name: str, values: Postgres) -> CapturedDatabase | None:
+    try:
+        async with asyncio.timeout(ASKED_SECONDS):
+            async with await Access.of(connection_string(name, values)()).connect() as session:
+                cursor = await session.execute("SELECT system_identifier::text, current_database() FROM pg_catalog.pg_control_system()")
+                row = await cursor.fetchone()
+    except (ArchiverError, psycopg.Error, TimeoutError) as error:
+        reason = error.message if isinstance(error, ArchiverError) else type(error).__name__
+        _log.warning("source_not_compared", source=name, reason=reason, hint="the journal still tells which systems were captured")
+        return None
+    return CapturedDatabase(row[0], row[1], values.slot) if row else None

@@ -69,12 +69,18 @@ class PostgresServer:
         self._owner_pid = os.getpid()
 
     @classmethod
-    def start(cls, version: int, options: dict[str, str] | None = None) -> Self:
-        """A new, empty, running server; ``options`` override or add to its settings. It ends with this program at the latest."""
+    def start(cls, version: int, options: dict[str, str] | None = None, *, own_system: bool = False) -> Self:
+        """A new, empty, running server; ``options`` override or add to its settings. It ends with this program at the latest.
+
+        Servers of one version are copies, with one system identifier, but for those with ``own_system``, whose start takes longer.
+        """
         server = cls(version, {**_DEFAULTS, **(options or {})})
         atexit.register(server.close)
         try:
-            _copy_as(_template(version), server.data, server._user)
+            if own_system:
+                _initdb(version, server._folder, server._user)
+            else:
+                _copy_as(_template(version), server.data, server._user)
             server.boot()
         except BaseException:
             server.close()

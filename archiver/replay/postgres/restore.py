@@ -85,6 +85,7 @@ class DatabaseRestoration:
                 overwrite=options.overwrite,
                 no_owner=options.no_owner,
                 pg_bin=options.pg_bin,
+                configured=options.configured,
                 progress=progress,
             )
         return await write_folder(
@@ -112,7 +113,9 @@ async def plan_database(reader: Reader, source: str, target: Target | None, poin
     if target is None or target.kind != "database":
         return planned
     try:
-        planned.in_the_way = await look_at_target(plan, reader, target.value, no_owner=options.no_owner, pg_bin=options.pg_bin)
+        planned.in_the_way = await look_at_target(
+            plan, reader, target.value, no_owner=options.no_owner, pg_bin=options.pg_bin, configured=options.configured
+        )
     except ArchiverError as error:
         planned.refusal = error
         return planned

@@ -45,7 +45,7 @@ def recorded(database: str, tmp_path: Path) -> Archiver:
 @pytest.fixture
 def scratch_server(start_postgres: Callable[..., PostgresServer], postgres: PostgresServer) -> PostgresServer:
     """A server that is not the source's."""
-    return start_postgres(postgres.version)
+    return start_postgres(postgres.version, own_system=True)
 
 
 def databases(server: PostgresServer) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from archiver import clock
+from archiver.postgres.captured_systems import CapturedDatabase
 from archiver.replay.points import PointKind
 
 
@@ -113,7 +114,7 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
     archive: str
     source: str
     system_id: str
-    """Of the server it was captured from, which is never restored into."""
+    """Of the server it was captured from."""
     database: str
     point: Moment
     checkpoint: Start
@@ -133,6 +134,8 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
     """Table snapshots that replace the checkpoint's, oldest first."""
     sequences_before: Ref | None = None
     sequences_after: Ref | None = None
+    captured: list[CapturedDatabase] = []
+    """All that the archive was ever made from: none of them is restored into."""
 
     @property
     def limit(self) -> int:

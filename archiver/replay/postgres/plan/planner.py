@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from archiver import clock
 from archiver.errors import Refused
 from archiver.journal.segment import SegmentHeader
+from archiver.postgres.captured_systems import CapturedDatabase, named_databases
 from archiver.postgres.lsn import format_lsn, parse_lsn
 from archiver.postgres.records import Schema, Sequences, Snapshot
 from archiver.replay.points import Point, settle
@@ -61,7 +62,7 @@ async def plan_restore(reader: Reader, source: str, point: Point) -> RestorePlan
             stretch.size += segment.size
     survey.flush()
     await _look_ahead(reader, source, survey, stretch, tail, point)
-    return _plan(tail, source, point, checkpoint, survey, stretch)
+    return _plan(tail, source, point, checkpoint, survey, stretch, await named_databases(reader))
 
 
 async def _segments(reader: Reader, first: int, last: int | None) -> AsyncGenerator[Segment]:
@@ -118,7 +119,15 @@ def _awaits_copy(survey: Survey) -> bool:
     return bool(set(earlier[-1].catalog.pending) & set(survey.schemas[-1].record.catalog.pending) - copied)
 
 
-def _plan(tail: SegmentHeader, source: str, point: Point, checkpoint: Found[Snapshot], survey: Survey, stretch: _Stretch) -> RestorePlan:
+def _plan(
+    tail: SegmentHeader,
+    source: str,
+    point: Point,
+    checkpoint: Found[Snapshot],
+    survey: Survey,
+    stretch: _Stretch,
+    captured: list[CapturedDatabase],
+) -> RestorePlan:
     if not survey.schemas:
         raise Refused(f"the journal has no schema of {source} for this point", hint="choose a later point")
     lsn = point.number if point.kind == "lsn" else (survey.last.end_lsn if survey.last else parse_lsn(checkpoint.record.lsn))
@@ -169,6 +178,7 @@ def _plan(tail: SegmentHeader, source: str, point: Point, checkpoint: Found[Snap
         recopies=[copy.ref for copy in copies],
         sequences_before=before[-1].ref if before else None,
         sequences_after=after[0].ref if after else None,
+        captured=captured,
     )
 
 

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 import psycopg
 from psycopg import conninfo, sql
 
-from archiver.errors import Invalid, Unavailable
+from archiver.errors import Invalid, Refused, Unavailable
 
 
 @asynccontextmanager
-async def scratch_database(dsn: str, name: str) -> AsyncIterator[str]:
+async def scratch_database(dsn: str, name: str, *, never_on: Collection[str] = ()) -> AsyncIterator[str]:
     """Create database ``name`` at the server of ``dsn``, give its DSN, and drop it at the end, whatever happened.
 
-    Raises ``Invalid`` when the role may not create databases or the DSN is wrong, ``Unavailable`` when the server does not answer.
+    What is restored brings functions and triggers with it, which run with the rights of the scratch role. So the server must be none of the
+    systems ``never_on``, which are identifiers. Raises ``Refused`` when it is one, ``Invalid`` when the role may not create databases or
+    the DSN is wrong, ``Unavailable`` when the server does not answer.
     """
     try:
         inside = conninfo.make_conninfo(dsn, dbname=name)
     except psycopg.ProgrammingError:
         raise Invalid("the scratch DSN is not a connection string", hint="write postgresql://user@host/database") from None
+    await _require_other(dsn, never_on)
     await _execute(dsn, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
     try:
         yield inside
@@ -28,10 +31,23 @@ async def scratch_database(dsn: str, name: str) -> AsyncIterator[str]:
         await _execute(dsn, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-async def _execute(dsn: str, statement: sql.Composed) -> None:
+async def _require_other(dsn: str, never_on: Collection[str]) -> None:
+    query = sql.SQL("SELECT system_identifier::text FROM pg_catalog.pg_control_system()").format()
+    system = await _execute(dsn, query) if never_on else ""
+    if system in never_on and system:
+        raise Refused(
+            f"the scratch server is a captured one (system {system})",
+            hint="name a server of its own: the functions and triggers that a drill restores run there with the scratch role's rights",
+        )
+
+
+async def _execute(dsn: str, statement: sql.Composed) -> str:
+    """The first column of the first row, if the statement gives any."""
     try:
         async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=10) as connection:
-            await connection.execute(statement)
+            cursor = await connection.execute(statement)
+            row = await cursor.fetchone() if cursor.description else None
+            return str(row[0]) if row else ""
     except psycopg.errors.InsufficientPrivilege:
         raise Invalid("the scratch role may not create databases", hint="ALTER ROLE … CREATEDB at the scratch server") from None
     except psycopg.OperationalError:

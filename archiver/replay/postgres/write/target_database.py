@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ import psycopg
 from psycopg import conninfo
 
 from archiver.errors import ArchiverError, Corrupt, Invalid, Refused, Unavailable
+from archiver.postgres.captured_systems import CapturedDatabase, is_captured
 from archiver.replay.postgres.plan.plan import RestorePlan
 from archiver.replay.postgres.write.dump_script import Script
 
@@ -90,15 +91,21 @@ class Looked:
     schemas: list[str]
 
 
-async def look(connection: Connection, plan: RestorePlan, *, no_owner: bool) -> Looked:
-    """Look before anything is touched. ``Refused`` names all that is missing: version, extensions, roles; or that it is the source."""
-    cursor = await connection.execute("SELECT system_identifier::text, current_database(), pg_is_in_recovery() FROM pg_control_system()")
+async def look(connection: Connection, plan: RestorePlan, *, no_owner: bool, configured: Collection[CapturedDatabase] = ()) -> Looked:
+    """Look before anything is touched. ``Refused`` names all that is missing: version, extensions, roles; or that it is captured.
+
+    ``configured``: databases that are captured now, beside those that the plan's archive names.
+    """
+    cursor = await connection.execute(
+        "SELECT system_identifier::text, current_database(), pg_is_in_recovery(),"
+        " ARRAY(SELECT slot_name::text FROM pg_replication_slots WHERE database = current_database()) FROM pg_control_system()"
+    )
     row = await cursor.fetchone()
     assert row is not None
-    system, database, standby = row
-    if (system, database) == (plan.system_id, plan.database):
+    system, database, standby, slots = row
+    if is_captured(system, database, slots, [*plan.captured, *configured]):
         raise Refused(
-            f"the target is the captured database itself ({database}, system {system})",
+            f"the target is the captured database itself, now or once ({database}, system {system})",
             hint="restore into another database: createdb fresh",
         )
     if standby:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from archiver.replay.postgres.write.target_database import Connection, connected
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
+    from archiver.postgres.captured_systems import CapturedDatabase
     from archiver.store.protocol import Store
 
 _log = structlog.get_logger()
@@ -40,20 +41,22 @@ async def write_database(
     overwrite: bool = False,
     no_owner: bool = False,
     pg_bin: str = "",
+    configured: Collection[CapturedDatabase] = (),
     progress: Progress | None = None,
 ) -> RestoreReport:
     """Carry the plan out. On return everything is committed; whatever is raised, cancellation included, the target is as it was.
 
     Only when the connection is lost during COMMIT nobody knows, and ``Unavailable`` says so.
 
-    ``overwrite`` drops what stands in the way, and nothing that depends on it. ``progress(step, done, total)``.
+    ``overwrite`` drops what stands in the way, and nothing that depends on it. ``configured``: what is captured now, beside what the
+    archive names. ``progress(step, done, total)``.
     Raises ``Refused`` (own source, older server, missing extensions or roles, something in the way), ``Corrupt``, ``Unavailable``,
     ``Invalid`` for the DSN. Gaps are the caller's to judge.
     """
     restore = _Restore(plan, progress)
     async with connected(dsn) as connection:
         material = await gather(plan, reader)
-        script, dropped = await _examine(connection, plan, material, no_owner=no_owner, pg_bin=pg_bin)
+        script, dropped = await _examine(connection, plan, material, no_owner=no_owner, pg_bin=pg_bin, configured=configured)
         if dropped and not overwrite:
             raise occupied(dropped)
         with restore.timed("read"):
@@ -64,19 +67,34 @@ async def write_database(
     return restore.report(shown(dsn), summary, dropped)
 
 
-async def look_at_target(plan: RestorePlan, reader: Reader, dsn: str, *, no_owner: bool = False, pg_bin: str = "") -> list[str]:
+async def look_at_target(
+    plan: RestorePlan,
+    reader: Reader,
+    dsn: str,
+    *,
+    no_owner: bool = False,
+    pg_bin: str = "",
+    configured: Collection[CapturedDatabase] = (),
+) -> list[str]:
     """What the target holds already of what the plan creates; nothing is changed. Raises as ``write_database`` would."""
     async with connected(dsn) as connection:
-        _, found = await _examine(connection, plan, await gather(plan, reader), no_owner=no_owner, pg_bin=pg_bin)
+        material = await gather(plan, reader)
+        _, found = await _examine(connection, plan, material, no_owner=no_owner, pg_bin=pg_bin, configured=configured)
     return found
 
 
 async def _examine(
-    connection: Connection, plan: RestorePlan, material: Material, *, no_owner: bool, pg_bin: str
+    connection: Connection,
+    plan: RestorePlan,
+    material: Material,
+    *,
+    no_owner: bool,
+    pg_bin: str,
+    configured: Collection[CapturedDatabase],
 ) -> tuple[Script, list[str]]:
     try:
         await pin(connection)
-        target = await look(connection, plan, no_owner=no_owner)
+        target = await look(connection, plan, no_owner=no_owner, configured=configured)
         tools = await asyncio.to_thread(find_tools, dump_version(material) * 10000, pg_bin, program="pg_restore")
         script = await script_of(
             material.dump, tools, server_version=target.server_version, no_owner=no_owner, existing_schemas=target.schemas

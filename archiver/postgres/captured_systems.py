@@ -1,0 +1,50 @@
+"""Which databases an archive is made from: a restore never writes into one of them, and no drill runs on their servers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archiver.journal.entry import Kind
+from archiver.postgres.records import Slot
+
+if TYPE_CHECKING:
+    from archiver.journal.reader import Reader
+
+
+class CapturedDatabase(msgspec.Struct, frozen=True, order=True):
+    """One database that is or was captured. A system is what ``initdb`` made; physical copies of it have the same identifier."""
+
+    system_id: str
+    database: str
+    slot: str = ""
+    """The replication slot by which it is captured, which goes with the database when that is renamed; empty: not known."""
+
+
+async def named_databases(reader: Reader) -> list[CapturedDatabase]:
+    """Every database that the journal ever named, of any source, also of those that are configured no more.
+
+    A source names its database before it makes a slot, and makes one whenever it moves to another system. So the PG_SLOT entries name them
+    all; each is found by the mark before the last one, two reads for each. Raises ``Corrupt``, ``Unavailable``.
+    """
+    tail = await reader.tail()
+    found: set[CapturedDatabase] = set()
+    for source in tail.sources if tail is not None else ():
+        # Streams of objects have a resource in their names.
+        if "/" in source:
+            continue
+        header = tail
+        while header is not None and (at := header.sources[source].control_slot if source in header.sources else -1) >= 0:
+            async for placed in reader.read(at, to_slot=at):
+                if placed.run.source == source and placed.run.kind is Kind.PG_SLOT:
+                    slots = [msgspec.json.decode(body, type=Slot) for body in placed.run.bodies()]
+                    found |= {CapturedDatabase(slot.system_id, slot.database, slot.name) for slot in slots}
+            header = await reader.valid_before(at)
+    return sorted(found)
+
+
+def is_captured(system_id: str, database: str, slots: Collection[str], captured: Collection[CapturedDatabase]) -> bool:
+    """Whether a database is one of ``captured``. ``slots``: the replication slots that it has; they tell when it was renamed."""
+    return any(each.system_id == system_id and (each.database == database or each.slot in slots) for each in captured)
