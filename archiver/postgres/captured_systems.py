@@ -36,8 +36,8 @@ async def named_databases(reader: Reader) -> list[CapturedDatabase]:
         if "/" in source:
             continue
         header = tail
-        while header is not None and (at := header.sources[source].control_slot if source in header.sources else -1) >= 0:
-            async for placed in reader.read(at, to_slot=at):
+        while header is not None and (at := header.sources[source].control_segment if source in header.sources else -1) >= 0:
+            async for placed in reader.read(at, last=at):
                 if placed.run.source == source and placed.run.kind is Kind.PG_SLOT:
                     slots = [msgspec.json.decode(body, type=Slot) for body in placed.run.bodies()]
                     found |= {CapturedDatabase(slot.system_id, slot.database, slot.name) for slot in slots}
