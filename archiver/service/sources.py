@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Callable
 
 import msgspec
-import psycopg
 import structlog
 
 from archiver.capture.kubernetes.config import KubernetesConfig
 from archiver.capture.postgres.config import PostgresConfig
-from archiver.capture.postgres.session.access import Access, with_password
+from archiver.capture.postgres.session.access import with_password
 from archiver.clock import Clock
 from archiver.errors import ArchiverError, Invalid
 from archiver.journal.writer import Writer
@@ -20,9 +19,6 @@ from archiver.secrets import Secret
 from archiver.service.service import Source
 from archiver.service.status import SourceLine, add
 from archiver.settings import Kubernetes, Postgres, Settings
-
-ASKED_SECONDS = 5.0
-"""How long a database that is captured may take to say which system it is."""
 
 _log = structlog.get_logger()
 
@@ -102,13 +98,10 @@ async def configured_databases(settings: Settings) -> frozenset[CapturedDatabase
 
 
 async def _who(name: str, values: Postgres) -> CapturedDatabase | None:
+    from archiver.capture.postgres.session.identity import identity_of
+
     try:
-        async with asyncio.timeout(ASKED_SECONDS):
-            async with await Access.of(connection_string(name, values)()).connect() as session:
-                cursor = await session.execute("SELECT system_identifier::text, current_database() FROM pg_catalog.pg_control_system()")
-                row = await cursor.fetchone()
-    except (ArchiverError, psycopg.Error, TimeoutError) as error:
-        reason = error.message if isinstance(error, ArchiverError) else type(error).__name__
-        _log.warning("source_not_compared", source=name, reason=reason, hint="the journal still tells which systems were captured")
+        return await identity_of(connection_string(name, values)())
+    except ArchiverError as error:
+        _log.warning("source_not_compared", source=name, reason=error.message, hint="the journal still tells which systems were captured")
         return None
-    return CapturedDatabase(row[0], row[1], values.slot) if row else None
