@@ -8,6 +8,7 @@ from archiver.journal.entry import Kind, Placed
 from archiver.journal.segment import CorruptSegment
 
 if TYPE_CHECKING:
+    from archiver.journal.entry import SourceMark
     from archiver.journal.reader import Reader
 
 
@@ -31,6 +32,11 @@ async def newest_checkpoint(reader: Reader, source: str, seq: int) -> Placed | N
     mark = header.sources.get(source) if header else None
     if mark is None or mark.checkpoint_segment < 0:
         return None
+    return await named_checkpoint(reader, source, mark)
+
+
+async def named_checkpoint(reader: Reader, source: str, mark: SourceMark) -> Placed:
+    """The CHECKPOINT run that ``mark`` names, which must name one. Reads one segment; ``Corrupt`` when it is not there."""
     found = await _in_segment(reader, mark.checkpoint_segment, source, mark.checkpoint)
     if found is None:
         raise CorruptSegment(

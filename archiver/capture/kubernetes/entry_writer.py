@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 class Entries:
     """Writes the entries of ``target``."""
 
-    def __init__(self, target: Target, outbox: Outbox, clock: Clock, cluster: str, server: str) -> None:
+    def __init__(self, target: Target, outbox: Outbox, clock: Clock, cluster: str, server: str, newest: int = 0) -> None:
+        """``newest``: the newest time that the journal has of an entry of this stream."""
         self.target = target
         self._outbox = outbox
         self._clock = clock
         self._cluster = cluster
         self._server = server
+        self._newest = newest
 
     async def listing(self, epoch: int, cause: Cause) -> int:
         """A list begins: number of its K8S_WATCH entry, once the journal took it."""
@@ -64,11 +66,17 @@ class Entries:
 
     def gap(self, gap: Gap) -> None:
         """History that is not known."""
-        self._put(Kind.GAP, [msgspec.json.encode(gap)])
+        # It may be the stream's last entry, and it has no position: whoever looks for that finds it by its time.
+        self._put(Kind.GAP, [msgspec.json.encode(gap)], after=self._newest)
 
     def _watch(self, epoch: int, version: str, cause: Cause) -> Run:
         watch = Watch(self._cluster, self._server, self.target.resource, self.target.namespace, epoch, version, cause)
-        return Run.of(self.target.stream, Kind.K8S_WATCH, [msgspec.json.encode(watch)], observed=self._clock.now())
+        return Run.of(self.target.stream, Kind.K8S_WATCH, [msgspec.json.encode(watch)], observed=self._now())
 
-    def _put(self, kind: Kind, bodies: Sequence[bytes], *, position: str = "") -> None:
-        self._outbox.offer(Run.of(self.target.stream, kind, bodies, observed=self._clock.now(), position=position))
+    def _put(self, kind: Kind, bodies: Sequence[bytes], *, position: str = "", after: int = 0) -> None:
+        self._outbox.offer(Run.of(self.target.stream, kind, bodies, observed=self._now(after), position=position))
+
+    def _now(self, after: int = 0) -> int:
+        now = max(self._clock.now(), after + 1)
+        self._newest = max(self._newest, now)
+        return now

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from archiver.capture.kubernetes.known_objects import Known, Verification
-from archiver.errors import Corrupt
-from archiver.journal.checkpoints import newest_checkpoint
+from archiver.journal.checkpoints import named_checkpoint, newest_checkpoint
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.records import Gap
+from archiver.journal.spans import Span, first_segment_of, last_segment_of, read_spans
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.records import Listing, Watch
 from archiver.kubernetes.stream_state import StreamState
@@ -79,16 +79,16 @@ class Resumed:
 async def load(reader: Reader, marks: Mapping[str, SourceMark], name: str) -> dict[str, Resumed]:
     """Every stream of source ``name`` as the journal has it, by stream name.
 
-    Reads from the oldest of the streams' newest complete lists to the end: verifying lists keep that short. Errors as of ``Reader``.
+    Reads each stream from its newest complete list to its newest entry, and no segment in between that lies in no stream's span: a stream
+    that ended long ago costs a few reads, however long the journal has grown since. Errors as of ``Reader``.
     """
     streams = {stream: mark for stream, mark in marks.items() if stream.startswith(f"{name}/")}
-    starts = {stream: await _start(reader, stream, mark) for stream, mark in streams.items()}
     resumed = {stream: Resumed() for stream in streams}
-    if not starts:
-        return resumed
-    async for placed in reader.read(await reader.find_seq(min(starts.values()))):
+    begins = {stream: await _begin(reader, stream, mark) for stream, mark in streams.items()}
+    spans = [Span(begins[stream].segment, await last_segment_of(reader, stream, mark)) for stream, mark in streams.items()]
+    async for placed in read_spans(reader, spans):
         one = resumed.get(placed.run.source)
-        if one is not None and placed.first >= starts[placed.run.source] and placed.run.kind is not Kind.MARK:
+        if one is not None and placed.first >= begins[placed.run.source].seq and placed.run.kind is not Kind.MARK:
             one.apply(placed)
     for stream, one in resumed.items():
         # A verifying list has no position of its own: that may stand before everything that was read.
@@ -96,19 +96,35 @@ async def load(reader: Reader, marks: Mapping[str, SourceMark], name: str) -> di
     return resumed
 
 
-async def _start(reader: Reader, stream: str, mark: SourceMark) -> int:
-    """First entry of the newest complete list, and where that is a verifying one that the watch has not passed, of the one before it."""
+class _Begin(NamedTuple):
+    """Where the reading of one stream begins."""
+
+    seq: int
+    segment: int
+
+
+async def _begin(reader: Reader, stream: str, mark: SourceMark) -> _Begin:
+    """First entry of the newest complete list, and where that is a verifying one that the watch has not passed, of the one before it.
+
+    Without any, of the newest list that began: what earlier ones saw, and none of them saw whole, is not held against the next one.
+    """
     if mark.checkpoint_segment < 0:
-        return 1
-    newest = await _listing(reader, stream, mark.checkpoint)
-    if newest is None:
-        raise Corrupt(f"the journal does not hold the checkpoint of {stream} that its marks name", hint="run verify")
+        return (
+            _Begin(mark.control, mark.control_segment) if mark.control_segment >= 0 else _Begin(1, await first_segment_of(reader, stream))
+        )
+    newest = _listing(await named_checkpoint(reader, stream, mark))
     if newest.cause == "verify" and kj.order(mark.position, newest.resource_version) < 0:
-        before = await _listing(reader, stream, newest.first)
-        return before.first if before is not None else newest.first
-    return newest.first
+        before = await newest_checkpoint(reader, stream, newest.first)
+        if before is not None:
+            first = _listing(before).first
+            return _Begin(first, await reader.find_seq(first))
+    # Nearly always the list's own beginning is the last one before its end, and then its place is known.
+    header = await reader.header(mark.checkpoint_segment)
+    there = header.sources.get(stream) if header is not None else None
+    if there is not None and there.control == newest.first:
+        return _Begin(newest.first, there.control_segment)
+    return _Begin(newest.first, await reader.find_seq(newest.first))
 
 
-async def _listing(reader: Reader, stream: str, seq: int) -> Listing | None:
-    placed = await newest_checkpoint(reader, stream, seq)
-    return msgspec.json.decode(next(iter(placed.run.bodies())), type=Listing) if placed is not None else None
+def _listing(placed: Placed) -> Listing:
+    return msgspec.json.decode(next(iter(placed.run.bodies())), type=Listing)

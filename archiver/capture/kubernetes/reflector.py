@@ -45,7 +45,8 @@ class Reflector:
         """``resumed``: the stream as the journal has it. ``replaced``: the cluster is another one than the journal knows."""
         state = resumed.state if resumed is not None else None
         self._context, self._interest = context, interest or Interest()
-        self._entries = Entries(target, context.outbox, context.clock, context.cluster, context.api.server)
+        newest = state.observed if state is not None else 0
+        self._entries = Entries(target, context.outbox, context.clock, context.cluster, context.api.server, newest)
         self.figures = StreamFigures(target.stream, epoch=state.epoch if state else 0, position=state.position if state else "")
         self._machine = _beginning(state, target, replaced=replaced)
         self._journal = StreamJournal(

@@ -13,6 +13,7 @@ from archiver.journal.checkpoints import newest_checkpoint
 from archiver.journal.entry import Kind, Placed, Run
 from archiver.journal.reader import Reader
 from archiver.journal.segment import SegmentHeader
+from archiver.journal.spans import Span, first_segment_of, last_segment_of, read_spans
 from archiver.kubernetes.records import Listing, Watch
 from archiver.kubernetes.stream_state import StreamState
 
@@ -45,14 +46,16 @@ class _Begin(msgspec.Struct, frozen=True):
     seq: int
     """First entry that counts."""
     segment: int
+    """Its segment."""
     last: int
+    """The segment with the newest entry before the cut."""
 
 
 async def read_streams(reader: Reader, source: str, cut: Cut) -> list[Folded]:
     """Every stream of ``source`` at ``cut``, by name; streams that began later are left out.
 
-    Reads each stream from its newest complete list before the cut. Raises ``Invalid`` when the archive has no such source, ``HistoryLost``
-    when none of its streams had a complete list by then.
+    Reads each stream from its newest complete list before the cut to its newest entry, so that one that ended long ago costs little.
+    Raises ``Invalid`` when the archive has no such source, ``HistoryLost`` when none of its streams had a complete list by then.
     """
     tail = await reader.tail()
     names = [name for name in tail.sources if name.startswith(f"{source}/")] if tail else []
@@ -60,9 +63,12 @@ async def read_streams(reader: Reader, source: str, cut: Cut) -> list[Folded]:
         raise Invalid(f"the archive has no Kubernetes source {source!r}", hint="`archiver status` lists its sources")
     begins = dict(zip(names, await asyncio.gather(*(_begin(reader, tail, name, cut) for name in names)), strict=True))
     reading = _Reading({name: begin.seq for name, begin in begins.items()}, cut)
-    async with aclosing(
-        reader.read(min(each.segment for each in begins.values()), last=max(each.last for each in begins.values()))
-    ) as runs:
+    spans = [Span(each.segment, each.last) for each in begins.values()]
+    if cut.seq:
+        # The point's own time, whoever's entry stands there.
+        place = min(await reader.find_seq(cut.seq), tail.number)
+        spans.append(Span(place, place))
+    async with aclosing(read_spans(reader, spans)) as runs:
         async for placed in runs:
             reading.take(placed)
     point = cut.time or reading.time
@@ -120,11 +126,14 @@ async def _begin(reader: Reader, tail: SegmentHeader, name: str, cut: Cut) -> _B
             return header.first + header.count > cut.seq
         return bool(cut.time) and mark is not None and mark.observed > cut.time
 
-    last = min(await reader.bisect(beyond), tail.number)
-    before = await reader.valid_before(last)
-    mark = before.sources.get(name) if before else None
+    last = min(await reader.bisect(beyond), await last_segment_of(reader, name, tail.sources[name]), tail.number)
+    there = await reader.header(last)
+    mark = there.sources.get(name) if there else None
+    if mark is None or (cut.seq and mark.checkpoint > cut.seq) or (cut.time and mark.observed > cut.time):
+        before = await reader.valid_before(last)
+        mark = before.sources.get(name) if before else None
     if mark is None or mark.checkpoint_segment < 0:
-        number = min(last, await reader.bisect(lambda header: name in header.sources))
+        number = min(last, await first_segment_of(reader, name))
         return _Begin(0, number, last)
     placed = await newest_checkpoint(reader, name, mark.checkpoint)
     if placed is None:
