@@ -130,8 +130,9 @@ def _permitted(planned: Restoration, options: Options) -> Target:
     if planned.refusal is not None:
         raise planned.refusal
     if planned.gaps and not options.allow_gaps:
+        told = [gap for gap in planned.gaps if isinstance(gap, str)]
         raise Refused(
-            f"{source}: the history up to this point has {len(planned.gaps)} gap(s)",
+            f"{source}: the history up to this point has {len(planned.gaps)} gap(s){': ' if told else ''}{'; '.join(told[:3])}",
             hint="--dry-run lists them; choose a point outside, or say --allow-gaps",
         )
     return target

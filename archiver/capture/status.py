@@ -33,6 +33,10 @@ class SourceStatus(msgspec.Struct, kw_only=True):
     retained_bytes: int | None = None
     safe_bytes: int | None = None
     """How much more the source can write before it drops what we have not read."""
+    unknown_since: int | None = None
+    """Nothing is known of it since then although it is selected, 0: never was; ``None``: it is captured."""
+    tolerated: bool = False
+    """What is wrong with it costs it alone, and is no reason against the others."""
     frames: int = 0
     bytes: int = 0
     gaps: int = 0

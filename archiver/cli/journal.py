@@ -11,6 +11,7 @@ from archiver.errors import Corrupt, Invalid
 from archiver.journal.reader import Reader
 from archiver.journal.verifier import VerifyReport
 from archiver.journal.verifier import verify as verify_journal
+from archiver.kubernetes.last_word import open_silence
 from archiver.service.status import ArchiveStatus, SourceLine, lines
 from archiver.settings import Settings
 from archiver.store.open import open_store
@@ -81,6 +82,11 @@ async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
             if not any(name in (line.name, line.name.partition("/")[0]) for line in value.sources)
         ]
         for line in value.sources:
+            if line.kind == "kubernetes" and line.name in tail.sources:
+                silence = await open_silence(reader, line.name, tail.sources[line.name])
+                if silence is not None:
+                    line.unknown_since = silence.from_time
+                    line.problem = f"nothing is heard of it since {output.moment(silence.from_time)}: {silence.detail}"
             completed = await reader.header(tail.sources[line.name].checkpoint_segment) if line.checkpoint else None
             line.last_baseline = completed.time if completed is not None else 0
         if not offline:

@@ -10,6 +10,8 @@ Rules (``docs/design/0004-kubernetes.md``):
 - An event that repeats what is known, or is older than it, folds to nothing.
 - K8S_ABSENT outside a list removes the object, if it is still the one with that uid.
 - GAP with reason ``resource_gone`` ends the stream: no objects, until another list is complete.
+- GAP with reason ``unwatched`` leaves the state as it was last known. It counts until the watch goes on or another list is complete.
+- GAP with reason ``not_selected`` too: the settings do not ask for it any more.
 """
 
 from __future__ import annotations
@@ -26,6 +28,10 @@ Key = tuple[str, str]
 """Namespace (empty for cluster-scoped) and name."""
 
 RESOURCE_GONE = "resource_gone"
+UNWATCHED = "unwatched"
+"""Nothing is heard of a resource that is selected: it may not be read, or the API server cannot read it itself."""
+NOT_SELECTED = "not_selected"
+"""The settings select it no longer."""
 
 
 class Seen(msgspec.Struct, frozen=True, gc=False):
@@ -63,6 +69,10 @@ class StreamState:
         """Objects of a list that is not complete at this point; None: no list is open."""
         self.ended = False
         """The resource was no longer served."""
+        self.unwatched: Gap | None = None
+        """Why nothing is heard of it: what it is now is not known."""
+        self.selected = True
+        """Whether the settings still select it."""
         self._bodies = bodies
         self._loose: dict[Key, Seen] = {}
         self._verifying = False
@@ -111,6 +121,7 @@ class StreamState:
             raise Corrupt(f"entry {placed.first} of {run.source} is not a {run.kind.name} body: {error}") from None
         if run.kind in (Kind.K8S_EVENT, Kind.PROGRESS):
             self.heard = max(self.heard, run.observed)
+            self._went_on()
         self.position = run.position or self.position
         self.observed = max(self.observed, run.observed)
 
@@ -151,6 +162,8 @@ class StreamState:
         self.pending = None if watch.resource_version else {}
         self._verifying = watch.cause == "verify"
         self._began, self._began_at = watch, observed
+        if watch.resource_version:
+            self._went_on()
         if watch.resource_version or self.listing is None:
             self._take(watch)
 
@@ -168,6 +181,8 @@ class StreamState:
             raise Corrupt(f"a list of {listing.count} objects is complete, but the journal holds {held}")
         self.objects, self._loose, self.pending = self.pending, {}, None
         self.listing, self.epoch, self.ended = listing, listing.epoch, False
+        if not self._verifying:
+            self._went_on()
         if not self._verifying or not self.heard:
             self.heard = max(self.heard, self._began_at)
         if self._began is not None:
@@ -183,3 +198,11 @@ class StreamState:
     def _gap(self, gap: Gap) -> None:
         if gap.reason == RESOURCE_GONE:
             self.objects, self._loose, self.pending, self.ended = {}, {}, None, True
+            self._went_on()
+        elif gap.reason == UNWATCHED:
+            self.unwatched, self.selected = gap, True
+        elif gap.reason == NOT_SELECTED:
+            self.unwatched, self.selected = None, False
+
+    def _went_on(self) -> None:
+        self.unwatched, self.selected = None, True

@@ -28,6 +28,7 @@ SOURCE_GAUGES = {
     "archiver_source_lag_bytes": "WAL written at the source and not yet durable in the journal.",
     "archiver_source_retained_wal_bytes": "WAL that the source keeps for this archive.",
     "archiver_source_safe_wal_bytes": "WAL that the source can still write before it drops what has not been read.",
+    "archiver_source_unknown": "1 while nothing is heard of the source although it is asked for, so that a restore has a gap; else 0.",
     "archiver_source_baseline": "1 once a complete baseline exists, else 0.",
 }
 """By source."""
@@ -88,6 +89,7 @@ class StatusCollector(Collector):
                 "archiver_source_lag_bytes": line.lag_bytes,
                 "archiver_source_retained_wal_bytes": line.retained_bytes,
                 "archiver_source_safe_wal_bytes": line.safe_bytes,
+                "archiver_source_unknown": float(line.unknown_since is not None),
                 "archiver_source_baseline": float(bool(line.checkpoint)),
             }
             for name, value in known.items():

@@ -52,6 +52,10 @@ class SourceLine(msgspec.Struct, kw_only=True):
     """WAL that the source keeps for us."""
     safe_bytes: int | None = None
     """WAL that the source can still write before it drops what we have not read."""
+    unknown_since: int | None = None
+    """Nothing is known of it since then although it is selected, 0: never was; None: it is captured, or was not asked."""
+    tolerated: bool = False
+    """What is wrong with it costs it alone: the backup of the others is what was promised."""
     entries: int = 0
     bytes: int = 0
     gaps: int = 0
@@ -109,6 +113,8 @@ def add(line: SourceLine, source: SourceStatus) -> None:
     line.lag_bytes = source.lag_bytes
     line.retained_bytes = source.retained_bytes
     line.safe_bytes = source.safe_bytes
+    line.unknown_since = source.unknown_since
+    line.tolerated = source.tolerated
     line.entries = source.frames
     line.bytes = source.bytes
     line.gaps = source.gaps
@@ -149,8 +155,21 @@ def lay_over(found: list[SourceLine], running: Iterable[tuple[SourceStatus, int,
             line.state, line.rpo_seconds = "ended", None
 
 
+def shortfalls(status: ArchiveStatus) -> list[str]:
+    """What is not captured although it was asked for, and costs itself alone, one sentence each."""
+    return [f"{line.name}: not captured: {line.problem or line.state}" for line in status.sources if _apart(status, line)]
+
+
+def _apart(status: ArchiveStatus, line: SourceLine) -> bool:
+    """Whether what is wrong with a stream is its own affair: some other stream of its source must be captured."""
+    if not line.tolerated or line.state == "ended":
+        return False
+    source = line.name.partition("/")[0]
+    return any(each.name.partition("/")[0] == source and each.state == "streaming" for each in status.sources)
+
+
 def problems(status: ArchiveStatus, rpo_seconds: float) -> list[str]:
-    """Why the backup is not what was promised, one sentence each; empty when it is."""
+    """Why the backup is not what was promised, one sentence each; empty when it is. ``shortfalls`` are not among them."""
     if not status.archive:
         return ["the archive is not open yet: the store does not answer, or another archiver still writes"]
     found = []
@@ -158,6 +177,8 @@ def problems(status: ArchiveStatus, rpo_seconds: float) -> list[str]:
         found.append(f"the journal was last durable {status.age_seconds:.0f} s ago; the RPO is {rpo_seconds:g} s")
     live = [line for line in status.sources if line.state != "ended"]
     for line in live:
+        if _apart(status, line):
+            continue
         if line.state != "streaming":
             found.append(f"{line.name}: {line.state or 'not running'}{': ' + line.problem if line.problem else ''}")
         elif not line.checkpoint:

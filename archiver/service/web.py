@@ -1,8 +1,9 @@
 """Probes, status and metrics over HTTP while the archiver runs, and marks.
 
 ``/livez`` the process works; ``/readyz`` the backup works (every source streams, the journal is durable within the RPO), a JSON body
-says what does not; ``/status`` everything as JSON; ``/metrics`` Prometheus text. Readiness is about the backup, not about traffic:
-nothing is routed by it. ``POST /marks``, from this machine only, names the journal's end (``marking``).
+says what does not, and what is not captured at the cost of itself alone; ``/status`` everything as JSON; ``/metrics`` Prometheus text.
+Readiness is about the backup, not about traffic: nothing is routed by it. ``POST /marks``, from this machine only, names the journal's
+end (``marking``).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from archiver.service.connections import BODY_SECONDS, Connections
 from archiver.service.marking import REQUEST_BYTES, Failure, Marker, MarkRequest
 from archiver.service.metrics import StatusCollector
 from archiver.service.service import Service
-from archiver.service.status import problems
+from archiver.service.status import problems, shortfalls
 from archiver.untrusted import Unreadable, decode_untrusted
 
 log = structlog.get_logger()
@@ -75,8 +76,9 @@ class Web:
         return web.Response(text="ok\n")
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        found = problems(self._service.status(), self._rpo_seconds)
-        return _json({"ready": not found, "problems": found}, 503 if found else 200)
+        status = self._service.status()
+        found = problems(status, self._rpo_seconds)
+        return _json({"ready": not found, "problems": found, "not_captured": shortfalls(status)}, 503 if found else 200)
 
     async def _status(self, _request: web.Request) -> web.Response:
         return _json(self._service.status(), 200)

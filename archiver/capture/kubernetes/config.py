@@ -19,6 +19,9 @@ class KubernetesOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: all namespaces (needs cluster-wide rights)."""
     custom_resource_definitions: bool = True
     """Capture the CRDs of the resources too; skipped with a warning where the rights do not allow it."""
+    strict: bool = False
+    """A kind that may not be read, a line of ``resources`` that selects nothing and a namespace that does not exist are refused, and count
+    against readiness. Otherwise each costs itself alone, and is named by check, log, readiness and metrics."""
     kubeconfig: str = ""
     """Path; empty: in-cluster configuration, else the usual kubeconfig."""
     context: str = ""

@@ -11,6 +11,7 @@ from archiver.capture.kubernetes.collection import page_of
 from archiver.capture.kubernetes.entry_writer import Entries
 from archiver.capture.kubernetes.failures import Failure, failure_of
 from archiver.capture.kubernetes.listwatch import ListWatch, Step
+from archiver.capture.kubernetes.silence import Silence
 from archiver.capture.kubernetes.stream_context import Interest
 from archiver.capture.kubernetes.stream_journal import StreamJournal
 from archiver.capture.kubernetes.stream_status import StreamFigures
@@ -32,6 +33,8 @@ _FIRST_PAGE = 100
 _PAGE_BYTES = 4_194_304
 _WATCH_SECONDS = (300, 600)
 _EARLY_SECONDS = 5.0
+_LIVING_SECONDS = 5.0
+"""A watch that was open for so long was one, whether it said anything or not."""
 
 _log = structlog.get_logger()
 
@@ -47,7 +50,12 @@ class Reflector:
         self._context, self._interest = context, interest or Interest()
         newest = state.observed if state is not None else 0
         self._entries = Entries(target, context.outbox, context.clock, context.cluster, context.api.server, newest)
-        self.figures = StreamFigures(target.stream, epoch=state.epoch if state else 0, position=state.position if state else "")
+        self.figures = StreamFigures(
+            target.stream,
+            epoch=state.epoch if state else 0,
+            position=state.position if state else "",
+            strict=context.config.strict,
+        )
         self._machine = _beginning(state, target, replaced=replaced)
         self._journal = StreamJournal(
             self._entries,
@@ -58,6 +66,7 @@ class Reflector:
             heartbeat=context.config.heartbeat_seconds,
             resumed=resumed,
         )
+        self._silence = Silence()
         self._schedule = VerifySchedule(context.config.verify_seconds)
         self._listed_generation = 0
 
@@ -100,14 +109,21 @@ class Reflector:
         self.figures.phase = "waiting"
 
     def close(self) -> None:
-        """After ``run`` was cancelled: hand over the position that is not journaled yet."""
-        self._journal.close()
+        """After ``run`` was cancelled: hand over the position that is not journaled yet, or that nothing was heard at the end."""
+        if self.figures.phase != "ended":
+            self._journal.close(self._silence.reason)
 
     def end(self) -> None:
         """After ``run`` was cancelled: the resource is no longer served. What was known is gone; nothing is known until it comes back."""
         self._journal.end()
         self._machine.cause = "start"
+        self._silence.broken()
         self.figures.phase, self.figures.problem = "ended", ""
+
+    def leave(self) -> None:
+        """Instead of ``run``: the settings do not select it any more."""
+        self._journal.leave()
+        self.figures.phase = "ended"
 
     async def _probe(self) -> None:
         context, clock = self._context, self._context.clock
@@ -158,6 +174,7 @@ class Reflector:
             if context.outbox.full:
                 await context.outbox.room()
         self._journal.complete(listed, version, first, asked)
+        self._silence.broken()
         self._note(None)
         self._schedule.listed(clock.monotonic(), clock.random())
 
@@ -173,13 +190,15 @@ class Reflector:
         }
         began, heard = clock.monotonic(), self.figures.events
         failure = await self._receive(params)
+        lasted = clock.monotonic() - began
+        if lasted > _LIVING_SECONDS:
+            self._silence.broken()
         if machine.step is not Step.WATCH:
             return
         if failure is not None:
             self._note(failure)
         else:
             self.figures.restarts["timeout"] += 1
-        lasted = clock.monotonic() - began
         if failure is None and lasted < asked - _EARLY_SECONDS:
             # The server ends watches early when the definition changed. Until then it sent objects as the old schema has them, without
             # fields that they hold already; no event will ever bring those, a list does.
@@ -228,6 +247,7 @@ class Reflector:
         batch = WatchBatch.of(lines, self._interest.keep)
         self._journal.events(batch)
         if batch.version:
+            self._silence.broken()
             self._listed_generation = self._listed_generation or self._interest.generation()
         return batch.failure
 
@@ -250,6 +270,10 @@ class Reflector:
         figures.restarts[failure.kind] += 1
         figures.phase = "denied" if failure.kind == "denied" else "failing"
         figures.problem = failure.message
+        if failure.kind not in ("expired", "ahead") and self._silence.failed(
+            failure.message, self._context.clock.monotonic(), denied=failure.kind == "denied"
+        ):
+            self._journal.unwatched(failure.message)
         _log.warning("watch_interrupted", stream=self.target.stream, kind=failure.kind, reason=failure.message)
 
 

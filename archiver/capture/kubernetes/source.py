@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,6 +20,7 @@ from archiver.capture.status import SourceStatus
 from archiver.errors import Bug, Invalid, Unavailable
 from archiver.kubernetes.api import Api
 from archiver.kubernetes.cluster import Cluster, identify
+from archiver.kubernetes.stream_name import StreamName
 from archiver.waiting import cancel, first_of
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from archiver.kubernetes.records import Resource
 
 _HURRY_SECONDS = 1.0
+_LOOKS = 3
 
 _log = structlog.get_logger()
 
@@ -56,8 +59,8 @@ class KubernetesSource:
         denied = f"{self.name}/{DEFINITIONS.group}/{DEFINITIONS.plural}"
         warnings = []
         for stream in streams:
-            if stream.name == denied and stream.state == "failed":
-                # Without its definitions a resource is captured all the same.
+            if stream.name == denied and stream.state == "failed" and not (denied in marks and marks[denied].checkpoint):
+                # Without its definitions a resource is captured all the same. Once they were, nobody may think that they still are.
                 stream.state = "stopped"
                 warnings.append(f"custom resource definitions are not captured: {stream.detail}")
         return whole(self.name, streams, warnings)
@@ -113,6 +116,8 @@ class _Attempt:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._hurry = asyncio.Event()
         self._generations: dict[str, int] = {}
+        self._unserved: Counter[str] = Counter()
+        """How often in a row discovery did not name the resource of a stream."""
 
     async def run(self, found: Discovered, stop: asyncio.Event) -> None:
         pump = asyncio.create_task(self._outbox.run(), name=f"{self._source.name} outbox")
@@ -163,9 +168,12 @@ class _Attempt:
         definitions = Target.of(self._source.name, DEFINITIONS)
         if self._config.custom_resource_definitions and definitions.stream not in targets:
             targets[definitions.stream] = definitions
+        for target in self._silent(found):
+            targets.setdefault(target.stream, target)
         # First, so that what takes the place of another is heard later than that.
         await self._end(targets, found)
         for stream, target in targets.items():
+            self._unserved.pop(stream, None)
             reflector = self.reflectors.get(stream)
             if reflector is None:
                 reflector = self.reflectors[stream] = self._reflector(target)
@@ -177,15 +185,28 @@ class _Attempt:
             if stream not in self._tasks:
                 self._tasks[stream] = asyncio.create_task(reflector.run(), name=stream)
 
+    def _silent(self, found: Discovered) -> list[Target]:
+        """What the journal knows of groups that discovery is silent about: it may be served, and nobody must think that it is watched."""
+        known = {stream: each.state for stream, each in self.resumed.items() if stream not in self.reflectors and not each.state.ended}
+        return [
+            target
+            for stream, state in known.items()
+            if state.resource is not None and state.resource.group in found.unanswered
+            for target in self._targets(state.resource)
+            if target.stream == stream
+        ]
+
     async def _end(self, targets: dict[str, Target], found: Discovered) -> None:
         """End the reflectors of what is not served any more, or in another scope: its objects are gone with its old definition."""
         # Those that the journal knows and that vanished while nobody watched are ended in the same way.
         for stream, resumed in self.resumed.items():
-            state = resumed.state
-            if stream not in targets and stream not in self.reflectors and state.resource is not None and not state.ended:
-                target = Target(stream, state.resource, state.namespace)
-                if target in self._targets(state.resource):
-                    self.reflectors[stream] = self._reflector(target)
+            state, name = resumed.state, StreamName.parse(stream)
+            if stream in targets or stream in self.reflectors or state.ended or not state.selected:
+                continue
+            target = Target(stream, state.resource or name.resource, name.namespace)
+            reflector = self.reflectors[stream] = self._reflector(target)
+            if target not in self._targets(target.resource):
+                reflector.leave()
         scopes = {(each.group, each.plural): each.namespaced for each in found.resources}
         for stream, reflector in self.reflectors.items():
             if stream in targets or reflector.figures.phase == "ended":
@@ -193,6 +214,7 @@ class _Attempt:
             resource = reflector.target.resource
             # The path of a cluster-scoped resource answers as well when it is a namespaced one's: all namespaces.
             rescoped = scopes.get((resource.group, resource.plural), resource.namespaced) != resource.namespaced
+            self._unserved[stream] += resource.group not in found.unanswered
             if rescoped or (resource.group not in found.unanswered and await self._missing(reflector.target)):
                 await self._halt(stream)
                 reflector.end()
@@ -232,12 +254,16 @@ class _Attempt:
         return target.resource.group not in found.unanswered or await self._missing(target)
 
     async def _missing(self, target: Target) -> bool:
-        """Whether the API server says that it does not serve it, beyond what one look at discovery says."""
+        """Whether the API server says that it does not serve it, beyond what one look at discovery says. Where the right to read it is
+        missing it does not say so; then several looks must do.
+        """
+        if not target.resource.version:
+            return True
         try:
             answer = await self._api.get(target.path, {"limit": "1"})
         except Unavailable:
             return False
-        return answer.status == 404
+        return answer.status == 404 or (answer.status == 403 and self._unserved[target.stream] >= _LOOKS)
 
     async def _halt(self, *streams: str) -> None:
         tasks = [self._tasks.pop(stream) for stream in list(streams) if stream in self._tasks]

@@ -11,7 +11,7 @@ from archiver.capture.kubernetes.known_objects import Known, Verification
 from archiver.journal.records import Gap
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.records import Listing
-from archiver.kubernetes.stream_state import RESOURCE_GONE, Key
+from archiver.kubernetes.stream_state import NOT_SELECTED, RESOURCE_GONE, UNWATCHED, Key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +56,10 @@ class StreamJournal:
             self._known.floor = state.listing.resource_version
         self._covered = state is not None and state.listing is not None
         """Whether there is history before the next list, so that what happened in between is a gap."""
+        self._unwatched = state is not None and state.unwatched is not None
+        """Whether the journal says that nothing is heard of it."""
+        if state is not None and state.unwatched is not None:
+            figures.unknown_since = state.unwatched.from_time
         self._heard = state.heard if state else 0
         self._agreed = resumed.agreed if resumed is not None else ("", 0)
         self._verification = resumed.verification if resumed is not None else None
@@ -124,6 +128,8 @@ class StreamJournal:
         self._known.replace(listed, version)
         machine.listed(version)
         self._covered = True
+        if cause != "verify":
+            self._heard_again()
         figures = self.figures
         figures.lists[cause] += 1
         figures.listed, figures.epoch, figures.objects, figures.position = now, machine.epoch, len(listed), machine.position
@@ -153,6 +159,7 @@ class StreamJournal:
             self._entries.watching(self._machine.epoch, self._machine.position, self._machine.watch_cause)
             self._machine.watch_cause = None
         self._machine.heard(version)
+        self._heard_again()
         self._heard = self.figures.heard = now
         self.figures.position = version
         if self._verification is not None:
@@ -171,8 +178,21 @@ class StreamJournal:
                 self._unsaved = False
                 self._progress_at = self._clock.monotonic() + self._heartbeat
 
-    def close(self) -> None:
-        """Hand over the position that is not journaled yet."""
+    def unwatched(self, why: str) -> None:
+        """Nothing is heard any more, or never was: journal it once, from the last word on."""
+        if self._unwatched:
+            return
+        self._unwatched, self._unsaved = True, False
+        self.figures.unknown_since = self._heard
+        self._gap(UNWATCHED, why, to_position="", to_time=0)
+
+    def _heard_again(self) -> None:
+        self._unwatched, self.figures.unknown_since = False, None
+
+    def close(self, silence: str) -> None:
+        """Hand over the position that is not journaled yet. ``silence``: why nothing was heard at the end, empty when something was."""
+        if silence or not self._covered:
+            self.unwatched(silence or "capture ended before it was listed")
         if self._unsaved:
             self._entries.progress(self._machine.position)
             self._unsaved = False
@@ -183,8 +203,13 @@ class StreamJournal:
         self._gap(RESOURCE_GONE, "the API server no longer serves it", to_position="", to_time=0)
         self._known = Known()
         self._covered = False
+        self._heard_again()
         self._verification = None
         self.figures.objects = 0
+
+    def leave(self) -> None:
+        """The settings do not select it any more: what was known stays as it was last known."""
+        self._gap(NOT_SELECTED, "the settings do not select it any more", to_position="", to_time=0)
 
     def _settle(self) -> None:
         """The watch has passed a verifying list: what is still unexplained was missed."""

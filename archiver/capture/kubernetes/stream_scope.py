@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from archiver.kubernetes.records import Resource
+from archiver.kubernetes.stream_name import StreamName
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -19,8 +20,7 @@ class Target(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, source: str, resource: Resource, namespace: str = "") -> Target:
         """The stream of ``resource`` in ``namespace`` (empty: all) of the source named ``source``."""
-        scope = f"@{namespace}" if namespace else ""
-        return cls(f"{source}/{resource.group or 'core'}/{resource.plural}{scope}", resource, namespace)
+        return cls(str(StreamName(source, resource.group, resource.plural, namespace)), resource, namespace)
 
     @property
     def what(self) -> str:

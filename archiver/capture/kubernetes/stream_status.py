@@ -43,6 +43,10 @@ class StreamFigures:
     """When the newest complete list was answered."""
     verified: int = 0
     """When a verifying list was last found to agree, or its differences were journaled."""
+    unknown_since: int | None = None
+    """Nothing is known of it since then, 0: never was; ``None``: it is captured."""
+    strict: bool = False
+    """Whether a right that is missing counts against the whole backup."""
     gaps: int = 0
     mismatches: int = 0
     """Objects that a verifying list found to be otherwise than the watch had said."""
@@ -66,6 +70,8 @@ class StreamFigures:
             last_baseline=self.listed,
             frames=self.events,
             bytes=self.bytes,
+            unknown_since=self.unknown_since,
+            tolerated=self.phase == "denied" and not self.strict,
             gaps=self.gaps,
             restarts={f"list_{cause}": count for cause, count in self.lists.items()} | dict(self.restarts),
             warnings=[f"{self.mismatches} objects were otherwise than the watch had said"] if self.mismatches else [],

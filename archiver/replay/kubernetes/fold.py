@@ -12,10 +12,12 @@ from archiver.errors import Corrupt, HistoryLost, Invalid
 from archiver.journal.checkpoints import newest_checkpoint
 from archiver.journal.entry import Kind, Placed, Run
 from archiver.journal.reader import Reader
+from archiver.journal.records import Gap
 from archiver.journal.segment import SegmentHeader
 from archiver.journal.spans import Span, first_segment_of, last_segment_of, read_spans
 from archiver.kubernetes.records import Listing, Watch
-from archiver.kubernetes.stream_state import StreamState
+from archiver.kubernetes.stream_name import StreamName
+from archiver.kubernetes.stream_state import UNWATCHED, StreamState
 
 
 class Cut(msgspec.Struct, frozen=True):
@@ -159,16 +161,31 @@ def _until(placed: Placed, cut: Cut) -> Placed | None:
 
 async def _judge(reader: Reader, tail: SegmentHeader, fold: Folded, listing: Placed | None, cut: Cut, point: int) -> None:
     """Say what is not known at ``point`` (microseconds; 0: the journal's end). ``listing``: where a list began that the cut interrupts."""
+    name = StreamName.parse(fold.name)
+    if fold.state.resource is None:
+        fold.state.resource, fold.state.namespace = name.resource, name.namespace
     if fold.state.listing is None:
-        if not fold.state.ended:
-            fold.gaps.append("no complete list by then")
+        if not fold.state.ended and fold.state.selected:
+            why = f": {fold.state.unwatched.detail}" if fold.state.unwatched is not None else ""
+            fold.gaps.append(f"no complete list by then{why}")
+        return
+    if not fold.state.selected:
+        fold.notes.append(f"the settings select it no longer since {to_text(fold.observed)}: it is restored as it was then")
         return
     began = listing if listing is not None and _cause(listing) != "verify" else None
     if fold.state.ended and began is None:
         return
     verifying = listing if began is None else None
     following = began or (await _next(reader, tail, fold, verifying=False) if cut.seq or cut.time else None)
-    if following is None or (began is None and point <= fold.observed):
+    silence = fold.state.unwatched
+    if following is not None and _unwatched(following) is not None and began is None:
+        silence = silence or _unwatched(following)
+        following = await _next(reader, tail, fold, verifying=False, unwatched=True)
+    if following is None and silence is not None:
+        since = to_text(silence.from_time) if silence.from_time else "its beginning"
+        fold.gaps.append(f"nothing was heard of it since {since} ({silence.detail}): what it is by then is not known")
+        return
+    if following is None or (began is None and silence is None and point <= fold.observed):
         return
     if verifying is None and _verifies(following):
         verifying = following
@@ -197,13 +214,21 @@ def _cause(placed: Placed) -> str:
     return "" if watch.resource_version else watch.cause
 
 
+def _unwatched(placed: Placed) -> Gap | None:
+    """What says that nothing is heard of a stream, if that is what ``placed`` is."""
+    if placed.run.kind is not Kind.GAP:
+        return None
+    gaps = [msgspec.json.decode(body, type=Gap) for body in placed.run.bodies()]
+    return next((gap for gap in gaps if gap.reason == UNWATCHED), None)
+
+
 def _verifies(placed: Placed) -> bool:
     return placed.run.kind is Kind.K8S_WATCH and _cause(placed) == "verify"
 
 
-async def _next(reader: Reader, tail: SegmentHeader, fold: Folded, *, verifying: bool) -> Placed | None:
-    """The stream's first run that was received after what was folded, ``verifying``: and is not of a verifying list; ``None`` at the
-    journal's end.
+async def _next(reader: Reader, tail: SegmentHeader, fold: Folded, *, verifying: bool, unwatched: bool = False) -> Placed | None:
+    """The stream's first run that was received after what was folded; ``None`` at the journal's end. ``verifying``: and is not of a
+    verifying list. ``unwatched``: and does not only say that nothing is heard.
     """
     if tail.sources[fold.name].observed <= fold.observed:
         return None
@@ -216,6 +241,8 @@ async def _next(reader: Reader, tail: SegmentHeader, fold: Folded, *, verifying:
         async for placed in runs:
             run = placed.run
             if run.source != fold.name or run.observed <= fold.observed:
+                continue
+            if unwatched and _unwatched(placed) is not None:
                 continue
             if not verifying or not (run.kind in (Kind.K8S_ITEM, Kind.CHECKPOINT) or _verifies(placed)):
                 return placed

@@ -136,6 +136,10 @@ def _take(selection: Selection, fold: Folded, scope: Scope, covered: set[tuple[s
     name = name_of(resource)
     if (name, "") in covered or (name, fold.state.namespace) in covered:
         return
+    if name == DEFINITIONS and fold.state.listing is None:
+        # They were never captured, and nobody expects them: the target must have them.
+        selection.notes += [f"{fold.name}: definitions are not captured, the target must have them ({gap})" for gap in fold.gaps]
+        return
     selection.gaps += [f"{fold.name}: {gap}" for gap in fold.gaps]
     selection.notes += [f"{fold.name}: {note}" for note in fold.notes]
     if fold.state.listing is None:

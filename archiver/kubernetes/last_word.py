@@ -1,0 +1,31 @@
+"""Whether the journal ends, for one stream, with saying that nothing is heard of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archiver.journal.entry import Kind
+from archiver.journal.records import Gap
+from archiver.journal.spans import last_segment_of
+from archiver.kubernetes.stream_state import UNWATCHED
+
+if TYPE_CHECKING:
+    from archiver.journal.entry import SourceMark
+    from archiver.journal.reader import Reader
+
+
+async def open_silence(reader: Reader, stream: str, mark: SourceMark) -> Gap | None:
+    """The gap that is the last entry of ``stream``, whose newest mark is ``mark``, if it says that nothing is heard. One bisection and one
+    segment. Errors as of ``Reader``.
+    """
+    segment = await reader.segment(await last_segment_of(reader, stream, mark))
+    found = None
+    for placed in segment.placed() if segment is not None else ():
+        if placed.run.source == stream:
+            found = placed.run
+    if found is None or found.kind is not Kind.GAP:
+        return None
+    gaps = [msgspec.json.decode(body, type=Gap) for body in found.bodies()]
+    return gaps[-1] if gaps[-1].reason == UNWATCHED else None
