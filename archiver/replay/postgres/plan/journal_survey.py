@@ -18,7 +18,7 @@ from archiver.postgres.announcements import END_TRIGGER, read_announcement
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Schema, Sequences, Slot, Snapshot, Stream
 from archiver.postgres.visibility import Committed, Visible
-from archiver.replay.postgres.decode.commits import Announced, CommitReader, Commits
+from archiver.replay.postgres.decode.commit_reader import Announced, CommitReader, Commits
 from archiver.replay.postgres.decode.transactions import Commit, Limit
 from archiver.replay.postgres.plan.plan import Ref
 
