@@ -19,9 +19,9 @@ from archiver.postgres.records import Schema, Snapshot, TableRows
 from archiver.postgres.visibility import Visible
 from archiver.replay.points import Point, settle
 from archiver.replay.postgres.columnar.copy_text import escape, unescape
+from archiver.replay.postgres.decode.commits import Limit
 from archiver.replay.postgres.decode.row_log import RowChange as Message
 from archiver.replay.postgres.decode.row_log import RowLog
-from archiver.replay.postgres.decode.transactions import Limit
 from archiver.replay.postgres.plan.journal_survey import Found, is_whole
 from archiver.replay.postgres.plan.point_location import checkpoint_at, end_segment, first_checkpoint, limit_of, no_baseline, require_mark
 

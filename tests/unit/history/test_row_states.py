@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from archiver.history.row_states import Copied, Heard, Unknown, differences, states
+from archiver.replay.postgres.decode.commits import Commit
 from archiver.replay.postgres.decode.pgoutput import UNCHANGED, Value
 from archiver.replay.postgres.decode.row_log import RowChange
-from archiver.replay.postgres.decode.transactions import Commit
 
 KEY = {"id": "5"}
 

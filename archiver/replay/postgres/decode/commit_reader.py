@@ -12,23 +12,16 @@ from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from archiver.errors import Corrupt
-from archiver.journal.entry import Kind, Placed, Run
+from archiver.journal.entry import Kind, Placed
 from archiver.postgres.announcements import PREFIX_BYTES
-from archiver.postgres.replication_messages import PG_EPOCH, XLOG_HEADER
-from archiver.replay.postgres.columnar.values import big_endian
-from archiver.replay.postgres.decode.transactions import Commit, Limit
-
-I64 = npt.NDArray[np.int64]
-U64 = npt.NDArray[np.uint64]
+from archiver.replay.postgres.decode.commits import Commits
+from archiver.replay.postgres.decode.frame_batch import IS_STREAMED, FrameBatch, RunGatherer
 
 BATCH_BYTES = 8 << 20
-_STREAM = np.zeros(256, np.bool_)
-_STREAM[list(b"SEcA")] = True
-_CONTROL = _STREAM.copy()
-_CONTROL[list(b"BC")] = True
+_IS_CONTROL = IS_STREAMED.copy()
+_IS_CONTROL[list(b"BC")] = True
 
 
 class Announced(msgspec.Struct, frozen=True):
@@ -41,36 +34,6 @@ class Announced(msgspec.Struct, frozen=True):
     commit_lsn: int
     contents: list[bytes]
     """What the messages say (JSON of the event trigger)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Commits:
-    """Transactions in commit order, repetitions left out; one array element each."""
-
-    xid: I64
-    commit_lsn: U64
-    end_lsn: U64
-    time: I64
-    seq: I64
-
-    def __len__(self) -> int:
-        return len(self.xid)
-
-    def __getitem__(self, index: int) -> Commit:
-        return Commit(
-            int(self.xid[index]), int(self.commit_lsn[index]), int(self.end_lsn[index]), int(self.time[index]), int(self.seq[index])
-        )
-
-    def beyond(self, limit: Limit) -> int:
-        """Index of the first one that is beyond the limit; their number when none is."""
-        found = np.zeros(len(self), np.bool_)
-        if limit.seq is not None:
-            found |= self.seq > limit.seq
-        if limit.lsn is not None:
-            found |= self.end_lsn > np.uint64(limit.lsn)
-        if limit.time is not None:
-            found |= self.time > limit.time
-        return int(np.argmax(found)) if found.any() else len(self)
 
 
 @dataclass(slots=True)
@@ -90,9 +53,7 @@ class CommitReader:
         """``batch_bytes``: runs are gathered to about this size; results do not depend on it."""
         self.announced: list[Announced] = []
         """In commit order."""
-        self._batch_bytes = batch_bytes
-        self._runs: list[tuple[int, Run]] = []
-        self._size = 0
+        self._runs = RunGatherer(batch_bytes)
         self._end = 0
         self._open: int | None = None
         """xid of the ordinary transaction whose Commit has not come."""
@@ -108,94 +69,79 @@ class CommitReader:
 
     def feed(self, placed: Placed) -> list[Commits]:
         """Take the next run; give what is complete. Raises ``Corrupt``."""
-        run = placed.run
-        if run.kind is Kind.PG_STREAM:
+        if placed.run.kind is Kind.PG_STREAM:
             found = self.flush()
             self._open, self._streaming = None, None
             self._contents, self._staged = [], {}
             return found
-        if run.kind is not Kind.PG_FRAMES or not run.count:
-            return []
-        self._runs.append((placed.first, run))
-        self._size += len(run.data)
-        return self.flush() if self._size >= self._batch_bytes else []
+        return self.flush() if self._runs.add(placed) else []
 
     def flush(self) -> list[Commits]:
         """Work off what was gathered."""
-        if not self._runs:
+        batch = self._runs.take()
+        if batch is None:
             return []
-        runs, self._runs, self._size = self._runs, [], 0
-        lengths = np.concatenate([np.frombuffer(run.lengths, "<u4") for _, run in runs]).astype(np.int64)
-        whole = runs[0][1].data if len(runs) == 1 else b"".join(run.data for _, run in runs)
-        data = np.frombuffer(whole, np.uint8)
-        ends = np.cumsum(lengths)
-        if int(ends[-1]) != len(data) or int(lengths.min()) <= XLOG_HEADER:
-            raise Corrupt(f"entry {runs[0][0]} and on: frames do not add up to their run")
-        starts = ends - lengths + XLOG_HEADER
-        seqs = np.concatenate([np.arange(first, first + run.count, dtype=np.int64) for first, run in runs])
-        types = data[starts]
-        messages = np.flatnonzero(types == ord("M")) if PREFIX_BYTES in bytes(whole) else np.zeros(0, np.int64)
-        if len(messages) or self._contents or self._streaming is not None or _STREAM[types].any():
-            found = self._one_by_one(data, starts, ends, types, seqs)
+        messages = (batch.types == ord("M")).any() and PREFIX_BYTES in bytes(batch.whole)
+        if messages or self._contents or self._streaming is not None or IS_STREAMED[batch.types].any():
+            found = self._one_by_one(batch)
         else:
-            found = self._at_once(data, starts, types, seqs)
-        new = found.end_lsn > np.maximum.accumulate(np.concatenate([np.array([self._end], np.uint64), found.end_lsn]))[:-1]
-        if len(found):
-            self._end = max(self._end, int(found.end_lsn.max()))
+            found = self._at_once(batch)
+        reached = found.reached(self._end)
+        self._end = int(reached[-1])
+        new = found.end_lsn > reached[:-1]
         if not new.all():
-            kept = {int(seq) for seq in found.seq[new]}
-            repeated = {int(seq) for seq in found.seq} - kept
+            repeated = {int(seq) for seq in found.seq[~new]}
             self.announced = [each for each in self.announced if each.seq not in repeated]
-            found = Commits(found.xid[new], found.commit_lsn[new], found.end_lsn[new], found.time[new], found.seq[new])
+            found = found.chosen(new)
         return [found] if len(found) else []
 
-    def _at_once(self, data: npt.NDArray[np.uint8], starts: I64, types: npt.NDArray[np.uint8], seqs: I64) -> Commits:
+    def _at_once(self, batch: FrameBatch) -> Commits:
         """Only ordinary transactions, and none that announces anything."""
-        commits = np.flatnonzero(types == ord("C"))
-        xids = big_endian(data, starts[types == ord("B")] + 17, 4).astype(np.int64)
+        commits = np.flatnonzero(batch.types == ord("C"))
+        xids = batch.u4(batch.starts[batch.types == ord("B")] + 17).astype(np.int64)
         if self._open is not None:
             xids = np.insert(xids, 0, self._open)
         if not len(commits) <= len(xids) <= len(commits) + 1:
-            raise Corrupt(f"entries {seqs[0]} to {seqs[-1]}: transactions do not begin and end in turn")
+            raise Corrupt(f"entries {batch.seqs[0]} to {batch.seqs[-1]}: transactions do not begin and end in turn")
         self._open = int(xids[-1]) if len(xids) > len(commits) else None
-        return _commits(data, xids[: len(commits)], starts[commits] + 2, seqs[commits])
+        return Commits.read(batch, xids[: len(commits)], batch.starts[commits] + 2, batch.seqs[commits])
 
-    def _one_by_one(self, data: npt.NDArray[np.uint8], starts: I64, ends: I64, types: npt.NDArray[np.uint8], seqs: I64) -> Commits:
+    def _one_by_one(self, batch: FrameBatch) -> Commits:
         rows = _Rows()
-        for frame in np.flatnonzero(_CONTROL[types] | (types == ord("M"))).tolist():
-            kind, at, seq = int(types[frame]), int(starts[frame]), int(seqs[frame])
+        for frame in np.flatnonzero(_IS_CONTROL[batch.types] | (batch.types == ord("M"))).tolist():
+            kind, at, seq = int(batch.types[frame]), int(batch.starts[frame]), int(batch.seqs[frame])
             if kind == ord("B"):
-                self._open, self._contents = _u4(data, at + 17), []
+                self._open, self._contents = int(batch.u4(at + 17)), []
             elif kind == ord("C"):
                 if self._open is None:
                     raise Corrupt(f"entry {seq}: a transaction ends that never began")
-                self._committed(rows, (self._open, at + 2, seq), self._contents, data)
+                self._committed(rows, (self._open, at + 2, seq), self._contents, batch)
                 self._open, self._contents = None, []
             elif kind == ord("S"):
-                self._streaming = _u4(data, at + 1)
+                self._streaming = int(batch.u4(at + 1))
                 self._staged.setdefault(self._streaming, [])
             elif kind == ord("E"):
                 self._streaming = None
             elif kind == ord("A"):
-                xid, subxid = _u4(data, at + 1), _u4(data, at + 5)
+                xid, subxid = int(batch.u4(at + 1)), int(batch.u4(at + 5))
                 if xid == subxid:
                     self._staged.pop(xid, None)
                 elif xid in self._staged:
                     self._staged[xid] = [each for each in self._staged[xid] if each[0] != subxid]
             elif kind == ord("c"):
-                xid = _u4(data, at + 1)
-                self._committed(rows, (xid, at + 6, seq), [content for _, content in self._staged.pop(xid, [])], data)
+                xid = int(batch.u4(at + 1))
+                self._committed(rows, (xid, at + 6, seq), [content for _, content in self._staged.pop(xid, [])], batch)
             else:
-                self._message(bytes(data[at : int(ends[frame])]))
-        return _commits(data, np.array(rows.xid, np.int64), np.array(rows.at, np.int64), np.array(rows.seq, np.int64))
+                self._message(bytes(batch.data[at : int(batch.ends[frame])]))
+        return Commits.read(batch, np.array(rows.xid, np.int64), np.array(rows.at, np.int64), np.array(rows.seq, np.int64))
 
-    def _committed(self, rows: _Rows, place: tuple[int, int, int], contents: list[bytes], data: npt.NDArray[np.uint8]) -> None:
+    def _committed(self, rows: _Rows, place: tuple[int, int, int], contents: list[bytes], batch: FrameBatch) -> None:
         xid, at, seq = place
         rows.xid.append(xid)
         rows.at.append(at)
         rows.seq.append(seq)
         if contents:
-            self.announced.append(Announced(xid, seq, int(big_endian(data, np.array([at]), 8)[0]), contents))
+            self.announced.append(Announced(xid, seq, int(batch.u8(at)), contents))
 
     def _message(self, message: bytes) -> None:
         begin = 14 if self._streaming is not None else 10  # type, xid if streamed, flags, LSN
@@ -206,13 +152,3 @@ class CommitReader:
             self._staged[self._streaming].append((int.from_bytes(message[1:5], "big"), content))
         elif self._open is not None:
             self._contents.append(content)
-
-
-def _commits(data: npt.NDArray[np.uint8], xid: I64, at: I64, seq: I64) -> Commits:
-    """``at``: where commit LSN, end LSN and time stand, eight bytes each."""
-    time = big_endian(data, at + 16, 8).astype(np.int64) + PG_EPOCH
-    return Commits(xid, big_endian(data, at, 8).astype(np.uint64), big_endian(data, at + 8, 8).astype(np.uint64), time, seq)
-
-
-def _u4(data: npt.NDArray[np.uint8], at: int) -> int:
-    return int.from_bytes(data[at : at + 4].tobytes(), "big")

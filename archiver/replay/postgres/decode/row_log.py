@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 from archiver.errors import Corrupt
 from archiver.journal.entry import Placed
 from archiver.replay.postgres.columnar.values import VALUE, Tuples, big_endian, gather, pack, walk
+from archiver.replay.postgres.decode.commits import Commit, Limit
 from archiver.replay.postgres.decode.pgoutput import Delete, Insert, Relation, Row, Truncate, Update, Value, decode
-from archiver.replay.postgres.decode.transactions import Chunk, Commit, Limit, TransactionReader
+from archiver.replay.postgres.decode.transactions import Chunk, TransactionReader
 
 I64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]

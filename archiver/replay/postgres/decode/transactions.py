@@ -11,14 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from archiver.errors import Corrupt
-from archiver.journal.entry import Kind, Placed, Run
-from archiver.postgres.replication_messages import PG_EPOCH, XLOG_HEADER
+from archiver.journal.entry import Kind, Placed
+from archiver.postgres.replication_messages import XLOG_HEADER
 from archiver.replay.postgres.columnar.values import big_endian
+from archiver.replay.postgres.decode.commits import Commit, Commits, Limit, first_true
+from archiver.replay.postgres.decode.frame_batch import IS_STREAMED, FrameBatch, RunGatherer
+from archiver.replay.postgres.decode.pieces import Piece, consecutive, joined
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
@@ -32,51 +34,23 @@ _KEPT = np.zeros(256, np.bool_)
 _KEPT[list(b"IUDTRM")] = True
 _TWO_PHASE = np.zeros(256, np.bool_)
 _TWO_PHASE[list(b"bPKrp")] = True
-_STREAM = np.zeros(256, np.bool_)
-_STREAM[list(b"SEcA")] = True
-
-
-class Limit(msgspec.Struct, frozen=True):
-    """The point: the longest prefix of transactions, in commit order, that satisfies all that is given."""
-
-    seq: int | None = None
-    """Number of the commit entry, at most."""
-    lsn: int | None = None
-    """End LSN of the transaction, at most."""
-    time: int | None = None
-    """Commit time (microseconds since 1970), at most, of it *and every one before it*: commit times go back a little now and then."""
-
-
-class Commit(msgspec.Struct, frozen=True):
-    """One committed transaction."""
-
-    xid: int
-    """32 bits, as frames have it."""
-    commit_lsn: int
-    """Where its commit record starts."""
-    end_lsn: int
-    time: int
-    """Commit time at the server, microseconds since 1970."""
-    seq: int
-    """Number of its commit entry."""
 
 
 @dataclass(frozen=True, slots=True)
-class Transactions:
+class Transactions(Commits):
     """Transactions of a chunk in commit order; one array element each."""
 
-    xid: I64
-    commit_lsn: U64
-    end_lsn: U64
-    time: I64
-    seq: I64
     applied: Bools
     """False: a repetition, or older than the checkpoint. Then only its Relation messages are delivered: later transactions need them."""
 
-    def __getitem__(self, index: int) -> Commit:
-        return Commit(
-            int(self.xid[index]), int(self.commit_lsn[index]), int(self.end_lsn[index]), int(self.time[index]), int(self.seq[index])
-        )
+    @classmethod
+    def of(cls, commits: Commits, applied: Bools) -> Transactions:
+        """``commits``, and which of them are applied."""
+        return cls(commits.xid, commits.commit_lsn, commits.end_lsn, commits.time, commits.seq, applied)
+
+    def first(self) -> Transactions:
+        """The first one alone."""
+        return Transactions.of(self.chosen(slice(1)), self.applied[:1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +77,11 @@ class Chunk:
 
 
 @dataclass(slots=True)
-class _Piece:
-    """Frames of one unfinished transaction, copied out of their batch."""
-
-    data: U8
-    starts: I64
-    lengths: I64
-    seqs: I64
-
-
-@dataclass(slots=True)
 class _Staged:
     """A streamed transaction that has not ended."""
 
     whole: bool
-    pieces: list[_Piece] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
     aborted: set[int] = field(default_factory=set)
 
 
@@ -127,7 +91,7 @@ class _Open:
 
     xid: int
     final_lsn: int
-    pieces: list[_Piece] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
 
 
 class TransactionReader:
@@ -149,8 +113,7 @@ class TransactionReader:
         self.applied = 0
         self._from_lsn = from_lsn
         self._batch_bytes = batch_bytes
-        self._runs: list[tuple[int, Run]] = []
-        self._size = 0
+        self._runs = RunGatherer(batch_bytes)
         self._end = 0
         self._open: _Open | None = None
         self._staged: dict[int, _Staged] = {}
@@ -170,26 +133,20 @@ class TransactionReader:
             self._open, self._streaming = None, None
             self._staged.clear()
             return chunks
-        if placed.run.kind is not Kind.PG_FRAMES or not placed.run.count:
-            return []
-        self._runs.append((placed.first, placed.run))
-        self._size += len(placed.run.data) + len(placed.run.lengths)
-        return self.flush() if self._size >= self._batch_bytes else []
+        return self.flush() if self._runs.add(placed) else []
 
     def flush(self) -> list[Chunk]:
         """Work off what was gathered."""
-        if self.done or not self._runs:
+        if self.done or (batch := self._runs.take()) is None:
             return []
-        batch = _Batch.of(self._runs)
-        self._runs, self._size = [], 0
         return list(self._batch(batch))
 
-    def _batch(self, batch: _Batch) -> Iterator[Chunk]:
+    def _batch(self, batch: FrameBatch) -> Iterator[Chunk]:
         if _TWO_PHASE[batch.types].any():
             raise Corrupt("the journal holds frames of two-phase transactions", hint="the slot was made by something else")
         plain: list[tuple[int, int]] = []
         begin = 0
-        for control in np.flatnonzero(_STREAM[batch.types]).tolist():
+        for control in np.flatnonzero(IS_STREAMED[batch.types]).tolist():
             kind = batch.types[control]
             body = int(batch.starts[control]) + 1
             if self._streaming is not None:
@@ -226,12 +183,12 @@ class TransactionReader:
 
     # Streamed transactions.
 
-    def _stage(self, batch: _Batch, xid: int, begin: int, end: int) -> None:
+    def _stage(self, batch: FrameBatch, xid: int, begin: int, end: int) -> None:
         if begin < end:
             types = batch.types[begin:end]
             if ((types == ord("B")) | (types == ord("C"))).any():
                 raise Corrupt(f"entries {batch.seqs[begin]} to {batch.seqs[end - 1]}: a streamed block does not end")
-            self._staged[xid].pieces.append(batch.piece(begin, end))
+            self._staged[xid].pieces.append(Piece.cut(batch, begin, end))
 
     def _abort(self, xid: int, subxid: int) -> None:
         if subxid == xid:
@@ -239,16 +196,10 @@ class TransactionReader:
         elif xid in self._staged:
             self._staged[xid].aborted.add(subxid)
 
-    def _stream_commit(self, batch: _Batch, control: int, xid: int) -> Iterator[Chunk]:
+    def _stream_commit(self, batch: FrameBatch, control: int, xid: int) -> Iterator[Chunk]:
         body = int(batch.starts[control]) + 1  # xid, flags, commit LSN, end LSN, time
         where = np.array([body + 5], np.int64)
-        transactions = self._accept(
-            np.array([xid], np.int64),
-            batch.u8(where),
-            batch.u8(where + 8),
-            batch.u8(where + 16).astype(np.int64) + PG_EPOCH,
-            batch.seqs[control : control + 1],
-        )
+        transactions = self._accept(Commits.read(batch, np.array([xid], np.int64), where, batch.seqs[control : control + 1]))
         staged = self._staged.pop(xid, None)
         if not len(transactions.xid):
             return
@@ -257,11 +208,7 @@ class TransactionReader:
         if staged is None or not staged.pieces:
             return
         aborted = np.fromiter(staged.aborted, np.int64, len(staged.aborted))
-        groups = _grouped(staged.pieces, self._batch_bytes)
-        staged.pieces = []
-        for number, group in enumerate(groups):
-            piece = _join(group)
-            group.clear()
+        for piece, last in joined(staged.pieces, self._batch_bytes):
             starts = piece.starts + XLOG_HEADER
             types = piece.data[starts]
             relation = types == ord("R")
@@ -279,12 +226,12 @@ class TransactionReader:
                 np.zeros(int(kept.sum()), np.int64),
                 transactions,
                 streamed=True,
-                complete=number == len(groups) - 1,
+                complete=last,
             )
 
     # Ordinary transactions.
 
-    def _plain(self, batch: _Batch, ranges: list[tuple[int, int]]) -> Iterator[Chunk]:
+    def _plain(self, batch: FrameBatch, ranges: list[tuple[int, int]]) -> Iterator[Chunk]:
         if not ranges or self.done:
             return
         if len(ranges) == 1:
@@ -312,24 +259,20 @@ class TransactionReader:
             if self._open is None:
                 self._open = _Open(int(xids[-1]), int(final[-1]))
             after = frames[inside & (np.cumsum(is_commit) == len(commits))]
-            for begin, end in _ranges(after):
-                self._open.pieces.append(batch.piece(begin, end))
+            for begin, end in consecutive(after):
+                self._open.pieces.append(Piece.cut(batch, begin, end))
 
-    def _commits(self, batch: _Batch, frames: I64, inside: Bools, is_commit: Bools, began: tuple[I64, U64]) -> Iterator[Chunk]:
+    def _commits(self, batch: FrameBatch, frames: I64, inside: Bools, is_commit: Bools, began: tuple[I64, U64]) -> Iterator[Chunk]:
         (xids, final), commits = began, frames[is_commit]
         body = batch.starts[commits] + 2  # after the flags: commit LSN, end LSN, time
-        commit_lsn = batch.u8(body)
-        if (commit_lsn != final).any():
+        ends = Commits.read(batch, xids, body, batch.seqs[commits])
+        if (ends.commit_lsn != final).any():
             raise Corrupt(f"entry {batch.seqs[commits[0]]} and on: a Commit does not belong to its Begin")
-        transactions = self._accept(
-            xids, commit_lsn, batch.u8(body + 8), batch.u8(body + 16).astype(np.int64) + PG_EPOCH, batch.seqs[commits]
-        )
+        transactions = self._accept(ends)
         count = len(transactions.xid)
         if count and self._open is not None:
-            first = Transactions(*(getattr(transactions, name)[:1] for name in Transactions.__slots__))
-            for group in _grouped(self._open.pieces, self._batch_bytes):
-                piece = _join(group)
-                group.clear()
+            first = transactions.first()
+            for piece, _ in joined(self._open.pieces, self._batch_bytes):
                 starts = piece.starts + XLOG_HEADER
                 yield _chunk((piece.data, starts, piece.starts + piece.lengths, piece.seqs), np.zeros(len(starts), np.int64), first)
         txn = np.cumsum(is_commit, dtype=np.int64)
@@ -338,73 +281,19 @@ class TransactionReader:
             chosen = frames[ours]
             yield _chunk((batch.data, batch.starts[chosen], batch.ends[chosen], batch.seqs[chosen]), txn[ours], transactions)
 
-    def _accept(self, xid: I64, commit_lsn: U64, end_lsn: U64, time: I64, seq: I64) -> Transactions:
+    def _accept(self, commits: Commits) -> Transactions:
         """Cut at the limit, tell repetitions, move on."""
-        reached = np.maximum.accumulate(np.concatenate([np.array([self._end], np.uint64), end_lsn]))
-        new = end_lsn > reached[:-1]
-        beyond = np.zeros(len(xid), np.bool_)
-        if self.limit.seq is not None:
-            beyond |= seq > self.limit.seq
-        if self.limit.lsn is not None:
-            beyond |= end_lsn > np.uint64(self.limit.lsn)
-        if self.limit.time is not None:
-            beyond |= time > self.limit.time
-        applied = new & (commit_lsn >= np.uint64(self._from_lsn))
-        beyond &= applied
-        count = len(xid)
-        if beyond.any():
-            count = int(np.argmax(beyond))
-            self.done = True
-        applied = applied[:count]
-        transactions = Transactions(xid[:count], commit_lsn[:count], end_lsn[:count], time[:count], seq[:count], applied)
+        reached = commits.reached(self._end)
+        applied = (commits.end_lsn > reached[:-1]) & (commits.commit_lsn >= np.uint64(self._from_lsn))
+        count = first_true(commits.are_beyond(self.limit) & applied)
+        self.done = count < len(commits)
+        transactions = Transactions.of(commits.chosen(slice(count)), applied[:count])
         self._end = int(reached[count])
-        used = np.flatnonzero(applied)
+        used = np.flatnonzero(transactions.applied)
         if len(used):
             self.applied += len(used)
             self.last = transactions[int(used[-1])]
         return transactions
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Frames of several runs. ``starts`` points at type bytes, behind the XLogData header."""
-
-    data: U8
-    starts: I64
-    ends: I64
-    types: U8
-    seqs: I64
-
-    @classmethod
-    def of(cls, runs: list[tuple[int, Run]]) -> _Batch:
-        lengths = np.concatenate([np.frombuffer(run.lengths, "<u4") for _, run in runs]).astype(np.int64)
-        data = np.frombuffer(runs[0][1].data if len(runs) == 1 else b"".join(run.data for _, run in runs), np.uint8)
-        ends = np.cumsum(lengths)
-        if int(ends[-1]) != len(data) or int(lengths.min()) <= XLOG_HEADER:
-            raise Corrupt(f"entry {runs[0][0]} and on: frames do not add up to their run")
-        starts = ends - lengths + XLOG_HEADER
-        counts = np.array([run.count for _, run in runs], np.int64)
-        firsts = np.array([first for first, _ in runs], np.int64)
-        seqs = np.repeat(firsts - (np.cumsum(counts) - counts), counts) + np.arange(len(lengths), dtype=np.int64)
-        return cls(data, starts, ends, data[starts], seqs)
-
-    @property
-    def count(self) -> int:
-        return len(self.starts)
-
-    def u4(self, where: npt.ArrayLike) -> npt.NDArray[np.uint32]:
-        return big_endian(self.data, np.asarray(where, np.int64), 4).astype(np.uint32)
-
-    def u8(self, where: npt.ArrayLike) -> U64:
-        return big_endian(self.data, np.asarray(where, np.int64), 8).astype(np.uint64)
-
-    def piece(self, begin: int, end: int) -> _Piece:
-        """Frames ``begin`` to ``end``, copied, so that the batch can go."""
-        first = int(self.starts[begin]) - XLOG_HEADER
-        starts = self.starts[begin:end] - XLOG_HEADER
-        return _Piece(
-            self.data[first : int(self.ends[end - 1])].copy(), starts - first, self.ends[begin:end] - starts, self.seqs[begin:end].copy()
-        )
 
 
 def _chunk(messages: tuple[U8, I64, I64, I64], txn: I64, transactions: Transactions) -> Chunk:
@@ -416,35 +305,3 @@ def _chunk(messages: tuple[U8, I64, I64, I64], txn: I64, transactions: Transacti
     if not kept.all():
         starts, ends, types, seqs, txn = starts[kept], ends[kept], types[kept], seqs[kept], txn[kept]
     return Chunk(data, starts, ends, types, seqs, txn, transactions, streamed=False)
-
-
-def _grouped(pieces: list[_Piece], limit: int) -> list[list[_Piece]]:
-    groups: list[list[_Piece]] = []
-    size = limit
-    for piece in pieces:
-        if size >= limit:
-            groups.append([])
-            size = 0
-        groups[-1].append(piece)
-        size += len(piece.data)
-    return groups
-
-
-def _join(pieces: list[_Piece]) -> _Piece:
-    if len(pieces) == 1:
-        return pieces[0]
-    bases = np.cumsum([0] + [len(piece.data) for piece in pieces])
-    return _Piece(
-        np.concatenate([piece.data for piece in pieces]),
-        np.concatenate([piece.starts + base for piece, base in zip(pieces, bases, strict=False)]),
-        np.concatenate([piece.lengths for piece in pieces]),
-        np.concatenate([piece.seqs for piece in pieces]),
-    )
-
-
-def _ranges(indices: I64) -> Iterator[tuple[int, int]]:
-    """Runs of consecutive numbers in a sorted array, as half-open ranges."""
-    if len(indices):
-        cuts = np.flatnonzero(np.diff(indices) != 1) + 1
-        for part in np.split(indices, cuts):
-            yield int(part[0]), int(part[-1]) + 1

@@ -35,9 +35,10 @@ from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Schema, Snapshot
 from archiver.postgres.visibility import Committed, Visible
 from archiver.replay.postgres.columnar.values import big_endian, gather
+from archiver.replay.postgres.decode.commits import Commit, Limit
 from archiver.replay.postgres.decode.pgoutput import Message, Relation, Truncate, decode
 from archiver.replay.postgres.decode.relations import Catalogs, Layout
-from archiver.replay.postgres.decode.transactions import Chunk, Commit, Limit, TransactionReader
+from archiver.replay.postgres.decode.transactions import Chunk, TransactionReader
 from archiver.replay.postgres.fold.row_messages import Changes
 from archiver.replay.postgres.fold.table import Sizes, TableOutput, TableState
 

@@ -18,8 +18,8 @@ from archiver.postgres.announcements import END_TRIGGER, read_announcement
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Schema, Sequences, Slot, Snapshot, Stream
 from archiver.postgres.visibility import Committed, Visible
-from archiver.replay.postgres.decode.commit_reader import Announced, CommitReader, Commits
-from archiver.replay.postgres.decode.transactions import Commit, Limit
+from archiver.replay.postgres.decode.commit_reader import Announced, CommitReader
+from archiver.replay.postgres.decode.commits import Commit, Commits, Limit
 from archiver.replay.postgres.plan.plan import Ref
 
 Record = TypeVar("Record", Schema, Sequences, Snapshot)
@@ -159,7 +159,7 @@ class Survey:
     def _take(self, found: list[Commits]) -> None:
         for each in found:
             ours = each.commit_lsn >= np.uint64(self.from_lsn)
-            commits = each if ours.all() else Commits(*(getattr(each, name)[ours] for name in Commits.__slots__))
+            commits = each if ours.all() else each.chosen(ours)
             if not len(commits):
                 continue
             cut = 0 if self.next is not None or self.broken is not None else commits.beyond(self._limit)
@@ -170,7 +170,7 @@ class Survey:
                 if self.next is None:
                     self.next = commits[cut]
                     self.unfinished = self._commits.unfinished
-                self.behind.append(Commits(*(getattr(commits, name)[cut:] for name in Commits.__slots__)))
+                self.behind.append(commits.chosen(slice(cut, None)))
 
 
 def is_whole(gap: Gap) -> bool:

@@ -13,7 +13,7 @@ from archiver.journal.entry import Placed, SourceMark
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Snapshot
 from archiver.replay.points import Point
-from archiver.replay.postgres.decode.transactions import Limit
+from archiver.replay.postgres.decode.commits import Limit
 from archiver.replay.postgres.plan.journal_survey import Found
 from archiver.replay.postgres.plan.plan import Ref
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from archiver.journal.entry import Kind, Placed
 from archiver.postgres.replication_messages import PG_EPOCH
-from archiver.replay.postgres.decode.transactions import Commit
+from archiver.replay.postgres.decode.commits import Commit
 
 
 @dataclass

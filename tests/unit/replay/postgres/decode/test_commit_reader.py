@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from archiver.errors import Corrupt
 from archiver.journal.entry import Kind, Placed, Run
 from archiver.replay.postgres.decode.commit_reader import CommitReader
-from archiver.replay.postgres.decode.transactions import Commit, Limit
+from archiver.replay.postgres.decode.commits import Commit, Limit
 from tests.unit.replay.postgres import wire
 from tests.unit.replay.postgres.fold.test_database import a_world, run
 from tests.unit.replay.postgres.naive import transactions

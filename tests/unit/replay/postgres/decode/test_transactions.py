@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from archiver.errors import Corrupt
 from archiver.journal.entry import Kind, Placed, Run
-from archiver.replay.postgres.decode.transactions import Chunk, Limit, TransactionReader
+from archiver.replay.postgres.decode.commits import Limit
+from archiver.replay.postgres.decode.transactions import Chunk, TransactionReader
 from tests.unit.replay.postgres import wire
 from tests.unit.replay.postgres.fold.test_database import a_world, run
 from tests.unit.replay.postgres.naive import Transaction, transactions

@@ -9,7 +9,7 @@ from archiver.journal.entry import Kind, Placed, Run
 from archiver.journal.records import Gap
 from archiver.postgres.records import Catalog, Column, Mode, Schema, Snapshot, Table, TableRows
 from archiver.replay.points import Point
-from archiver.replay.postgres.decode.transactions import Limit
+from archiver.replay.postgres.decode.commits import Limit
 from archiver.replay.postgres.plan.journal_survey import Found, Survey
 from archiver.replay.postgres.plan.plan import Ref
 from archiver.replay.postgres.plan.table_coverage import Standing, stand
