@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -12,7 +13,7 @@ import msgspec
 from archiver.errors import Invalid
 from archiver.history.row_states import Copied, Heard, RowChange, State, Unknown, states, text_of
 from archiver.journal.entry import Kind
-from archiver.journal.parts import opened
+from archiver.journal.parts import fetch_part, opened
 from archiver.journal.records import Gap
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Schema, Snapshot, TableRows
@@ -227,7 +228,7 @@ class _Told:
         wanted = [(table.columns.index(column), bytes(escape(value))) for column, value in self._ref.bytes.items()]
         longest = max((value for _, value in wanted), key=len)
         for part in table.parts:
-            text = opened(part, await store.get(part.key) or b"")
+            text = await asyncio.to_thread(opened, part, await fetch_part(store, part))
             at = text.find(longest)
             while 0 <= at < len(text):
                 begin, end = text.rfind(b"\n", 0, at) + 1, text.index(b"\n", at)

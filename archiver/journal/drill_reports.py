@@ -7,9 +7,12 @@ from collections.abc import Iterable
 import msgspec
 
 from archiver.errors import Corrupt
+from archiver.journal.segment import UNREADABLE
 from archiver.store.protocol import Store
 
 PREFIX = "drills/"
+_MOST_BYTES = 1 << 24
+"""What is read of a report, at most."""
 
 
 class Step(msgspec.Struct):
@@ -52,12 +55,12 @@ async def newest(store: Store, sources: Iterable[str], after: str = "") -> tuple
     keys = await store.list(PREFIX, after)
     missing, found = set(sources), dict[str, DrillReport]()
     for key in reversed(keys):
-        data = await store.get(key) if missing else None
+        data = await store.get(key, 0, _MOST_BYTES) if missing else None
         if data is None:
             continue
         try:
             report = msgspec.json.decode(data, type=DrillReport)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise Corrupt(f"{key} of {store.url} is not a report of a drill: {error}", hint="move it away") from None
         found |= dict.fromkeys(missing.intersection(report.sources), report)
         missing.difference_update(report.sources)

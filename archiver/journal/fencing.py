@@ -10,8 +10,9 @@ from archiver.errors import ArchiverError, Corrupt, Fenced, Unavailable
 from archiver.journal.entry import Kind
 from archiver.journal.identity import read_identity
 from archiver.journal.keys import SEGMENTS, number_of, segment_key
+from archiver.journal.put_once import FOREIGN_BYTES
 from archiver.journal.records import Session
-from archiver.journal.segment import CorruptSegment, Segment, decode
+from archiver.journal.segment import UNREADABLE, CorruptSegment, Segment, decode
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -50,7 +51,7 @@ def session_of(segment: Segment) -> Session | None:
         return None
     try:
         return msgspec.json.decode(next(segment.runs[0].bodies()), type=Session)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise CorruptSegment(segment.header.number, f"its session entry cannot be read: {error}") from error
 
 
@@ -82,7 +83,7 @@ async def _recheck(store: Store, own: End) -> None:
 
 
 async def _behind(store: Store, key: str, own: End) -> ArchiverError:
-    number, data = number_of(key), await store.get(key)
+    number, data = number_of(key), await store.get(key, 0, FOREIGN_BYTES)
     if number is None or data is None:
         return Corrupt(
             f"{key} of {store.url} stands behind the segments and is none",

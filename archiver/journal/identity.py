@@ -8,12 +8,15 @@ import msgspec
 
 from archiver.errors import Corrupt, Invalid
 from archiver.journal.keys import IDENTITY, segment_key
+from archiver.journal.segment import UNREADABLE
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
     from archiver.store.protocol import Store
 
 FORMAT = 1
+_MOST_BYTES = 1 << 16
+"""What is read of ``archive.json``, at most."""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -27,16 +30,16 @@ class Identity(msgspec.Struct, frozen=True):
 
 async def read_identity(store: Store) -> Identity | None:
     """The archive's identity; ``None`` when there is no archive. ``Corrupt`` when it cannot be read or segments stand without it."""
-    data = await store.get(IDENTITY)
+    data = await store.get(IDENTITY, 0, _MOST_BYTES)
     if data is None:
         if await store.size(segment_key(0)) is None:
             return None
-        data = await store.get(IDENTITY)  # both may have been created since the first look
+        data = await store.get(IDENTITY, 0, _MOST_BYTES)  # both may have been created since the first look
         if data is None:
             raise Corrupt(f"{store.url} has segments but no {IDENTITY}", hint=f"put {IDENTITY} back from a copy of the archive")
     try:
         identity = msgspec.json.decode(data, type=Identity)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise Corrupt(
             f"{IDENTITY} of {store.url} cannot be read: {error}", hint=f"put {IDENTITY} back from a copy of the archive"
         ) from error

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 FIRST_PAUSE_SECONDS = 0.1
 PAUSE_LIMIT_SECONDS = 5.0
 LOG_EVERY_SECONDS = 5.0
+FOREIGN_BYTES = 1 << 25
+"""What is read, at most, of an object that somebody else made: a fence has its header and one entry."""
 
 _log = structlog.get_logger()
 
 
 async def settle(store: Store, clock: Clock, key: str, data: bytes, *, patience_seconds: float | None = None) -> bytes | None:
-    """Create ``key`` with ``data``; ``None``: it is durable with exactly these bytes. Otherwise the other bytes that ``key`` has.
+    """Create ``key`` with ``data``; ``None``: it is durable with exactly these bytes. Otherwise the other bytes that ``key`` has, or their
+    beginning.
 
     Every try sends the same bytes, so a try that was thought lost and lands later does no harm. An existing object is read
     back: the same bytes are our own, of a try whose answer was lost. ``Unavailable`` is raised only when ``patience_seconds``
@@ -33,7 +36,7 @@ async def settle(store: Store, clock: Clock, key: str, data: bytes, *, patience_
         try:
             if await store.put_if_absent(key, data):
                 return None
-            found = await store.get(key)
+            found = await store.get(key, 0, max(len(data) + 1, FOREIGN_BYTES))
             if found is not None:
                 return None if found == data else found
             trouble = Unavailable(f"{store.url} says that {key} exists and does not return it")

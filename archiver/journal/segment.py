@@ -30,11 +30,22 @@ NO_PREVIOUS = bytes(32)
 BLOCK_BYTES = 1 << 20
 """Raw bytes of every block but the last."""
 BLOCK_LIMIT = 1 << 24
-"""A reader refuses a block that says it is larger than this, so that a forged length cannot exhaust memory."""
+"""Raw bytes that a block may have. A writer cuts at ``BLOCK_BYTES``."""
+CONTENT_LIMIT = (1 << 30) + (1 << 28)
+"""Raw bytes that a segment may have: PostgreSQL sends no message of 1 GiB, and what else arrives with one is small."""
+RUNS_LIMIT = 1 << 19
+"""Runs that a segment may have: a writer counts each as 128 bytes at least, and 64 MiB is the largest that it gathers."""
+HEADER_LIMIT = 1 << 24
+"""Bytes that a header may have: marks of 100 000 sources."""
+FOOTER_LIMIT = 1 << 16
+"""Bytes that a footer may have."""
 HEAD_BYTES = len(HEAD_MAGIC) + 4
 """What must be read to know how long the header is."""
 END_BYTES = 4 + 32 + len(END_MAGIC)
 """What must be read, from the end, to know how long the footer is."""
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what they should be. The last: fields of a later version may nest without end."""
 
 _U32 = struct.Struct("<I")
 _BLOCK = struct.Struct("<II")
@@ -129,7 +140,9 @@ def chain_of(prev: bytes, header: bytes | memoryview, content: bytes) -> bytes:
 
 
 def check_run(run: Run) -> None:
-    """Raise ``Bug`` unless ``run`` has entries and its lengths add up to its data."""
+    """Raise ``Bug`` unless ``run`` has entries, its lengths add up to its data, and a segment can hold it."""
+    if len(run.lengths) + len(run.data) > CONTENT_LIMIT - FOOTER_LIMIT:
+        raise Bug(f"a run of source {run.source!r} has {len(run.data)} bytes; a segment may have {CONTENT_LIMIT}")
     if not run.lengths or len(run.lengths) % 4 or _total(run.lengths) != len(run.data):
         raise Bug(
             f"a run of source {run.source!r} whose {len(run.lengths)} bytes of lengths do not describe its {len(run.data)} bytes of data"
@@ -148,6 +161,8 @@ def encode(header: SegmentHeader, runs: Sequence[Run], level: int) -> tuple[byte
     if header.count != sum(run.count for run in runs):
         raise Bug(f"segment {header.number}: the header counts {header.count} entries, its runs hold {sum(run.count for run in runs)}")
     head = _encode(header)
+    if len(head) > HEADER_LIMIT:
+        raise Bug(f"segment {header.number}: the header has {len(head)} bytes, {HEADER_LIMIT} are allowed: {len(header.sources)} sources")
     content, raw, blocks = hashlib.sha256(), 0, 0
     stored: list[bytes] = [HEAD_MAGIC, _U32.pack(len(head)), head]
     for block in _blocks(runs):
@@ -199,7 +214,10 @@ def header_end(start: bytes, number: int) -> int:
         raise CorruptSegment(number, "not a segment: it does not begin with the format's magic")
     if start[7] != VERSION:
         raise CorruptSegment(number, f"format version {start[7]} is not known to this program, which knows {VERSION}")
-    return HEAD_BYTES + int(_U32.unpack_from(start, len(HEAD_MAGIC))[0])
+    length = int(_U32.unpack_from(start, len(HEAD_MAGIC))[0])
+    if length > HEADER_LIMIT:
+        raise CorruptSegment(number, f"it says that its header has {length} bytes; {HEADER_LIMIT} are allowed")
+    return HEAD_BYTES + length
 
 
 def decode_header(start: bytes, number: int) -> tuple[SegmentHeader, bytes]:
@@ -213,7 +231,7 @@ def decode_header(start: bytes, number: int) -> tuple[SegmentHeader, bytes]:
     raw = start[HEAD_BYTES:end]
     try:
         header = _decode_header(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise CorruptSegment(number, f"the header cannot be read: {error}") from error
     if header.number != number:
         raise CorruptSegment(number, f"it says that it is segment {header.number}")
@@ -226,15 +244,45 @@ def footer_bytes(end: bytes, number: int) -> int:
         raise CorruptSegment(number, "truncated: the end mark is missing")
     if end[-1] != VERSION:
         raise CorruptSegment(number, f"format version {end[-1]} at its end is not known to this program, which knows {VERSION}")
-    return int(_U32.unpack_from(end, len(end) - END_BYTES)[0])
+    length = int(_U32.unpack_from(end, len(end) - END_BYTES)[0])
+    if length > FOOTER_LIMIT:
+        raise CorruptSegment(number, f"it says that its footer has {length} bytes; {FOOTER_LIMIT} are allowed")
+    return length
 
 
 def decode_footer(footer: bytes | memoryview, number: int) -> SegmentFooter:
     """The footer from exactly its bytes."""
     try:
         return _decode_footer(footer)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise CorruptSegment(number, f"the footer cannot be read: {error}") from error
+
+
+def footer_of(data: bytes | memoryview, number: int) -> SegmentFooter:
+    """The footer of a whole segment, or of an end of one that holds all of it."""
+    at = len(data) - END_BYTES - footer_bytes(bytes(data[-END_BYTES:]), number)
+    if at < 0:
+        raise CorruptSegment(number, "the footer says it is longer than the segment")
+    return decode_footer(memoryview(data)[at : len(data) - END_BYTES], number)
+
+
+def raw_size(data: bytes, number: int) -> int:
+    """Bytes of runs that a whole segment says it holds, before it is opened."""
+    header_end(data, number)
+    return footer_of(data, number).raw
+
+
+def check_sizes(stored: int, footer: SegmentFooter, number: int) -> None:
+    """Raise ``Corrupt`` when the footer, before anything else was read, says what no segment of ``stored`` bytes may say."""
+    if not 0 <= footer.raw <= CONTENT_LIMIT:
+        raise CorruptSegment(number, f"it says that it holds {footer.raw} bytes; {CONTENT_LIMIT} are allowed")
+    if footer.blocks < 0 or stored > HEADER_LIMIT + FOOTER_LIMIT + compressed_limit(footer.raw, footer.blocks):
+        raise CorruptSegment(number, f"it has {stored} bytes, which cannot be the {footer.raw} that it says it holds")
+
+
+def compressed_limit(raw: int, frames: int) -> int:
+    """More bytes than this ``frames`` zstd frames of ``raw`` bytes never have."""
+    return raw + (raw >> 7) + 128 * frames
 
 
 def check_chain(header: SegmentHeader, head: bytes, footer: SegmentFooter) -> None:
@@ -254,6 +302,7 @@ def decode(data: bytes, number: int) -> Segment:
     if at < HEAD_BYTES + len(head):
         raise CorruptSegment(number, "the footer says it is longer than the segment")
     footer = decode_footer(view[at : len(data) - END_BYTES], number)
+    check_sizes(len(data), footer, number)
     raw = _raw(view[HEAD_BYTES + len(head) : at], footer, number)
     if hashlib.sha256(raw).digest() != footer.content:
         raise CorruptSegment(number, "its content hash does not match its content")
@@ -264,9 +313,23 @@ def decode(data: bytes, number: int) -> Segment:
     return Segment(header, footer, runs, len(data))
 
 
-def _raw(stored: memoryview, footer: SegmentFooter, number: int) -> bytes:
-    blocks: list[bytes] = []
-    at = total = 0
+def _raw(stored: memoryview, footer: SegmentFooter, number: int) -> memoryview:
+    # What all blocks say is looked at before the first is opened: no more memory is used than the footer says.
+    frames = list(_frames(stored, number))
+    if sum(length for _, length in frames) != footer.raw or len(frames) != footer.blocks:
+        raise CorruptSegment(number, "its blocks are not those that the footer describes")
+    if len(frames) == 1:
+        return memoryview(_decompress(*frames[0], "block 0", number))
+    content, at = bytearray(footer.raw), 0
+    for which, (frame, length) in enumerate(frames):
+        content[at : at + length] = _decompress(frame, length, f"block {which}", number)
+        at += length
+    return memoryview(content).toreadonly()
+
+
+def _frames(stored: memoryview, number: int) -> Iterator[tuple[memoryview, int]]:
+    """Every block's zstd frame, and the raw length that it says."""
+    at = count = 0
     while True:
         if at + 4 > len(stored):
             raise CorruptSegment(number, "its blocks do not end before the footer")
@@ -274,19 +337,18 @@ def _raw(stored: memoryview, footer: SegmentFooter, number: int) -> bytes:
         if size == 0:
             break
         if at + 8 + size > len(stored):
-            raise CorruptSegment(number, f"block {len(blocks)} is longer than the segment")
+            raise CorruptSegment(number, f"block {count} is longer than the segment")
         (length,) = _U32.unpack_from(stored, at + 4)
-        blocks.append(_decompress(stored[at + 8 : at + 8 + size], length, f"block {len(blocks)}", number))
-        total += length
+        if length > BLOCK_LIMIT:
+            raise CorruptSegment(number, f"block {count} says it holds {length} bytes; {BLOCK_LIMIT} are allowed")
+        yield stored[at + 8 : at + 8 + size], length
         at += 8 + size
-    if at + 4 != len(stored) or total != footer.raw or len(blocks) != footer.blocks:
+        count += 1
+    if at + 4 != len(stored):
         raise CorruptSegment(number, "its blocks are not those that the footer describes")
-    return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
 
 def _decompress(frame: memoryview, length: int, which: str, number: int) -> bytes:
-    if length > BLOCK_LIMIT:
-        raise CorruptSegment(number, f"{which} says it holds {length} bytes; {BLOCK_LIMIT} are allowed")
     decompressor = zstd.ZstdDecompressor()
     try:
         block = decompressor.decompress(frame, length + 1)
@@ -297,17 +359,20 @@ def _decompress(frame: memoryview, length: int, which: str, number: int) -> byte
     return block
 
 
-def _runs(raw: bytes, number: int) -> Iterator[Run]:
-    view, at = memoryview(raw), 0
-    while at < len(raw):
+def _runs(view: memoryview, number: int) -> Iterator[Run]:
+    at = count = 0
+    while at < len(view):
+        count += 1
+        if count > RUNS_LIMIT:
+            raise CorruptSegment(number, f"it holds more than {RUNS_LIMIT} runs")
         try:
-            start = at + 4 + _U32.unpack_from(raw, at)[0]
+            start = at + 4 + _U32.unpack_from(view, at)[0]
             head = _decode_run(view[at + 4 : start])
-        except (msgspec.DecodeError, UnicodeDecodeError, struct.error) as error:
+        except (*UNREADABLE, struct.error) as error:
             raise CorruptSegment(number, f"the run at byte {at} of its content cannot be read: {error}") from error
         middle = start + head.lengths
         at = middle + head.data
         lengths = bytes(view[start:middle])
-        if head.lengths < 4 or head.lengths % 4 or head.data < 0 or at > len(raw) or _total(lengths) != head.data:
+        if head.lengths < 4 or head.lengths % 4 or head.data < 0 or at > len(view) or _total(lengths) != head.data:
             raise CorruptSegment(number, f"the run at byte {start} of its content does not hold what its header says")
         yield Run(head.source, head.kind, head.observed, lengths, view[middle:at], head.changed, head.position)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -13,10 +12,10 @@ import msgspec
 from archiver.errors import Corrupt
 from archiver.journal.chain import End
 from archiver.journal.entry import Kind, Placed, SourceMark, advance
-from archiver.journal.parts import Part
-from archiver.journal.reader import Offload, Reader
+from archiver.journal.parts import Offload, Part, part_fault
+from archiver.journal.reader import Reader
 from archiver.journal.records import Gap, Session
-from archiver.journal.segment import CorruptSegment, Segment
+from archiver.journal.segment import UNREADABLE, CorruptSegment, Segment
 
 if TYPE_CHECKING:
     from archiver.store.protocol import Store
@@ -33,7 +32,7 @@ _MARK_FIELDS = (
     "schema_segment",
 )
 """Compared with what the runs say. A field that is added to ``SourceMark`` later is not known to older segments: it stays out."""
-_PART_READS = 8
+_PART_READS = 4
 
 
 class FoundGap(msgspec.Struct, frozen=True):
@@ -164,7 +163,7 @@ async def _count(store: Store, segment: Segment, report: VerifyReport, *, deep: 
                 report.sessions += sum(1 for body in run.bodies() if msgspec.json.decode(body, type=Session).epoch == placed.epoch)
             elif run.kind in (Kind.CHECKPOINT, Kind.PG_TABLES):
                 await _check_parts(store, placed, report, deep=deep, offload=offload)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise CorruptSegment(placed.segment, f"entry {placed.first} ({run.kind.name}) cannot be read: {error}") from error
 
 
@@ -183,7 +182,7 @@ async def _check_parts(store: Store, placed: Placed, report: VerifyReport, *, de
 
     async def check(part: Part) -> str:
         async with gate:
-            return await _part_fault(store, part, deep=deep, offload=offload)
+            return await part_fault(store, part, deep=deep, offload=offload)
 
     parts = [
         (placed.first + n, part)
@@ -198,17 +197,3 @@ async def _check_parts(store: Store, placed: Placed, report: VerifyReport, *, de
         else:
             report.parts += 1
             report.part_bytes += part.size
-
-
-async def _part_fault(store: Store, part: Part, *, deep: bool, offload: Offload) -> str:
-    size = await store.size(part.key)
-    if size is None:
-        return "it is missing"
-    if size != part.size:
-        return f"it has {size} bytes; {part.size} were written"
-    if deep:
-        data = await store.get(part.key) or b""
-        digest = await offload(lambda: hashlib.sha256(data).hexdigest())
-        if digest != part.sha256:
-            return "its SHA-256 does not match: it was altered"
-    return ""

@@ -24,9 +24,10 @@ from archiver.journal.entry import Kind, Run, SourceMark, advance
 from archiver.journal.fencing import intruder, recheck
 from archiver.journal.keys import PARTS, segment_key
 from archiver.journal.limits import WriterLimits
+from archiver.journal.parts import Offload
 from archiver.journal.put_budget import Budget
 from archiver.journal.put_once import settle
-from archiver.journal.reader import Offload, Reader
+from archiver.journal.reader import Reader
 from archiver.journal.records import Close
 from archiver.journal.segment import SegmentHeader, check_run, encode
 from archiver.journal.session import open_session

@@ -112,7 +112,7 @@ class S3Store:
                     unsure = True
                     raise
                 # A try whose answer was lost may have created it: those are then exactly our bytes.
-                return unsure and await self._whole(name) == data
+                return unsure and await self._range(name, 0, len(data) + 1) == data
             return True
 
         return await self._call("create", key, put)
@@ -204,9 +204,6 @@ class S3Store:
         if asked and answer["ResponseMetadata"]["HTTPStatusCode"] == 200:
             data = data[start:]
         return data if length is None else data[:length]
-
-    async def _whole(self, name: str) -> bytes | None:
-        return await self._range(name, 0, None)
 
     async def _page(self, prefix: str, after: str, wanted: int, token: str) -> tuple[_Keys, str]:
         place: dict[str, str] = {"ContinuationToken": token} if token else {"StartAfter": after}

@@ -25,7 +25,7 @@ class PostgresOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Catalog, sequences and slot health are read this often."""
     baseline_jobs: Count = 2
     """Connections that copy tables at the same time."""
-    part_bytes: Annotated[int, Meta(ge=65536)] = 33_554_432
+    part_bytes: Annotated[int, Meta(ge=65536, le=134217728)] = 33_554_432
     """Uncompressed size of one baseline object."""
     insert_only_snapshot_seconds: Positive = 3600.0
     """Tables whose updates cannot be published are copied again this often, if they changed."""

@@ -10,6 +10,7 @@ from archiver.journal.chain import VOID_REACH
 from archiver.journal.entry import Kind, SourceMark
 from archiver.journal.identity import FORMAT, Identity
 from archiver.journal.keys import part_key, segment_key
+from archiver.journal.parts import ROWS_LIMIT
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "format.md").read_text()
 
@@ -42,6 +43,9 @@ def test_constants_are_as_published() -> None:
     assert form.VERSION == FORMAT
     assert f"at most {form.BLOCK_LIMIT}" in PAGE
     assert f"cut blocks at {form.BLOCK_BYTES} raw bytes" in PAGE
+    assert f"header {form.HEADER_LIMIT} bytes, footer {form.FOOTER_LIMIT} bytes, content {form.CONTENT_LIMIT} bytes" in PAGE
+    assert f"{form.RUNS_LIMIT} runs" in PAGE
+    assert f"a part have at most {ROWS_LIMIT} bytes" in PAGE
     assert f"less than {VOID_REACH} numbers behind" in PAGE
     assert f"the {VOID_REACH} before it" in PAGE
 

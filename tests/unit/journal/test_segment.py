@@ -196,7 +196,7 @@ def _run(*fields: object, tail: bytes = b"") -> bytes:
         (_forged(b"x", blocks=struct.pack("<II", 500, 1)), "longer than the segment"),
         (_forged(b"x", blocks=struct.pack("<II", 5, 1) + b"noise" + bytes(4)), "cannot be decompressed"),
         (_forged(b"x", blocks=struct.pack("<II", 5, 1 << 30) + b"noise" + bytes(4)), "are allowed"),
-        (_forged(b"", count=0, blocks=struct.pack("<II", 10, 5) + zstd.compress(b"x") + bytes(4)), "does not hold the 5 bytes"),
+        (_forged(b"", count=0, blocks=struct.pack("<II", 10, 5) + zstd.compress(b"x") + bytes(4), length=5), "does not hold the 5 bytes"),
         (_sealed(SegmentHeader(ARCHIVE, 0, 1, 1, 0, 1, 1, 1, bytes(32), {}), bytes(4), b"\xc1"), "footer cannot be read"),
         (
             _sealed(SegmentHeader(ARCHIVE, 0, 1, 1, 0, 1, 1, 1, bytes(32), {}), bytes(4), form.SegmentFooter(bytes(32), bytes(32), 0, 0)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 
 import msgspec
 import pytest
@@ -19,7 +20,13 @@ from archiver.store.memory import MemoryStore
 from tests.simulation.loop import inline, play
 from tests.unit.journal.forge import Forgery, frames
 
-ROWS = b"rows of a table"
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+TEXT = b"rows of a table"
+ROWS = zstd.compress(TEXT)
 KEY = part_key("db", "base", 0)
 
 
@@ -29,7 +36,7 @@ def archive() -> Forgery:
     forgery.open()
     gap = msgspec.json.encode(Gap("all", "slot_lost", from_position="0/1"))
     forgery.add(frames("db", b"a", b"b", position="0/5"), frames("db", gap, kind=Kind.GAP))
-    part = Part(KEY, 1, len(ROWS), len(ROWS), hashlib.sha256(ROWS).hexdigest())
+    part = Part(KEY, 1, len(ROWS), len(TEXT), hashlib.sha256(ROWS).hexdigest())
     snapshot = Snapshot("0/5", "1:1:", 1, 2, [TableRows(1, "public", "t", "key", ["id"], [1], [part])])
     listing = Listing(Resource("g", "v1", "things", "Thing", True), "", 1, "5", 0, 2, "start")
     forgery.add(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from archiver.errors import Corrupt
-from archiver.journal.parts import Part, opened
+from archiver.journal.parts import Part, fetch_part, opened
 from archiver.postgres.records import Column, Table
 from archiver.replay.postgres.fold.database import DatabaseFold, TableOutput
 from archiver.waiting import first_of
@@ -64,10 +64,10 @@ class TableRows:
         await queue.put(None)
 
     async def _fetch(self, part: Part) -> bytes:
-        stored = await self._store.get(part.key)
-        if stored is None:
-            raise Corrupt(f"part {part.key} of {self.table.schema}.{self.table.name} is missing", hint="run `archiver verify`")
-        return stored
+        try:
+            return await fetch_part(self._store, part)
+        except Corrupt as error:
+            raise Corrupt(f"rows of {self.table.schema}.{self.table.name}: {error.message}", hint=error.hint) from error
 
 
 async def _drain(pieces: Iterator[memoryview], queue: asyncio.Queue[bytes | memoryview | None]) -> None:
