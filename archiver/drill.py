@@ -21,6 +21,7 @@ from archiver.errors import ArchiverError, Corrupt, Invalid, Refused, Unavailabl
 from archiver.journal.drill_reports import DrillReport, Step, record
 from archiver.journal.reader import Reader
 from archiver.journal.verifier import verify
+from archiver.pages import page
 from archiver.postgres.captured_systems import CapturedDatabase, named_databases
 from archiver.replay.postgres.restore import scratch_database
 from archiver.replay.restoration import Options, Progress
@@ -93,7 +94,7 @@ async def _prove(
         step.detail = f"{found.segments} segments, {found.entries} entries, {found.parts} baseline objects"
         if not found.ok:
             what = f"segment {found.bad_segment}: {found.reason}" if found.bad_segment is not None else "a baseline object is bad"
-            raise Corrupt(f"the archive is not whole: {what}", hint="see docs/runbooks/archive-corrupt.md")
+            raise Corrupt(f"the archive is not whole: {what}", hint=f"see {page('runbooks/archive-corrupt.md')}")
     async with _step(report, clock, "scratch") as step:
         targets = await places.enter_async_context(_targets(reader, wanted, scratch, clock, options.configured))
         step.detail = f"{len(targets)} places"
@@ -108,7 +109,9 @@ async def _prove(
         step.detail = ", ".join(f"{each.source} -> {each.target}" for each in done)
         problems = [problem for each in done for problem in each.problems]
         if problems:
-            raise Refused(f"{len(problems)} objects are not as captured, first {problems[0]}", hint="see docs/runbooks/failed-drill.md")
+            raise Refused(
+                f"{len(problems)} objects are not as captured, first {problems[0]}", hint=f"see {page('runbooks/failed-drill.md')}"
+            )
 
 
 @asynccontextmanager

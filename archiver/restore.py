@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from archiver import disk
 from archiver.clock import Clock, to_text
 from archiver.errors import Invalid, Refused
 from archiver.journal.reader import Reader
@@ -101,7 +102,7 @@ async def carry_out(plans: Plans, options: Options, progress: Callable[[str], Ab
             await stack.enter_async_context(pause)
         done = []
         for planned, target in zip(plans.sources, targets, strict=True):
-            with progress(planned.source) as shown:
+            with progress(planned.source) as shown, disk.errors("write what is restored"):
                 report = await planned.carry_out(shown)
             log.info("source_restored", source=planned.source, target=target.shown)
             done.append(Done(planned.source, target.shown, report))

@@ -12,6 +12,7 @@ from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.clock import SystemClock
 from archiver.errors import Invalid
+from archiver.pages import page
 from archiver.settings import Settings
 
 log = structlog.get_logger()
@@ -23,7 +24,7 @@ def run(context: Context) -> None:
     """Capture all sources of the settings until SIGTERM or Ctrl-C; a second signal stops at once."""
     settings = context.settings()
     if not settings.sources:
-        raise Invalid("no sources to capture", hint="add one below `sources:` in the settings; docs/tutorial.md starts with one")
+        raise Invalid("no sources to capture", hint=f"add one below `sources:` in the settings; {page('tutorial.md')} starts with one")
     wait_for(lambda: _run(settings))
 
 

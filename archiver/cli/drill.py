@@ -10,12 +10,14 @@ from pathlib import Path
 import click
 import msgspec
 
+from archiver import disk
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.clock import SystemClock
 from archiver.drill import Scratch, run_drill
 from archiver.errors import Corrupt, Invalid, Refused, Unavailable
 from archiver.journal.drill_reports import DrillReport
+from archiver.pages import page
 from archiver.replay.restoration import Options
 from archiver.settings import Settings
 from archiver.store.open import open_store
@@ -81,7 +83,7 @@ def drill(
     if not report.passed:
         failed = next(step for step in report.steps if not step.ok)
         kind = next((kind for kind in (Corrupt, Invalid, Unavailable) if kind.exit_code == failed.exit_code), Refused)
-        raise kind(f"the drill failed at {failed.name}: {failed.detail}", hint="see docs/runbooks/failed-drill.md")
+        raise kind(f"the drill failed at {failed.name}: {failed.detail}", hint=f"see {page('runbooks/failed-drill.md')}")
 
 
 async def _drill(
@@ -98,7 +100,9 @@ async def _drill(
     try:
         if dsn:
             options = msgspec.structs.replace(options, configured=await configured_databases(settings))
-        scratch = Scratch(folder or Path(tempfile.mkdtemp(prefix="archiver-drill-")), dsn, kubeconfig)
+        with disk.errors("make a scratch folder"):
+            place = folder or Path(tempfile.mkdtemp(prefix="archiver-drill-"))
+        scratch = Scratch(place, dsn, kubeconfig)
         return await run_drill(store, SystemClock(), at, sources, scratch, options, steps)
     except asyncio.CancelledError:
         raise click.Abort from None

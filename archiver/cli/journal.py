@@ -12,6 +12,7 @@ from archiver.journal.reader import Reader
 from archiver.journal.verifier import VerifyReport
 from archiver.journal.verifier import verify as verify_journal
 from archiver.kubernetes.last_word import open_silence
+from archiver.pages import page
 from archiver.service.status import ArchiveStatus, SourceLine, lines
 from archiver.settings import Settings
 from archiver.store.open import open_store
@@ -113,7 +114,7 @@ def verify(context: Context, *, as_json: bool, parts: bool) -> None:
         bad = report.bad_parts
         number = report.bad_segment
         where = f"segment {number}: {report.reason}" if number is not None else f"object {bad[0].key}: {bad[0].reason}"
-        raise Corrupt(f"the archive is not what was written: {where}", hint="see docs/runbooks/archive-corrupt.md")
+        raise Corrupt(f"the archive is not what was written: {where}", hint=f"see {page('runbooks/archive-corrupt.md')}")
 
 
 async def _verify(settings: Settings, *, parts: bool) -> VerifyReport:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import click
 import msgspec
 
-from archiver import __version__
+from archiver import __version__, disk
 from archiver.cli import streams
 from archiver.errors import ArchiverError, Bug, Invalid
 from archiver.settings import Settings, load
@@ -128,11 +128,22 @@ def _run() -> int:
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         return 130
+    except OSError as error:
+        # A write that fails anywhere: full disks and their like are no bug.
+        if not disk.full_or_broken(error):
+            return _bug()
+        failed = disk.explained(error, "write")
+        _show(failed)
+        return failed.exit_code
     except Exception:  # noqa: BLE001 -- what nobody foresaw is shown whole, and has an exit code too
-        traceback.print_exc()
-        click.echo("this is a bug in archiver: report it with the lines above", err=True)
-        return Bug.exit_code
+        return _bug()
     return result if isinstance(result, int) else 0
+
+
+def _bug() -> int:
+    traceback.print_exc()
+    click.echo("this is a bug in archiver: report it with the lines above", err=True)
+    return Bug.exit_code
 
 
 def wait_for(work: Callable[[], Awaitable[Result]]) -> Result:

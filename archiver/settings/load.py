@@ -17,6 +17,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from archiver.errors import Invalid
+from archiver.pages import page
 from archiver.settings.file import read_file
 from archiver.settings.model import Settings
 from archiver.settings.rules import check
@@ -101,7 +102,7 @@ def _value(variable: str, text: str, kind: Any) -> Any:
     try:
         return msgspec.to_builtins(msgspec.convert(plain, kind, strict=False))
     except msgspec.ValidationError as error:
-        raise Invalid(f"environment variable {variable}: {str(error).lower()}", hint="see docs/reference/settings.md") from None
+        raise Invalid(f"environment variable {variable}: {str(error).lower()}", hint=f"see {page('reference/settings.md')}") from None
 
 
 def _bare(kind: Any) -> Any:
@@ -153,7 +154,7 @@ def _lookup(data: Any, path: list[str]) -> Any:
 def _hint(message: str) -> str:
     unknown = re.search(r"unknown field `(.*?)`", message)
     if not unknown:
-        return "see docs/reference/settings.md, or `archiver config schema`"
+        return f"see {page('reference/settings.md')}, or `archiver config schema`"
     kind: Any = Settings
     for level in _at(message):
         kind = _bare(kind)

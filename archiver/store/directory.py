@@ -20,7 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from archiver.errors import ArchiverError, Invalid, Refused, Unavailable
+from archiver import disk
+from archiver.errors import Refused, Unavailable
 from archiver.store.keys import checked, checked_prefix
 
 _T = TypeVar("_T")
@@ -31,13 +32,6 @@ _SCRATCH = "~tmp"
 """Holds files that have no name yet. ``~`` is not allowed in keys."""
 
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-_HINTS = {
-    errno.ENOSPC: "free space there; capture goes on by itself",
-    errno.EDQUOT: "raise the quota or free space there; capture goes on by itself",
-    errno.EIO: "the disk or its driver failed: look at the kernel log",
-    errno.EROFS: "the file system is mounted read-only: look at the kernel log, mount it writable",
-    errno.EMFILE: "raise the limit of open files (ulimit -n)",
-}
 
 
 class DirectoryStore:
@@ -101,7 +95,13 @@ class DirectoryStore:
                 f"{where}: {verb} took longer than {self._deadline:g} s", hint="the disk hangs: look at the kernel log, or at the network"
             ) from None
         except OSError as error:
-            raise _explained(error, verb, where) from error
+            raise disk.explained(
+                error,
+                verb,
+                where,
+                after="capture goes on by itself",
+                other_place="archive.url names a directory that the archiver has for itself",
+            ) from error
 
     def _prepare(self) -> None:
         """Make a place for temp files, and remove those that are older than an hour."""
@@ -252,12 +252,3 @@ def _walk(folder: Path, base: str, prefix: str, after: str) -> Iterator[str]:
             yield from _walk(folder / key[len(base) : -1], key, prefix, after)
         else:
             yield key
-
-
-def _explained(error: OSError, verb: str, where: Path) -> ArchiverError:
-    message = f"{where}: cannot {verb}: {error.strerror}"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return Invalid(message, hint="give the archiver's user the right to read and write there")
-    if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP):
-        return Invalid(message, hint="archive.url names a directory that the archiver has for itself")
-    return Unavailable(message, hint=_HINTS.get(error.errno or 0, "check the disk and its mount"))

@@ -14,6 +14,7 @@ from typing import TypeVar, cast
 
 from archiver.clock import Clock
 from archiver.errors import ArchiverError, Refused
+from archiver.pages import page
 from archiver.store.protocol import Store
 
 _T = TypeVar("_T")
@@ -164,7 +165,7 @@ def _expect(held: bool, finding: str) -> None:
 def _hint(name: str) -> str:
     if name in FENCING:
         return (
-            "use another store or a newer version of it (docs/reference/stores.md); or archive.allow_unfenced_store: true, and then"
+            f"use another store or a newer version of it ({page('reference/stores.md')}); or archive.allow_unfenced_store: true, and then"
             " make sure yourself that never more than one archiver runs"
         )
-    return "the journal cannot be kept there; see docs/reference/stores.md for stores that work"
+    return f"the journal cannot be kept there; see {page('reference/stores.md')} for stores that work"

@@ -17,6 +17,7 @@ from botocore.exceptions import (
 )
 
 from archiver.errors import ArchiverError, Invalid, Refused, Unavailable
+from archiver.pages import page
 
 FAILURES = (ClientError, BotoCoreError, aiohttp.ClientError, OSError)
 """Everything that a call through aiobotocore raises when the call fails."""
@@ -91,7 +92,9 @@ def _answered(error: ClientError, verb: str, where: str, *, worked: bool) -> Mea
         hint = _IDENTITY.get(code, _IDENTITY["403"])
         return Meaning(Unavailable(what, hint=hint) if worked else Invalid(what, hint=hint), False)
     if status == 501 or code == "NotImplemented":
-        return Meaning(Refused(what, hint="this store lacks an operation that the archive needs; see docs/reference/stores.md"), False)
+        return Meaning(
+            Refused(what, hint=f"this store lacks an operation that the archive needs; see {page('reference/stores.md')}"), False
+        )
     if code in _AGAIN or status in (408, 409, 429) or status >= 500:
         return Meaning(Unavailable(what, hint="the endpoint is overloaded or failing; it is asked again"), True)
     if status == 413:

@@ -38,6 +38,10 @@ FULL = {
 }
 
 
+def _database(name: str) -> dict[str, Any]:
+    return {"name": name, "dsnSecret": {"name": name, "key": "uri"}}
+
+
 def render(cluster: ControlPlane, values: dict[str, Any], tmp_path: Path) -> list[dict[str, Any]]:
     """What the chart makes of ``values`` for release ``agents`` in namespace ``agents``."""
     file = tmp_path / "values.yaml"
@@ -97,6 +101,11 @@ def test_rendering_is_stable(agents: ControlPlane, tmp_path: Path) -> None:
             "databases",
         ),
         ({"kubernetes": {"enabled": False}}, "nothing is captured"),
+        ({"postgres": {"enabled": True, "databases": [_database("a"), _database("b"), _database("a")]}}, '2 sources are called "a"'),
+        (
+            {"postgres": {"enabled": True, "databases": [_database("agents")]}, "kubernetes": {"name": "agents"}},
+            '2 sources are called "agents"',
+        ),
     ],
 )
 def test_wrong_values_are_refused(agents: ControlPlane, values: dict[str, Any], named: str, tmp_path: Path) -> None:

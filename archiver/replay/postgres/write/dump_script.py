@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from archiver import disk
 from archiver.postgres.announcements import OWN_SCHEMA
 from archiver.postgres.client_programs import PgTools, run
 
@@ -43,7 +45,8 @@ async def script_of(dump: bytes, tools: PgTools, *, server_version: int, no_owne
 
     Raises ``Unavailable`` with what pg_restore says.
     """
-    with tempfile.TemporaryDirectory(prefix="archiver-") as folder:
+    doing = "keep the schema dump for pg_restore (TMPDIR names another place)"
+    with disk.errors(doing, os.environ.get("TMPDIR", "")), tempfile.TemporaryDirectory(prefix="archiver-") as folder:
         file = _write(folder, "dump", dump)
         program = tools.bin / "pg_restore"
         lines = (await run(program, ["--list", file])).splitlines(keepends=True)
