@@ -12,13 +12,14 @@ from archiver.errors import Refused
 from archiver.journal.segment import SegmentHeader
 from archiver.postgres.captured_systems import CapturedDatabase, named_databases
 from archiver.postgres.lsn import format_lsn, parse_lsn
-from archiver.postgres.records import Schema, Sequences, Snapshot
+from archiver.postgres.records import Snapshot
 from archiver.replay.points import Point, settle
 from archiver.replay.postgres.plan.journal_survey import Found, Survey
-from archiver.replay.postgres.plan.plan import Moment, Range, Ref, RestorePlan, SchemaLine, Start
+from archiver.replay.postgres.plan.plan import Moment, Range, RestorePlan, SchemaLine, Start
 from archiver.replay.postgres.plan.point_location import checkpoint_at, end_segment, limit_of, mark_of, require_mark
 from archiver.replay.postgres.plan.schema_choice import Choice, choose
-from archiver.replay.postgres.plan.table_coverage import stand
+from archiver.replay.postgres.plan.state_at_point import StateAtPoint
+from archiver.replay.postgres.plan.table_coverage import cover
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
@@ -61,8 +62,9 @@ async def plan_restore(reader: Reader, source: str, point: Point) -> RestorePlan
             stretch.count += 1
             stretch.size += segment.size
     survey.flush()
-    await _look_ahead(reader, source, survey, stretch, tail, point)
-    return _plan(tail, source, point, checkpoint, survey, stretch, await named_databases(reader))
+    state = StateAtPoint(point, survey)
+    await _look_ahead(reader, source, state, stretch, tail)
+    return _plan(tail, source, state, checkpoint, stretch, await named_databases(reader))
 
 
 async def _segments(reader: Reader, first: int, last: int | None) -> AsyncGenerator[Segment]:
@@ -78,7 +80,7 @@ def _feed(survey: Survey, segment: Segment, source: str) -> None:
             survey.feed(placed)
 
 
-async def _look_ahead(reader: Reader, source: str, survey: Survey, stretch: _Stretch, tail: SegmentHeader, point: Point) -> None:
+async def _look_ahead(reader: Reader, source: str, state: StateAtPoint, stretch: _Stretch, tail: SegmentHeader) -> None:
     """Read on until what stands around the point is known: whose view the entries there have, the next schema, the next poll.
 
     Copies of tables that are still to come are waited for to the journal's end: without them the point cannot be restored.
@@ -88,54 +90,30 @@ async def _look_ahead(reader: Reader, source: str, survey: Survey, stretch: _Str
     until = header.time + int(AHEAD_SECONDS * 1e6)
     async with aclosing(_segments(reader, stretch.last + 1, tail.number)) as segments:
         async for segment in segments:
-            if _settled(survey, header, source, point, late=segment.header.time > until):
+            reached = parse_lsn(mark_of(header, source).position or "0/0")
+            if state.is_known(reached, late=segment.header.time > until):
                 return
-            _feed(survey, segment, source)
-            survey.flush()
+            _feed(state.survey, segment, source)
+            state.survey.flush()
             header = segment.header
-
-
-def _settled(survey: Survey, header: SegmentHeader, source: str, point: Point, *, late: bool) -> bool:
-    """Whether nothing behind ``header``'s segment matters. ``late``: it has been looked for long enough."""
-    if survey.broken is not None:
-        return True
-    reached = parse_lsn(mark_of(header, source).position or "0/0")
-    seen = [found.record.lsn for found in survey.schemas] + [found.record.lsn for found in survey.copies]
-    if any(parse_lsn(lsn) > reached for lsn in seen) or _awaits_copy(survey):
-        return False
-    if late:
-        return True
-    schema = any(not _schema_before(found, survey, point) for found in survey.schemas)
-    poll = any(not _poll_before(found, survey, point) for found in survey.polls)
-    return survey.next is not None and schema and poll
-
-
-def _awaits_copy(survey: Survey) -> bool:
-    """Whether a table of the newest schema before the point has no copy yet and is still to get one."""
-    earlier = [found.record for found in survey.schemas if not survey.sees_behind(found.record)]
-    if not earlier:
-        return False
-    copied = {table.oid for copy in survey.copies for table in copy.record.tables}
-    return bool(set(earlier[-1].catalog.pending) & set(survey.schemas[-1].record.catalog.pending) - copied)
 
 
 def _plan(
     tail: SegmentHeader,
     source: str,
-    point: Point,
+    state: StateAtPoint,
     checkpoint: Found[Snapshot],
-    survey: Survey,
     stretch: _Stretch,
     captured: list[CapturedDatabase],
 ) -> RestorePlan:
+    point, survey = state.point, state.survey
     if not survey.schemas:
         raise Refused(f"the journal has no schema of {source} for this point", hint="choose a later point")
-    lsn = point.number if point.kind == "lsn" else (survey.last.end_lsn if survey.last else parse_lsn(checkpoint.record.lsn))
-    choice = _schema(survey, point, lsn)
+    choice = _schema(state)
     schema = choice.found.record
-    copies = [copy for copy in survey.copies if _usable(copy, survey)]
-    standing = stand(choice.found, checkpoint, copies, survey, point, lsn)
-    approximations = list(standing.approximations)
+    copies = [copy for copy in survey.copies if state.has_copy(copy)]
+    coverage = cover(choice.found, checkpoint, copies, state)
+    approximations = list(coverage.approximations)
     if not choice.certain:
         approximations.append(f"the schema: {choice.reason}")
     mark = mark_of(tail, source)
@@ -143,7 +121,7 @@ def _plan(
         approximations.append(
             f"the journal was received up to {clock.to_text(mark.observed)} only; transactions between then and the asked time are missing"
         )
-    before = [found for found in survey.polls if _poll_before(found, survey, point)]
+    before = [found for found in survey.polls if state.has_poll(found)]
     after = survey.polls[len(before) :]
     if not after and any(value.owner_oid == 0 for found in before[-1:] for value in found.record.values):
         approximations.append("sequences that no column owns: as last read before the point; values handed out since then are not known")
@@ -153,7 +131,7 @@ def _plan(
         source=source,
         system_id=stream.system_id if stream else "",
         database=stream.database if stream else "",
-        point=_moment(point, checkpoint.record, survey),
+        point=_moment(state, checkpoint.record),
         checkpoint=_start(checkpoint),
         segments=Range(stretch.first, stretch.last, stretch.count, stretch.size),
         schema=SchemaLine(
@@ -167,10 +145,10 @@ def _plan(
             choice.reason,
             len(survey.announced_before),
         ),
-        tables=standing.tables,
-        gaps=standing.gaps,
+        tables=coverage.tables,
+        gaps=coverage.gaps,
         approximations=approximations,
-        not_included=[*standing.not_included, _ALWAYS_LEFT_OUT],
+        not_included=[*coverage.not_included, _ALWAYS_LEFT_OUT],
         extensions=schema.catalog.extensions,
         roles=schema.catalog.roles,
         materialized=schema.catalog.materialized,
@@ -182,44 +160,19 @@ def _plan(
     )
 
 
-def _reached(ref: Ref, lsn: str, taken: int, point: Point) -> bool:
-    """Whether something that was read from the server, at ``lsn``, was so before the point as the user said it."""
-    if point.kind == "entry":
-        return ref.seq <= point.number
-    return taken <= point.number if point.kind == "time" else parse_lsn(lsn) <= point.number
-
-
-def _usable(copy: Found[Snapshot], survey: Survey) -> bool:
-    """Whether the copy has nothing from behind the point, and nothing from behind a gap of the whole source."""
-    if survey.broken is not None and copy.ref.seq > survey.broken[0]:
-        return False
-    return not survey.sees_behind(copy.record)
-
-
-def _poll_before(found: Found[Sequences], survey: Survey, point: Point) -> bool:
-    record = found.record
-    within = survey.next is None or parse_lsn(record.lsn) <= survey.next.commit_lsn
-    return within and _reached(found.ref, record.lsn, record.taken, point)
-
-
-def _schema_before(found: Found[Schema], survey: Survey, point: Point) -> bool:
-    record = found.record
-    # A baseline's own schema belongs to its snapshot, wherever its entry stands.
-    known = parse_lsn(record.lsn) <= survey.from_lsn or _reached(found.ref, record.lsn, record.taken, point)
-    return known and not survey.sees_behind(record)
-
-
-def _schema(survey: Survey, point: Point, lsn: int) -> Choice:
+def _schema(state: StateAtPoint) -> Choice:
+    survey = state.survey
     return choose(
         [found for found in survey.schemas if survey.broken is None or found.ref.seq < survey.broken[0]],
-        before=lambda found: _schema_before(found, survey, point),
+        before=state.has_schema,
         changed_before=survey.announced_before,
         changed_behind=survey.announced_behind,
-        lsn=lsn,
+        lsn=state.lsn,
     )
 
 
-def _moment(point: Point, checkpoint: Snapshot, survey: Survey) -> Moment:
+def _moment(state: StateAtPoint, checkpoint: Snapshot) -> Moment:
+    point, survey = state.point, state.survey
     asked = point.number if point.kind == "time" else 0
     last = survey.last
     if last is None:

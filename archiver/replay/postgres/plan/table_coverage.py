@@ -7,17 +7,14 @@ from dataclasses import dataclass, field
 
 from archiver import clock
 from archiver.journal.records import Gap
-from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Schema, Snapshot, Table, TableRows
-from archiver.replay.points import Point
 from archiver.replay.postgres.plan.journal_survey import Found, Survey, is_whole
 from archiver.replay.postgres.plan.plan import GapLine, TableLine
-
-_BY_DDL = frozenset({"table_added", "table_rewritten"})
+from archiver.replay.postgres.plan.state_at_point import StateAtPoint
 
 
 @dataclass(slots=True)
-class Standing:
+class Coverage:
     """The tables of the schema, and what must be said about them."""
 
     tables: list[TableLine] = field(default_factory=list)
@@ -26,21 +23,19 @@ class Standing:
     not_included: list[str] = field(default_factory=list)
 
 
-def stand(
-    schema: Found[Schema], checkpoint: Found[Snapshot], copies: Sequence[Found[Snapshot]], survey: Survey, point: Point, lsn: int
-) -> Standing:
-    """``schema``: the one at the point. ``copies``: the usable ones. ``lsn``: where the state ends."""
-    result = Standing()
+def cover(schema: Found[Schema], checkpoint: Found[Snapshot], copies: Sequence[Found[Snapshot]], state: StateAtPoint) -> Coverage:
+    """What is known of each table of ``schema``, the one at the point. ``copies``: those that belong to the state."""
+    result = Coverage()
     rows = {table.oid: (checkpoint, table) for table in checkpoint.record.tables}
     rows |= {table.oid: (copy, table) for copy in copies for table in copy.record.tables}
-    _whole_gap(result, survey, point)
+    if (crossed := state.crossed_gap()) is not None:
+        result.gaps.append(_gap_line(*crossed))
     for table in sorted(schema.record.catalog.tables, key=lambda each: (each.schema, each.name)):
         if table.kind == "p":
             continue
         held = rows.get(table.oid)
-        gap = _table_gap(
-            table, held[0] if held else None, survey, _Place(point, lsn, _line_of(table, schema) if schema.announces else frozenset())
-        )
+        announced = _line_of(table, schema) if schema.announces else frozenset()
+        gap = _table_gap(table, held[0] if held else None, state, announced)
         note = ""
         if table.mode == "excluded":
             note = "unlogged: its rows are never in the stream" if table.persistence == "u" else "not captured"
@@ -75,32 +70,8 @@ def _line(table: Table, held: tuple[Found[Snapshot], TableRows] | None, note: st
     )
 
 
-def _whole_gap(result: Standing, survey: Survey, point: Point) -> None:
-    """A gap of the whole source is crossed when the point lies behind its beginning: the next checkpoint would serve it otherwise."""
-    if survey.broken is None:
-        return
-    seq, gap = survey.broken
-    if survey.next is not None and survey.next.seq < seq:
-        return
-    if point.kind == "entry":
-        crossed = point.number >= seq
-    elif point.kind == "lsn":
-        crossed = bool(gap.from_position) and point.number > parse_lsn(gap.from_position)
-    else:
-        crossed = point.number > max(survey.changed, gap.from_time)
-    if crossed:
-        result.gaps.append(_gap_line(seq, gap))
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    point: Point
-    lsn: int
-    announced: frozenset[int]
-    """Whose changes are announced in the stream: those of the table and of what it inherits from; empty when none are."""
-
-
 def _line_of(table: Table, schema: Found[Schema]) -> frozenset[int]:
+    """The table and what it inherits from."""
     parents = {each.oid: each.parent for each in schema.record.catalog.tables}
     line, parent = {table.oid}, table.parent
     while parent and parent not in line:
@@ -109,33 +80,20 @@ def _line_of(table: Table, schema: Found[Schema]) -> frozenset[int]:
     return frozenset(line)
 
 
-def _table_gap(table: Table, held: Found[Snapshot] | None, survey: Survey, place: _Place) -> GapLine | None:
+def _table_gap(table: Table, held: Found[Snapshot] | None, state: StateAtPoint, announced: frozenset[int]) -> GapLine | None:
     """Why the rows of a captured table are not known at the point; None when they are."""
     if held is None:
-        named = _named(table, survey)
+        named = _named(table, state.survey)
         if named is not None:
             return _gap_line(*named)
         return GapLine(0, f"table {table.schema}.{table.name}", "table_added", "no copy of its rows was finished before the point")
-    for seq, gap in survey.gaps:
+    for seq, gap in state.survey.gaps:
         if is_whole(gap) or not _names(gap, table) or gap.reason == "updates_not_published":
             continue
         # A copy ends every gap of its tables that was recorded before it, and none that was recorded after it.
-        over = bool(gap.to_position) and parse_lsn(gap.to_position) <= place.lsn
-        if held.ref.seq < seq and not over and _begun(seq, gap, survey, place):
+        if held.ref.seq < seq and not state.gap_has_ended(gap) and state.gap_has_begun(seq, gap, announced):
             return _gap_line(seq, gap)
     return None
-
-
-def _begun(seq: int, gap: Gap, survey: Survey, place: _Place) -> bool:
-    """Whether the gap may reach the point. It begins with the last look that found nothing, which is some time before what made it."""
-    begins = parse_lsn(gap.from_position) if gap.from_position else 0
-    if place.announced and gap.reason in _BY_DDL and survey.announced_behind_only(begins, seq, place.announced):
-        return False
-    if place.point.kind == "entry":
-        return begins <= place.lsn or seq <= place.point.number
-    if place.point.kind == "lsn":
-        return begins <= place.point.number
-    return survey.next is None or begins < survey.next.commit_lsn
 
 
 def _named(table: Table, survey: Survey) -> tuple[int, Gap] | None:

@@ -12,7 +12,8 @@ from archiver.replay.points import Point
 from archiver.replay.postgres.decode.commits import Limit
 from archiver.replay.postgres.plan.journal_survey import Found, Survey
 from archiver.replay.postgres.plan.plan import Ref
-from archiver.replay.postgres.plan.table_coverage import Standing, stand
+from archiver.replay.postgres.plan.state_at_point import StateAtPoint
+from archiver.replay.postgres.plan.table_coverage import Coverage, cover
 from tests.unit.replay.postgres import wire
 
 TIME = 1_800_000_000_000_000
@@ -32,9 +33,9 @@ def gap(name: str, since: str, reason: str = "table_rewritten", until: str = "")
     return Gap(f"table public.{name}" if name else "all", reason, from_position=since, to_position=until)
 
 
-def stood(
+def covered(
     gaps: dict[int, Gap], *copies: Found[Snapshot], point: Point, commits: list[int], announced: list[int] | None = None, ddl: bool = False
-) -> Standing:
+) -> Coverage:
     """``commits``: LSNs, each a transaction that ends one behind it; entry numbers are their LSNs. The checkpoint has runs and logs."""
     limit = (
         Limit(seq=point.number) if point.kind == "entry" else Limit(lsn=point.number) if point.kind == "lsn" else Limit(time=point.number)
@@ -57,12 +58,11 @@ def stood(
         )
     survey.flush()
     schema = Schema("0/1", "1:1:", 0, "baseline", 180000, "", Catalog([table(1, "key"), table(2, "insert"), table(3, "excluded")]))
-    lsn = survey.last.end_lsn if survey.last else 1
-    return stand(Found(Ref(1, 0), schema, ddl), copy(1, "0/1", 1, 2), copies, survey, point, lsn)
+    return cover(Found(Ref(1, 0), schema, ddl), copy(1, "0/1", 1, 2), copies, StateAtPoint(point, survey))
 
 
-def names(standing: Standing) -> list[str]:
-    return [one.what for one in standing.gaps]
+def names(coverage: Coverage) -> list[str]:
+    return [one.what for one in coverage.gaps]
 
 
 @pytest.mark.parametrize(("number", "found"), [(0x10, False), (0x30, True), (0x60, True), (0x70, True)])
@@ -70,35 +70,35 @@ def test_a_table_gap_reaches_from_its_beginning_to_the_next_copy(number: int, fo
     """Recorded at 50 for what happened after 20: everything from there on is affected until a copy is used."""
     point = Point("", "lsn", number)
     gaps = {0x50: gap("runs", "0/20")}
-    assert names(stood(gaps, point=point, commits=[0x10, 0x30, 0x70])) == (["table public.runs"] if found else [])
-    assert names(stood(gaps, copy(0x55, "0/28", 1), point=point, commits=[0x10, 0x30, 0x70])) == []
-    assert names(stood(gaps, copy(0x45, "0/28", 1), point=point, commits=[0x10, 0x30, 0x70])) == (["table public.runs"] if found else [])
+    assert names(covered(gaps, point=point, commits=[0x10, 0x30, 0x70])) == (["table public.runs"] if found else [])
+    assert names(covered(gaps, copy(0x55, "0/28", 1), point=point, commits=[0x10, 0x30, 0x70])) == []
+    assert names(covered(gaps, copy(0x45, "0/28", 1), point=point, commits=[0x10, 0x30, 0x70])) == (["table public.runs"] if found else [])
 
 
 def test_an_announced_change_says_when_a_gap_began() -> None:
     """The gap's beginning is the last look that found nothing; where changes are announced, it begins with one of them."""
     gaps = {0x50: gap("runs", "0/20")}
     point = Point("", "lsn", 0x35)
-    assert names(stood(gaps, point=point, commits=[0x30, 0x40], announced=[0x40], ddl=True)) == []
-    assert names(stood(gaps, point=point, commits=[0x30, 0x40], announced=[0x30], ddl=True)) == ["table public.runs"]
-    assert names(stood(gaps, point=point, commits=[0x30, 0x40], announced=[0x40])) == ["table public.runs"]
-    assert names(stood(gaps, point=point, commits=[0x30, 0x40], announced=[], ddl=True)) == ["table public.runs"]
+    assert names(covered(gaps, point=point, commits=[0x30, 0x40], announced=[0x40], ddl=True)) == []
+    assert names(covered(gaps, point=point, commits=[0x30, 0x40], announced=[0x30], ddl=True)) == ["table public.runs"]
+    assert names(covered(gaps, point=point, commits=[0x30, 0x40], announced=[0x40])) == ["table public.runs"]
+    assert names(covered(gaps, point=point, commits=[0x30, 0x40], announced=[], ddl=True)) == ["table public.runs"]
 
 
 def test_what_is_never_captured_and_what_is_only_added_to_is_said_not_refused() -> None:
     """Unlogged tables come back empty; updates of insert-only tables are an approximation, also where a gap says so."""
-    standing = stood({0x50: gap("logs", "0/20", "updates_not_published")}, point=Point("", "lsn", 0x60), commits=[0x60])
-    assert standing.gaps == []
-    assert ["public.logs" in text for text in standing.approximations] == [True]
-    assert ["public.cache: unlogged" in text for text in standing.not_included[:1]] == [True]
+    coverage = covered({0x50: gap("logs", "0/20", "updates_not_published")}, point=Point("", "lsn", 0x60), commits=[0x60])
+    assert coverage.gaps == []
+    assert ["public.logs" in text for text in coverage.approximations] == [True]
+    assert ["public.cache: unlogged" in text for text in coverage.not_included[:1]] == [True]
 
 
 def test_a_captured_table_without_any_copy_is_a_gap() -> None:
     """Whether or not an entry says so."""
     survey = Survey(Limit(lsn=0x60), from_seq=1, from_lsn=1, checkpoint=1)
     schema = Schema("0/1", "1:1:", 0, "baseline", 180000, "", Catalog([table(4, "key")]))
-    standing = stand(Found(Ref(1, 0), schema), copy(1, "0/1", 1), [], survey, Point("", "lsn", 0x60), 1)
-    assert [(one.what, one.reason) for one in standing.gaps] == [("table public.young", "table_added")]
+    coverage = cover(Found(Ref(1, 0), schema), copy(1, "0/1", 1), [], StateAtPoint(Point("", "lsn", 0x60), survey))
+    assert [(one.what, one.reason) for one in coverage.gaps] == [("table public.young", "table_added")]
 
 
 @pytest.mark.parametrize(
@@ -114,5 +114,5 @@ def test_a_captured_table_without_any_copy_is_a_gap() -> None:
 )
 def test_a_gap_of_the_whole_source_is_crossed_behind_its_beginning(point: Point, crossed: bool) -> None:
     """What follows it is never applied to what was before it."""
-    standing = stood({0x50: gap("", "0/31", "slot_lost")}, point=point, commits=[0x30, 0x60])
-    assert names(standing) == (["all"] if crossed else [])
+    coverage = covered({0x50: gap("", "0/31", "slot_lost")}, point=point, commits=[0x30, 0x60])
+    assert names(coverage) == (["all"] if crossed else [])

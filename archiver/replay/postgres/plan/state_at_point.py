@@ -1,0 +1,118 @@
+"""The state at a point, seen from the journal around it: what belongs to it, and what stands behind the point. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from archiver.postgres.lsn import parse_lsn
+
+if TYPE_CHECKING:
+    from archiver.journal.records import Gap
+    from archiver.postgres.records import Schema, Sequences, Snapshot
+    from archiver.replay.points import Point
+    from archiver.replay.postgres.plan.journal_survey import Found, Survey
+    from archiver.replay.postgres.plan.plan import Ref
+
+_BY_DDL = frozenset({"table_added", "table_rewritten"})
+
+
+@dataclass(frozen=True, slots=True)
+class StateAtPoint:
+    """Knows the point and the survey, and says of each thing in the journal whether it stands before the point or behind it."""
+
+    point: Point
+    survey: Survey
+
+    @property
+    def lsn(self) -> int:
+        """Where the state ends."""
+        if self.point.kind == "lsn":
+            return self.point.number
+        return self.survey.last.end_lsn if self.survey.last else self.survey.from_lsn
+
+    def has_schema(self, found: Found[Schema]) -> bool:
+        """Whether the entry has nothing from behind the point."""
+        record = found.record
+        # A baseline's own schema belongs to its snapshot, wherever its entry stands.
+        known = parse_lsn(record.lsn) <= self.survey.from_lsn or self._reaches(found.ref, record.lsn, record.taken)
+        return known and not self.survey.sees_behind(record)
+
+    def has_poll(self, found: Found[Sequences]) -> bool:
+        """Whether the sequences were read before the point."""
+        record, following = found.record, self.survey.next
+        within = following is None or parse_lsn(record.lsn) <= following.commit_lsn
+        return within and self._reaches(found.ref, record.lsn, record.taken)
+
+    def has_copy(self, copy: Found[Snapshot]) -> bool:
+        """Whether the copy has nothing from behind the point, and nothing from behind a gap of the whole source."""
+        broken = self.survey.broken
+        if broken is not None and copy.ref.seq > broken[0]:
+            return False
+        return not self.survey.sees_behind(copy.record)
+
+    def awaits_copy(self) -> bool:
+        """Whether a table of the newest schema before the point has no copy yet and is still to get one."""
+        survey = self.survey
+        earlier = [found.record for found in survey.schemas if not survey.sees_behind(found.record)]
+        if not earlier:
+            return False
+        copied = {table.oid for copy in survey.copies for table in copy.record.tables}
+        return bool(set(earlier[-1].catalog.pending) & set(survey.schemas[-1].record.catalog.pending) - copied)
+
+    def is_known(self, reached: int, *, late: bool) -> bool:
+        """Whether nothing that is still to be read matters. ``reached``: how far the source was read. ``late``: enough was read."""
+        survey = self.survey
+        if survey.broken is not None:
+            return True
+        seen = [found.record.lsn for found in survey.schemas] + [found.record.lsn for found in survey.copies]
+        if any(parse_lsn(lsn) > reached for lsn in seen) or self.awaits_copy():
+            return False
+        if late:
+            return True
+        schema = any(not self.has_schema(found) for found in survey.schemas)
+        poll = any(not self.has_poll(found) for found in survey.polls)
+        return survey.next is not None and schema and poll
+
+    def crossed_gap(self) -> tuple[int, Gap] | None:
+        """The gap of the whole source between the checkpoint and the point, if there is one.
+
+        The point then lies behind the gap's beginning; behind its end the next checkpoint would serve it.
+        """
+        survey, point = self.survey, self.point
+        if survey.broken is None:
+            return None
+        seq, gap = survey.broken
+        if survey.next is not None and survey.next.seq < seq:
+            return None
+        if point.kind == "entry":
+            crossed = point.number >= seq
+        elif point.kind == "lsn":
+            crossed = bool(gap.from_position) and point.number > parse_lsn(gap.from_position)
+        else:
+            crossed = point.number > max(survey.changed, gap.from_time)
+        return (seq, gap) if crossed else None
+
+    def gap_has_begun(self, seq: int, gap: Gap, announced: frozenset[int]) -> bool:
+        """Whether a table's gap may reach the point. It begins with the last look that found nothing, some time before what made it.
+
+        ``announced``: the tables whose changes are announced in the stream and can be changes of this one; empty when none are.
+        """
+        begins = parse_lsn(gap.from_position) if gap.from_position else 0
+        if announced and gap.reason in _BY_DDL and self.survey.announced_behind_only(begins, seq, announced):
+            return False
+        if self.point.kind == "entry":
+            return begins <= self.lsn or seq <= self.point.number
+        if self.point.kind == "lsn":
+            return begins <= self.point.number
+        return self.survey.next is None or begins < self.survey.next.commit_lsn
+
+    def gap_has_ended(self, gap: Gap) -> bool:
+        """Whether a table's gap says where it ends, and that is before the point."""
+        return bool(gap.to_position) and parse_lsn(gap.to_position) <= self.lsn
+
+    def _reaches(self, ref: Ref, lsn: str, taken: int) -> bool:
+        """Whether something that was read from the server, at ``lsn``, was so before the point as the user said it."""
+        if self.point.kind == "entry":
+            return ref.seq <= self.point.number
+        return taken <= self.point.number if self.point.kind == "time" else parse_lsn(lsn) <= self.point.number

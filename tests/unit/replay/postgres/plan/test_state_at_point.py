@@ -1,0 +1,87 @@
+"""What belongs to the state at a point, and what stands behind it."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from archiver.journal.entry import Kind, Placed, Run
+from archiver.journal.records import Gap
+from archiver.postgres.records import Catalog, Schema, Sequences, Snapshot
+from archiver.replay.points import Point
+from archiver.replay.postgres.plan.journal_survey import Found, Survey
+from archiver.replay.postgres.plan.plan import Ref
+from archiver.replay.postgres.plan.point_location import limit_of
+from archiver.replay.postgres.plan.state_at_point import StateAtPoint
+from tests.unit.replay.postgres import wire
+
+TIME = 1_800_000_000_000_000
+POINTS = [Point("", "lsn", 0x35), Point("", "time", TIME + 0x35), Point("", "entry", 0x35)]
+
+
+def state(point: Point, *, gaps: dict[int, Gap] | None = None, commits: tuple[int, ...] = (0x20, 0x30, 0x40)) -> StateAtPoint:
+    """``commits``: LSN, xid, entry number and, behind ``TIME``, time of a transaction each."""
+    survey = Survey(limit_of(point), from_seq=1, from_lsn=0x10, checkpoint=0x10)
+    entries = [(seq, Kind.GAP, [msgspec.json.encode(gap)], 0) for seq, gap in (gaps or {}).items()]
+    for at in commits:
+        messages = [wire.begin(at, at, TIME + at), wire.commit(at, at + 1, TIME + at)]
+        entries.append((at - 1, Kind.PG_FRAMES, [wire.frame(message) for message in messages], TIME + at))
+    for seq, kind, bodies, changed in sorted(entries):
+        survey.feed(Placed(seq, 0, 1, 0, Run.of("db", kind, bodies, observed=TIME, changed=changed)))
+    survey.flush()
+    return StateAtPoint(point, survey)
+
+
+def schema(at: int, visible: str = "32:32:", seq: int = 0) -> Found[Schema]:
+    return Found(Ref(seq or at, 0), Schema(f"0/{at:X}", visible, TIME + at, "poll", 180000, "", Catalog([])))
+
+
+def copy(at: int, visible: str, seq: int) -> Found[Snapshot]:
+    return Found(Ref(seq, 0), Snapshot(f"0/{at:X}", visible, TIME + at, 1, []))
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_the_state_ends_with_its_last_transaction_or_the_lsn_that_was_asked_for(point: Point) -> None:
+    """Without a transaction it is the checkpoint's."""
+    assert state(point).lsn == (0x35 if point.kind == "lsn" else 0x31)
+    assert state(point, commits=(0x40,)).lsn == (0x35 if point.kind == "lsn" else 0x10)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_readings_of_the_server_belong_to_the_state_when_they_were_made_before_the_point(point: Point) -> None:
+    """However the point was said; a baseline's own schema belongs to its snapshot, wherever its entry stands."""
+    made = state(point)
+    assert [made.has_schema(schema(at)) for at in (0x30, 0x35, 0x36)] == [True, True, False]
+    assert made.has_schema(schema(0x10, "16:16:", seq=0x60))
+    polls = [Found(Ref(at, 0), Sequences(f"0/{at:X}", TIME + at, [])) for at in (0x30, 0x35, 0x36, 0x41)]
+    assert [made.has_poll(poll) for poll in polls] == [True, True, False, False]
+
+
+def test_a_copy_that_sees_a_transaction_behind_the_point_does_not_belong_to_the_state() -> None:
+    """Where its entry stands does not matter."""
+    made = state(POINTS[0])
+    assert made.has_copy(copy(0x50, "64:64:", 0x60))
+    assert not made.has_copy(copy(0x50, "65:65:", 0x60))
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(("seq", "crossed"), [(0x32, True), (0x50, False)])
+def test_a_gap_of_the_whole_source_is_crossed_when_it_begins_before_the_point(point: Point, seq: int, crossed: bool) -> None:
+    """Nothing from behind it belongs to the state."""
+    made = state(point, gaps={seq: Gap("all", "slot_lost", from_position=f"0/{seq:X}", from_time=TIME + seq)})
+    assert (made.crossed_gap() is not None) == crossed
+    assert not made.has_copy(copy(seq + 1, "32:32:", seq + 1))
+    assert made.has_copy(copy(0x15, "16:16:", 0x16))
+
+
+def test_the_point_is_known_once_the_journal_was_read_past_everything_around_it() -> None:
+    """A transaction, a schema and a reading of sequences behind the point, and no reading whose commits are still to come."""
+    made = state(POINTS[0])
+    assert not made.is_known(0x40, late=False)
+    made.survey.schemas.append(schema(0x45))
+    made.survey.polls.append(Found(Ref(0x46, 0), Sequences("0/46", TIME + 0x46, [])))
+    assert not made.is_known(0x44, late=True)
+    assert made.is_known(0x45, late=False)
+    made.survey.polls.clear()
+    assert not made.is_known(0x45, late=False)
+    assert made.is_known(0x45, late=True)
