@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from archiver.kubernetes import json_fields as kj
+from archiver.replay.kubernetes.owners import owner_uids, rebound, references
 
 Manifest = dict[str, Any]
 
@@ -33,21 +34,6 @@ def uid(manifest: Manifest) -> str:
     return str(manifest["metadata"].get("uid", ""))
 
 
-def references(manifest: Manifest) -> list[Manifest]:
-    """Its owner references, as captured."""
-    return list(manifest["metadata"].get("ownerReferences") or [])
-
-
-def reference_label(reference: Manifest) -> str:
-    """For people: ``Kind/name``."""
-    return f"{reference.get('kind', '')}/{reference.get('name', '')}"
-
-
-def owners(manifest: Manifest) -> list[str]:
-    """UIDs of its owners, as captured."""
-    return [str(reference.get("uid", "")) for reference in references(manifest)]
-
-
 def terminating(manifest: Manifest) -> bool:
     """Whether it was being deleted when it was captured."""
     return bool(manifest["metadata"].get("deletionTimestamp"))
@@ -56,23 +42,14 @@ def terminating(manifest: Manifest) -> bool:
 def desired(manifest: Manifest, uids: Mapping[str, str]) -> tuple[Manifest, list[str]]:
     """The object as it is to be created: without server fields, owners by their new UIDs; and the owners that are not in ``uids``.
 
-    A reference to an owner that does not exist would have the object collected at once, so an unresolved one is left out. Its status
-    stays in, for the status subresource.
+    Its status stays in, for the status subresource.
     """
     metadata = {key: value for key, value in manifest["metadata"].items() if key not in SERVER_FIELDS}
-    lost: list[str] = []
-    if "ownerReferences" in metadata:
-        kept = []
-        for reference in metadata["ownerReferences"]:
-            new = uids.get(reference.get("uid", ""))
-            if new is None:
-                lost.append(reference_label(reference))
-            else:
-                kept.append({**reference, "uid": new})
-        if kept:
-            metadata["ownerReferences"] = kept
-        else:
-            del metadata["ownerReferences"]
+    kept, lost = rebound(references(manifest), uids)
+    if kept:
+        metadata["ownerReferences"] = kept
+    else:
+        metadata.pop("ownerReferences", None)
     return {**manifest, "metadata": metadata}, lost
 
 
@@ -89,7 +66,7 @@ def differing(wanted: Manifest, live: Manifest, uids: Mapping[str, str]) -> list
     ``uids`` maps captured owners to live ones; the live object's own references are taken as they are.
     """
     one = compared(wanted, uids)
-    other = compared(live, {owner: owner for owner in owners(live)})
+    other = compared(live, {owner: owner for owner in owner_uids(live)})
     paths = []
     for key in sorted({*one, *other}):
         left, right = one.get(key, _MISSING), other.get(key, _MISSING)

@@ -10,6 +10,7 @@ import msgspec
 from archiver.kubernetes.records import Resource
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.manifests import Manifest
+from archiver.replay.kubernetes.owners import levels, owner_label, owner_uids, references
 from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, Selection, Stream, label
 
 Do = Literal["create", "replace", "skip"]
@@ -95,7 +96,7 @@ def make_plan(
         resources=selection.resources,
         streams=selection.streams,
     )
-    depth = levels({manifests.uid(manifest): manifests.owners(manifest) for manifest in objects.by_key.values()})
+    depth = levels({manifests.uid(manifest): owner_uids(manifest) for manifest in objects.by_key.values()})
     skipped = [Action("skip", *key, why) for key, why in selection.left_out]
     for key, manifest in objects.by_key.items():
         there = live.get(key) if live is not None else None
@@ -119,32 +120,10 @@ def make_plan(
     plan.namespaces = sorted({action.namespace for action in plan.actions if action.namespace and action.do != "skip"})
     known = set(depth) | set(owners or {}) | {manifests.uid(manifest) for manifest in (live or {}).values()}
     for key, manifest in objects.by_key.items():
-        lost = [reference for reference in manifests.references(manifest) if reference.get("uid", "") not in known]
+        lost = [reference for reference in references(manifest) if reference.get("uid", "") not in known]
         if lost:
-            plan.orphans.append(f"{label(key)}: {', '.join(map(manifests.reference_label, lost))}")
+            plan.orphans.append(f"{label(key)}: {', '.join(map(owner_label, lost))}")
     return plan, objects
-
-
-def levels(owned: Mapping[str, list[str]]) -> dict[str, int]:
-    """UID -> UIDs of its owners, to UID -> level: greater than that of every owner that is a key too; 0 without such owners.
-
-    A cycle, which the API server does not prevent, is broken at one place; what hangs below it still stands below it.
-    """
-    depth: dict[str, int] = {}
-    for start in owned:
-        path = [start]
-        on_path = {start}
-        while path:
-            one = path[-1]
-            above = [owner for owner in owned[one] if owner in owned and owner not in on_path]
-            waiting = next((owner for owner in above if owner not in depth), None)
-            if one not in depth and waiting is not None:
-                path.append(waiting)
-                on_path.add(waiting)
-                continue
-            depth.setdefault(one, max((depth[owner] for owner in above), default=-1) + 1)
-            on_path.discard(path.pop())
-    return depth
 
 
 def _turn(resource: str) -> int:

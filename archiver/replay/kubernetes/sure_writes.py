@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from archiver.kubernetes import json_fields as kj
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.manifests import Manifest
+from archiver.replay.kubernetes.owners import owner_uids, references
 from archiver.replay.kubernetes.target_objects import member
 
 if TYPE_CHECKING:
@@ -55,18 +56,19 @@ async def put_status(server: Patient, path: str, written: Manifest, status: obje
     return answer
 
 
-async def put_owners(server: Patient, place: str, uid: str, references: list[Manifest]) -> Answer:
-    """PUT of the owner references of the object at ``place``, as long as it has that ``uid``; nothing when it has them. A write of somebody
-    else in between is met with another attempt.
+async def put_owners(server: Patient, place: str, uid: str, wanted: list[Manifest]) -> Answer:
+    """PUT of the ``wanted`` owner references of the object at ``place``, as long as it has that ``uid``; nothing when it has them.
+
+    A write of somebody else in between is met with another attempt.
     """
     for _ in range(_CONFLICTS):
         answer = await server.get(place)
         if answer.status != 200:
             break
         current: Manifest = kj.plain(answer.body)
-        if manifests.uid(current) != uid or manifests.references(current) == references:
+        if manifests.uid(current) != uid or references(current) == wanted:
             break
-        current["metadata"]["ownerReferences"] = references
+        current["metadata"]["ownerReferences"] = wanted
         answer, _ = await server.send("PUT", place, current)
         if answer.status != 409:
             break
@@ -81,4 +83,4 @@ async def _done_before(server: Patient, place: str, wanted: Manifest, answer: An
     there: Manifest = kj.plain(read.body)
     there.pop("status", None)
     plain = {key: value for key, value in wanted.items() if key != "status"}
-    return answer if manifests.differing(plain, there, {owner: owner for owner in manifests.owners(plain)}) else read
+    return answer if manifests.differing(plain, there, {owner: owner for owner in owner_uids(plain)}) else read

@@ -14,6 +14,7 @@ from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.records import Resource
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.manifests import Manifest
+from archiver.replay.kubernetes.owners import references
 from archiver.replay.kubernetes.selection import Key, Selection
 from archiver.untrusted import Unreadable, decode_untrusted
 
@@ -126,7 +127,7 @@ async def living_owners(server: Patient, selection: Selection, live: Mapping[Key
     inside = {manifests.uid(manifest) for manifest in (*selection.objects.by_key.values(), *live.values())}
     outside: dict[str, tuple[str, str, str, str]] = {}
     for (_, namespace, _), manifest in selection.objects.by_key.items():
-        for reference in manifests.references(manifest):
+        for reference in references(manifest):
             if reference.get("uid", "") not in inside:
                 outside[reference.get("uid", "")] = (reference["apiVersion"], reference["kind"], namespace, reference["name"])
     versions = sorted({version for version, _, _, _ in outside.values()})

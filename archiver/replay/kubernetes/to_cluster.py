@@ -17,6 +17,7 @@ from archiver.errors import ArchiverError, Refused
 from archiver.kubernetes import json_fields as kj
 from archiver.replay.kubernetes import manifests, sure_writes
 from archiver.replay.kubernetes.manifests import Manifest
+from archiver.replay.kubernetes.owners import references
 from archiver.replay.kubernetes.plan import Action, ClusterPlan
 from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, label
 from archiver.replay.kubernetes.target_objects import collection, live_objects, member, served, told
@@ -173,11 +174,9 @@ class Restorer:
             wanted, lost = manifests.desired(manifest, self._uids)
             if lost:
                 self.report.orphans.append(f"{label(action.key)}: {', '.join(lost)}")
-            if action.key in done and len(lost) < len(manifests.references(manifest)):
+            if action.key in done and len(lost) < len(references(manifest)):
                 place = member(collection(self._plan.resources[action.resource], action.namespace), action.name)
-                answer = await sure_writes.put_owners(
-                    self._server, place, self._uids[manifests.uid(manifest)], manifests.references(wanted)
-                )
+                answer = await sure_writes.put_owners(self._server, place, self._uids[manifests.uid(manifest)], references(wanted))
                 if answer.status != 200:
                     self.report.failures.append(f"{label(action.key)} owners: {told(answer)}")
 

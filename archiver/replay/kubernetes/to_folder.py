@@ -18,6 +18,7 @@ import msgspec
 from archiver.clock import to_text
 from archiver.errors import Corrupt, Refused
 from archiver.replay.kubernetes import manifests
+from archiver.replay.kubernetes.owners import owner_uids
 from archiver.replay.kubernetes.plan import ClusterPlan
 from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, label
 from archiver.replay.kubernetes.yaml_text import to_yaml
@@ -78,7 +79,7 @@ def write_folder(plan: ClusterPlan, objects: Objects, folder: Path, *, overwrite
     for action in plan.actions:
         if action.do != "skip":
             manifest = objects.by_key[action.key]
-            written.append(Written(str(_place(action.key)), *action.key, manifests.uid(manifest), manifests.owners(manifest)))
+            written.append(Written(str(_place(action.key)), *action.key, manifests.uid(manifest), owner_uids(manifest)))
     needed = [(NAMESPACES, "", name) for name in plan.namespaces if (NAMESPACES, "", name) not in objects.by_key]
     written += [Written(str(_place(key)), *key, "", []) for key in needed]
     contents = _Contents(plan.source, plan.cluster, plan.entry, to_text(plan.observed), written)

@@ -6,7 +6,7 @@ import pytest
 
 from archiver.kubernetes.cluster import Cluster
 from archiver.replay.kubernetes.restore import _own_source
-from tests.unit.replay.kubernetes.test_plan import manifest, selection
+from tests.unit.replay.kubernetes.objects import manifest, selection
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from archiver.errors import Corrupt, Refused
 from archiver.replay.kubernetes.plan import make_plan
 from archiver.replay.kubernetes.to_folder import write_folder
 from archiver.replay.kubernetes.yaml_text import to_yaml
-from tests.unit.replay.kubernetes.test_plan import manifest, selection
+from tests.unit.replay.kubernetes.objects import manifest, selection
 
 texts = st.one_of(st.text(max_size=40), st.text("yno1e3-+.:#\n\t \"'\\~", max_size=8))
 leaves = st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**63), st.floats(allow_nan=False, allow_infinity=False), texts)
