@@ -9,8 +9,6 @@ import msgspec
 
 from archiver.untrusted import Unreadable, decode_untrusted
 
-OWN_SCHEMA = "archiver"
-"""Holds our event trigger's function and nothing of the user's."""
 END_TRIGGER = "archiver_ddl_end"
 """A dump that has this trigger says that changes after it are announced."""
 TRIGGERS = {
@@ -20,7 +18,7 @@ TRIGGERS = {
 }
 """Event trigger -> its event."""
 PREFIX = "archiver/ddl"
-"""Of the transactional logical messages. Content: JSON object ``{"tag", "event", "objects": [{"type", "identity", "oid"}], "query"}``."""
+"""Of the transactional logical messages. Content: JSON object ``{"tag", "event", "objects": [{"type", "identity", "oid"}]}``."""
 PREFIX_BYTES = PREFIX.encode() + b"\0"
 """The prefix as a Message frame has it."""
 MOST_BYTES = 16 << 20

@@ -20,7 +20,7 @@ import structlog
 from psycopg import sql
 
 from archiver.capture.postgres.baseline.copy_parts import copy_parts
-from archiver.capture.postgres.session.access import Access, Session, translated
+from archiver.capture.postgres.session.access import Access, Session, restricts_views, translated
 from archiver.capture.postgres.session.snapshot import Held, import_snapshot
 from archiver.journal.keys import part_key
 from archiver.journal.parts import Part
@@ -33,6 +33,8 @@ _log = structlog.get_logger()
 
 _GONE = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName, psycopg.errors.WrongObjectType)
 """What COPY by a name of the snapshot says after DDL."""
+_RESTRICTED = psycopg.errors.ObjectNotInPrerequisiteState
+"""What it says of a view that stands in the table's place, when ranges are selected."""
 
 
 class PartSink(Protocol):
@@ -148,8 +150,9 @@ def copy_command(table: Table, first: int, end: int | None, *, whole: bool) -> b
     """COPY of a range of pages; ``whole``: of everything."""
     name, columns = sql.Identifier(table.schema, table.name), carried_columns(table)
     names = sql.SQL(", ").join(sql.Identifier(column.name) for column in columns)
-    if whole and columns:
-        return sql.SQL("COPY {} ({}) TO STDOUT").format(name, names).as_bytes(None)
+    if whole:
+        listed = sql.SQL(" ({})").format(names) if columns else sql.SQL("")
+        return sql.SQL("COPY {}{} TO STDOUT").format(name, listed).as_bytes(None)
     low = sql.Literal(f"({first},0)")
     conditions = [sql.SQL("ctid >= {}::tid").format(low)]
     if end is not None:
@@ -161,6 +164,7 @@ def copy_command(table: Table, first: int, end: int | None, *, whole: bool) -> b
 async def _ranges(session: Session, tables: Sequence[Table], range_bytes: int) -> list[_Range]:
     """Largest tables first, so that no worker begins a long one when the others are done."""
     try:
+        restricted = await restricts_views(session)
         cursor = await session.execute(
             "SELECT c.oid::int8, coalesce(pg_relation_size(c.oid), 0), current_setting('block_size')::int"
             " FROM pg_class c WHERE c.oid = ANY(%s::oid[])",
@@ -172,7 +176,8 @@ async def _ranges(session: Session, tables: Sequence[Table], range_bytes: int) -
     found: list[_Range] = []
     for table in sorted(tables, key=lambda table: (-sizes.get(table.oid, (0, 1))[0], table.oid)):
         size, block = sizes.get(table.oid, (0, 8192))
-        step = max(1, range_bytes // block)
+        # A range is selected, which a view in the table's place would answer. COPY of a table by its name refuses views by itself.
+        step = max(1, range_bytes // block) if restricted else max(1, size)
         starts = list(range(0, max(1, -(-size // block)), step))
         found += [
             _Range(table, number, first, None if first == starts[-1] else first + step, len(starts) == 1)
@@ -193,7 +198,7 @@ async def _copy_range(
             parts = await to_parts(copy_command(table, piece.first, piece.end, whole=piece.whole))
         await session.execute("COMMIT")
         return parts
-    except _GONE:
+    except (*_GONE, _RESTRICTED):
         await session.execute("ROLLBACK")
         return None
     except psycopg.Error as error:

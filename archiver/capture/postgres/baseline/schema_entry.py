@@ -10,12 +10,12 @@ from psycopg import sql
 
 from archiver.capture.postgres.catalog.catalog import ObservedCatalog, read_catalog
 from archiver.capture.postgres.catalog.fingerprint import read_fingerprint
+from archiver.capture.postgres.catalog.own_objects import OWN_SCHEMAS
 from archiver.capture.postgres.catalog.scope import Scope
-from archiver.capture.postgres.session.access import Access, Session, translated
+from archiver.capture.postgres.session.access import Access, Session, restricts_views, translated
 from archiver.capture.postgres.session.schema_dump import PgTools, dump_schema
 from archiver.capture.postgres.session.snapshot import Held
 from archiver.journal.entry import Kind, Run
-from archiver.postgres.announcements import OWN_SCHEMA
 from archiver.postgres.records import Schema
 
 
@@ -51,6 +51,7 @@ async def take_schema(held: Held, access: Access, tools: PgTools, scope: Scope, 
         extensions=observed.catalog.extensions if only_schemas else (),
         exclude_schemas=without_schemas,
         exclude_tables=without_tables,
+        restricted=await restricts_views(session),
     )
     schema = Schema(
         held.lsn, held.visible, held.taken, cause, session.info.server_version, tools.banner, observed.catalog, fingerprint=fingerprint
@@ -63,6 +64,8 @@ async def _dump_scope(session: Session, scope: Scope) -> tuple[list[str], list[s
     try:
         cursor = await session.execute("SELECT nspname, has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname !~ '^pg_'")
         spaces = await cursor.fetchall()
+        cursor = await session.execute(f"SELECT nspname FROM pg_namespace WHERE oid IN ({OWN_SCHEMAS})".encode())
+        own = await cursor.fetchall()
         cursor = await session.execute(
             "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
             " WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
@@ -72,7 +75,7 @@ async def _dump_scope(session: Session, scope: Scope) -> tuple[list[str], list[s
     except psycopg.Error as error:
         raise translated(error, "reading the catalog") from error
     only = [_pattern(name) for name in scope.schemas]
-    without = [_pattern(OWN_SCHEMA), *(_pattern(name) for name, usable in spaces if not usable and not scope.covers_schema(name))]
+    without = [_pattern(name) for name, usable in spaces if (name,) in own or (not usable and not scope.covers_schema(name))]
     return only, without, [_pattern(*names) for names in unreadable]
 
 

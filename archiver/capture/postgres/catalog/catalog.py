@@ -1,7 +1,7 @@
 """The catalog under the snapshot of the caller's transaction: what is captured, how, and what replay must know of it.
 
 Relations of extensions, of system schemas, of our own schema and temporary ones are not ours to capture and do not appear. Every query
-runs with an empty ``search_path``, so that bare names are those of ``pg_catalog``.
+runs with the ``search_path`` of ``session_settings``, so that bare names are those of ``pg_catalog``.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import psycopg
 from psycopg import sql
 
 from archiver.capture.postgres.catalog.capture_mode import Cause, choose_mode
+from archiver.capture.postgres.catalog.own_objects import OWN_SCHEMAS
 from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.session.access import Session, translated
 from archiver.postgres.records import Catalog, Column, Table, TypeShape
 
 _MEMBER = "NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')"
-OURS = f"n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'archiver') AND c.relpersistence <> 't' AND {_MEMBER}"
+_SPACE = f"n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND n.oid <> ALL (ARRAY({OWN_SCHEMAS}))"
+OURS = f"{_SPACE} AND c.relpersistence <> 't' AND {_MEMBER}"
 
 _TABLES = f"""
 SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, c.relreplident::text,
@@ -93,7 +95,7 @@ SELECT c.oid::int8, n.nspname, c.relname, c.relkind = 'm' AND c.relispopulated A
        ARRAY(SELECT DISTINCT d.refobjid::int8 FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
               WHERE r.ev_class = c.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> c.oid)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('m', 'v') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'archiver')
+ WHERE c.relkind IN ('m', 'v') AND {_SPACE}
  ORDER BY c.oid
 """
 

@@ -12,11 +12,10 @@ import hashlib
 import psycopg
 import structlog
 
+from archiver.capture.postgres.catalog.own_objects import COMMENT, FUNCTION, Trigger, candidates, choose_schema, own_triggers
 from archiver.capture.postgres.session.access import Session, translated
-from archiver.postgres.announcements import OWN_SCHEMA, PREFIX, TRIGGERS
+from archiver.postgres.announcements import PREFIX, TRIGGERS
 
-QUERY_CHARACTERS = 10_000
-"""``query`` is cut here."""
 _log = structlog.get_logger()
 
 # One function for three events. Temporary objects are of no concern, and neither is what an extension's script does inside.
@@ -36,89 +35,100 @@ BEGIN
     END IF;
     IF objects IS NOT NULL THEN
         PERFORM pg_logical_emit_message(true, '{PREFIX}', jsonb_build_object(
-            'tag', TG_TAG, 'event', TG_EVENT, 'objects', objects, 'query', left(current_query(), {QUERY_CHARACTERS}))::text);
+            'tag', TG_TAG, 'event', TG_EVENT, 'objects', objects)::text);
     END IF;
 EXCEPTION WHEN OTHERS THEN
     RAISE WARNING 'archiver: a schema change was not announced: %', SQLERRM;
 END
 """
-_VERSION = "archiver event trigger " + hashlib.sha256(_BODY.encode()).hexdigest()[:16]
+_PATH = "pg_catalog, pg_temp"
+"""Where names in the body are looked up, whoever fires it: without ``pg_temp`` the server looks for tables there first."""
+_VERSION = COMMENT + hashlib.sha256((_PATH + _BODY).encode()).hexdigest()[:16]
 
-_FUNCTION = f"{OWN_SCHEMA}.announce_ddl"
 
-_INSTALL = [
-    f"CREATE SCHEMA IF NOT EXISTS {OWN_SCHEMA}",
-    f"""
-    CREATE OR REPLACE FUNCTION {_FUNCTION}() RETURNS event_trigger
-    LANGUAGE plpgsql SET search_path = pg_catalog AS $body${_BODY}$body$
-    """,
-    *(
-        statement
-        for trigger, event in TRIGGERS.items()
-        for statement in (
-            f"DROP EVENT TRIGGER IF EXISTS {trigger}",
-            f"CREATE EVENT TRIGGER {trigger} ON {event} EXECUTE FUNCTION {_FUNCTION}()",
-        )
-    ),
-    # The comment comes last: with it, everything above is there.
-    f"COMMENT ON FUNCTION {_FUNCTION}() IS '{_VERSION}'",
-]
+def _installing(schema: str, *, make_schema: bool) -> list[str]:
+    function = f"{schema}.{FUNCTION}"
+    return [
+        *([f"CREATE SCHEMA {schema}"] if make_schema else []),
+        f"COMMENT ON SCHEMA {schema} IS 'made by the archiver; holds the function of its event triggers and nothing else'",
+        # Not CREATE OR REPLACE, which keeps an owner.
+        f"""
+        CREATE FUNCTION {function}() RETURNS event_trigger
+        LANGUAGE plpgsql SET search_path = {_PATH} AS $body${_BODY}$body$
+        """,
+        *(f"CREATE EVENT TRIGGER {trigger} ON {event} EXECUTE FUNCTION {function}()" for trigger, event in TRIGGERS.items()),
+        # The comment comes last: with it, everything above is there.
+        f"COMMENT ON FUNCTION {function}() IS '{_VERSION}'",
+    ]
 
 
 async def installed(session: Session) -> bool:
-    """Whether function and triggers of this very version are there and enabled."""
+    """Whether function and triggers of this very version are there, enabled, and out of everybody's reach but a superuser's."""
     try:
-        cursor = await session.execute(
-            "SELECT count(*) = %s FROM pg_event_trigger t JOIN pg_proc p ON p.oid = t.evtfoid JOIN pg_namespace n ON n.oid = p.pronamespace"
-            " WHERE n.nspname = 'archiver' AND p.proname = 'announce_ddl' AND t.evtenabled IN ('O', 'A') AND t.evtname = ANY(%s)"
-            " AND obj_description(p.oid, 'pg_proc') = %s",
-            [len(TRIGGERS), list(TRIGGERS), _VERSION],
-        )
-        row = await cursor.fetchone()
+        found = await own_triggers(session, _VERSION)
     except psycopg.Error as error:
         raise translated(error, "looking for event triggers") from error
-    return row == (True,)
+    return len(found) == len(TRIGGERS) and all(trigger.current for trigger in found)
 
 
 async def install(session: Session) -> bool:
     """Install or upgrade function and triggers, in one transaction; True when they are there afterwards.
 
-    False, and a warning in the log, when the role's rights do not suffice. Several archivers on one database share them.
+    False, and a warning in the log, when the role's rights do not suffice, or every name of ours is somebody else's. Several archivers on
+    one database share them.
     """
     if await installed(session):
         return True
     try:
         async with session.transaction():
             await session.execute("SET LOCAL lock_timeout = '5s'")
-            for statement in _INSTALL:
-                await session.execute(statement.encode())
+            reason = await _install(session)
     except psycopg.errors.InsufficientPrivilege:
-        _log.warning(
-            "ddl_trigger_not_installed",
-            reason="event triggers need a superuser",
-            effect="schema changes are noticed by polling the catalog",
-        )
-        return False
+        reason = "event triggers need a superuser"
     except psycopg.Error as error:
         raise translated(error, "installing event triggers") from error
-    return True
+    if reason:
+        _log.warning("ddl_trigger_not_installed", reason=reason, effect="schema changes are noticed by polling the catalog")
+    return not reason
+
+
+async def _install(session: Session) -> str:
+    """Do it, within the caller's transaction; or say why not, having changed nothing."""
+    triggers = await own_triggers(session, _VERSION)
+    if strange := [trigger.name for trigger in triggers if not trigger.ours]:
+        return f"event trigger {', '.join(strange)} runs a function that is not the archiver's"
+    found = await candidates(session)
+    if not (schema := choose_schema(found)):
+        return f"schemas {', '.join(found)} are not the archiver's (owners: {', '.join(each.owner for each in found.values())})"
+    await _remove(session, triggers)
+    if schema in found:
+        await session.execute(f"DROP FUNCTION IF EXISTS {schema}.{FUNCTION}()".encode())
+    for statement in _installing(schema, make_schema=schema not in found):
+        await session.execute(statement.encode())
+    return ""
+
+
+async def _remove(session: Session, triggers: list[Trigger]) -> None:
+    """Drop ``triggers`` and the functions that they run."""
+    for trigger in triggers:
+        await session.execute(f"DROP EVENT TRIGGER {trigger.name}".encode())
+    for function in {trigger.function for trigger in triggers}:
+        await session.execute(f"DROP FUNCTION {function}".encode())
 
 
 async def uninstall(session: Session) -> None:
-    """Remove triggers, function and schema, in one transaction; nothing when they are not there. ``Refused`` without the rights."""
+    """Remove our triggers and function, in one transaction, and the schema when nothing else is in it; nothing when they are not there.
+
+    What has one of our names and is not ours stays. ``Refused`` without the rights.
+    """
     try:
         async with session.transaction():
             await session.execute("SET LOCAL lock_timeout = '5s'")
-            for trigger in TRIGGERS:
-                await session.execute(f"DROP EVENT TRIGGER IF EXISTS {trigger}".encode())
-            await session.execute(f"DROP FUNCTION IF EXISTS {_FUNCTION}()".encode())
-            # Without CASCADE: whatever else somebody put there stays, and so does the schema then.
-            cursor = await session.execute(
-                "SELECT EXISTS (SELECT FROM pg_namespace n WHERE nspname = 'archiver')"
-                " AND NOT EXISTS (SELECT FROM pg_depend d JOIN pg_namespace n ON n.oid = d.refobjid"
-                " WHERE d.refclassid = 'pg_namespace'::regclass AND n.nspname = 'archiver')"
-            )
-            if await cursor.fetchone() == (True,):
-                await session.execute(f"DROP SCHEMA {OWN_SCHEMA}".encode())
+            found = [candidate for candidate in (await candidates(session)).values() if candidate.usable]
+            await _remove(session, [trigger for trigger in await own_triggers(session, _VERSION) if trigger.ours])
+            for candidate in found:
+                await session.execute(f"DROP FUNCTION IF EXISTS {candidate.name}.{FUNCTION}()".encode())
+                # Without CASCADE: whatever somebody put there just now stays, and so does the schema then.
+                await session.execute(f"DROP SCHEMA {candidate.name}".encode())
     except psycopg.Error as error:
         raise translated(error, "removing event triggers") from error

@@ -50,6 +50,9 @@ class Publication(NamedTuple):
     via_root: bool
     owned: bool
     """Whether the session's role may alter it."""
+    owner: str
+    owned_below: bool
+    """Neither a superuser nor the session's own role owns it: its owner can alter it with fewer rights than ours."""
     narrowed: list[str]
     """Members with a row filter or column list."""
     schemas: bool
@@ -70,13 +73,15 @@ async def read_publication(session: Session, name: str) -> Publication | None:
     """The publication ``name``; None when there is none."""
     rows = await _rows(
         session,
-        "SELECT oid, puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot, pg_has_role(pubowner, 'USAGE')"
+        "SELECT oid, puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot, pg_has_role(pubowner, 'USAGE'),"
+        " pg_get_userbyid(pubowner)::text,"
+        " NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = pubowner AND (rolsuper OR rolname = current_user))"
         " FROM pg_publication WHERE pubname = %s",
         name,
     )
     if not rows:
         return None
-    oid, all_tables, *published, via_root, owned = rows[0]
+    oid, all_tables, *published, via_root, owned, owner, owned_below = rows[0]
     operations = frozenset(word for word, on in zip(("insert", "update", "delete", "truncate"), published, strict=True) if on)
     members = await _rows(
         session,
@@ -91,6 +96,8 @@ async def read_publication(session: Session, name: str) -> Publication | None:
         operations,
         via_root,
         owned,
+        owner,
+        owned_below,
         [f"{schema}.{table}" for _, schema, table, narrowed in members if narrowed],
         bool(schemas),
         {member: sql.Identifier(schema, table).as_string(None) for member, schema, table, _ in members},

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from archiver.postgres.announcements import OWN_SCHEMA
-
 
 class Scope:
     """Captured schemas, and tables that are left out."""
@@ -18,7 +16,7 @@ class Scope:
 
     def covers_schema(self, schema: str) -> bool:
         """Whether objects of ``schema`` are captured."""
-        if schema in (OWN_SCHEMA, "information_schema") or schema.startswith("pg_"):
+        if schema == "information_schema" or schema.startswith("pg_"):
             return False
         return not self.schemas or schema in self.schemas
 

@@ -14,15 +14,24 @@ from psycopg import sql
 
 from archiver.capture.postgres.catalog.catalog import OURS
 from archiver.capture.postgres.catalog.scope import Scope
-from archiver.capture.postgres.session.access import Session, translated
+from archiver.capture.postgres.session.access import Session, restricts_views, translated
 from archiver.postgres.records import Sequences, SequenceValue
 
 _AT_ONCE = 200
 """Sequences in one transaction."""
 _LOCK_MILLISECONDS = 250
 _ATTEMPTS = 3
-_GONE = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.InternalError_)
-"""What the server says when something was dropped or renamed since it was listed; the last: by oid."""
+_GONE = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.InternalError_,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.ObjectNotInPrerequisiteState,
+)
+"""What the server says when something was dropped or renamed since it was listed: by name; by oid; of what has the name now: a table, or a
+view, which is restricted."""
+_BY_OID = 180000
+"""Servers from here on tell everything of a sequence by its oid (``pg_get_sequence_data``)."""
 
 _SEQUENCES = f"""
 SELECT c.oid::int8, n.nspname, c.relname, s.seqincrement, coalesce(d.refobjid::int8, 0), coalesce(d.refobjsubid, 0), s.seqstart,
@@ -103,8 +112,20 @@ async def _last_values(session: Session, oids: list[int]) -> dict[int, int | Non
 
 
 async def _next_values(session: Session, listed: Sequence[_ListedSequence]) -> dict[int, int]:
-    """Of sequences without a last value: only the sequence itself tells what it gives next after RESTART WITH or setval(…, false)."""
+    """Of sequences without a last value: only the sequence itself tells what it gives next after RESTART WITH or setval(…, false).
+
+    Before 18 it is selected by name, which may by now be a view's. Where the server would run that view nothing is read, and preflight
+    warns of it.
+    """
     if not listed:
+        return {}
+    if session.info.server_version >= _BY_OID:
+        cursor = await session.execute(
+            "SELECT o::int8, d.last_value FROM unnest(%s::oid[]) o CROSS JOIN LATERAL pg_get_sequence_data(o) d WHERE NOT d.is_called",
+            [[each.oid for each in listed]],
+        )
+        return dict(await cursor.fetchall())
+    if not await restricts_views(session):
         return {}
     query = sql.SQL(" UNION ALL ").join(
         sql.SQL("SELECT {}::int8, last_value FROM {} WHERE NOT is_called").format(

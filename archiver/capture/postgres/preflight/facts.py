@@ -9,10 +9,11 @@ import psycopg
 
 from archiver.capture.postgres.catalog.catalog import ObservedCatalog, count_writes, read_catalog
 from archiver.capture.postgres.catalog.ddl_triggers import installed
+from archiver.capture.postgres.catalog.own_objects import Candidate, candidates
 from archiver.capture.postgres.catalog.publication import Publication, read_publication
 from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.config import PostgresConfig
-from archiver.capture.postgres.session.access import Session, translated
+from archiver.capture.postgres.session.access import Session, restricts_views, translated
 
 _SETTINGS = (
     "idle_replication_slot_timeout",
@@ -82,6 +83,10 @@ class Facts:
     publications: tuple[Publication | None, Publication | None]
     triggers: bool
     """Our event triggers are there."""
+    candidates: dict[str, Candidate] = field(default_factory=dict)
+    """Schemas that have one of our names."""
+    restricts_views: bool = True
+    """The server keeps a view from running with the rights of whoever reads it under the name of something else."""
     hidden_sequences: list[str] = field(default_factory=list)
     hidden_schemas: list[str] = field(default_factory=list)
     """Schemas with sequences, without USAGE."""
@@ -181,6 +186,8 @@ async def _gather(session: Session, config: PostgresConfig, scope: Scope, *, tri
         },
         publications=(await read_publication(session, names[0]), await read_publication(session, names[1])),
         triggers=triggers,
+        candidates=await candidates(session),
+        restricts_views=await restricts_views(session),
         hidden_sequences=[
             f"{schema}.{name}"
             for schema, name in await rows(

@@ -12,6 +12,7 @@ from typing import Literal
 
 from psycopg import sql
 
+from archiver.capture.postgres.catalog.own_objects import choose_schema
 from archiver.capture.postgres.catalog.publication import plan_members, why_unusable
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.preflight.facts import Facts, gather_facts
@@ -73,6 +74,7 @@ def judge(facts: Facts, config: PostgresConfig) -> Preflight:
         *failover_findings(facts, config),
         *_slots(facts, config),
         *_role(facts, config),
+        *_own_schemas(facts),
         *_publications(facts, config),
         *tables,
         *_database(facts, config),
@@ -93,7 +95,7 @@ def judge(facts: Facts, config: PostgresConfig) -> Preflight:
 
 
 def _can_trigger(facts: Facts, config: PostgresConfig) -> bool:
-    return config.ddl != "poll" and (facts.superuser or facts.triggers)
+    return config.ddl != "poll" and (facts.triggers or (facts.superuser and bool(choose_schema(facts.candidates))))
 
 
 def _server(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
@@ -102,6 +104,15 @@ def _server(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
         yield Finding("version", "server", f"version {major} is older than {OLDEST}", f"upgrade the server to {OLDEST} or newer")
     elif major > NEWEST:
         yield Finding("version_new", "server", f"capture is tested up to version {NEWEST}, this is {major}", "", "warning")
+    if not facts.restricts_views:
+        yield Finding(
+            "unpatched",
+            "server",
+            "it lacks restrict_nonsystem_relation_kind (CVE-2024-7348): so that nobody's view is read in the place of something else, large"
+            " tables are copied in one piece, and where a sequence begins that was reset and not used since is not read",
+            "update the server to its newest minor release (15.8, 16.4 or newer)",
+            "warning",
+        )
     if facts.recovery:
         yield Finding("recovery", "server", "it is a standby; publications cannot be made here", "give the address of the primary")
     if facts.settings.get("wal_level") != "logical":
@@ -180,10 +191,27 @@ def _role(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
         yield Finding(
             "no_trigger",
             about,
-            "only a superuser may create event triggers: schema changes are noticed by polling the catalog, up to"
-            f" {config.poll_seconds:g} s late, and points in between have an uncertain schema",
+            ("every schema that could hold them is somebody else's" if facts.superuser else "only a superuser may create event triggers")
+            + f": schema changes are noticed by polling the catalog, up to {config.poll_seconds:g} s late,"
+            " and points in between have an uncertain schema",
             "let the archiver connect once as a superuser (the triggers stay), or accept it with ddl: poll",
             "refused" if config.ddl == "trigger" else "warning",
+        )
+
+
+def _own_schemas(facts: Facts) -> Iterator[Finding]:
+    for candidate in facts.candidates.values():
+        if candidate.usable:
+            continue
+        mimics = ", with a function that looks like the archiver's"
+        forged = candidate.function and not candidate.trusted
+        yield Finding(
+            "own_schema_forged" if forged else "own_schema",
+            f"schema {candidate.name}",
+            f"it belongs to {candidate.owner}{mimics if forged else ''}: it is refused as a place"
+            " for the archiver's function, and captured like any other",
+            "find out who made it, and why" if forged else "",
+            "warning" if forged else "note",
         )
 
 
@@ -192,6 +220,14 @@ def _publications(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
     for name, publication, whole in zip(names, facts.publications, (True, False), strict=True):
         if publication and (why := why_unusable(publication, whole=whole)):
             yield Finding("publication", f"publication {name}", why, f"DROP PUBLICATION {name}, or choose another slot name")
+        if publication and publication.owned_below and facts.superuser:
+            yield Finding(
+                "publication_owner",
+                f"publication {name}",
+                f"{publication.owner} made it, who has fewer rights than {facts.role} and can take tables out of it",
+                f"ALTER PUBLICATION {name} OWNER TO {facts.role}, if it was made for the archiver; else choose another slot name",
+                "warning" if facts.slot_exists else "refused",
+            )
     change = plan_members(names, facts.publications, facts.observed.catalog)
     if not change.statements:
         return

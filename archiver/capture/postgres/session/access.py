@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import conninfo
 
-from archiver.capture.postgres.session.session_settings import newer_statements, startup_options
+from archiver.capture.postgres.session.session_settings import RESTRICTED, pin_newer, startup_options
 from archiver.errors import ArchiverError, Invalid, Refused, Unavailable
 
 Session = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -58,6 +58,14 @@ class Access:
             values["password"] = self.password
         return values
 
+    def program_dsn(self, *, restricted: bool) -> str:
+        """The DSN for pg_dump. ``restricted``: the server knows the setting that keeps views from running with our rights."""
+        if not restricted:
+            return self.dsn
+        given = str(conninfo.conninfo_to_dict(self.dsn).get("options", "") or "")
+        name, value = RESTRICTED
+        return conninfo.make_conninfo(self.dsn, options=f"{given} -c {name}={value.replace(' ', '')}".strip())
+
     def environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:
         """Environment for pg_dump and pg_restore: ``base`` with the password in PGPASSWORD, where no process list shows it."""
         environment = {**base, "PGAPPNAME": self.application_name, "LC_ALL": "C"}
@@ -70,14 +78,19 @@ class Access:
         try:
             connection = await psycopg.AsyncConnection.connect(**self.arguments(), autocommit=True, prepare_threshold=None)
             try:
-                for statement in newer_statements(connection.info.server_version):
-                    await connection.execute(statement.encode())
+                await connection.execute(pin_newer())
             except BaseException:
                 await connection.close()
                 raise
         except psycopg.Error as error:
             raise translated(error, "connecting") from error
         return connection
+
+
+async def restricts_views(session: Session) -> bool:
+    """Whether the server refuses to run a view's functions for ``session``. Where it does not, nothing may be selected by a user's name."""
+    cursor = await session.execute("SELECT coalesce(current_setting(%s, true), '') <> ''", [RESTRICTED[0]])
+    return await cursor.fetchone() == (True,)
 
 
 def translated(error: psycopg.Error, doing: str) -> ArchiverError:

@@ -11,6 +11,7 @@ import psycopg
 from psycopg import conninfo, sql
 
 from archiver.capture.postgres.session.access import Access, translated
+from archiver.capture.postgres.session.session_settings import pin_newer
 from archiver.errors import ArchiverError, Refused, Unavailable
 
 SENDER_TIMEOUT_SECONDS = 30.0
@@ -32,7 +33,13 @@ async def connect_replication(access: Access, name: str) -> Connection:
     values |= {"replication": "database", "application_name": name}
     values["options"] += f" -c wal_sender_timeout={SENDER_TIMEOUT_SECONDS:g}s"
     try:
-        return await psycopg.AsyncConnection.connect(**values, autocommit=True, prepare_threshold=None)
+        connection = await psycopg.AsyncConnection.connect(**values, autocommit=True, prepare_threshold=None)
+        try:
+            await connection.execute(pin_newer())
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
     except psycopg.Error as error:
         raise explained(error, "connecting for replication") from error
 

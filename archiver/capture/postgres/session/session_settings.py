@@ -16,12 +16,12 @@ OUTPUT: Mapping[str, str] = {
     "intervalstyle": "postgres",
     "lc_monetary": "C",
     "quote_all_identifiers": "off",
-    "search_path": "",
+    "search_path": "pg_catalog,pg_temp",
     "timezone": "UTC",
     "xmloption": "content",
 }
-"""What decides the text of a value; recorded in ``postgres_records.Stream.settings``. With an empty ``search_path`` the values
-of ``regclass``, ``regtype`` and the like come qualified."""
+"""What decides the text of a value; recorded in ``postgres_records.Stream.settings``. With this ``search_path`` the values
+of ``regclass``, ``regtype`` and the like come qualified, and a bare name means the server's own object, never one that a user made."""
 
 _BEHAVIOUR: Mapping[str, str] = {
     "default_transaction_isolation": "read\\ committed",
@@ -38,8 +38,12 @@ _BEHAVIOUR: Mapping[str, str] = {
     "synchronous_commit": "local",
 }
 
-_NEWER: Mapping[str, tuple[int, str]] = {"transaction_timeout": (170000, "0")}
-"""With the first server version that knows them: an unknown name among the start-up options would refuse the connection."""
+RESTRICTED = ("restrict_nonsystem_relation_kind", "view, foreign-table")
+"""A name that we read may by now belong to a view, whose functions would run with our rights (CVE-2024-7348). With this setting the
+server refuses. It came with a minor release of August 2024: 15.8, 16.4, 17."""
+
+_NEWER: Mapping[str, str] = {"transaction_timeout": "0", RESTRICTED[0]: RESTRICTED[1]}
+"""Not every server knows them: an unknown name among the start-up options would refuse the connection."""
 
 
 def startup_options(given: str = "") -> str:
@@ -48,6 +52,10 @@ def startup_options(given: str = "") -> str:
     return " ".join([*([given] if given else []), *(f"-c {name}={value}" for name, value in pinned.items())])
 
 
-def newer_statements(server_version: int) -> list[str]:
-    """``SET`` commands for a server of this version (``server_version_num``), to be run right after connecting."""
-    return [f"SET {name} = {value}" for name, (since, value) in _NEWER.items() if server_version >= since]
+def pin_newer() -> bytes:
+    """The statement that pins, right after connecting, what not every server knows, where it is known."""
+    values = ", ".join(f"('{name}', '{value}')" for name, value in _NEWER.items())
+    return (
+        "SELECT pg_catalog.set_config(s.name, w.value, false)"
+        f" FROM (VALUES {values}) w (name, value) JOIN pg_catalog.pg_settings s ON s.name OPERATOR(pg_catalog.=) w.name"
+    ).encode()

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archiver import disk
-from archiver.postgres.announcements import OWN_SCHEMA
+from archiver.postgres.announcements import TRIGGERS
 from archiver.postgres.client_programs import PgTools, run
 
-_OURS = re.compile(r"(?:COMMENT - )?EVENT TRIGGER (?:- )?archiver_\w+ |COMMENT - EXTENSION ")
+_OURS = re.compile(rf"(?:COMMENT - )?EVENT TRIGGER (?:- )?(?:{'|'.join(TRIGGERS)}) |COMMENT - EXTENSION ")
 """Our own event triggers do not belong to the database's state; a comment on an extension needs to own it, and CREATE EXTENSION sets it."""
 _EVENT_TRIGGER = re.compile(r"(?:COMMENT - )?EVENT TRIGGER ")
 _ENTRY = re.compile(r"\d+; \d+ \d+ (.*)")
@@ -51,7 +51,7 @@ async def script_of(dump: bytes, tools: PgTools, *, server_version: int, no_owne
         program = tools.bin / "pg_restore"
         lines = (await run(program, ["--list", file])).splitlines(keepends=True)
         spaces = _write(folder, "schemas", b"".join(line for line in lines if _is_kind(line, (b"SCHEMA ",))))
-        skip = _entries_of(await run(program, ["--file=-", f"--use-list={spaces}", file]), {OWN_SCHEMA, *existing_schemas})
+        skip = _entries_of(await run(program, ["--file=-", f"--use-list={spaces}", file]), existing_schemas)
         chosen = [line for line in lines if _is_wanted(line, skip)]
         final = [line for line in chosen if _EVENT_TRIGGER.match(_entry(line))]
         wanted = _write(folder, "wanted", b"".join(line for line in chosen if line not in final))

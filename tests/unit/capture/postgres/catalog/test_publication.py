@@ -14,7 +14,7 @@ def table(oid: int, mode: Mode) -> Table:
 
 
 def publication(name: str, *members: int, operations: frozenset[str] = WHOLE) -> Publication:
-    return Publication(name, False, operations, False, True, [], False, {oid: f'"public"."T""{oid}"' for oid in members})
+    return Publication(name, False, operations, False, True, "postgres", False, [], False, {oid: f'"public"."T""{oid}"' for oid in members})
 
 
 def statements(current: tuple[Publication | None, Publication | None], *tables: Table) -> tuple[list[str], MemberChanges]:

@@ -15,7 +15,7 @@ from archiver.capture.postgres.preflight.findings import several
         ("pg_catalog", "t", False),
         ("pg_temp_3", "t", False),
         ("information_schema", "t", False),
-        ("archiver", "t", False),
+        ("archiver", "t", True),
         ("public", "log_2024", False),
         ("public", "log.2024", True),
         ("Audit", "Log", False),
@@ -28,9 +28,9 @@ def test_everything_but_the_systems_and_the_excluded(schema: str, name: str, cov
 
 
 def test_only_the_named_schemas() -> None:
-    """With ``schemas``, nothing else is captured, and our own schema never is."""
+    """With ``schemas``, nothing else is captured."""
     scope = Scope(["app", "archiver"])
-    assert (scope.covers("app", "t"), scope.covers("public", "t"), scope.covers("archiver", "t")) == (True, False, False)
+    assert (scope.covers("app", "t"), scope.covers("public", "t"), scope.covers("archiver", "t")) == (True, False, True)
 
 
 def test_findings_name_a_few_of_many() -> None:
