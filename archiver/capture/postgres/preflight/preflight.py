@@ -206,7 +206,7 @@ def _own_schemas(facts: Facts) -> Iterator[Finding]:
         mimics = ", with a function that looks like the archiver's"
         forged = candidate.function and not candidate.trusted
         yield Finding(
-            "own_schema_forged" if forged else "own_schema",
+            "own_schema",
             f"schema {candidate.name}",
             f"it belongs to {candidate.owner}{mimics if forged else ''}: it is refused as a place"
             " for the archiver's function, and captured like any other",
