@@ -14,6 +14,7 @@ import itertools
 import os
 import stat
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from typing import TypeVar
 from archiver import disk
 from archiver.errors import Refused, Unavailable
 from archiver.store.keys import checked, checked_prefix
+from archiver.store.patience import FREE_BYTES, Patience
 
 _T = TypeVar("_T")
 
@@ -46,6 +48,7 @@ class DirectoryStore:
         self._root = root
         self._scratch = root / _SCRATCH
         self._deadline = deadline_seconds
+        self._patience = Patience()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="directory-store")
         self._names = itertools.count()
         self._unique = uuid.uuid4().hex
@@ -60,11 +63,11 @@ class DirectoryStore:
 
     async def put_if_absent(self, key: str, data: bytes) -> bool:
         path = self._path(key)
-        return await self._run("create", key, lambda: self._create(path, data))
+        return await self._run("create", key, lambda: self._create(path, data), size=len(data))
 
     async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
         path = self._path(key)
-        return await self._run("read", key, lambda: _read(path, start, length))
+        return await self._run("read", key, lambda: _read(path, start, length), size=FREE_BYTES if length is None else length)
 
     async def size(self, key: str) -> int | None:
         path = self._path(key)
@@ -85,14 +88,18 @@ class DirectoryStore:
     def _path(self, key: str) -> Path:
         return self._root / checked(key)
 
-    async def _run(self, verb: str, key: str, action: Callable[[], _T]) -> _T:
+    async def _run(self, verb: str, key: str, action: Callable[[], _T], *, size: int = 0) -> _T:
+        """``action`` in a thread, within the time that ``size`` bytes may take."""
         where = self._root / key if key else self._root
+        within = self._patience.seconds(self._deadline, size)
+        began = time.monotonic()
         try:
-            async with asyncio.timeout(self._deadline):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, action)
+            async with asyncio.timeout(within):
+                result = await asyncio.get_running_loop().run_in_executor(self._threads, action)
         except TimeoutError:
+            self._patience.late()
             raise Unavailable(
-                f"{where}: {verb} took longer than {self._deadline:g} s", hint="the disk hangs: look at the kernel log, or at the network"
+                f"{where}: {verb} took longer than {within:.3g} s", hint="the disk hangs: look at the kernel log, or at the network"
             ) from None
         except OSError as error:
             raise disk.explained(
@@ -102,6 +109,8 @@ class DirectoryStore:
                 after="capture goes on by itself",
                 other_place="archive.url names a directory that the archiver has for itself",
             ) from error
+        self._patience.done(self._deadline, size, time.monotonic() - began)
+        return result
 
     def _prepare(self) -> None:
         """Make a place for temp files, and remove those that are older than an hour."""

@@ -29,6 +29,6 @@ class S3Options(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout_seconds: Positive = 2.0
     """For one TCP and TLS connection."""
     read_timeout_seconds: Positive = 10.0
-    """Longest silence while an answer is awaited or read."""
+    """Longest silence while an answer is awaited or read; longer after a body that the line takes long for."""
     call_deadline_seconds: Positive = 30.0
-    """For one call, however often it is tried; it bounds the largest object too."""
+    """For one call of up to 8 MiB, however often it is tried; more bytes get more time, and so does a call that was too slow."""

@@ -3,7 +3,7 @@
 Four of its habits are turned off here: it announces bodies with ``Expect: 100-continue`` and waits without any limit for the answer; its
 HTTP client sends a PUT again by itself when a kept connection breaks, which turns our own object into somebody else's; it retries on its
 own account; and it frames bodies so that checksums can trail, which older Ceph RGW stores wrongly. Repeating is done here, with the same
-bytes and within one deadline.
+bytes and within one deadline, which grows with the bytes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -24,13 +25,16 @@ from aiobotocore.credentials import AioCredentials
 from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import ReadTimeoutError
 from botocore.handlers import add_expect_header
+from botocore.utils import determine_content_length
 
 from archiver.errors import Invalid, Unavailable
 from archiver.secrets import Secret
 from archiver.store import s3_errors
 from archiver.store.keys import checked, checked_prefix
 from archiver.store.options import S3Options
+from archiver.store.patience import Patience
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
@@ -46,16 +50,19 @@ _PAUSES = (0.05, 0.2, 0.8)
 """Seconds before the second, third and fourth try of one call; whoever calls goes on from there."""
 
 _PAGE = 1000
+_PIECE = 1 << 20
 _HASH_IN_THREAD = 1 << 18
 
 
 class S3Store:
     """A ``Store`` in ``bucket`` under ``prefix``. Made by ``open``."""
 
-    def __init__(self, client: S3Client, resources: AsyncExitStack, bucket: str, prefix: str, deadline_seconds: float) -> None:
+    def __init__(self, client: S3Client, resources: AsyncExitStack, bucket: str, prefix: str, options: S3Options) -> None:
         self._client, self._resources = client, resources
         self._bucket, self._base = bucket, f"{prefix}/" if prefix else ""
-        self._deadline = deadline_seconds
+        self._deadline, self._silence = options.call_deadline_seconds, options.read_timeout_seconds
+        self._patience = Patience()
+        client.meta.events.register("before-call.s3.PutObject", self._await_longer)
         self._reads = asyncio.Semaphore(_READS)
         self._worked = False
 
@@ -92,7 +99,7 @@ class S3Store:
             )
         )
         client.meta.events.unregister("before-call.s3", add_expect_header)
-        return cls(client, resources, bucket, prefix, options.call_deadline_seconds)
+        return cls(client, resources, bucket, prefix, options)
 
     @property
     def url(self) -> str:
@@ -115,14 +122,18 @@ class S3Store:
                 return unsure and await self._range(name, 0, len(data) + 1) == data
             return True
 
-        return await self._call("create", key, put)
+        began = time.monotonic()
+        created = await self._call("create", key, put, size=len(data))
+        self._patience.done(self._deadline, len(data), time.monotonic() - began)
+        return created
 
     async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
         name = self._base + checked(key)
         if length == 0:
             return None if await self.size(key) is None else b""
         async with self._reads:
-            return await self._call("read", key, lambda: self._range(name, start, length))
+            deadline = asyncio.timeout(self._deadline)
+            return await self._call("read", key, partial(self._range, name, start, length, deadline), deadline=deadline)
 
     async def size(self, key: str) -> int | None:
         name = self._base + checked(key)
@@ -161,29 +172,48 @@ class S3Store:
     async def close(self) -> None:
         await self._resources.aclose()
 
-    async def _call(self, verb: str, key: str, action: Callable[[], Awaitable[_T]]) -> _T:
-        """``action``, again where that may help, within the deadline; its failure in our terms."""
-        where = f"{self.url}/{key}"
+    def _await_longer(self, params: dict[str, Any], **_: Any) -> None:
+        """The answer to a large body comes late: the last of it may still be in the machine's buffers when it counts as sent."""
+        params["context"]["read_timeout"] = self._patience.seconds(self._silence, determine_content_length(params["body"]) or 0)
+
+    async def _call(
+        self, verb: str, key: str, action: Callable[[], Awaitable[_T]], *, size: int = 0, deadline: asyncio.Timeout | None = None
+    ) -> _T:
+        """``action``, again where that may help, within the deadline; its failure in our terms.
+
+        ``size``: bytes that it sends, which give it more time; where it was too little, the next call has more. ``deadline``: one that
+        ``action`` itself puts off.
+        """
+        where, within = f"{self.url}/{key}", self._patience.seconds(self._deadline, size) if size else self._deadline
+        slow = False
         try:
-            async with asyncio.timeout(self._deadline):
+            async with deadline or asyncio.timeout(within):
                 for pause in (*_PAUSES, None):
                     try:
                         result = await action()
                     except s3_errors.FAILURES as error:
                         meaning = s3_errors.meaning(error, verb, where, worked=self._worked)
+                        slow = slow or isinstance(error, ReadTimeoutError)
                         if pause is None or not meaning.again:
                             raise meaning.error from error
                         await asyncio.sleep(pause)
                     else:
                         self._worked = self._worked or result is not None  # a HEAD finds nothing in a bucket that is not there
+                        slow = False
                         return result
                 raise AssertionError
         except TimeoutError:
+            slow = True
             raise Unavailable(
-                f"{where}: cannot {verb}: no answer within {self._deadline:g} s", hint="check the endpoint and the network"
+                f"{where}: cannot {verb}{f' {size} bytes' if size else ''}: no answer within {within:.3g} s",
+                hint="check the endpoint and the network",
             ) from None
+        finally:
+            if slow and size:
+                self._patience.late()
 
-    async def _range(self, name: str, start: int, length: int | None) -> bytes | None:
+    async def _range(self, name: str, start: int, length: int | None, deadline: asyncio.Timeout | None = None) -> bytes | None:
+        """What has arrived puts ``deadline`` off."""
         asked: dict[str, str] = {}
         if start < 0:
             asked["Range"] = f"bytes={start}"
@@ -197,8 +227,15 @@ class S3Store:
             if s3_errors.status_of(error) == 416:
                 return b""
             raise
+        pieces: list[bytes] = []
+        began, received = asyncio.get_running_loop().time(), 0
         async with answer["Body"] as body:
-            data = bytes(await body.read())
+            while piece := await body.read(_PIECE):
+                pieces.append(piece)
+                received += len(piece)
+                if deadline is not None:
+                    deadline.reschedule(began + self._patience.longest(self._deadline, received))
+        data = b"".join(pieces)
         if len(data) != answer["ContentLength"]:
             raise aiohttp.ClientPayloadError("the answer is shorter than it says")
         if asked and answer["ResponseMetadata"]["HTTPStatusCode"] == 200:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from archiver.clock import SystemClock
 from archiver.errors import Invalid, Unavailable
+from archiver.journal.put_once import settle
 from archiver.store.open import open_store
 from archiver.store.protocol import Store
 from tests.fixtures.fix_s3 import S3Place
@@ -287,3 +289,30 @@ async def test_no_acknowledged_put_is_lost(start_s3: Callable[[], S3Server], tmp
     finally:
         stopped.set()
         await store.close()
+
+
+async def test_a_slow_line_carries_large_objects(store: Store, proxy: HttpFaultProxy) -> None:
+    """An object that does not pass within one call's time gets more at every try, and passes; small calls keep theirs."""
+    data = bytes(range(256)) * 24_000
+    proxy.delay(0.05, UP)
+    async with asyncio.timeout(60):
+        assert await settle(store, SystemClock(), "key", data) is None
+    assert 1 < puts(proxy) <= 10
+    before = puts(proxy)
+    async with asyncio.timeout(30):
+        assert await settle(store, SystemClock(), "another", data) is None
+    assert puts(proxy) == before + 1
+    proxy.delay(0.0, UP)
+    proxy.hang(DOWN)
+    async with within(2.5):
+        with pytest.raises(Unavailable, match=r"no answer within 1\.5 s"):
+            await store.size("key")
+
+
+async def test_a_slow_line_brings_large_objects(store: Store, proxy: HttpFaultProxy) -> None:
+    """What keeps arriving puts the end of a read off; silence does not."""
+    data = bytes(range(256)) * 24_000
+    assert await store.put_if_absent("key", data)
+    proxy.delay(0.05, DOWN)
+    assert await store.get("key") == data
+    assert sum(request.method == "GET" for request in proxy.requests) == 1
