@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from archiver.clock import Clock
-from archiver.errors import ArchiverError, Corrupt, Invalid, Refused, Unavailable
+from archiver.errors import ArchiverError, Corrupt, Invalid, Partial, Unavailable
 from archiver.journal.drill_reports import DrillReport, Step, record
 from archiver.journal.reader import Reader
 from archiver.journal.verifier import verify
@@ -109,7 +109,7 @@ async def _prove(
         step.detail = ", ".join(f"{each.source} -> {each.target}" for each in done)
         problems = [problem for each in done for problem in each.problems]
         if problems:
-            raise Refused(
+            raise Partial(
                 f"{len(problems)} objects are not as captured, first {problems[0]}", hint=f"see {page('runbooks/failed-drill.md')}"
             )
 

@@ -7,6 +7,7 @@
     ├── Fenced        another writer has taken the archive over; stop      exit 5
     ├── HistoryLost   a source no longer has what the journal misses       exit 6
     ├── Corrupt       stored bytes are not what was written; run verify    exit 7
+    ├── Partial       all that could be restored is; the report names the rest   exit 8
     └── Bug           a promise of this program is broken; report it       exit 70
 
 Messages start in lower case, end without a full stop, name what happened and where, and never carry row data or
@@ -66,6 +67,12 @@ class Corrupt(ArchiverError):
     """Stored bytes are truncated, altered or of an unknown version."""
 
     exit_code = 7
+
+
+class Partial(ArchiverError):
+    """A restore brought back all that the target could take. The report names the rest, and a file holds it as SQL."""
+
+    exit_code = 8
 
 
 class Bug(ArchiverError):

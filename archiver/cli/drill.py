@@ -15,7 +15,7 @@ from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.clock import SystemClock
 from archiver.drill import Scratch, run_drill
-from archiver.errors import Corrupt, Invalid, Refused, Unavailable
+from archiver.errors import Corrupt, Invalid, Partial, Refused, Unavailable
 from archiver.journal.drill_reports import DrillReport
 from archiver.pages import page
 from archiver.replay.restoration import Options
@@ -60,7 +60,8 @@ def drill(
     """Verify the archive, restore it into scratch places, compare, time each step, clean up.
 
     The restore's time is the measured RTO. A passed drill is recorded in the archive and shown by /metrics. A failed one ends with
-    the exit code of what failed it: 7 when the archive is not whole, 3 for what a restore refuses, 2 or 4 for a scratch place of no use.
+    the exit code of what failed it: 7 when the archive is not whole, 3 for what a restore refuses, 8 when the scratch places did not take
+    everything, 2 or 4 for a scratch place of no use.
     """
     settings = context.settings()
     options = Options(no_owner=no_owner, allow_gaps=allow_gaps, pg_bin=pg_bin)
@@ -82,7 +83,7 @@ def drill(
         )
     if not report.passed:
         failed = next(step for step in report.steps if not step.ok)
-        kind = next((kind for kind in (Corrupt, Invalid, Unavailable) if kind.exit_code == failed.exit_code), Refused)
+        kind = next((kind for kind in (Corrupt, Invalid, Partial, Unavailable) if kind.exit_code == failed.exit_code), Refused)
         raise kind(f"the drill failed at {failed.name}: {failed.detail}", hint=f"see {page('runbooks/failed-drill.md')}")
 
 

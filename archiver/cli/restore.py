@@ -11,8 +11,9 @@ import msgspec
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.clock import SystemClock
-from archiver.errors import Invalid, Refused, Unavailable
+from archiver.errors import Invalid, Partial, Refused, Unavailable
 from archiver.journal.reader import Reader
+from archiver.pages import page
 from archiver.replay.kubernetes.restore import ClusterPlan, ClusterReport, ClusterRestoration, FolderReport
 from archiver.replay.postgres.restore import TABLE_COLUMNS, DatabaseRestoration, RestoreReport
 from archiver.replay.restoration import Options
@@ -51,7 +52,15 @@ from archiver.store.open import open_store
 @click.option(
     "--uid-map", type=click.Path(path_type=Path, dir_okay=False), help="Kubernetes: write captured UID -> new UID to this JSON file."
 )
-@click.option("--pg-bin", default="", metavar="FOLDER", help="Folder with pg_restore; default: the newest that is found.")
+@click.option("--strict", is_flag=True, help="PostgreSQL: all or nothing; what the target does not take ends the restore.")
+@click.option(
+    "--left-out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    metavar="FOLDER",
+    help="PostgreSQL: where to write what the target did not take, as SQL; default: the working folder.",
+)
+@click.option("--pg-bin", default="", metavar="FOLDER", help="Into a folder: where pg_restore is; default: the newest that is found.")
 @click.option("--json", "as_json", is_flag=True, help="JSON for scripts: the plan with --dry-run, else the report.")
 @click.pass_obj
 def restore(
@@ -69,6 +78,8 @@ def restore(
     into_source: bool,
     leases: tuple[str, ...],
     uid_map: Path | None,
+    strict: bool,
+    left_out: Path,
     pg_bin: str,
     as_json: bool,
 ) -> None:
@@ -81,7 +92,8 @@ def restore(
 
     Without --to only the plan is made. A restore never writes into its own source, nor over what a target holds unless told to; into a
     database it is one transaction, so a failure leaves the target as it was. Exit code 3 when something was refused, also when an API
-    server did not take every object.
+    server did not take every object; 8 when a database did not take everything: the report names what is left out, and a file has it
+    as SQL. --strict rolls back instead.
     """
     settings = context.settings()
     if uid_map is not None and not os.access(uid_map if uid_map.exists() else uid_map.parent, os.W_OK):
@@ -95,11 +107,26 @@ def restore(
         namespaces=frozenset(namespaces),
         pg_bin=pg_bin,
         leases=leases,
+        strict=strict,
+        left_out=left_out,
     )
     done = wait_for(lambda: _restore(settings, at, targets, sources, options, dry_run=dry_run or not targets, as_json=as_json))
     if uid_map is not None and done:
         _write_uids(uid_map, done)
-    problems = [f"{each.source}: {problem}" for each in done for problem in each.problems]
+    _judge(done)
+
+
+def _judge(done: list[Done]) -> None:
+    """Raise when not everything came back."""
+    files = [each.report.left_out_file for each in done if isinstance(each.report, RestoreReport) and each.report.left_out_file]
+    problems = [f"{each.source}: {problem}" for each in done for problem in each.problems if not isinstance(each.report, RestoreReport)]
+    left_out = [f"{each.source}: {problem}" for each in done for problem in each.problems if isinstance(each.report, RestoreReport)]
+    if left_out and not problems:
+        raise Partial(
+            f"all else is restored; {len(left_out)} items of the database are left out or weaker than they were, first {left_out[0]}",
+            hint=f"{', '.join(files)} has them as SQL with the reasons; see {page('howto/restore-postgres.md')}",
+        )
+    problems += left_out
     if problems:
         raise Refused(f"{len(problems)} objects are not as captured, first {problems[0]}", hint="the report lists all of them (--json)")
 
@@ -192,6 +219,8 @@ def _print_done(done: Done) -> None:
                 ("sequences", report.sequences),
                 *(("dropped first", text) for text in report.dropped),
                 *(("note", text) for text in report.notes),
+                *(("left out", str(each)) for each in report.left_out),
+                *([("left out, as SQL", report.left_out_file)] if report.left_out_file else []),
             ]
         )
         output.table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -26,6 +27,10 @@ class Options(msgspec.Struct, frozen=True):
     kinds: frozenset[str] = frozenset()
     namespaces: frozenset[str] = frozenset()
     pg_bin: str = ""
+    strict: bool = False
+    """A database comes back whole or not at all."""
+    left_out: Path | None = None
+    """Folder for a file of what a database did not take; None for that of temporary files."""
     leases: tuple[str, ...] = ()
     """``namespace/name`` of Leases in the target cluster, held while everything is restored, so that their controllers pause."""
     configured: frozenset[CapturedDatabase] = frozenset()

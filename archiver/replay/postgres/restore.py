@@ -84,8 +84,9 @@ class DatabaseRestoration:
                 self.target.value,
                 overwrite=options.overwrite,
                 no_owner=options.no_owner,
-                pg_bin=options.pg_bin,
                 configured=options.configured,
+                strict=options.strict,
+                left_out=options.left_out,
                 progress=progress,
             )
         return await write_folder(
@@ -113,9 +114,7 @@ async def plan_database(reader: Reader, source: str, target: Target | None, poin
     if target is None or target.kind != "database":
         return planned
     try:
-        planned.in_the_way = await look_at_target(
-            plan, reader, target.value, no_owner=options.no_owner, pg_bin=options.pg_bin, configured=options.configured
-        )
+        planned.in_the_way = await look_at_target(plan, reader, target.value, no_owner=options.no_owner, configured=options.configured)
     except ArchiverError as error:
         planned.refusal = error
         return planned
@@ -132,13 +131,16 @@ async def restore_to_database(
     *,
     overwrite: bool = False,
     no_owner: bool = False,
+    strict: bool = False,
+    left_out: Path | None = None,
     allow_gaps: bool = False,
-    pg_bin: str = "",
     progress: Progress | None = None,
 ) -> RestoreReport:
     """``write_database`` for a plan that nobody has judged yet: raises ``Refused`` for gaps too, unless they are allowed."""
     refuse_gaps(plan, allow_gaps=allow_gaps)
-    return await write_database(plan, reader, store, dsn, overwrite=overwrite, no_owner=no_owner, pg_bin=pg_bin, progress=progress)
+    return await write_database(
+        plan, reader, store, dsn, overwrite=overwrite, no_owner=no_owner, strict=strict, left_out=left_out, progress=progress
+    )
 
 
 async def restore_to_folder(

@@ -193,6 +193,21 @@ class RestoredTable(msgspec.Struct, frozen=True):
     """Bytes of COPY text."""
 
 
+class LeftOut(msgspec.Struct, frozen=True):
+    """One thing of the plan that the target has not, or not as it was at the source."""
+
+    name: str
+    reason: str
+    sql: str = ""
+    """Makes it by hand, once the reason is gone; empty for rows, which stand in the file alone."""
+    rows: int = 0
+    """How many rows were set aside."""
+
+    def __str__(self) -> str:
+        rows = f"{self.rows} rows of " if self.rows else ""
+        return f"{rows}{self.name}: {self.reason}"
+
+
 class RestoreReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a restore wrote. Times in seconds."""
 
@@ -215,8 +230,12 @@ class RestoreReport(msgspec.Struct, frozen=True, kw_only=True):
     """What could not be known for certain."""
     files: list[str] = []
     """Restore into a folder: what it holds."""
+    left_out: list[LeftOut] = []
+    """What is missing or weaker than it was; empty for a whole restore, and always where it was asked to be strict."""
+    left_out_file: str = ""
+    """The same as SQL, with the rows that were set aside; empty when nothing was left out."""
 
     @property
     def problems(self) -> list[str]:
-        """None: a restore is whole, or it raises."""
-        return []
+        """What was left out."""
+        return [str(each) for each in self.left_out]

@@ -14,21 +14,8 @@ from psycopg import conninfo
 from archiver.errors import ArchiverError, Corrupt, Invalid, Refused, Unavailable
 from archiver.postgres.captured_systems import CapturedDatabase, is_captured
 from archiver.replay.postgres.plan.plan import RestorePlan
-from archiver.replay.postgres.write.dump_script import Script
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
-
-_ROUTINE = (
-    "EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
-    " WHERE pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(p.proname)"
-    " || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')' = %s)"
-)
-_EXISTS = {
-    **dict.fromkeys(("TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE"), "pg_catalog.to_regclass(%s) IS NOT NULL"),
-    **dict.fromkeys(("TYPE", "DOMAIN"), "pg_catalog.to_regtype(%s) IS NOT NULL"),
-    **dict.fromkeys(("FUNCTION", "PROCEDURE", "AGGREGATE"), _ROUTINE),
-}
-"""Kinds that are looked up beforehand. One of another kind that is there already ends the transaction when it is to be created."""
 
 _SESSION = {
     "client_encoding": "UTF8",
@@ -41,8 +28,12 @@ _SESSION = {
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
+    # A materialized view shows what its owner may see.
+    "row_security": "on",
 }
 """Rows were captured under these output settings, and nothing of the role's may end a long restore."""
+
+_SET = "SELECT pg_catalog.set_config(%s, %s, false)"
 
 
 @asynccontextmanager
@@ -80,7 +71,9 @@ def shown(dsn: str) -> str:
 async def pin(connection: Connection) -> None:
     """Set what reading the rows depends on. Again after a script, which may have changed it."""
     for name, value in _SESSION.items():
-        await connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
+        await connection.execute(_SET, (name, value))
+    if connection.info.server_version >= 170000:
+        await connection.execute(_SET, ("transaction_timeout", "0"))
 
 
 @dataclass(frozen=True)
@@ -138,17 +131,19 @@ async def _missing(connection: Connection, query: str, wanted: Sequence[str]) ->
     return [name for name in wanted if name not in there]
 
 
-async def in_the_way(connection: Connection, script: Script) -> list[str]:
-    """What the target has already of what the script creates, as ``KIND quoted.name``."""
-    found = []
-    for kind, name in script.creates():
-        if (lookup := _EXISTS.get(kind)) is None:
-            continue
-        # Names are as pg_dump writes them: qualified, and quoted where they must be.
-        cursor = await connection.execute(f"SELECT {lookup}".encode(), (name.encode(errors="surrogateescape").decode(),))
-        if await cursor.fetchone() == (True,):
-            found.append(f"{kind} {name}")
-    return found
+_FOR_SCHEMA = {
+    "check_function_bodies": "off",
+    "client_min_messages": "warning",
+    "standard_conforming_strings": "on",
+    "xmloption": "content",
+}
+"""What pg_restore sets before it makes anything."""
+
+
+async def pin_for_schema(connection: Connection, encoding: str) -> None:
+    """Set what the SQL of a dump in ``encoding`` depends on. Afterwards ``pin`` again."""
+    for name, value in {**_FOR_SCHEMA, "client_encoding": encoding}.items():
+        await connection.execute(_SET, (name, value))
 
 
 _LINE = re.compile(r"line (\d+)(?:, column ([^:]+))?")
@@ -193,3 +188,8 @@ def _kind(state: str, text: str) -> ArchiverError:
             text, hint="nothing was changed; rows and schema of the point do not fit: choose another point, run `archiver verify`"
         )
     return Refused(text, hint="nothing was changed; mend the target, or choose another point")
+
+
+def is_fatal(error: ArchiverError) -> bool:
+    """Whether nothing else would succeed either: the server is gone, full, or was told to stop."""
+    return isinstance(error, Unavailable)

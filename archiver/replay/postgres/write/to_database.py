@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import AsyncIterator, Collection
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 import structlog
 from psycopg import sql
 
-from archiver.errors import Bug, Refused, Unavailable
-from archiver.postgres.client_programs import find_tools, major_version
+from archiver.errors import ArchiverError, Bug, Refused, Unavailable
 from archiver.postgres.lsn import parse_lsn
 from archiver.replay.postgres.fold.database import DatabaseFold, Summary
-from archiver.replay.postgres.plan.plan import RestoredTable, RestorePlan, RestoreReport
-from archiver.replay.postgres.write.dump_script import Script, script_of
+from archiver.replay.postgres.plan.plan import LeftOut, RestoredTable, RestorePlan, RestoreReport
+from archiver.replay.postgres.write.dump_items import Items, items_of
+from archiver.replay.postgres.write.in_the_way import Standing, drop_standing, find_standing
+from archiver.replay.postgres.write.left_out_file import LeftOutFile, printable
 from archiver.replay.postgres.write.plan_records import Material, Progress, fold_changes, gather
+from archiver.replay.postgres.write.row_writer import RowWriter
+from archiver.replay.postgres.write.schema_writer import SchemaWriter
+from archiver.replay.postgres.write.search_paths import SearchPaths
 from archiver.replay.postgres.write.sequence_values import setting
-from archiver.replay.postgres.write.table_rows import TableRows, rows_of
-from archiver.replay.postgres.write.target_database import Connection, connected, explained, in_the_way, look, pin, shown
+from archiver.replay.postgres.write.table_rows import rows_of
+from archiver.replay.postgres.write.target_database import Connection, connected, explained, is_fatal, look, pin, shown
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
@@ -40,66 +44,52 @@ async def write_database(
     *,
     overwrite: bool = False,
     no_owner: bool = False,
-    pg_bin: str = "",
     configured: Collection[CapturedDatabase] = (),
+    strict: bool = False,
+    left_out: Path | None = None,
     progress: Progress | None = None,
 ) -> RestoreReport:
     """Carry the plan out. On return everything is committed; whatever is raised, cancellation included, the target is as it was.
 
-    Only when the connection is lost during COMMIT nobody knows, and ``Unavailable`` says so.
+    Only when the connection is lost during COMMIT nobody knows, and ``Unavailable`` says so. What the target does not take is left out,
+    named by the report and written as SQL to a new file in the folder ``left_out``, unless ``strict``, or unless nothing can be made.
 
     ``overwrite`` drops what stands in the way, and nothing that depends on it. ``configured``: what is captured now, beside what the
     archive names. ``progress(step, done, total)``.
     Raises ``Refused`` (own source, older server, missing extensions or roles, something in the way), ``Corrupt``, ``Unavailable``,
-    ``Invalid`` for the DSN. Gaps are the caller's to judge.
+    ``Invalid`` for the DSN or the folder. Gaps are the caller's to judge.
     """
-    restore = _Restore(plan, progress)
+    restore = _Restore(plan, LeftOutFile(left_out, plan.source), progress, strict=strict)
     async with connected(dsn) as connection:
         material = await gather(plan, reader)
-        script, dropped = await _examine(connection, plan, material, no_owner=no_owner, pg_bin=pg_bin, configured=configured)
-        if dropped and not overwrite:
-            raise occupied(dropped)
+        items, standing = await _examine(connection, plan, material, no_owner=no_owner, configured=configured)
+        if standing and not overwrite:
+            raise occupied([str(each) for each in standing])
         with restore.timed("read"):
             fold, summary = await fold_changes(plan, material, reader, progress)
         async with _transaction(connection):
-            tables = await restore.run(connection, script, material, fold, store, drop=bool(dropped))
+            tables = await restore.run(connection, items, material, fold, store, standing)
         await restore.analyze(connection, tables)
-    return restore.report(shown(dsn), summary, dropped)
+    return restore.report(shown(dsn), summary, [str(each) for each in standing])
 
 
 async def look_at_target(
-    plan: RestorePlan,
-    reader: Reader,
-    dsn: str,
-    *,
-    no_owner: bool = False,
-    pg_bin: str = "",
-    configured: Collection[CapturedDatabase] = (),
+    plan: RestorePlan, reader: Reader, dsn: str, *, no_owner: bool = False, configured: Collection[CapturedDatabase] = ()
 ) -> list[str]:
     """What the target holds already of what the plan creates; nothing is changed. Raises as ``write_database`` would."""
     async with connected(dsn) as connection:
-        material = await gather(plan, reader)
-        _, found = await _examine(connection, plan, material, no_owner=no_owner, pg_bin=pg_bin, configured=configured)
-    return found
+        _, standing = await _examine(connection, plan, await gather(plan, reader), no_owner=no_owner, configured=configured)
+    return [str(each) for each in standing]
 
 
 async def _examine(
-    connection: Connection,
-    plan: RestorePlan,
-    material: Material,
-    *,
-    no_owner: bool,
-    pg_bin: str,
-    configured: Collection[CapturedDatabase],
-) -> tuple[Script, list[str]]:
+    connection: Connection, plan: RestorePlan, material: Material, *, no_owner: bool, configured: Collection[CapturedDatabase]
+) -> tuple[Items, list[Standing]]:
     try:
         await pin(connection)
         target = await look(connection, plan, no_owner=no_owner, configured=configured)
-        tools = await asyncio.to_thread(find_tools, dump_version(material) * 10000, pg_bin, program="pg_restore")
-        script = await script_of(
-            material.dump, tools, server_version=target.server_version, no_owner=no_owner, existing_schemas=target.schemas
-        )
-        return script, await in_the_way(connection, script)
+        items = await asyncio.to_thread(items_of, material.dump, no_owner=no_owner, existing_schemas=frozenset(target.schemas))
+        return items, await find_standing(connection, list(items))
     except psycopg.Error as error:
         raise explained(error, "looking at the target") from error
 
@@ -110,11 +100,6 @@ def occupied(found: list[str]) -> Refused:
         f"the target has {len(found)} of the objects already that the restore creates, first {found[0]}",
         hint="restore into an empty database, or replace what is there with --overwrite",
     )
-
-
-def dump_version(material: Material) -> int:
-    """Major version of the pg_dump that wrote the schema: pg_restore must not be older."""
-    return major_version(material.schema.dump_version) or material.schema.server_version // 10000
 
 
 @asynccontextmanager
@@ -135,85 +120,123 @@ async def _transaction(connection: Connection) -> AsyncIterator[None]:
 
 
 class _Restore:
-    def __init__(self, plan: RestorePlan, progress: Progress | None) -> None:
-        self._plan, self._progress = plan, progress
+    def __init__(self, plan: RestorePlan, file: LeftOutFile, progress: Progress | None, *, strict: bool) -> None:
+        self._plan, self._file, self._progress, self._strict = plan, file, progress, strict
         self._started = time.monotonic()
         self._steps: dict[str, float] = {}
         self._tables: list[RestoredTable] = []
         self._sequences = self._refreshed = 0
         self._not_valid: list[str] = []
         self._notes: list[str] = []
+        self._left_out: list[LeftOut] = []
+        self._written_to = ""
 
     def timed(self, step: str) -> _Step:
         return _Step(self._steps, step)
 
     async def run(
-        self, connection: Connection, script: Script, material: Material, fold: DatabaseFold, store: Store, *, drop: bool
+        self,
+        connection: Connection,
+        items: Items,
+        material: Material,
+        fold: DatabaseFold,
+        store: Store,
+        standing: Sequence[Standing],
     ) -> list[sql.Identifier]:
         """Everything between BEGIN and COMMIT; the names of the tables."""
+        paths = SearchPaths(connection)
+        schema = SchemaWriter(connection, items, paths, strict=self._strict)
+        total = sum(line.rows for line in self._plan.tables)
         with self.timed("schema"):
-            if drop:
-                await _execute(connection, script.drops, "dropping what is in the way")
-            await _execute(connection, script.pre, "creating the schema")
-        await pin(connection)
-        names = []
+            await drop_standing(connection, standing)
+            await schema.make(items.pre, "creating the schema", together=True)
+            await schema.again("creating the schema", last=True)
+            if schema.first_error is not None and not schema.made:
+                raise explained(schema.first_error, "creating the schema") from schema.first_error
+        rows = RowWriter(
+            connection,
+            lambda table: rows_of(fold, table, store),
+            paths,
+            self._file,
+            lambda step, done: self._say(step, done, max(total, done)),
+            strict=self._strict,
+        )
         with self.timed("rows"):
-            captured = [table for table in material.schema.catalog.tables if table.kind != "p" and table.mode != "excluded"]
-            total = sum(line.rows for line in self._plan.tables)
-            for table in sorted(captured, key=lambda each: (each.schema, each.name)):
-                await self._load(connection, rows_of(fold, table, store), total)
-                names.append(sql.Identifier(table.schema, table.name))
+            await rows.write(material.schema.catalog.tables)
+        self._tables = sorted(rows.restored, key=lambda table: (table.schema, table.name))
+        names = [sql.Identifier(table.schema, table.name) for table in self._tables]
         with self.timed("indexes"):
             self._say("building indexes and constraints")
-            await _execute(connection, script.post, "creating indexes, constraints and triggers")
+            await schema.make(items.post, "creating indexes, constraints and triggers")
+            await schema.again("creating indexes, constraints and triggers", last=True)
+        by_hand: list[LeftOut] = []
         with self.timed("sequences"):
-            for statement in setting(material.schema, material.before, material.after, parse_lsn(self._plan.point.lsn)):
-                cursor = await connection.execute(statement)
-                self._sequences += cursor.rowcount
+            # Whoever reads rows once policies are there may see fewer of them.
+            by_hand += await self._set_sequences(connection, material)
+            await schema.make(items.guards, "creating policies and default privileges")
         with self.timed("views"):
-            for view in material.schema.catalog.materialized:
-                self._say(f"refreshing {view}")
-                await self._refresh(connection, view)
-        await _execute(connection, script.last, "creating event triggers")
+            by_hand += await self._refresh(connection, material.schema.catalog.materialized)
+        await schema.make(items.last, "creating event triggers")
+        await schema.again("creating the schema", last=True)
         with self.timed("verify"):
             await self._verify(connection, names)
+        before, after = schema.left_out()
+        after = [*rows.weaker, *after, *by_hand]
+        self._left_out = [*before, *rows.set_aside, *after]
+        self._notes += [*schema.notes, *rows.notes]
+        title = f"What the restore of {self._plan.source} at {self._plan.point.asked} left out"
+        self._written_to = await asyncio.to_thread(self._file.write, title, before, rows.set_aside, after)
         return names
 
-    async def _load(self, connection: Connection, rows: TableRows, total: int) -> None:
-        table = rows.table
-        done = sum(each.rows for each in self._tables)
-        columns = sql.SQL(" ({})").format(sql.SQL(", ").join(sql.Identifier(column.name) for column in rows.columns))
-        # FREEZE: nobody else can see the table before COMMIT, and no later VACUUM has to write it again.
-        statement = sql.SQL("COPY {}{} FROM STDIN WITH (FREEZE)").format(
-            sql.Identifier(table.schema, table.name), columns if rows.columns else sql.SQL("")
-        )
-        size = 0
-        cursor = connection.cursor()
-        try:
-            async with aclosing(rows.read()) as pieces, cursor.copy(statement) as copy:
-                async for piece in pieces:
-                    await copy.write(piece)
-                    size += len(piece)
-                    self._say(f"rows of {table.schema}.{table.name}", done + rows.rows, max(total, done + rows.rows))
-        except psycopg.Error as error:
-            raise explained(error, f"writing rows of {table.schema}.{table.name}", rows=True) from error
-        if cursor.rowcount != rows.rows:
-            raise Bug(f"{table.schema}.{table.name}: the server counted {cursor.rowcount} rows, {rows.rows} were sent", hint="report it")
-        self._tables.append(RestoredTable(table.schema, table.name, rows.rows, rows.changes, size))
+    async def _set_sequences(self, connection: Connection, material: Material) -> list[LeftOut]:
+        failed = []
+        for statement in setting(material.schema, material.before, material.after, parse_lsn(self._plan.point.lsn)):
+            error = await self._try(connection, statement, "setting sequences")
+            if error is None:
+                self._sequences += 1
+            else:
+                failed.append(LeftOut("value of a sequence", error.message, statement.as_string(connection) + ";\n"))
+        return failed
 
-    async def _refresh(self, connection: Connection, view: str) -> None:
+    async def _refresh(self, connection: Connection, views: Sequence[str]) -> list[LeftOut]:
         """Its query can need what is not there: another server, or a search_path. The rest of the database does not wait for that."""
+        failed: dict[str, ArchiverError] = {}
+        waiting = list(views)
+        while waiting:
+            before, failed = len(waiting), {}
+            for view in waiting:
+                self._say(f"refreshing {view}")
+                error = await self._try(connection, sql.SQL("REFRESH MATERIALIZED VIEW ") + sql.SQL(view), f"refreshing {view}", keep=True)
+                if error is None:
+                    self._refreshed += 1
+                else:
+                    failed[view] = error
+            waiting = list(failed)
+            if len(waiting) == before:
+                break
+        for view, error in failed.items():
+            _log.warning("view_not_refreshed", source=self._plan.source, view=view, error=error.message)
+            self._notes.append(f"materialized view {view} is left unpopulated, {error.message}")
+        return (
+            []
+            if self._strict
+            else [
+                LeftOut(f"rows of MATERIALIZED VIEW {view}", f"left unpopulated, {error.message}", f"REFRESH MATERIALIZED VIEW {view};\n")
+                for view, error in failed.items()
+            ]
+        )
+
+    async def _try(self, connection: Connection, statement: sql.Composable, doing: str, *, keep: bool = False) -> ArchiverError | None:
+        """Run it under a savepoint of its own. Raises what is fatal, and where strict everything unless ``keep``."""
         try:
             async with connection.transaction():
-                await connection.execute(b"REFRESH MATERIALIZED VIEW " + view.encode())
+                await connection.execute(sql.Composed([statement]))
         except psycopg.Error as error:
-            failed = explained(error, f"refreshing {view}")
-            if isinstance(failed, Unavailable):
-                raise
-            _log.warning("view_not_refreshed", source=self._plan.source, view=view, error=failed.message)
-            self._notes.append(f"materialized view {view} is left unpopulated, {failed.message}")
-        else:
-            self._refreshed += 1
+            failed = explained(error, doing)
+            if is_fatal(failed) or (self._strict and not keep):
+                raise failed from error
+            return failed
+        return None
 
     async def _verify(self, connection: Connection, tables: list[sql.Identifier]) -> None:
         """Indexes usable, constraints as at the source."""
@@ -228,7 +251,7 @@ class _Restore:
             raise Bug(f"indexes are not valid after the restore: {', '.join(broken)}", hint="report it")
         cursor = await connection.execute(
             "SELECT conrelid::regclass::text || ' ' || conname FROM pg_constraint"
-            " WHERE conrelid = ANY(%s::regclass[]) AND NOT convalidated",
+            " WHERE conrelid = ANY(%s::regclass[]) AND NOT convalidated ORDER BY 1",
             (names,),
         )
         self._not_valid = [str(name) for (name,) in await cursor.fetchall()]
@@ -260,6 +283,8 @@ class _Restore:
             seconds=seconds,
             steps=self._steps,
             notes=[*self._plan.approximations, *self._notes, *summary.notes],
+            left_out=[printable(each) for each in self._left_out],
+            left_out_file=self._written_to,
         )
 
     def _say(self, step: str, done: int = 0, total: int = 0) -> None:
@@ -278,21 +303,3 @@ class _Step:
 
     def __exit__(self, *_: object) -> None:
         self._steps[self._name] = self._steps.get(self._name, 0.0) + time.monotonic() - self._started
-
-
-async def _execute(connection: Connection, script: bytes, doing: str) -> None:
-    try:
-        await connection.execute(script)
-    except psycopg.Error as error:
-        statement = _statement(script, error.diag.statement_position)
-        raise explained(error, f"{doing}{f': {statement}' if statement else ''}") from error
-
-
-def _statement(script: bytes, position: str | None) -> str:
-    """The line of the script that the server points at; empty when it does not."""
-    if not position:
-        return ""
-    text = script.decode("utf-8", "replace")
-    at = min(int(position) - 1, len(text) - 1)
-    line = text[text.rfind("\n", 0, at) + 1 :].partition("\n")[0]
-    return re.sub(r"\s+", " ", line).strip()[:120]

@@ -14,14 +14,13 @@ import msgspec
 from psycopg import sql
 
 from archiver.errors import Invalid, Refused
-from archiver.postgres.client_programs import find_tools
+from archiver.postgres.client_programs import find_tools, major_version
 from archiver.postgres.lsn import parse_lsn
 from archiver.replay.postgres.plan.plan import Moment, RestoredTable, RestorePlan, RestoreReport
 from archiver.replay.postgres.write.dump_script import script_of
-from archiver.replay.postgres.write.plan_records import Progress, fold_changes, gather
+from archiver.replay.postgres.write.plan_records import Material, Progress, fold_changes, gather
 from archiver.replay.postgres.write.sequence_values import setting
 from archiver.replay.postgres.write.table_rows import TableRows, rows_of
-from archiver.replay.postgres.write.to_database import dump_version
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
@@ -91,7 +90,7 @@ async def write_folder(
     """
     started = time.monotonic()
     material = await gather(plan, reader)
-    tools = await asyncio.to_thread(find_tools, dump_version(material) * 10000, pg_bin, program="pg_restore")
+    tools = await asyncio.to_thread(find_tools, _dump_version(material) * 10000, pg_bin, program="pg_restore")
     script = await script_of(material.dump, tools, server_version=0, no_owner=no_owner)
     output = _Output(folder)
     await asyncio.to_thread(output.open, overwrite=overwrite)
@@ -141,6 +140,11 @@ async def write_folder(
         notes=[*plan.approximations, *summary.notes],
         files=[*output.files, MANIFEST],
     )
+
+
+def _dump_version(material: Material) -> int:
+    """Major version of the pg_dump that wrote the schema: pg_restore must not be older."""
+    return major_version(material.schema.dump_version) or material.schema.server_version // 10000
 
 
 def _restore_script(output: _Output) -> str:

@@ -1,0 +1,173 @@
+"""A stored pg_dump -> the statements that make its objects, one item each, in the phases of a restore. Pure.
+
+Each item is what pg_restore would print for one entry: the entry's own SQL and, where it has an owner of its own, ALTER … OWNER TO.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+
+from archiver.postgres.announcements import OWN_SCHEMA, TRIGGERS
+from archiver.replay.postgres.write.dump_toc import SECTION_DATA, SECTION_NONE, SECTION_POST, SECTION_PRE, TocEntry, read_toc
+
+_ENCODING = re.compile(rb"SET client_encoding = '(\w+)'")
+_SETTINGS = frozenset({b"ENCODING", b"STDSTRINGS", b"SEARCHPATH"})
+_ELSEWHERE = re.compile(rb"DATABASE\b|SUBSCRIPTION\b|PUBLICATION\b|STATISTICS DATA$|BLOB")
+"""Kinds that are no part of the state that a restore brings back."""
+_ABOUT = frozenset({b"COMMENT", b"ACL", b"SECURITY LABEL"})
+_ABOUT_ELSEWHERE = re.compile(rb"(?:DATABASE|SUBSCRIPTION|PUBLICATION|LARGE OBJECTS?) ")
+_OURS = frozenset(f"{about}{name}".encode() for name in TRIGGERS for about in ("", "EVENT TRIGGER "))
+"""Our own event triggers do not belong to the database's state."""
+_GRANTS = frozenset({b"ACL", b"ACL LANGUAGE", b"DEFAULT ACL"})
+_GUARDS = frozenset({b"ROW SECURITY", b"POLICY"})
+
+Decoder = Callable[[bytes], str]
+
+_NAMED = frozenset(
+    {
+        b"COLLATION", b"CONVERSION", b"DOMAIN", b"FOREIGN TABLE", b"MATERIALIZED VIEW", b"SEQUENCE", b"STATISTICS", b"TABLE",
+        b"TEXT SEARCH CONFIGURATION", b"TEXT SEARCH DICTIONARY", b"TYPE", b"VIEW",
+        b"EVENT TRIGGER", b"FOREIGN DATA WRAPPER", b"PROCEDURAL LANGUAGE", b"SCHEMA", b"SERVER",
+    }
+)  # fmt: skip
+"""Kinds whose owner is set by schema and name."""
+_SIGNED = frozenset({b"AGGREGATE", b"FUNCTION", b"OPERATOR", b"OPERATOR CLASS", b"OPERATOR FAMILY", b"PROCEDURE"})
+"""Kinds that only their DROP names in full: argument types, access method."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object, or one thing about an object, and the SQL that makes it."""
+
+    number: int
+    kind: str
+    schema: str
+    tag: str
+    """Its name as it is; of a function: with the types of its arguments."""
+    owner: str
+    sql: bytes
+    """In the encoding of the dump; ends with a semicolon and a line's end."""
+    reference: str
+    """What its DROP calls it, quoted; empty for what has none."""
+    needs: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.kind} {self.schema}.{self.tag}" if self.schema else f"{self.kind} {self.tag}"
+
+
+@dataclass(slots=True)
+class Items:
+    """The items of one dump by phase, each phase in the order in which its items can be made."""
+
+    encoding: str
+    """As PostgreSQL calls it: what ``sql`` is written in."""
+    pre: list[Item] = field(default_factory=list)
+    """Everything that rows need: schemas, types, functions, tables; then the grants on them."""
+    post: list[Item] = field(default_factory=list)
+    """Everything that needs rows: indexes, constraints, triggers, rules."""
+    guards: list[Item] = field(default_factory=list)
+    """Policies and row security: whoever reads rows after them may see fewer. Then default privileges."""
+    last: list[Item] = field(default_factory=list)
+    """Event triggers: whatever runs after them they would see, and they may write into the rows."""
+
+    def text(self, written: bytes) -> str:
+        """What stands in the dump. Bytes that are no text stay as surrogates."""
+        return _decoder(self.encoding)(written)
+
+    def __iter__(self) -> Iterator[Item]:
+        yield from (*self.pre, *self.post, *self.guards, *self.last)
+
+
+def items_of(dump: bytes, *, no_owner: bool = False, existing_schemas: Collection[str] = ()) -> Items:
+    """What a restore makes. ``existing_schemas`` are not made again. Raises as ``read_toc`` does."""
+    entries = read_toc(dump)
+    settings = b"".join(entry.create for entry in entries if entry.kind == b"ENCODING")
+    found = _ENCODING.search(settings)
+    items = Items(found[1].decode() if found else "UTF8")
+    text = _decoder(items.encoding)
+    grants: tuple[list[Item], list[Item]] = ([], [])
+    section = SECTION_PRE
+    for entry in entries:
+        # What has no section belongs to that of the entry before.
+        section = section if entry.section == SECTION_NONE else entry.section
+        if not _is_wanted(entry, section, no_owner=no_owner):
+            continue
+        item = _item(entry, text, no_owner=no_owner)
+        if item.kind == "SCHEMA" and item.tag in (OWN_SCHEMA, *existing_schemas):
+            continue
+        post = section == SECTION_POST
+        if entry.kind in _GRANTS:
+            grants[post].append(item)
+        elif entry.kind == b"EVENT TRIGGER" or (entry.kind in _ABOUT and entry.tag.startswith(b"EVENT TRIGGER ")):
+            items.last.append(item)
+        elif entry.kind in _GUARDS:
+            items.guards.append(item)
+        else:
+            (items.post if post else items.pre).append(item)
+    # Privileges come when all is there, so that nothing is made under default privileges that are part of the state.
+    items.pre += grants[0]
+    items.guards += grants[1]
+    return items
+
+
+def _is_wanted(entry: TocEntry, section: int, *, no_owner: bool) -> bool:
+    if section == SECTION_DATA or entry.kind in _SETTINGS or _ELSEWHERE.match(entry.kind) or not entry.create.strip():
+        return False
+    if no_owner and entry.kind in _GRANTS:
+        return False
+    about = entry.kind in _ABOUT
+    if (entry.kind == b"EVENT TRIGGER" or about) and entry.tag in _OURS:
+        return False
+    # A comment on an extension needs to own it, and CREATE EXTENSION sets it.
+    return not about or not (_ABOUT_ELSEWHERE.match(entry.tag) or (entry.kind == b"COMMENT" and entry.tag.startswith(b"EXTENSION ")))
+
+
+def _item(entry: TocEntry, text: Decoder, *, no_owner: bool) -> Item:
+    drop = entry.drop.strip()
+    prefix = b"DROP " + entry.kind + b" "
+    reference = drop.removeprefix(prefix).removesuffix(b";") if drop.startswith(prefix) else b""
+    sql = entry.create
+    if entry.kind == b"SCHEMA" and no_owner:
+        sql = b"CREATE SCHEMA " + quoted(entry.tag) + b";\n"
+    if entry.access_method and entry.relation_kind != b"p":
+        sql = b"SET default_table_access_method = " + quoted(entry.access_method) + b";\n" + sql
+    if not no_owner and drop and entry.owner:
+        named = entry.kind in _NAMED
+        name = b".".join(quoted(part) for part in (entry.schema, entry.tag) if part) if named else reference
+        if named or (entry.kind in _SIGNED and reference):
+            sql += b"\nALTER " + entry.kind + b" " + name + b" OWNER TO " + quoted(entry.owner) + b";\n"
+    if entry.access_method and entry.relation_kind == b"p":
+        table = b".".join(quoted(part) for part in (entry.schema, entry.tag))
+        sql += b"\nALTER TABLE " + table + b" SET ACCESS METHOD " + quoted(entry.access_method) + b";\n"
+    names = (text(entry.kind), text(entry.schema), text(entry.tag), text(entry.owner))
+    return Item(entry.number, *names, sql, text(reference), entry.needs)
+
+
+def quoted(name: bytes) -> bytes:
+    """An identifier in any encoding that a server can have."""
+    return b'"' + name.replace(b'"', b'""') + b'"'
+
+
+def _decoder(encoding: str) -> Decoder:
+    try:
+        codec = codecs.lookup(_CODECS.get(encoding, encoding)).name
+    except LookupError:
+        codec = "utf-8"
+
+    def decode(text: bytes) -> str:
+        try:
+            return text.decode(codec)
+        except UnicodeDecodeError:
+            return text.decode("utf-8", "surrogateescape")
+
+    return decode
+
+
+_CODECS = {"SQL_ASCII": "utf-8", "UTF8": "utf-8", "KOI8R": "koi8-r", "KOI8U": "koi8-u", "MULE_INTERNAL": "utf-8"}
+"""Where Python's name is another one."""
+_CODECS |= {f"WIN{page}": f"cp{page}" for page in (866, 874, 1250, 1251, 1252, 1253, 1254, 1255, 1256, 1257, 1258)}

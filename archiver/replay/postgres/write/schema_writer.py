@@ -1,0 +1,147 @@
+"""Makes the objects of a schema in the target, one by one: what cannot be made at once is tried again when the others are there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+
+from archiver.replay.postgres.plan.plan import LeftOut
+from archiver.replay.postgres.write.dump_items import Item, Items
+from archiver.replay.postgres.write.search_paths import SearchPaths
+from archiver.replay.postgres.write.target_database import explained, is_fatal, pin, pin_for_schema
+
+if TYPE_CHECKING:
+    from archiver.replay.postgres.write.target_database import Connection
+
+_TOGETHER = 50
+"""Items that are made under one savepoint while none of them fails."""
+_BROKEN_BY_ROWS = {"FK CONSTRAINT": "23503", "CHECK CONSTRAINT": "23514"}
+_NOT_FOUND = ("42P01", "42883", "42704", "42703", "3F000", "42725")
+"""Undefined table, function, object, column, schema; ambiguous function: may depend on the ``search_path``."""
+
+
+class SchemaWriter:
+    """Items of one restore. Strict: the first that fails ends the restore."""
+
+    def __init__(self, connection: Connection, items: Items, paths: SearchPaths, *, strict: bool) -> None:
+        self._connection, self._items, self._paths, self._strict = connection, items, paths, strict
+        self._waiting: list[tuple[Item, psycopg.Error]] = []
+        self._weaker: list[LeftOut] = []
+        self.made = 0
+        """How many items are there."""
+        self.notes: list[str] = []
+
+    async def make(self, items: Sequence[Item], doing: str, *, together: bool = False) -> None:
+        """Make ``items`` in their order; those that fail wait. ``together``: cheap ones, of which nearly all succeed.
+
+        Raises ``Unavailable``; where strict what ``explained`` says of the first failure.
+        """
+        await pin_for_schema(self._connection, self._items.encoding)
+        size = _TOGETHER if together and not self._strict else 1
+        for start in range(0, len(items), size):
+            some = items[start : start + size]
+            if len(some) > 1 and await self._attempt(b"".join(item.sql for item in some), doing) is None:
+                self.made += len(some)
+                continue
+            for item in some:
+                await self._make(item, doing)
+        await pin(self._connection)
+
+    async def again(self, doing: str, *, last: bool = False) -> None:
+        """Try those that wait, as long as one more succeeds. ``last``: also in weaker forms, since nothing more will come."""
+        await pin_for_schema(self._connection, self._items.encoding)
+        while await self._round(doing, self._make):
+            pass
+        if last and self._waiting:
+            for form in (self._in_a_path, self._not_validated):
+                while await self._round(doing, form):
+                    # What has become possible by it needs no weaker form.
+                    await self._round(doing, self._make)
+        await pin(self._connection)
+
+    @property
+    def first_error(self) -> psycopg.Error | None:
+        """Why the first of those that wait failed."""
+        return self._waiting[0][1] if self._waiting else None
+
+    def left_out(self) -> tuple[list[LeftOut], list[LeftOut]]:
+        """What was not made, or in a weaker form, with its SQL: what rows need, and all else."""
+        missing = {item.number: item for item, _ in self._waiting}
+        pre = {item.number for item in self._items.pre}
+        before: list[LeftOut] = []
+        after = list(self._weaker)
+        for item, error in self._waiting:
+            reason = explained(error, f"creating {item.kind}").message.partition(": ")[2]
+            needs = [missing[number].name for number in dict.fromkeys(item.needs) if number in missing and number != item.number]
+            if needs:
+                reason += f"; it needs {needs[0]}, which is missing too"
+            (before if item.number in pre else after).append(LeftOut(item.name, reason, self._items.text(item.sql)))
+        return before, after
+
+    async def _round(self, doing: str, attempt: _Form) -> bool:
+        """Whether one of those that wait was made."""
+        waiting, self._waiting = self._waiting, []
+        for item, error in waiting:
+            await attempt(item, doing, error)
+        return len(self._waiting) < len(waiting)
+
+    async def _make(self, item: Item, doing: str, _: psycopg.Error | None = None) -> None:
+        error = await self._attempt(item.sql, f"{doing}: {item.name}")
+        if error is None:
+            self.made += 1
+        else:
+            self._waiting.append((item, error))
+
+    async def _in_a_path(self, item: Item, doing: str, before: psycopg.Error) -> None:
+        """As its maker made it: functions and operators of its own text may be found by the maker's ``search_path`` alone."""
+        if before.sqlstate in _NOT_FOUND:
+            for path in await self._paths.of(item.schema, item.owner):
+                if await self._attempt(_in_path(path) + item.sql + b"\n" + _in_path(""), doing) is None:
+                    self.made += 1
+                    self.notes.append(f"{item.name} was made with search_path = {path}, which it needs")
+                    return
+        self._waiting.append((item, before))
+
+    async def _not_validated(self, item: Item, doing: str, before: psycopg.Error) -> None:
+        """A constraint that the rows break, as one that holds for new rows."""
+        if before.sqlstate == _BROKEN_BY_ROWS.get(item.kind):
+            weaker = re.sub(rb";\s*$", b" NOT VALID;\n", item.sql)
+            if await self._attempt(weaker, doing) is None:
+                self.made += 1
+                reason = explained(before, f"creating {item.kind}").message.partition(": ")[2]
+                self._weaker.append(LeftOut(item.name, f"NOT VALID, because rows break it: {reason}", self._items.text(_validation(item))))
+                return
+        self._waiting.append((item, before))
+
+    async def _attempt(self, script: bytes, doing: str) -> psycopg.Error | None:
+        """Run it; nothing of it stays where it fails. Raises ``Unavailable``, and everything where strict."""
+        try:
+            if self._strict:
+                await self._connection.execute(script)
+            else:
+                # By itself: a script that cannot be parsed is not begun.
+                await self._connection.execute(b"SAVEPOINT item")
+                await self._connection.execute(script + b"\n;RELEASE item")
+        except psycopg.Error as error:
+            failed = explained(error, doing)
+            if self._strict or is_fatal(failed):
+                raise failed from error
+            await self._connection.execute(b"ROLLBACK TO item")
+            return error
+        return None
+
+
+_Form = Callable[[Item, str, psycopg.Error], Awaitable[None]]
+
+
+def _in_path(path: str) -> bytes:
+    return b"SELECT pg_catalog.set_config('search_path', " + sql.Literal(path).as_bytes(None) + b", true);\n"
+
+
+def _validation(item: Item) -> bytes:
+    match = re.match(rb"(ALTER (?:TABLE|DOMAIN) .*)\n\s+ADD CONSTRAINT (\"(?:[^\"]|\"\")*\"|\w+) ", item.sql)
+    return match[1] + b" VALIDATE CONSTRAINT " + match[2] + b";\n" if match else item.sql
