@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
-from archiver.postgres.announcements import OWN_SCHEMA, TRIGGERS
+from archiver.postgres.announcements import TRIGGERS
 from archiver.replay.postgres.write.dump_toc import SECTION_DATA, SECTION_NONE, SECTION_POST, SECTION_PRE, TocEntry, read_toc
 
 _ENCODING = re.compile(rb"SET client_encoding = '(\w+)'")
@@ -98,7 +98,7 @@ def items_of(dump: bytes, *, no_owner: bool = False, existing_schemas: Collectio
         if not _is_wanted(entry, section, no_owner=no_owner):
             continue
         item = _item(entry, text, no_owner=no_owner)
-        if item.kind == "SCHEMA" and item.tag in (OWN_SCHEMA, *existing_schemas):
+        if item.kind == "SCHEMA" and item.tag in existing_schemas:
             continue
         post = section == SECTION_POST
         if entry.kind in _GRANTS:

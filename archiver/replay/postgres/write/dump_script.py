@@ -18,7 +18,6 @@ _OURS = re.compile(rf"(?:COMMENT - )?EVENT TRIGGER (?:- )?(?:{'|'.join(TRIGGERS)
 _EVENT_TRIGGER = re.compile(r"(?:COMMENT - )?EVENT TRIGGER ")
 _ENTRY = re.compile(r"\d+; \d+ \d+ (.*)")
 _SCHEMA = re.compile(r"^-- Name: (.*); Type: SCHEMA; Schema: -; Owner: (.*)$", re.MULTILINE)
-_DROP = re.compile(rb"^DROP ([A-Z ]+?) IF EXISTS (.*);$", re.MULTILINE)
 _RESTRICT = re.compile(rb"^\\(?:un)?restrict \S+$\n?", re.MULTILINE)
 
 
@@ -26,18 +25,12 @@ _RESTRICT = re.compile(rb"^\\(?:un)?restrict \S+$\n?", re.MULTILINE)
 class Script:
     """SQL in the encoding that its own SET client_encoding names."""
 
-    drops: bytes
-    """Removes everything that ``pre`` and ``post`` create, where it exists, and nothing else."""
     pre: bytes
     """Everything that rows need: schemas, types, functions, tables."""
     post: bytes
     """Everything that needs rows: indexes, constraints, triggers, rules."""
     last: bytes
     """Event triggers: whatever runs after them they would see, and they may write into the rows. Empty without any."""
-
-    def creates(self) -> list[tuple[str, str]]:
-        """(kind, quoted name) of what will be created, as its DROP names it."""
-        return [(kind.decode(), name.decode(errors="surrogateescape")) for kind, name in _DROP.findall(self.drops)]
 
 
 async def script_of(dump: bytes, tools: PgTools, *, server_version: int, no_owner: bool, existing_schemas: Collection[str] = ()) -> Script:
@@ -56,16 +49,12 @@ async def script_of(dump: bytes, tools: PgTools, *, server_version: int, no_owne
         final = [line for line in chosen if _EVENT_TRIGGER.match(_entry(line))]
         wanted = _write(folder, "wanted", b"".join(line for line in chosen if line not in final))
         finally_wanted = _write(folder, "final", b"".join(final))
-        dropped = _write(folder, "dropped", b"".join(line for line in chosen if not _is_kind(line, (b"EXTENSION ", b"SCHEMA "))))
         options = ["--file=-", "--no-tablespaces", "--no-publications", "--no-subscriptions", *(_NO_OWNER if no_owner else ())]
 
         async def part(selection: str, *more: str) -> bytes:
             return _plain(await run(program, [*options, f"--use-list={selection}", *more, file]), server_version)
 
-        drops = await part(dropped, "--clean", "--if-exists", "--section=pre-data", "--section=post-data")
-        # Everything to drop stands before the first object's comment.
         return Script(
-            re.split(rb"^--\n-- (?:TOC entry|Name:)", drops, maxsplit=1, flags=re.MULTILINE)[0],
             await part(wanted, "--section=pre-data"),
             await part(wanted, "--section=post-data"),
             await part(finally_wanted, "--section=post-data") if final else b"",
