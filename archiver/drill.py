@@ -103,6 +103,7 @@ async def _prove(
         places.push_async_callback(close_plans, plans)
         report.sources = [planned.source for planned in plans.sources]
         report.point = min((planned.moment for planned in plans.sources if planned.moment), default=0)
+        report.doubts = [f"{planned.source}: {doubt}" for planned in plans.sources for doubt in planned.doubts]
         step.detail = f"{len(plans.sources)} sources"
     async with _step(report, clock, "restore") as step:
         done = await carry_out(plans, options, progress)

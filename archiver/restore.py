@@ -50,6 +50,8 @@ class Done(msgspec.Struct):
     source: str
     target: str
     report: Report
+    doubts: list[str] = []
+    """What is not certain of the state that was restored."""
 
     @property
     def problems(self) -> list[str]:
@@ -105,7 +107,7 @@ async def carry_out(plans: Plans, options: Options, progress: Callable[[str], Ab
             with progress(planned.source) as shown, disk.errors("write what is restored"):
                 report = await planned.carry_out(shown)
             log.info("source_restored", source=planned.source, target=target.shown)
-            done.append(Done(planned.source, target.shown, report))
+            done.append(Done(planned.source, target.shown, report, planned.doubts))
         return done
 
 
@@ -116,7 +118,12 @@ async def close_plans(plans: Plans) -> None:
 
 
 def _shown(planned: Restoration) -> dict[str, Any]:
-    return {"source": planned.source, "target": planned.target.shown if planned.target else None, **planned.shown()}
+    return {
+        "source": planned.source,
+        "target": planned.target.shown if planned.target else None,
+        "doubts": planned.doubts,
+        **planned.shown(),
+    }
 
 
 def _permitted(planned: Restoration, options: Options) -> Target:

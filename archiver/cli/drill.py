@@ -79,6 +79,7 @@ def drill(
                 ("result", "passed" if report.passed else "FAILED"),
                 ("proven up to", output.moment(report.point)),
                 ("restore time", f"{report.restore_seconds:.2f} s"),
+                *(("not certain", text) for text in report.doubts),
             ]
         )
     if not report.passed:

@@ -12,10 +12,12 @@ import yaml
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.errors import Invalid
-from archiver.history.objects import ObjectChange, ObjectRef, differences, object_log, plain, state_at
+from archiver.history.object_at import ObjectAt, object_at
+from archiver.history.objects import ObjectChange, ObjectRef, differences, object_log, plain
 from archiver.history.row_at import row_at
 from archiver.history.rows import RowChange, RowRef, row_log
 from archiver.journal.reader import Reader
+from archiver.replay.kubernetes.fold import Cut
 from archiver.replay.points import Point, parse_point, settle
 from archiver.settings import Settings
 from archiver.store.open import open_store
@@ -71,8 +73,11 @@ def log(context: Context, *, source: str, table: str, key: tuple[str, ...], obje
             changes = await row_log(reader, asked.source, row, from_point=since, to_point=await _point(reader, end))
             _print_rows(changes, as_json=as_json)
             return
-        _, found = await _object_changes(reader, asked, [start, end] if start else [end])
-        _print_objects(found, as_json=as_json)
+        since = await _point(reader, start) if start else None
+        until = await _point(reader, end)
+        history = await object_log(reader, asked.source, ObjectRef.parse(asked.object))
+        found = [change for change in history if _before(change, until) and not (since is not None and _before(change, since))]
+        _print_objects([*found, *_doubts(await _object(reader, asked, until))], as_json=as_json)
 
     _with_reader(context.settings(), work)
 
@@ -94,16 +99,17 @@ def show(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
 
     async def work(reader: Reader) -> int:
         state: Any
+        known = ObjectAt(None)
         if asked.table:
             state = await _row(reader, asked, at)
         else:
-            _, found = await _object_changes(reader, asked, [at])
-            change = state_at(found)
-            state = change.state if change is not None else None
+            known = await _object(reader, asked, await _point(reader, at))
+            state = known.state
+            _warn(known)
         if as_json:
-            output.print_json(state)
+            output.print_json(state if asked.table else known)
         elif state is None:
-            click.echo("it did not exist then", err=True)
+            click.echo("it is not known whether it existed then" if known.gaps else "it did not exist then", err=True)
         elif asked.table:
             output.facts((name, "NULL" if value is None else value or "''") for name, value in state.items())
         else:
@@ -128,13 +134,16 @@ def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
         if asked.table:
             one, other = await _row(reader, asked, start), await _row(reader, asked, end)
         else:
-            earlier, found = await _object_changes(reader, asked, [start, end])
-            first, last = state_at(earlier), state_at([*earlier, *found])
-            one = plain(first.state) if first is not None and first.state is not None else None
-            other = plain(last.state) if last is not None and last.state is not None else None
+            ends = [await _point(reader, start), await _point(reader, end)]
+            first, last = [await _object(reader, asked, point) for point in ends]
+            one = plain(first.state) if first.state is not None else None
+            other = plain(last.state) if last.state is not None else None
+            for name, known in (("--from", first), ("--until", last)):
+                _warn(known, f"{name}: ")
         changed = differences(one or {}, other or {})
         if as_json:
-            output.print_json([{"path": path, "before": old, "after": new} for path, old, new in changed])
+            lines = [{"path": path, "before": old, "after": new} for path, old, new in changed]
+            output.print_json(lines if asked.table else {"changes": lines, **_both(first, last)})
         else:
             for name, state in (("from", one), ("until", other)):
                 if state is None:
@@ -154,23 +163,37 @@ async def _row(reader: Reader, asked: Subject, at: str) -> dict[str, str | None]
     return found.state
 
 
-async def _object_changes(reader: Reader, asked: Subject, points: list[str]) -> tuple[list[ObjectChange], list[ObjectChange]]:
-    """Changes up to the first of two points, and from there to the last; with one point, nothing and everything up to it."""
-    settled = [await _point(reader, text) for text in points]
-    changes = await object_log(reader, asked.source, ObjectRef.parse(asked.object))
-    within = [change for change in changes if _before(change, settled[-1])]
-    if len(settled) == 1:
-        return [], within
-    earlier = [change for change in within if _before(change, settled[0])]
-    return earlier, within[len(earlier) :]
+async def _object(reader: Reader, asked: Subject, point: Point) -> ObjectAt:
+    return await object_at(reader, asked.source, ObjectRef.parse(asked.object), _cut(point))
+
+
+def _cut(point: Point) -> Cut:
+    if point.kind == "time":
+        return Cut(time=point.number)
+    if point.kind == "entry":
+        return Cut(seq=point.number)
+    raise Invalid(f"{point.text!r} is a place in a database, not in a cluster", hint="give a time, an entry number, or `latest`")
+
+
+def _warn(known: ObjectAt, where: str = "") -> None:
+    """Say on standard error what is not known of an answer."""
+    for word, texts in (("gap", known.gaps), ("note", known.notes)):
+        for text in texts:
+            click.echo(f"{word}: {where}{text}", err=True)
+
+
+def _both(first: ObjectAt, last: ObjectAt) -> dict[str, dict[str, list[str]]]:
+    return {"gaps": {"from": first.gaps, "until": last.gaps}, "notes": {"from": first.notes, "until": last.notes}}
+
+
+def _doubts(known: ObjectAt) -> list[ObjectChange]:
+    """What is not known of a history's end, as its last lines."""
+    return [ObjectChange(0, 0, event, detail=text) for event, texts in (("UNKNOWN", known.gaps), ("NOTE", known.notes)) for text in texts]
 
 
 def _before(change: ObjectChange, point: Point) -> bool:
-    if point.kind == "time":
-        return change.observed <= point.number
-    if point.kind == "entry":
-        return change.entry <= point.number
-    raise Invalid(f"{point.text!r} is a place in a database, not in a cluster", hint="give a time, an entry number, or `latest`")
+    cut = _cut(point)
+    return change.time <= cut.time if cut.time else change.entry <= cut.seq
 
 
 async def _point(reader: Reader, text: str) -> Point:
@@ -197,11 +220,12 @@ def _print_objects(found: list[ObjectChange], *, as_json: bool) -> None:
         return
     output.table(
         "",
-        ["entry", "received", "event", "resourceVersion", "by", "changed"],
+        ["entry", "received", "happened", "event", "resourceVersion", "by", "changed"],
         [
             (
-                each.entry,
+                each.entry or "",
                 output.moment(each.observed),
+                _happened(each),
                 each.event,
                 each.resource_version,
                 each.manager,
@@ -210,6 +234,13 @@ def _print_objects(found: list[ObjectChange], *, as_json: bool) -> None:
             for each in found
         ],
     )
+
+
+def _happened(change: ObjectChange) -> str:
+    """When it did by what the object says itself, where it was received much later."""
+    if not change.since:
+        return ""
+    return output.moment(change.since) if change.until else f"{output.moment(change.since)} or later"
 
 
 def _print_rows(changes: list[RowChange], *, as_json: bool) -> None:

@@ -210,6 +210,7 @@ def _print_cluster(plan: ClusterPlan) -> None:
 
 def _print_done(done: Done) -> None:
     output.console().print(f"\n[bold]{done.source}[/] -> {done.target}")
+    output.facts([("not certain", text) for text in done.doubts])
     report = done.report
     if isinstance(report, RestoreReport):
         output.facts(

@@ -14,6 +14,7 @@ from archiver.journal.entry import Kind, Placed
 from archiver.journal.reader import Reader
 from archiver.journal.records import Gap
 from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes.own_time import OwnTime, managers_of, own_time
 from archiver.kubernetes.records import Absent, Listing, Resource, Watch
 
 Document = dict[str, Any]
@@ -60,7 +61,8 @@ class ObjectChange(msgspec.Struct, frozen=True):
     uid: str = ""
     resource_version: str = ""
     manager: str = ""
-    """Who made this change, by managedFields: manager and operation."""
+    """Who made this change, by managedFields: manager and operation. Empty where they do not tell: whoever deletes an object, or takes
+    something away, leaves no trace."""
     changed: list[str] = []
     """Paths that differ from the state before, ``spec.image`` style; nothing for the first."""
     detail: str = ""
@@ -69,6 +71,15 @@ class ObjectChange(msgspec.Struct, frozen=True):
     """The object; None when it is gone."""
     late: bool = False
     """It came when something newer was known already: history, and no news."""
+    since: int = 0
+    """It happened at this time or later, by what the object says itself, where it came after a time in which nobody watched."""
+    until: int = 0
+    """And before this time; 0: that is not told."""
+
+    @property
+    def time(self) -> int:
+        """Where it counts by time: when it was received, or before when it happened."""
+        return self.until or self.observed
 
 
 async def object_log(reader: Reader, source: str, ref: ObjectRef, *, to_entry: int = 0) -> list[ObjectChange]:
@@ -94,6 +105,7 @@ async def object_log(reader: Reader, source: str, ref: ObjectRef, *, to_entry: i
                     watch = msgspec.json.decode(body, type=Watch)
                     began = streams.setdefault(run.source, _Stream(watch.resource, watch.namespace))
                     log.began(began, watch)
+                    began.resumed = run.observed if watch.resource_version else 0
             elif (stream := streams.get(run.source)) is not None and stream.covers(ref):
                 log.add(placed, stream)
     meant = {_name(stream.resource) for stream in streams.values() if ref.matches(stream.resource)}
@@ -144,6 +156,8 @@ class _Stream:
         self.namespace = namespace
         self.since = ""
         """resourceVersion of the newest complete list: events at or below it are late."""
+        self.resumed = 0
+        """When the watch went on from its position, until something is heard that happened later."""
         self.listed = False
         """Whether the object was in the list that is under way."""
         self.epoch = 0
@@ -202,7 +216,7 @@ class _Log:
         if (meta.namespace, meta.name) != (self._ref.namespace, self._ref.name):
             return
         document = kj.document(kj.object_of(body), stream.resource.group, stream.resource.version, stream.resource.kind)
-        self._seen(entry, observed, event.type, document, late=stream.late(meta.resource_version))
+        self._seen(entry, observed, event.type, document, late=stream.late(meta.resource_version), resumed=stream.resumed)
 
     def _item(self, entry: int, observed: int, body: bytes, stream: _Stream) -> None:
         if self._needle not in body:
@@ -214,7 +228,7 @@ class _Log:
         document = kj.document(body, stream.resource.group, stream.resource.version, stream.resource.kind)
         self._seen(entry, observed, "LISTED", document, late=False)
 
-    def _seen(self, entry: int, observed: int, event: str, document: Document, *, late: bool) -> None:
+    def _seen(self, entry: int, observed: int, event: str, document: Document, *, late: bool, resumed: int = 0) -> None:
         metadata = document["metadata"]
         uid, version = str(metadata.get("uid", "")), str(metadata.get("resourceVersion", ""))
         recent = self.changes[max(self._comparable, len(self.changes) - _REACH) :]
@@ -225,9 +239,12 @@ class _Log:
             late = late or kj.order(version, known.resource_version) < 0
         before = known.state if known is not None and known.uid == uid else None
         changed = [path for path, _, _ in differences(plain(before), plain(document))] if before is not None and event != "DELETED" else []
-        manager = _manager(metadata, before)
+        manager = _manager(metadata, before) if event != "DELETED" else ""
         state = None if event == "DELETED" else document
-        self._append(ObjectChange(entry, observed, event, uid, version, manager, [] if late else changed, "", state, late))
+        own = own_time(event, metadata, before["metadata"] if before is not None else None) if resumed else OwnTime()
+        own = own if own.since < resumed and own.until <= resumed else OwnTime()
+        change = ObjectChange(entry, observed, event, uid, version, manager, [] if late else changed, "", state, late, own.since, own.until)
+        self._append(change)
 
     def _absent(self, entry: int, observed: int, absent: Absent) -> None:
         if (absent.namespace, absent.name) != (self._ref.namespace, self._ref.name):
@@ -252,17 +269,26 @@ class _Log:
 
 
 def _manager(metadata: Document, before: Document | None) -> str:
-    """Who made the change: times in managedFields have whole seconds, so the entry that differs from before tells more than the newest."""
-    entries = [each for each in metadata.get("managedFields") or [] if each.get("time")]
-    if not entries:
+    """Who made the change, where managedFields tell: whoever's entry is new, has a later time, or gained fields. An entry that only lost
+    fields says nothing of who took them.
+    """
+    earlier = managers_of((before or {}).get("metadata", {}))
+    fresh = [each for key, each in managers_of(metadata).items() if each.get("time") and _gained(each, earlier.get(key))]
+    if not fresh:
         return ""
-    earlier = {_entry(each): each for each in (before or {}).get("metadata", {}).get("managedFields") or []}
-    fresh = [each for each in entries if each != earlier.get(_entry(each))] or entries
-    # A manager that lost a field to another one differs too, but its time stays.
-    newest = max(fresh, key=lambda each: (str(each["time"]), each["time"] != earlier.get(_entry(each), {}).get("time")))
+    newest = max(fresh, key=lambda each: str(each["time"]))
     part = f"/{newest['subresource']}" if newest.get("subresource") else ""
     return f"{newest.get('manager', '')} ({newest.get('operation', '')}{part})"
 
 
-def _entry(managed: Document) -> tuple[str, ...]:
-    return tuple(str(managed.get(key, "")) for key in ("manager", "operation", "subresource", "apiVersion"))
+def _gained(now: Document, before: Document | None) -> bool:
+    """Whether an entry of managedFields tells of a write. Times have whole seconds."""
+    if before is None or str(now["time"]) > str(before.get("time", "")):
+        return True
+    return not _within(now.get("fieldsV1"), before.get("fieldsV1"))
+
+
+def _within(fields: Any, others: Any) -> bool:
+    if not isinstance(fields, dict) or not isinstance(others, dict):
+        return bool(fields == others)
+    return all(name in others and _within(below, others[name]) for name, below in fields.items())

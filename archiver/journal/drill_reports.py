@@ -39,6 +39,8 @@ class DrillReport(msgspec.Struct):
     """Planning and restoring, without ``verify``: the measured RTO."""
     steps: list[Step] = []
     sources: list[str] = []
+    doubts: list[str] = []
+    """What was not certain of the states that were restored."""
 
 
 async def record(store: Store, report: DrillReport) -> None:

@@ -72,6 +72,12 @@ class Restoration(Protocol):
     def gaps(self) -> Sequence[object]:
         """What is not known of the history in use: it is carried out only if gaps are allowed."""
 
+    @property
+    def doubts(self) -> list[str]:
+        """What is not certain of the state at the point, for people: the gaps, and what should be known besides. They belong to the
+        answer, be it a plan, a restored target or a drill.
+        """
+
     def shown(self) -> dict[str, Any]:
         """For ``--json``: the plan, what is in the way, and the refusal if the target itself is the reason."""
 

@@ -64,6 +64,10 @@ class ClusterPlan(msgspec.Struct):
     streams: list[Stream] = []
     """How far each stream of the source is known at the point."""
 
+    def doubts(self) -> list[str]:
+        """What is not certain of the objects at the point, for people."""
+        return [*(f"gap: {gap}" for gap in self.gaps), *(f"note: {note}" for note in self.notes)]
+
     def counts(self) -> dict[str, int]:
         """How many actions of each sort."""
         found: dict[str, int] = {}

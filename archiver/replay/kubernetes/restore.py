@@ -102,6 +102,11 @@ class ClusterRestoration:
         """See ``Restoration``."""
         return self.plan.gaps
 
+    @property
+    def doubts(self) -> list[str]:
+        """See ``Restoration``."""
+        return self.plan.doubts()
+
     def shown(self) -> dict[str, Any]:
         """See ``Restoration``; why the target is refused is in the plan."""
         return {"plan": self.plan, "in_the_way": [], "refusal": None}

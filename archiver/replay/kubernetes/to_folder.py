@@ -48,6 +48,8 @@ class _Contents(msgspec.Struct, frozen=True):
     entry: int
     observed: str
     objects: list[Written]
+    doubts: list[str] = []
+    """What is not certain of them."""
 
 
 class FolderReport(msgspec.Struct):
@@ -82,7 +84,7 @@ def write_folder(plan: ClusterPlan, objects: Objects, folder: Path, *, overwrite
             written.append(Written(str(_place(action.key)), *action.key, manifests.uid(manifest), owner_uids(manifest)))
     needed = [(NAMESPACES, "", name) for name in plan.namespaces if (NAMESPACES, "", name) not in objects.by_key]
     written += [Written(str(_place(key)), *key, "", []) for key in needed]
-    contents = _Contents(plan.source, plan.cluster, plan.entry, to_text(plan.observed), written)
+    contents = _Contents(plan.source, plan.cluster, plan.entry, to_text(plan.observed), written, plan.doubts())
     folder.mkdir(parents=True, exist_ok=True)
     # First, so that what a restore that was stopped has left can be told from what is the user's.
     (folder / INCOMPLETE).write_bytes(msgspec.json.format(msgspec.json.encode(contents), indent=2) + b"\n")

@@ -64,6 +64,11 @@ class DatabaseRestoration:
         """See ``Restoration``."""
         return self.plan.gaps
 
+    @property
+    def doubts(self) -> list[str]:
+        """See ``Restoration``."""
+        return [f"gap: {gap.what}: {gap.reason} {gap.detail}".rstrip() for gap in self.plan.gaps]
+
     def shown(self) -> dict[str, Any]:
         """See ``Restoration``."""
         refusal = self.refusal.message if self.refusal is not None else None

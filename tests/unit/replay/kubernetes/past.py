@@ -51,6 +51,10 @@ class Stream:
     """Times between which nobody watched and which no watch made good: (last received, next received)."""
     pauses: list[tuple[int, int]] = field(default_factory=list)
     """The same where the watch went on from its position."""
+    late: set[int] = field(default_factory=set)
+    """Second times of pauses after which events came at once; those of this history do not say when they happened."""
+    resumed: int = 0
+    """When the watch went on, until something else than events follows."""
     alive: dict[str, str] = field(default_factory=dict)
     glimpses: list[tuple[int, str]] = field(default_factory=list)
     """Entry and name of every item of a list, complete or not."""
@@ -153,6 +157,7 @@ class Past:
         before = stream.truths[-1].observed
         self.add(stream, Kind.K8S_WATCH, [self.began(stream, "resume", stream.version(stream.sent))])
         stream.pauses.append((before, stream.truths[-1].observed))
+        stream.resumed = stream.truths[-1].observed
 
     def verify(self, stream: Stream) -> None:
         """A list beside the watch."""
@@ -212,6 +217,10 @@ class Past:
         relisting: bool = False,
         silent: bool = False,
     ) -> None:
+        if kind is Kind.K8S_EVENT and stream.resumed:
+            stream.late.add(stream.resumed)
+        elif kind is not Kind.K8S_EVENT:
+            stream.resumed = 0
         observed = observed or (self.now + 1 if kind is Kind.K8S_WATCH else self.later())
         self.now = observed
         self.batch.append(Run.of(stream.name, kind, bodies, observed=observed, position=position))

@@ -33,10 +33,10 @@ async def check(past: Past, cut: Cut) -> None:
     folds = {fold.name: fold for fold in await read_streams(reader, "kube", cut)}
     assert folds.keys() == wanted.keys()
     for name, (stream, truth) in wanted.items():
-        judge(folds[name], stream, truth, point, end=not (cut.seq or cut.time))
+        judge(folds[name], stream, truth, point, end=not (cut.seq or cut.time), by_time=bool(cut.time))
 
 
-def judge(fold: Folded, stream: Stream, truth: Truth, point: int, *, end: bool) -> None:
+def judge(fold: Folded, stream: Stream, truth: Truth, point: int, *, end: bool, by_time: bool) -> None:
     found = {name: (seen.uid, seen.resource_version) for (_, name), seen in fold.state.objects.items()}
     assert (fold.entry, fold.observed) == (truth.entry, truth.observed)
     if truth.objects is None:
@@ -52,9 +52,10 @@ def judge(fold: Folded, stream: Stream, truth: Truth, point: int, *, end: bool) 
     between = any(since == last.observed and truth.observed < point < until for since, until in stream.outages) and not certain
     later = [each for each in stream.truths if each.entry > last.entry and not each.relisting]
     changed = not later or later[0].objects != truth.objects or bool(glimpsed(stream, truth, later[0]) - (later[0].objects or {}).keys())
-    assert bool(fold.gaps) == ((truth.relisting or between) and changed), (fold.gaps, point)
-    paused = any(since == last.observed and truth.observed < point < until for since, until in stream.pauses) and not certain
-    assert bool(fold.notes) == paused, (fold.notes, point)
+    ends = [until for since, until in stream.pauses if since == last.observed and truth.observed < point < until and not certain]
+    doubtful = by_time and any(until in stream.late for until in ends)
+    assert bool(fold.gaps) == (((truth.relisting or between) and changed) or doubtful), (fold.gaps, point)
+    assert bool(fold.notes) == bool(ends), (fold.notes, point)
 
 
 def glimpsed(stream: Stream, truth: Truth, then: Truth) -> set[str]:

@@ -1,0 +1,66 @@
+"""One Kubernetes object as it was at a point, with what is not known of that: from the same fold as a restore."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from archiver.errors import HistoryLost, Invalid
+from archiver.history.objects import ObjectRef
+from archiver.journal.reader import Reader
+from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes.stream_name import StreamName
+from archiver.replay.kubernetes.fold import Cut, Folded, read_streams
+
+
+class ObjectAt(msgspec.Struct, frozen=True):
+    """The object at a point."""
+
+    state: dict[str, Any] | None
+    """``None``: it did not exist, as far as is known."""
+    gaps: list[str] = []
+    """Why that may be otherwise."""
+    notes: list[str] = []
+    """What should be known about it."""
+
+
+async def object_at(reader: Reader, source: str, ref: ObjectRef, cut: Cut) -> ObjectAt:
+    """The object ``ref`` of ``source`` at ``cut``. Raises ``Invalid`` as ``object_log`` does, and the errors of ``Reader``."""
+    streams = await _streams(reader, source, ref)
+    try:
+        folds = await read_streams(reader, source, cut, lambda name: str(name) in streams)
+    except HistoryLost:
+        return ObjectAt(None, ["nothing of it was known yet: no complete list by then"])
+    newest = sorted(folds, key=lambda fold: fold.observed, reverse=True)
+    # Where the settings went from all namespaces to one or back, the stream that was heard last counts.
+    fold = next((each for each in newest if each.state.listing is not None), newest[0])
+    return ObjectAt(_state(fold, ref), [f"{fold.name}: {gap}" for gap in fold.gaps], [f"{fold.name}: {note}" for note in fold.notes])
+
+
+async def _streams(reader: Reader, source: str, ref: ObjectRef) -> set[str]:
+    """Names of the streams that may hold the object."""
+    tail = await reader.tail()
+    names = [StreamName.parse(name) for name in (tail.sources if tail else ()) if name.startswith(f"{source}/")]
+    if not names:
+        raise Invalid(f"the archive has no Kubernetes source {source!r}", hint="`archiver status` lists its sources")
+    meant = [name for name in names if ref.matches(name.resource)]
+    if not meant:
+        kinds = ", ".join(sorted({f"{name.plural}.{name.group}" for name in names}))
+        raise Invalid(f"source {source} never saw resource {ref.resource}", hint=f"it saw: {kinds}")
+    groups = sorted({f"{name.plural}.{name.group}" for name in meant})
+    if len(groups) > 1:
+        raise Invalid(f"several groups have {ref.resource}", hint=f"name one: {', '.join(groups)}")
+    covering = {str(name) for name in meant if name.namespace in ("", ref.namespace)}
+    if not covering:
+        raise Invalid(
+            f"source {source} does not capture {ref.resource} in namespace {ref.namespace}", hint="see `namespaces` in the settings"
+        )
+    return covering
+
+
+def _state(fold: Folded, ref: ObjectRef) -> dict[str, Any] | None:
+    seen, resource = fold.state.objects.get((ref.namespace, ref.name)), fold.state.resource
+    if seen is None or resource is None:
+        return None
+    return kj.document(seen.body, resource.group, resource.version, resource.kind)

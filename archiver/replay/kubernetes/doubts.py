@@ -1,0 +1,258 @@
+"""What is not known of a stream at a point. Every answer about a cluster's past has its doubts from here."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from archiver.clock import to_text
+from archiver.journal.entry import Kind, Placed, Run
+from archiver.journal.reader import Reader
+from archiver.journal.records import Gap
+from archiver.journal.segment import SegmentHeader
+from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes.own_time import own_time
+from archiver.kubernetes.records import Watch
+from archiver.kubernetes.stream_name import StreamName
+from archiver.kubernetes.stream_state import UNWATCHED, StreamState
+from archiver.replay.kubernetes.late_events import Late, divide
+
+_BACKLOG = 10_000_000
+"""Microseconds. What waited for somebody to watch comes at once: a longer pause ends it."""
+_HUNG = 5_000_000
+"""Microseconds between what an object says of its change and when that was received, in which no answer was only slow."""
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """Where to stop: after entry ``seq``, or before the first entry of a stream that was received after ``time``; neither: at the end."""
+
+    seq: int = 0
+    time: int = 0
+
+
+class Folded(msgspec.Struct):
+    """One stream at the cut."""
+
+    name: str
+    state: StreamState
+    entry: int = 0
+    """Newest entry of the stream that was used; 0 for none."""
+    observed: int = 0
+    """When it was received."""
+    gaps: list[str] = []
+    """What is not known at the cut, for people."""
+    notes: list[str] = []
+    """What should be known about it."""
+
+
+async def judge(reader: Reader, tail: SegmentHeader, fold: Folded, listing: Placed | None, cut: Cut, point: int) -> None:
+    """Say what is not known at ``point`` (microseconds; 0: the journal's end). ``listing``: where a list began that the cut interrupts."""
+    name = StreamName.parse(fold.name)
+    if fold.state.resource is None:
+        fold.state.resource, fold.state.namespace = name.resource, name.namespace
+    if fold.state.listing is None:
+        if not fold.state.ended and fold.state.selected:
+            why = f": {fold.state.unwatched.detail}" if fold.state.unwatched is not None else ""
+            fold.gaps.append(f"no complete list by then{why}")
+        return
+    if not fold.state.selected:
+        fold.notes.append(f"the settings select it no longer since {to_text(fold.observed)}: it is restored as it was then")
+        return
+    began = listing if listing is not None and _cause(listing) != "verify" else None
+    if fold.state.ended and began is None:
+        return
+    verifying = listing if began is None else None
+    following = began or (await _next(reader, tail, fold, verifying=False) if cut.seq or cut.time else None)
+    silence = fold.state.unwatched
+    heard = silence.from_time if silence is not None else fold.observed
+    if following is not None and _unwatched(following) is not None and began is None:
+        silence = silence or _unwatched(following)
+        following = await _next(reader, tail, fold, verifying=False, unwatched=True)
+    if following is None and silence is not None:
+        since = to_text(silence.from_time) if silence.from_time else "its beginning"
+        fold.gaps.append(f"nothing was heard of it since {since} ({silence.detail}): what it is by then is not known")
+        return
+    if following is None or (began is None and silence is None and point <= fold.observed):
+        return
+    if verifying is None and _verifies(following):
+        verifying = following
+    if verifying is not None:
+        # What it found as it was known is certain. Whether the watch tells the rest is seen by what comes after it.
+        following = await _next(reader, tail, fold, verifying=True) if await _changes(reader, tail, fold, verifying) else None
+        if following is None:
+            return
+    since, until = to_text(heard if began is None else began.run.observed), to_text(following.run.observed)
+    resumed = following.run.kind is Kind.K8S_WATCH and not _cause(following)
+    match following.run.kind:
+        case Kind.K8S_WATCH | Kind.K8S_EVENT | Kind.PROGRESS if resumed or silence is not None:
+            late = f"nobody watched from {since} to {until}"
+            if not cut.time:
+                fold.notes.append(f"{late}: what happened meanwhile counts as of when it was received")
+                return
+            events = await _backlog(reader, fold, following)
+            _count_late(fold, events, heard, point, late)
+        case Kind.K8S_EVENT if cut.time:
+            # The connection may have hung for long, and nobody noticed.
+            events = [each for each in await _backlog(reader, fold, following) if each.late.own.until]
+            hung = [each for each in events if each.late.observed - each.late.own.until > _HUNG and each.late.own.until <= point]
+            if hung:
+                _count_late(fold, hung, heard, point, f"nothing arrived from {since} to {until}")
+        case Kind.K8S_WATCH:
+            changes = await _changes(reader, tail, fold, following, verifying)
+            if changes:
+                fold.gaps.append(f"what happened between {since} and {until} is not known, and the point lies between: {changes}")
+        case Kind.GAP | Kind.K8S_ABSENT:
+            fold.gaps.append(f"what happened between {since} and {until} is not known, and the point lies between")
+        case _:
+            pass
+
+
+class _LateEvent(msgspec.Struct, frozen=True):
+    """One event that came after the point, and the run that brought it."""
+
+    entry: int
+    late: Late
+    placed: Placed
+
+
+def _count_late(fold: Folded, events: list[_LateEvent], heard: int, point: int, why: str) -> None:
+    """Take into ``fold`` what happened before the point by what it says of itself, and say of what that cannot be told."""
+    if not events:
+        fold.notes.append(f"{why}; nothing came late")
+        return
+    division = divide([each.late for each in events], heard, point)
+    fold.notes.append(f"{why}: {len(events)} changes came late; they count as of when they happened, by what the objects say of themselves")
+    if division.before:
+        last = events[division.before - 1].entry
+        for placed in {each.placed.first: each.placed for each in events[: division.before]}.values():
+            part = part_of(placed, Cut(seq=last))
+            assert part is not None
+            fold.state.apply(part)
+        fold.entry = last
+    doubtful = events[division.before : division.before + division.doubtful]
+    if doubtful:
+        names = ", ".join(dict.fromkeys(each.late.label for each in doubtful[:3]))
+        more = f" and {len(doubtful) - 3} more" if len(doubtful) > 3 else ""
+        fold.gaps.append(
+            f"{why}, and it cannot be told whether {len(doubtful)} changes ({names}{more}) came before the point: they came between "
+            f"{to_text(division.since)} and {to_text(division.until)}"
+        )
+
+
+async def _backlog(reader: Reader, fold: Folded, following: Placed) -> list[_LateEvent]:
+    """The events that came at once after ``following``, with it or from it on: what had waited for somebody to watch."""
+    found: list[_LateEvent] = []
+    before: dict[str, dict[str, Any]] = {}
+    known = {seen.uid: seen.body for seen in fold.state.objects.values()}
+    newest = following.run.observed
+    async with aclosing(reader.read(following.segment)) as runs:
+        async for placed in runs:
+            run = placed.run
+            if run.source != fold.name or placed.first < following.first:
+                continue
+            if run.observed - newest > _BACKLOG or (run.kind is not Kind.K8S_EVENT and placed.first != following.first):
+                break
+            newest = run.observed
+            for entry, body in enumerate(run.bodies() if run.kind is Kind.K8S_EVENT else (), placed.first):
+                event = kj.event.decode(body)
+                metadata = _metadata(kj.object_of(body))
+                uid = event.object.metadata.uid
+                earlier = before.get(uid) or (_metadata(known[uid]) if uid in known else None)
+                before[uid] = metadata
+                meta = event.object.metadata
+                label = f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name
+                found.append(_LateEvent(entry, Late(label, own_time(event.type, metadata, earlier), run.observed), placed))
+    return found
+
+
+def _metadata(body: bytes) -> dict[str, Any]:
+    found = kj.plain(body).get("metadata")
+    return found if isinstance(found, dict) else {}
+
+
+def part_of(placed: Placed, cut: Cut) -> Placed | None:
+    """The part of a run that lies before the cut: the run itself, its beginning, or nothing."""
+    run = placed.run
+    if cut.time and run.observed > cut.time:
+        return None
+    if not cut.seq or placed.first + run.count - 1 <= cut.seq:
+        return placed
+    keep = cut.seq - placed.first + 1
+    if keep <= 0:
+        return None
+    bodies = list(run.bodies())[:keep]
+    part = Run.of(run.source, run.kind, bodies, observed=run.observed, changed=run.changed)
+    return Placed(placed.first, placed.segment, placed.epoch, placed.time, part)
+
+
+def _cause(placed: Placed) -> str:
+    """Of a list that began here; empty for a watch that went on from its position."""
+    watch = msgspec.json.decode(next(placed.run.bodies()), type=Watch)
+    return "" if watch.resource_version else watch.cause
+
+
+def _unwatched(placed: Placed) -> Gap | None:
+    """What says that nothing is heard of a stream, if that is what ``placed`` is."""
+    if placed.run.kind is not Kind.GAP:
+        return None
+    gaps = [msgspec.json.decode(body, type=Gap) for body in placed.run.bodies()]
+    return next((gap for gap in gaps if gap.reason == UNWATCHED), None)
+
+
+def _verifies(placed: Placed) -> bool:
+    return placed.run.kind is Kind.K8S_WATCH and _cause(placed) == "verify"
+
+
+async def _next(reader: Reader, tail: SegmentHeader, fold: Folded, *, verifying: bool, unwatched: bool = False) -> Placed | None:
+    """The stream's first run that was received after what was folded; ``None`` at the journal's end. ``verifying``: and is not of a
+    verifying list. ``unwatched``: and does not only say that nothing is heard.
+    """
+    if tail.sources[fold.name].observed <= fold.observed:
+        return None
+
+    def later(header: SegmentHeader) -> bool:
+        mark = header.sources.get(fold.name)
+        return mark is not None and mark.observed > fold.observed
+
+    async with aclosing(reader.read(await reader.bisect(later))) as runs:
+        async for placed in runs:
+            run = placed.run
+            if run.source != fold.name or run.observed <= fold.observed:
+                continue
+            if unwatched and _unwatched(placed) is not None:
+                continue
+            if not verifying or not (run.kind in (Kind.K8S_ITEM, Kind.CHECKPOINT) or _verifies(placed)):
+                return placed
+    return None
+
+
+async def _changes(reader: Reader, tail: SegmentHeader, fold: Folded, began: Placed, verifying: Placed | None = None) -> str:
+    """What the list that ``began``, or the next one, found otherwise than it was known; empty when nothing: then nothing happened.
+    ``verifying``: where verifying lists before it began.
+    """
+    mark = tail.sources[fold.name]
+    if mark.checkpoint < began.first:
+        return "no list was complete since"
+
+    def complete(header: SegmentHeader) -> bool:
+        there = header.sources.get(fold.name)
+        return there is not None and there.checkpoint >= began.first
+
+    state = StreamState(bodies=False)
+    existed = set(fold.state.known())
+    first = verifying or began
+    async with aclosing(reader.read(first.segment, last=await reader.bisect(complete))) as runs:
+        async for placed in runs:
+            done = state.listing is not None and state.listing.first >= began.first
+            if placed.run.source == fold.name and placed.first >= first.first and not done:
+                if placed.run.kind is Kind.K8S_WATCH:
+                    # A list before it may have seen what was gone again.
+                    existed |= state.known().keys()
+                state.apply(placed)
+    listed = {key: (seen.uid, seen.resource_version) for key, seen in state.objects.items()}
+    known = {key: (seen.uid, seen.resource_version) for key, seen in fold.state.objects.items()}
+    gone = len(existed - listed.keys())
+    changed = sum(known.get(key) != version for key, version in listed.items())
+    return f"{changed} objects changed and {gone} gone" if changed or gone else ""
