@@ -85,14 +85,17 @@ async def run(
     A password goes by ``environment`` (PGPASSWORD), never by argument. Raises ``Unavailable`` with the program's first error lines when
     it fails; cancellation ends it.
     """
-    process = await asyncio.create_subprocess_exec(
-        program,
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment,
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            program,
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment,
+        )
+    except OSError as error:
+        raise Unavailable(f"{program.name} cannot be started: {error.strerror}", hint=f"see {program}; it is tried again") from error
     try:
         out, err = await process.communicate(stdin)
     except BaseException:

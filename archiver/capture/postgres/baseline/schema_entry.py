@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import msgspec
 import psycopg
-from psycopg import sql
 
 from archiver.capture.postgres.catalog.catalog import ObservedCatalog, read_catalog
 from archiver.capture.postgres.catalog.fingerprint import read_fingerprint
 from archiver.capture.postgres.catalog.own_objects import OWN_SCHEMAS
 from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.session.access import Access, Session, restricts_views, translated
+from archiver.capture.postgres.session.dump_selection import DumpSelection, covering
 from archiver.capture.postgres.session.schema_dump import PgTools, dump_schema
 from archiver.capture.postgres.session.snapshot import Held
 from archiver.journal.entry import Kind, Run
@@ -42,42 +42,39 @@ async def take_schema(held: Held, access: Access, tools: PgTools, scope: Scope, 
     session = held.connection
     fingerprint = await read_fingerprint(session)
     observed = await read_catalog(session, scope)
-    only_schemas, without_schemas, without_tables = await _dump_scope(session, scope)
-    dump = await dump_schema(
-        tools,
-        access,
-        snapshot=held.name,
-        schemas=only_schemas,
-        extensions=observed.catalog.extensions if only_schemas else (),
-        exclude_schemas=without_schemas,
-        exclude_tables=without_tables,
-        restricted=await restricts_views(session),
-    )
+    selection = await _selection(session, scope, observed.catalog.extensions)
+    dump = await dump_schema(tools, access, selection, snapshot=held.name, restricted=await restricts_views(session))
     schema = Schema(
         held.lsn, held.visible, held.taken, cause, session.info.server_version, tools.banner, observed.catalog, fingerprint=fingerprint
     )
     return SchemaEntry(schema, dump, observed)
 
 
-async def _dump_scope(session: Session, scope: Scope) -> tuple[list[str], list[str], list[str]]:
-    """Patterns for pg_dump: the only schemas, schemas to leave out, tables to leave out. It fails on a table that it may not lock."""
+async def _selection(session: Session, scope: Scope, extensions: list[str]) -> DumpSelection:
+    """What is captured, without tables that pg_dump may not lock: it fails on those."""
     try:
         cursor = await session.execute("SELECT nspname, has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname !~ '^pg_'")
         spaces = await cursor.fetchall()
         cursor = await session.execute(f"SELECT nspname FROM pg_namespace WHERE oid IN ({OWN_SCHEMAS})".encode())
         own = await cursor.fetchall()
+        # What pg_dump's patterns of tables match. Sequences of tables that are left out may be left out or not.
         cursor = await session.execute(
-            "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
-            " AND NOT has_table_privilege(c.oid, 'SELECT')"
+            "SELECT n.nspname, c.relname, c.relkind IN ('r', 'p') AND NOT has_table_privilege(c.oid, 'SELECT')"
+            " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.relkind IN ('r', 'p', 'S', 'v', 'm', 'f') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'"
+            " AND n.nspname <> 'information_schema' AND NOT EXISTS (SELECT FROM pg_depend d WHERE c.relkind = 'S'"
+            " AND d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i')"
+            " AND d.refclassid = 'pg_class'::regclass AND NOT has_table_privilege(d.refobjid, 'SELECT'))"
         )
-        unreadable = await cursor.fetchall()
+        relations = [(schema, name, unreadable) for schema, name, unreadable in await cursor.fetchall() if scope.covers_schema(schema)]
     except psycopg.Error as error:
         raise translated(error, "reading the catalog") from error
-    only = [_pattern(name) for name in scope.schemas]
-    without = [_pattern(name) for name, usable in spaces if (name,) in own or (not usable and not scope.covers_schema(name))]
-    return only, without, [_pattern(*names) for names in unreadable]
-
-
-def _pattern(*names: str) -> str:
-    return sql.Identifier(*names).as_string(None)
+    return DumpSelection(
+        scope.schemas,
+        extensions if scope.schemas else (),
+        [name for name, usable in spaces if (name,) in own or (not usable and not scope.covers_schema(name))],
+        covering(
+            ((schema, name) for schema, name, unreadable in relations if unreadable),
+            ((schema, name) for schema, name, unreadable in relations if not unreadable),
+        ),
+    )
