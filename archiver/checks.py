@@ -61,7 +61,7 @@ async def _postgres(name: str, settings: Settings) -> list[Check]:
     from archiver.capture.postgres.preflight.preflight import preflight
     from archiver.capture.postgres.session.access import Access
     from archiver.capture.postgres.session.schema_dump import find_tools
-    from archiver.capture.postgres.session.slot_health import look
+    from archiver.capture.postgres.session.slot_health import read_health
 
     values = settings.sources[name].postgres
     assert values is not None
@@ -69,7 +69,7 @@ async def _postgres(name: str, settings: Settings) -> list[Check]:
     connection = await Access.of(config.dsn).connect()
     try:
         report = await preflight(connection, config)
-        slot = await look(connection, config.slot)
+        slot = await read_health(connection, config.slot)
     finally:
         await connection.close()
     found = []

@@ -18,7 +18,7 @@ from archiver.clock import Clock, to_text
 from archiver.errors import Invalid, Refused
 from archiver.journal.reader import Reader
 from archiver.replay.kubernetes.restore import Cut, plan_objects
-from archiver.replay.points import Point, parse_point, settle
+from archiver.replay.points import Point, parse_point, resolve
 from archiver.replay.postgres.restore import plan_database
 from archiver.replay.restoration import Options, Progress, Report, Restoration
 from archiver.replay.targets import Target, match
@@ -76,7 +76,7 @@ async def make_plans(reader: Reader, at: str, targets: Sequence[str], wanted: Se
     matched = match(targets, known, wanted)
     chosen = list(wanted) or [target.source for target in matched] or list(known)
     by_source = {target.source: target for target in matched}
-    point = await settle(reader, parse_point(at))
+    point = await resolve(reader, parse_point(at))
     plans = Plans(at, point, [])
     try:
         for name in sorted(dict.fromkeys(chosen), key=lambda name: known[name] != "postgres"):

@@ -18,7 +18,7 @@ from archiver.history.row_at import row_at
 from archiver.history.rows import RowChange, RowRef, row_log
 from archiver.journal.reader import Reader
 from archiver.replay.kubernetes.fold import Cut
-from archiver.replay.points import Point, parse_point, settle
+from archiver.replay.points import Point, parse_point, resolve
 from archiver.settings import Settings
 from archiver.store.open import open_store
 
@@ -197,7 +197,7 @@ def _before(change: ObjectChange, point: Point) -> bool:
 
 
 async def _point(reader: Reader, text: str) -> Point:
-    return await settle(reader, parse_point(text))
+    return await resolve(reader, parse_point(text))
 
 
 def _with_reader(settings: Settings, work: Callable[[Reader], Awaitable[Result]]) -> Result:

@@ -11,7 +11,7 @@ from archiver.history.objects import ObjectRef
 from archiver.journal.reader import Reader
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.stream_name import StreamName
-from archiver.replay.kubernetes.fold import Cut, Folded, read_streams
+from archiver.replay.kubernetes.fold import Cut, FoldedStream, read_streams
 
 
 class ObjectAt(msgspec.Struct, frozen=True):
@@ -59,7 +59,7 @@ async def _streams(reader: Reader, source: str, ref: ObjectRef) -> set[str]:
     return covering
 
 
-def _state(fold: Folded, ref: ObjectRef) -> dict[str, Any] | None:
+def _state(fold: FoldedStream, ref: ObjectRef) -> dict[str, Any] | None:
     seen, resource = fold.state.objects.get((ref.namespace, ref.name)), fold.state.resource
     if seen is None or resource is None:
         return None

@@ -33,7 +33,7 @@ class RowAt(msgspec.Struct, frozen=True):
 
 
 async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowAt:
-    """The row at a settled point.
+    """The row at a resolved point.
 
     Folds the database's changes since the baseline and reads the table's rows. Raises ``Invalid`` when there is no such table or column
     at the point, and what ``plan_restore`` raises.

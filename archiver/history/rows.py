@@ -18,7 +18,7 @@ from archiver.journal.records import Gap
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Schema, Snapshot, TableRows
 from archiver.postgres.visibility import Visible
-from archiver.replay.points import Point, settle
+from archiver.replay.points import Point, resolve
 from archiver.replay.postgres.columnar.copy_text import escape, unescape
 from archiver.replay.postgres.decode.commits import Limit
 from archiver.replay.postgres.decode.row_log import RowChange as Message
@@ -73,12 +73,12 @@ async def row_log(
     reader: Reader, source: str, ref: RowRef, *, from_point: Point | None = None, to_point: Point | None = None
 ) -> list[RowChange]:
     """Every change of the row, oldest first, from the journal's first baseline on, or from the newest one at or before ``from_point``:
-    the row's state there comes first. Up to ``to_point``. Points are settled.
+    the row's state there comes first. Up to ``to_point``. Points are resolved.
 
     The journal's whole stretch is read for one row. Raises ``Invalid`` when the archive has no such source or table, or the table no such
     column; ``Refused`` when ``from_point`` lies before the first baseline.
     """
-    until = await settle(reader, to_point or Point("latest", "latest"))
+    until = await resolve(reader, to_point or Point("latest", "latest"))
     tail = await reader.tail()
     assert tail is not None
     for point in (until, from_point or until):

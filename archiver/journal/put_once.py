@@ -1,4 +1,4 @@
-"""Creating one object until it is known whose it is. The one place where the journal writes to the store."""
+"""Put an object and learn whether it is ours. The one place where the journal writes to the store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FOREIGN_BYTES = 1 << 25
 _log = structlog.get_logger()
 
 
-async def settle(store: Store, clock: Clock, key: str, data: bytes, *, patience_seconds: float | None = None) -> bytes | None:
+async def put_once(store: Store, clock: Clock, key: str, data: bytes, *, patience_seconds: float | None = None) -> bytes | None:
     """Create ``key`` with ``data``; ``None``: it is durable with exactly these bytes. Otherwise the other bytes that ``key`` has, or their
     beginning.
 

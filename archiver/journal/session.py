@@ -21,7 +21,7 @@ from archiver.journal.entry import Kind, Run
 from archiver.journal.fencing import session_of
 from archiver.journal.identity import create_identity
 from archiver.journal.keys import segment_key
-from archiver.journal.put_once import settle
+from archiver.journal.put_once import put_once
 from archiver.journal.records import Session
 from archiver.journal.segment import CorruptSegment, Segment, SegmentHeader, encode
 
@@ -54,7 +54,7 @@ async def open_session(reader: Reader, clock: Clock, *, instance: str, version: 
         time = max(now, end.time + 1)
         header = SegmentHeader(end.archive, number, session.epoch, end.next, run.count, time, now, now, end.chain, end.sources, number)
         data, footer = encode(header, [run], limits.compression_level)
-        if await settle(reader.store, clock, segment_key(number), data, patience_seconds=PATIENCE_SECONDS) is None:
+        if await put_once(reader.store, clock, segment_key(number), data, patience_seconds=PATIENCE_SECONDS) is None:
             _log.info("journal_opened", archive=end.archive, segment=number, epoch=session.epoch, instance=instance, entries=header.first)
             return End.after(header, footer)
         _log.info("journal_fence_lost_number", segment=number, epoch=session.epoch)

@@ -26,7 +26,7 @@ from archiver.journal.keys import PARTS, segment_key
 from archiver.journal.limits import WriterLimits
 from archiver.journal.parts import Offload
 from archiver.journal.put_budget import Budget
-from archiver.journal.put_once import settle
+from archiver.journal.put_once import put_once
 from archiver.journal.reader import Reader
 from archiver.journal.records import Close
 from archiver.journal.segment import SegmentHeader, check_run, encode
@@ -187,7 +187,7 @@ class Writer:
         if not key.startswith(PARTS):
             raise Bug(f"{key} is not the key of a part")
         self._check()
-        put = asyncio.create_task(settle(self._store, self._clock, key, data))
+        put = asyncio.create_task(put_once(self._store, self._clock, key, data))
         ended = asyncio.create_task(self._ended.wait())
         try:
             await first_of(put, ended)
@@ -327,7 +327,7 @@ class Writer:
         return _Sealed(data, self._sealed, taken)
 
     async def _confirm(self, sealed: _Sealed) -> None:
-        other = await settle(self._store, self._clock, segment_key(sealed.end.segment), sealed.data)
+        other = await put_once(self._store, self._clock, segment_key(sealed.end.segment), sealed.data)
         if other is not None:
             raise intruder(other, sealed.end)
         stall = self._limits.stall_seconds

@@ -53,10 +53,10 @@ def parse_point(text: str) -> Point:
     return Point(text, "time", moment)
 
 
-async def settle(reader: Reader, point: Point) -> Point:
+async def resolve(reader: Reader, point: Point) -> Point:
     """``latest`` and marks as entry numbers, so that the same point means the same while the journal grows; others unchanged.
 
-    Several points of one command are settled before any of them is used. A mark is looked for backwards from the journal's end, so
+    Several points of one command are resolved before any of them is used. A mark is looked for backwards from the journal's end, so
     that the newest of equal names counts; an old one costs reading everything behind it. Raises ``Invalid`` when the journal is empty,
     has no such mark, or ends before an entry number.
     """

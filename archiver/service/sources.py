@@ -78,7 +78,7 @@ def kubernetes_config(values: Kubernetes, settings: Settings) -> KubernetesConfi
 
 async def ask_sources(settings: Settings, lines: list[SourceLine]) -> None:
     """Ask each database where it is and lay the answer over its line; one that cannot be asked gets that as its problem."""
-    from archiver.capture.postgres.source import ask
+    from archiver.capture.postgres.source import ask_status
 
     by_name = {line.name: line for line in lines}
     for name, source in settings.sources.items():
@@ -86,7 +86,7 @@ async def ask_sources(settings: Settings, lines: list[SourceLine]) -> None:
         if source.postgres is None or line is None:
             continue
         try:
-            add(line, await ask(name, postgres_config(name, source.postgres, settings), line.durable_position))
+            add(line, await ask_status(name, postgres_config(name, source.postgres, settings), line.durable_position))
         except ArchiverError as error:
             line.problem = error.message
 

@@ -14,7 +14,7 @@ from archiver.clock import SystemClock
 from archiver.journal.reader import Reader
 from archiver.kubernetes.api import Api
 from archiver.replay.kubernetes.fold import Cut
-from archiver.replay.kubernetes.restore import Prepared, plan_cluster, restore_to_cluster
+from archiver.replay.kubernetes.restore import PreparedRestore, plan_cluster, restore_to_cluster
 from archiver.replay.kubernetes.selection import Scope
 from archiver.replay.kubernetes.to_cluster import ClusterReport
 from archiver.store.protocol import Store
@@ -50,12 +50,12 @@ class Captured:
     def world(self) -> Scope:
         return Scope(namespaces=frozenset({self.spaces[0]}))
 
-    async def plan(self, server: Api | None, scope: Scope = EVERYTHING, *, cut: Cut | None = None, **options: bool) -> Prepared:
+    async def plan(self, server: Api | None, scope: Scope = EVERYTHING, *, cut: Cut | None = None, **options: bool) -> PreparedRestore:
         return await plan_cluster(Reader(self.store), self.name, cut or self.cut, scope, server, SystemClock(), **options)
 
     async def restore(
         self, plane: ControlPlane | Path, scope: Scope = EVERYTHING, *, cut: Cut | None = None, **options: bool
-    ) -> tuple[Prepared, ClusterReport]:
+    ) -> tuple[PreparedRestore, ClusterReport]:
         async with api(plane) as server:
             prepared = await self.plan(server, scope, cut=cut, **options)
             return prepared, await restore_to_cluster(server, prepared, SystemClock())

@@ -117,11 +117,11 @@ def test_believing_in_a_lost_put_is_seen(monkeypatch: pytest.MonkeyPatch) -> Non
 
     async def hopeful(*arguments: Any, **options: Any) -> bytes | None:
         try:
-            return await put_once.settle(*arguments, **{**options, "patience_seconds": 0.0})
+            return await put_once.put_once(*arguments, **{**options, "patience_seconds": 0.0})
         except Unavailable:
             return None
 
-    monkeypatch.setattr(writer, "settle", hopeful)
+    monkeypatch.setattr(writer, "put_once", hopeful)
     _must_be_seen()
 
 
@@ -129,10 +129,10 @@ def test_taking_another_segment_for_its_own_is_seen(monkeypatch: pytest.MonkeyPa
     """So is a lost race that counts as success."""
 
     async def blind(*arguments: Any, **options: Any) -> bytes | None:
-        await put_once.settle(*arguments, **options)
+        await put_once.put_once(*arguments, **options)
         return None
 
-    monkeypatch.setattr(writer, "settle", blind)
+    monkeypatch.setattr(writer, "put_once", blind)
     _must_be_seen()
 
 

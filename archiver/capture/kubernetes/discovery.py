@@ -80,7 +80,7 @@ class _Resources(msgspec.Struct):
     resources: list[_Named] | None = None
 
 
-class Discovered(msgspec.Struct, frozen=True):
+class Discovery(msgspec.Struct, frozen=True):
     """One poll's answer."""
 
     resources: list[Resource]
@@ -89,7 +89,7 @@ class Discovered(msgspec.Struct, frozen=True):
     """Groups that did not answer: nothing is known about their resources this time."""
 
 
-async def discover(api: Api, selectors: list[Selector]) -> Discovered:
+async def discover(api: Api, selectors: list[Selector]) -> Discovery:
     """Ask the API server. ``Unavailable`` when it does not answer at all; ``Invalid`` when it refuses discovery."""
     groups = [_Group("", [_Version("v1")])] if any(not each.group for each in selectors) else []
     if any(each.group for each in selectors):
@@ -109,7 +109,7 @@ async def discover(api: Api, selectors: list[Selector]) -> Discovered:
                 selected = any(selector.matches(group.name, each.name) for selector in selectors)
                 if selected and "/" not in each.name and {"list", "watch"} <= set(each.verbs or []):
                     found.setdefault((group.name, each.name), Resource(group.name, version, each.name, each.kind, each.namespaced))
-    return Discovered(sorted(found.values(), key=lambda each: (each.group, each.plural)), frozenset(unanswered))
+    return Discovery(sorted(found.values(), key=lambda each: (each.group, each.plural)), frozenset(unanswered))
 
 
 async def _get(api: Api, path: str) -> bytes:

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from archiver.capture.kubernetes.known_objects import Version
     from archiver.capture.kubernetes.listwatch import Cause
     from archiver.capture.kubernetes.outbox import Outbox
-    from archiver.capture.kubernetes.stream_scope import Target
+    from archiver.capture.kubernetes.stream_scope import StreamScope
     from archiver.clock import Clock
     from archiver.kubernetes.stream_state import Key
 
 
-class Entries:
-    """Writes the entries of ``target``."""
+class EntryWriter:
+    """Writes the entries of ``scope``."""
 
-    def __init__(self, target: Target, outbox: Outbox, clock: Clock, cluster: str, server: str, newest: int = 0) -> None:
+    def __init__(self, scope: StreamScope, outbox: Outbox, clock: Clock, cluster: str, server: str, newest: int = 0) -> None:
         """``newest``: the newest time that the journal has of an entry of this stream."""
-        self.target = target
+        self.scope = scope
         self._outbox = outbox
         self._clock = clock
         self._cluster = cluster
@@ -70,11 +70,11 @@ class Entries:
         self._put(Kind.GAP, [msgspec.json.encode(gap)], after=self._newest)
 
     def _watch(self, epoch: int, version: str, cause: Cause) -> Run:
-        watch = Watch(self._cluster, self._server, self.target.resource, self.target.namespace, epoch, version, cause)
-        return Run.of(self.target.stream, Kind.K8S_WATCH, [msgspec.json.encode(watch)], observed=self._now())
+        watch = Watch(self._cluster, self._server, self.scope.resource, self.scope.namespace, epoch, version, cause)
+        return Run.of(self.scope.stream, Kind.K8S_WATCH, [msgspec.json.encode(watch)], observed=self._now())
 
     def _put(self, kind: Kind, bodies: Sequence[bytes], *, position: str = "", after: int = 0) -> None:
-        self._outbox.offer(Run.of(self.target.stream, kind, bodies, observed=self._now(after), position=position))
+        self._outbox.offer(Run.of(self.scope.stream, kind, bodies, observed=self._now(after), position=position))
 
     def _now(self, after: int = 0) -> int:
         now = max(self._clock.now(), after + 1)

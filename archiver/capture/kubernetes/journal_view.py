@@ -1,4 +1,4 @@
-"""What the journal knows of each stream when capture begins: its objects, and what a verifying list found that is not settled yet."""
+"""What the journal knows of each stream when capture begins: its objects, and the verifying list that is not concluded yet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from archiver.capture.kubernetes.known_objects import Known, Verification
+from archiver.capture.kubernetes.known_objects import KnownObjects, Verification
 from archiver.journal.checkpoints import named_checkpoint, newest_checkpoint
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.records import Gap
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from archiver.kubernetes.stream_state import Key
 
 EVENTS_MISSED = "events_missed"
-"""Reason of the gap that settles a verifying list whose differences no event explains."""
+"""Reason of the gap that concludes a verifying list whose differences no event explains."""
 
 
-class Resumed:
+class ResumedStream:
     """One stream, folded without bodies."""
 
     def __init__(self) -> None:
@@ -53,37 +53,37 @@ class Resumed:
                     self.verification.event(kj.event.decode(body))
             case Kind.GAP if self.verification is not None:
                 if any(msgspec.json.decode(body, type=Gap).reason == EVENTS_MISSED for body in run.bodies()):
-                    self._settled(self.verification)
+                    self._conclude(self.verification)
             case _:
                 pass
         # What was missed is journaled before the position that is beyond the list.
         if self.verification is not None and self.verification.passed(self.state.position):
-            self._settled(self.verification)
+            self._conclude(self.verification)
 
     def _listed(self, listing: Listing, observed: int) -> None:
         version = listing.resource_version
         if listing.cause == "verify" and self.agreed[0] and kj.comparable(version):
-            difference = Known(self._before).compare(self._versions())
+            difference = KnownObjects(self._before).compare(self._versions())
             self.verification = Verification(difference, self.state.position, version, observed)
         else:
             self.agreed, self.verification = (version, observed), None
         self._before = {}
 
-    def _settled(self, verification: Verification) -> None:
+    def _conclude(self, verification: Verification) -> None:
         self.agreed, self.verification = (verification.version, verification.time), None
 
     def _versions(self) -> dict[Key, Version]:
         return {key: (seen.uid, seen.resource_version) for key, seen in self.state.known().items()}
 
 
-async def load(reader: Reader, marks: Mapping[str, SourceMark], name: str) -> dict[str, Resumed]:
+async def resume_streams(reader: Reader, marks: Mapping[str, SourceMark], name: str) -> dict[str, ResumedStream]:
     """Every stream of source ``name`` as the journal has it, by stream name.
 
     Reads each stream from its newest complete list to its newest entry, and no segment in between that lies in no stream's span: a stream
     that ended long ago costs a few reads, however long the journal has grown since. Errors as of ``Reader``.
     """
     streams = {stream: mark for stream, mark in marks.items() if stream.startswith(f"{name}/")}
-    resumed = {stream: Resumed() for stream in streams}
+    resumed = {stream: ResumedStream() for stream in streams}
     begins = {stream: await _begin(reader, stream, mark) for stream, mark in streams.items()}
     spans = [Span(begins[stream].segment, await last_segment_of(reader, stream, mark)) for stream, mark in streams.items()]
     async for placed in read_spans(reader, spans):
@@ -96,34 +96,36 @@ async def load(reader: Reader, marks: Mapping[str, SourceMark], name: str) -> di
     return resumed
 
 
-class _Begin(NamedTuple):
+class _Beginning(NamedTuple):
     """Where the reading of one stream begins."""
 
     seq: int
     segment: int
 
 
-async def _begin(reader: Reader, stream: str, mark: SourceMark) -> _Begin:
+async def _begin(reader: Reader, stream: str, mark: SourceMark) -> _Beginning:
     """First entry of the newest complete list, and where that is a verifying one that the watch has not passed, of the one before it.
 
     Without any, of the newest list that began: what earlier ones saw, and none of them saw whole, is not held against the next one.
     """
     if mark.checkpoint_segment < 0:
         return (
-            _Begin(mark.control, mark.control_segment) if mark.control_segment >= 0 else _Begin(1, await first_segment_of(reader, stream))
+            _Beginning(mark.control, mark.control_segment)
+            if mark.control_segment >= 0
+            else _Beginning(1, await first_segment_of(reader, stream))
         )
     newest = _listing(await named_checkpoint(reader, stream, mark))
     if newest.cause == "verify" and kj.order(mark.position, newest.resource_version) < 0:
         before = await newest_checkpoint(reader, stream, newest.first)
         if before is not None:
             first = _listing(before).first
-            return _Begin(first, await reader.find_seq(first))
+            return _Beginning(first, await reader.find_seq(first))
     # Nearly always the list's own beginning is the last one before its end, and then its place is known.
     header = await reader.header(mark.checkpoint_segment)
     there = header.sources.get(stream) if header is not None else None
     if there is not None and there.control == newest.first:
-        return _Begin(newest.first, there.control_segment)
-    return _Begin(newest.first, await reader.find_seq(newest.first))
+        return _Beginning(newest.first, there.control_segment)
+    return _Beginning(newest.first, await reader.find_seq(newest.first))
 
 
 def _listing(placed: Placed) -> Listing:

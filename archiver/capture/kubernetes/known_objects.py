@@ -25,7 +25,7 @@ class Difference(msgspec.Struct, frozen=True):
     """In the list as it was not known: new, changed, or created again."""
 
 
-class Known:
+class KnownObjects:
     """Objects of one stream by namespace and name."""
 
     def __init__(self, objects: dict[Key, Version] | None = None) -> None:

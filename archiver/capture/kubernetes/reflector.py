@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from archiver.capture.kubernetes.collection import page_of
-from archiver.capture.kubernetes.entry_writer import Entries
+from archiver.capture.kubernetes.entry_writer import EntryWriter
 from archiver.capture.kubernetes.failures import Failure, failure_of
 from archiver.capture.kubernetes.listwatch import ListWatch, Step
 from archiver.capture.kubernetes.silence import Silence
@@ -17,16 +17,16 @@ from archiver.capture.kubernetes.stream_journal import StreamJournal
 from archiver.capture.kubernetes.stream_status import StreamFigures
 from archiver.capture.kubernetes.verify_schedule import VerifySchedule
 from archiver.capture.kubernetes.watch_batch import WatchBatch
-from archiver.capture.kubernetes.watch_lines import Lines
+from archiver.capture.kubernetes.watch_lines import LineSplitter
 from archiver.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from archiver.capture.kubernetes.journal_view import Resumed
+    from archiver.capture.kubernetes.journal_view import ResumedStream
     from archiver.capture.kubernetes.known_objects import Version
     from archiver.capture.kubernetes.stream_context import StreamContext
-    from archiver.capture.kubernetes.stream_scope import Target
+    from archiver.capture.kubernetes.stream_scope import StreamScope
     from archiver.kubernetes.stream_state import Key, StreamState
 
 _FIRST_PAGE = 100
@@ -43,20 +43,26 @@ class Reflector:
     """``run`` captures until it is cancelled; ``close`` or ``end`` afterwards."""
 
     def __init__(
-        self, target: Target, context: StreamContext, *, resumed: Resumed | None, replaced: bool, interest: Interest | None = None
+        self,
+        scope: StreamScope,
+        context: StreamContext,
+        *,
+        resumed: ResumedStream | None,
+        replaced: bool,
+        interest: Interest | None = None,
     ) -> None:
         """``resumed``: the stream as the journal has it. ``replaced``: the cluster is another one than the journal knows."""
         state = resumed.state if resumed is not None else None
         self._context, self._interest = context, interest or Interest()
         newest = state.observed if state is not None else 0
-        self._entries = Entries(target, context.outbox, context.clock, context.cluster, context.api.server, newest)
+        self._entries = EntryWriter(scope, context.outbox, context.clock, context.cluster, context.api.server, newest)
         self.figures = StreamFigures(
-            target.stream,
+            scope.stream,
             epoch=state.epoch if state else 0,
             position=state.position if state else "",
             strict=context.config.strict,
         )
-        self._machine = _beginning(state, target, replaced=replaced)
+        self._machine = _beginning(state, scope, replaced=replaced)
         self._journal = StreamJournal(
             self._entries,
             self.figures,
@@ -71,9 +77,9 @@ class Reflector:
         self._listed_generation = 0
 
     @property
-    def target(self) -> Target:
+    def scope(self) -> StreamScope:
         """What is captured."""
-        return self._entries.target
+        return self._entries.scope
 
     async def run(self) -> None:
         """Capture for ever. Raises only what the journal raises; everything that the API server does is met with another attempt."""
@@ -87,7 +93,7 @@ class Reflector:
                 await context.outbox.room()
             match machine.step:
                 case Step.LIST:
-                    async with context.slots:
+                    async with context.lists:
                         await self._list()
                 case Step.PROBE:
                     async with context.probes:
@@ -98,14 +104,14 @@ class Reflector:
                 case Step.WATCH:
                     await self._watch()
 
-    def resume(self, target: Target) -> None:
+    def resume(self, scope: StreamScope) -> None:
         """``run`` was cancelled, or never called: it may begin. It lists what is served again or otherwise, and else goes on."""
-        changed = self.target.resource != target.resource
+        changed = self.scope.resource != scope.resource
         if changed:
             self._machine.cause = "schema_changed"
         if changed or self.figures.phase == "ended":
             self._machine.step = Step.LIST
-        self._entries.target = target
+        self._entries.scope = scope
         self.figures.phase = "waiting"
 
     def close(self) -> None:
@@ -128,13 +134,13 @@ class Reflector:
     async def _probe(self) -> None:
         context, clock = self._context, self._context.clock
         params = {"limit": "1", "resourceVersion": self._machine.position, "resourceVersionMatch": "NotOlderThan"}
-        _, failure = await page_of(context.api, self.target.path, params)
+        _, failure = await page_of(context.api, self.scope.path, params)
         self._note(failure)
         self._machine.probed(failure, clock.monotonic(), clock.random())
 
     async def _confirm(self) -> None:
         context, clock = self._context, self._context.clock
-        page, failure = await page_of(context.api, self.target.path, {"limit": "1"})
+        page, failure = await page_of(context.api, self.scope.path, {"limit": "1"})
         now, chance = clock.monotonic(), clock.random()
         if page is None:
             assert failure is not None
@@ -151,7 +157,7 @@ class Reflector:
         first, version, follow, limit = 0, "", "", min(_FIRST_PAGE, context.config.page_size)
         asked = clock.now()
         while True:
-            page, failure = await page_of(context.api, self.target.path, {"limit": str(limit)} | ({"continue": follow} if follow else {}))
+            page, failure = await page_of(context.api, self.scope.path, {"limit": str(limit)} | ({"continue": follow} if follow else {}))
             if page is None:
                 assert failure is not None
                 self._note(failure)
@@ -209,13 +215,13 @@ class Reflector:
         """Receive until the response ends, breaks off, says nothing for too long, or something else is due; why, None for in order."""
         inactivity = self._context.config.inactivity_seconds
         loop = asyncio.get_running_loop()
-        lines = Lines()
+        lines = LineSplitter()
         until = loop.time() + inactivity
         verify = self._verify_deadline(loop.time())
         try:
             async with (
                 asyncio.timeout_at(min(until, verify)) as deadline,
-                self._context.api.receive("GET", self.target.path, params, identity=True) as response,
+                self._context.api.receive("GET", self.scope.path, params, identity=True) as response,
             ):
                 if response.status != 200:
                     return failure_of(response.status, await response.body(), response.retry_after)
@@ -255,11 +261,11 @@ class Reflector:
         self._machine.overflow()
         self.figures.restarts["overflow"] += 1
         _log.warning(
-            "watch_given_up", stream=self.target.stream, reason="the journal does not keep up", queued_bytes=self._context.outbox.held_bytes
+            "watch_given_up", stream=self.scope.stream, reason="the journal does not keep up", queued_bytes=self._context.outbox.held_bytes
         )
 
     def _verify_deadline(self, now: float) -> float:
-        """When the next verifying list is due, on the event loop's clock: not before the last one is settled."""
+        """When the next verifying list is due, on the event loop's clock: not before the last one is concluded."""
         return float("inf") if self._journal.verifying else now + self._schedule.wait(self._context.clock.monotonic())
 
     def _note(self, failure: Failure | None) -> None:
@@ -274,15 +280,15 @@ class Reflector:
             failure.message, self._context.clock.monotonic(), denied=failure.kind == "denied"
         ):
             self._journal.unwatched(failure.message)
-        _log.warning("watch_interrupted", stream=self.target.stream, kind=failure.kind, reason=failure.message)
+        _log.warning("watch_interrupted", stream=self.scope.stream, kind=failure.kind, reason=failure.message)
 
 
-def _beginning(state: StreamState | None, target: Target, *, replaced: bool) -> ListWatch:
+def _beginning(state: StreamState | None, scope: StreamScope, *, replaced: bool) -> ListWatch:
     """Where a stream begins that the journal has as ``state``."""
     if state is None:
         return ListWatch(position="", epoch=0, resumable=False)
     # Another version of the API writes other bytes for the same objects: they are listed anew.
-    same = state.resource is not None and state.resource.version == target.resource.version
+    same = state.resource is not None and state.resource.version == scope.resource.version
     machine = ListWatch(
         position=state.position,
         epoch=state.epoch,

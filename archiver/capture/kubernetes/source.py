@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from archiver.capture.kubernetes.discovery import DEFINITIONS, Discovered, Selector, discover
-from archiver.capture.kubernetes.journal_view import load
+from archiver.capture.kubernetes.discovery import DEFINITIONS, Discovery, Selector, discover
+from archiver.capture.kubernetes.journal_view import resume_streams
 from archiver.capture.kubernetes.outbox import Outbox
 from archiver.capture.kubernetes.reflector import Reflector
 from archiver.capture.kubernetes.stream_context import Interest, StreamContext
-from archiver.capture.kubernetes.stream_scope import Target
+from archiver.capture.kubernetes.stream_scope import StreamScope
 from archiver.capture.kubernetes.stream_status import whole
 from archiver.capture.status import SourceStatus
 from archiver.errors import Bug, Invalid, Unavailable
@@ -25,7 +25,7 @@ from archiver.waiting import cancel, first_of
 
 if TYPE_CHECKING:
     from archiver.capture.kubernetes.config import KubernetesConfig
-    from archiver.capture.kubernetes.journal_view import Resumed
+    from archiver.capture.kubernetes.journal_view import ResumedStream
     from archiver.clock import Clock
     from archiver.journal.writer import Writer
     from archiver.kubernetes.json_fields import Meta
@@ -80,7 +80,7 @@ class KubernetesSource:
         try:
             attempt = _Attempt(self, api, selectors, await identify(api))
             found = await discover(api, selectors)
-            attempt.resumed = await load(self._writer.reader(), self._writer.marks, self.name)
+            attempt.resumed = await resume_streams(self._writer.reader(), self._writer.marks, self.name)
             self._reflectors = attempt.reflectors
             self._phase = None
             await attempt.run(found, stop)
@@ -94,7 +94,7 @@ class _Attempt:
 
     def __init__(self, source: KubernetesSource, api: Api, selectors: list[Selector], cluster: Cluster) -> None:
         self.reflectors: dict[str, Reflector] = {}
-        self.resumed: dict[str, Resumed] = {}
+        self.resumed: dict[str, ResumedStream] = {}
         self._source = source
         self._config = source._config  # noqa: SLF001 -- one thing in two classes
         self._clock = source._clock  # noqa: SLF001
@@ -109,7 +109,7 @@ class _Attempt:
             clock=self._clock,
             config=self._config,
             cluster=self._cluster.text,
-            slots=asyncio.Semaphore(self._config.list_concurrency),
+            lists=asyncio.Semaphore(self._config.list_concurrency),
             # One object from the watch cache costs next to nothing beside a list.
             probes=asyncio.Semaphore(8 * self._config.list_concurrency),
         )
@@ -119,7 +119,7 @@ class _Attempt:
         self._unserved: Counter[str] = Counter()
         """How often in a row discovery did not name the resource of a stream."""
 
-    async def run(self, found: Discovered, stop: asyncio.Event) -> None:
+    async def run(self, found: Discovery, stop: asyncio.Event) -> None:
         pump = asyncio.create_task(self._outbox.run(), name=f"{self._source.name} outbox")
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -162,82 +162,82 @@ class _Attempt:
             task.result()
             raise Bug(f"{task.get_name()} ended without being asked to", hint="report it with the log")
 
-    async def _follow(self, found: Discovered) -> None:
+    async def _follow(self, found: Discovery) -> None:
         """Run a reflector for everything that is served and selected, and end those whose resource is not served any more."""
-        targets = {target.stream: target for each in found.resources for target in self._targets(each)}
-        definitions = Target.of(self._source.name, DEFINITIONS)
-        if self._config.custom_resource_definitions and definitions.stream not in targets:
-            targets[definitions.stream] = definitions
-        for target in self._silent(found):
-            targets.setdefault(target.stream, target)
+        scopes = {scope.stream: scope for each in found.resources for scope in self._scopes(each)}
+        definitions = StreamScope.of(self._source.name, DEFINITIONS)
+        if self._config.custom_resource_definitions and definitions.stream not in scopes:
+            scopes[definitions.stream] = definitions
+        for scope in self._silent(found):
+            scopes.setdefault(scope.stream, scope)
         # First, so that what takes the place of another is heard later than that.
-        await self._end(targets, found)
-        for stream, target in targets.items():
+        await self._end(scopes, found)
+        for stream, scope in scopes.items():
             self._unserved.pop(stream, None)
             reflector = self.reflectors.get(stream)
             if reflector is None:
-                reflector = self.reflectors[stream] = self._reflector(target)
+                reflector = self.reflectors[stream] = self._reflector(scope)
             elif stream not in self._tasks:
-                reflector.resume(target)
-            elif reflector.target != target and await self._replaced(reflector.target, found):
+                reflector.resume(scope)
+            elif reflector.scope != scope and await self._replaced(reflector.scope, found):
                 await self._halt(stream)
-                reflector.resume(target)
+                reflector.resume(scope)
             if stream not in self._tasks:
                 self._tasks[stream] = asyncio.create_task(reflector.run(), name=stream)
 
-    def _silent(self, found: Discovered) -> list[Target]:
+    def _silent(self, found: Discovery) -> list[StreamScope]:
         """What the journal knows of groups that discovery is silent about: it may be served, and nobody must think that it is watched."""
         known = {stream: each.state for stream, each in self.resumed.items() if stream not in self.reflectors and not each.state.ended}
         return [
-            target
+            scope
             for stream, state in known.items()
             if state.resource is not None and state.resource.group in found.unanswered
-            for target in self._targets(state.resource)
-            if target.stream == stream
+            for scope in self._scopes(state.resource)
+            if scope.stream == stream
         ]
 
-    async def _end(self, targets: dict[str, Target], found: Discovered) -> None:
+    async def _end(self, scopes: dict[str, StreamScope], found: Discovery) -> None:
         """End the reflectors of what is not served any more, or in another scope: its objects are gone with its old definition."""
         # Those that the journal knows and that vanished while nobody watched are ended in the same way.
         for stream, resumed in self.resumed.items():
             state, name = resumed.state, StreamName.parse(stream)
-            if stream in targets or stream in self.reflectors or state.ended or not state.selected:
+            if stream in scopes or stream in self.reflectors or state.ended or not state.selected:
                 continue
-            target = Target(stream, state.resource or name.resource, name.namespace)
-            reflector = self.reflectors[stream] = self._reflector(target)
-            if target not in self._targets(target.resource):
+            scope = StreamScope(stream, state.resource or name.resource, name.namespace)
+            reflector = self.reflectors[stream] = self._reflector(scope)
+            if scope not in self._scopes(scope.resource):
                 reflector.leave()
-        scopes = {(each.group, each.plural): each.namespaced for each in found.resources}
+        namespaced = {(each.group, each.plural): each.namespaced for each in found.resources}
         for stream, reflector in self.reflectors.items():
-            if stream in targets or reflector.figures.phase == "ended":
+            if stream in scopes or reflector.figures.phase == "ended":
                 continue
-            resource = reflector.target.resource
+            resource = reflector.scope.resource
             # The path of a cluster-scoped resource answers as well when it is a namespaced one's: all namespaces.
-            rescoped = scopes.get((resource.group, resource.plural), resource.namespaced) != resource.namespaced
+            rescoped = namespaced.get((resource.group, resource.plural), resource.namespaced) != resource.namespaced
             self._unserved[stream] += resource.group not in found.unanswered
-            if rescoped or (resource.group not in found.unanswered and await self._missing(reflector.target)):
+            if rescoped or (resource.group not in found.unanswered and await self._missing(reflector.scope)):
                 await self._halt(stream)
                 reflector.end()
 
-    def _targets(self, resource: Resource) -> list[Target]:
+    def _scopes(self, resource: Resource) -> list[StreamScope]:
         if not any(selector.matches(resource.group, resource.plural) for selector in self._selectors):
             return []
         namespaces = (self._config.namespaces or [""]) if resource.namespaced else [""]
-        return [Target.of(self._source.name, resource, namespace) for namespace in namespaces]
+        return [StreamScope.of(self._source.name, resource, namespace) for namespace in namespaces]
 
-    def _reflector(self, target: Target) -> Reflector:
-        resumed = self.resumed.get(target.stream)
+    def _reflector(self, scope: StreamScope) -> Reflector:
+        resumed = self.resumed.get(scope.stream)
         whole = any(selector.matches(DEFINITIONS.group, DEFINITIONS.plural) for selector in self._selectors)
-        definitions = target.resource.group == DEFINITIONS.group and target.resource.plural == DEFINITIONS.plural
+        definitions = scope.resource.group == DEFINITIONS.group and scope.resource.plural == DEFINITIONS.plural
         return Reflector(
-            target,
+            scope,
             self._context,
             resumed=resumed,
             replaced=resumed is not None and self._cluster.replaces(Cluster.of(resumed.state.cluster)),
             interest=Interest(
                 keep=self._is_definition if definitions and not whole else None,
                 noticed=self._noticed if definitions else None,
-                generation=lambda: self._generations.get(f"{target.resource.plural}.{target.resource.group}", 0),
+                generation=lambda: self._generations.get(f"{scope.resource.plural}.{scope.resource.group}", 0),
             ),
         )
 
@@ -249,21 +249,21 @@ class _Attempt:
         self._generations[definition.name] = definition.generation
         self._hurry.set()
 
-    async def _replaced(self, target: Target, found: Discovered) -> bool:
+    async def _replaced(self, scope: StreamScope, found: Discovery) -> bool:
         """Whether another version takes its place, and is not only what was left because the preferred one did not answer."""
-        return target.resource.group not in found.unanswered or await self._missing(target)
+        return scope.resource.group not in found.unanswered or await self._missing(scope)
 
-    async def _missing(self, target: Target) -> bool:
+    async def _missing(self, scope: StreamScope) -> bool:
         """Whether the API server says that it does not serve it, beyond what one look at discovery says. Where the right to read it is
         missing it does not say so; then several looks must do.
         """
-        if not target.resource.version:
+        if not scope.resource.version:
             return True
         try:
-            answer = await self._api.get(target.path, {"limit": "1"})
+            answer = await self._api.get(scope.path, {"limit": "1"})
         except Unavailable:
             return False
-        return answer.status == 404 or (answer.status == 403 and self._unserved[target.stream] >= _LOOKS)
+        return answer.status == 404 or (answer.status == 403 and self._unserved[scope.stream] >= _LOOKS)
 
     async def _halt(self, *streams: str) -> None:
         tasks = [self._tasks.pop(stream) for stream in list(streams) if stream in self._tasks]

@@ -25,7 +25,7 @@ class StreamContext:
     clock: Clock
     config: KubernetesConfig
     cluster: str
-    slots: asyncio.Semaphore
+    lists: asyncio.Semaphore
     """Bounds lists that run at the same time."""
     probes: asyncio.Semaphore
     """Bounds requests for one object at the same time."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from archiver.capture.kubernetes.journal_view import EVENTS_MISSED
-from archiver.capture.kubernetes.known_objects import Known, Verification
+from archiver.capture.kubernetes.known_objects import KnownObjects, Verification
 from archiver.journal.records import Gap
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.records import Listing
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     import msgspec
 
-    from archiver.capture.kubernetes.entry_writer import Entries
-    from archiver.capture.kubernetes.journal_view import Resumed
+    from archiver.capture.kubernetes.entry_writer import EntryWriter
+    from archiver.capture.kubernetes.journal_view import ResumedStream
     from archiver.capture.kubernetes.known_objects import Version
     from archiver.capture.kubernetes.listwatch import ListWatch
     from archiver.capture.kubernetes.stream_context import Interest
-    from archiver.capture.kubernetes.stream_scope import Target
+    from archiver.capture.kubernetes.stream_scope import StreamScope
     from archiver.capture.kubernetes.stream_status import StreamFigures
     from archiver.capture.kubernetes.watch_batch import WatchBatch
     from archiver.clock import Clock
@@ -36,14 +36,14 @@ class StreamJournal:
 
     def __init__(
         self,
-        entries: Entries,
+        entries: EntryWriter,
         figures: StreamFigures,
         machine: ListWatch,
         clock: Clock,
         *,
         interest: Interest,
         heartbeat: float,
-        resumed: Resumed | None,
+        resumed: ResumedStream | None,
     ) -> None:
         """``resumed``: the stream as the journal has it. A position without changes is journaled every ``heartbeat`` seconds."""
         state, keep = (resumed.state if resumed is not None else None), interest.keep
@@ -51,7 +51,7 @@ class StreamJournal:
         self._interest = interest
         self._heartbeat = heartbeat
         objects = {key: (seen.uid, seen.resource_version) for key, seen in state.known().items()} if state else {}
-        self._known = Known({key: version for key, version in objects.items() if keep is None or keep(key[1])})
+        self._known = KnownObjects({key: version for key, version in objects.items() if keep is None or keep(key[1])})
         if state is not None and state.listing is not None:
             self._known.floor = state.listing.resource_version
         self._covered = state is not None and state.listing is not None
@@ -69,9 +69,9 @@ class StreamJournal:
         self._unsaved = False
 
     @property
-    def target(self) -> Target:
+    def scope(self) -> StreamScope:
         """What is captured."""
-        return self._entries.target
+        return self._entries.scope
 
     @property
     def verifying(self) -> bool:
@@ -122,7 +122,7 @@ class StreamJournal:
                 detail = f"{changed} objects changed and {gone} gone while nobody watched ({cause})"
                 self._gap(reason, detail, to_position=version, to_time=asked, from_position=since, from_time=time)
             self._verification = None
-        resource, namespace = self.target.resource, self.target.namespace
+        resource, namespace = self.scope.resource, self.scope.namespace
         listing = Listing(resource, namespace, machine.epoch, version, len(listed), first, cause)
         self._entries.listed(listing, "" if cause == "verify" else version)
         self._known.replace(listed, version)
@@ -138,8 +138,8 @@ class StreamJournal:
             self._heard = figures.heard = asked
             self._agreed = (version, now)
             self._unsaved = False
-        self._settle()
-        _log.info("listed", stream=self.target.stream, cause=cause, objects=len(listed), position=version, epoch=machine.epoch)
+        self._conclude()
+        _log.info("listed", stream=self.scope.stream, cause=cause, objects=len(listed), position=version, epoch=machine.epoch)
 
     def events(self, batch: WatchBatch) -> None:
         """The watch brought ``batch``."""
@@ -164,7 +164,7 @@ class StreamJournal:
         self.figures.position = version
         if self._verification is not None:
             # Before the position is: whoever begins from there must find what was missed up to there.
-            self._settle()
+            self._conclude()
         if bodies:
             self._entries.events(bodies, version)
             self.figures.events += len(bodies)
@@ -201,7 +201,7 @@ class StreamJournal:
         """The resource is no longer served. What was known is gone; nothing is known until it comes back."""
         self._entries.absent(self._known.objects, self._heard, self._clock.now())
         self._gap(RESOURCE_GONE, "the API server no longer serves it", to_position="", to_time=0)
-        self._known = Known()
+        self._known = KnownObjects()
         self._covered = False
         self._heard_again()
         self._verification = None
@@ -211,7 +211,7 @@ class StreamJournal:
         """The settings do not select it any more: what was known stays as it was last known."""
         self._gap(NOT_SELECTED, "the settings do not select it any more", to_position="", to_time=0)
 
-    def _settle(self) -> None:
+    def _conclude(self) -> None:
         """The watch has passed a verifying list: what is still unexplained was missed."""
         verification = self._verification
         if verification is None or not verification.passed(self._machine.position):
@@ -227,13 +227,13 @@ class StreamJournal:
             self._gap(
                 EVENTS_MISSED, detail, to_position=verification.version, to_time=verification.time, from_position=since, from_time=time
             )
-            _log.error("verify_mismatch", stream=self.target.stream, changed=len(verification.changed), gone=len(verification.gone))
+            _log.error("verify_mismatch", stream=self.scope.stream, changed=len(verification.changed), gone=len(verification.gone))
         self._agreed = (verification.version, verification.time)
 
     def _gap(self, reason: str, detail: str, *, to_position: str, to_time: int, from_position: str = "", from_time: int = 0) -> None:
         """From where the watch stood, unless told otherwise."""
         gap = Gap(
-            what=self.target.what,
+            what=self.scope.what,
             reason=reason,
             detail=detail,
             from_position=from_position or self.figures.position,
@@ -243,4 +243,4 @@ class StreamJournal:
         )
         self._entries.gap(gap)
         self.figures.gaps += 1
-        _log.warning("gap", stream=self.target.stream, reason=reason, detail=detail)
+        _log.warning("gap", stream=self.scope.stream, reason=reason, detail=detail)

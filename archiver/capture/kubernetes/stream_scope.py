@@ -8,7 +8,7 @@ from archiver.kubernetes.records import Resource
 from archiver.kubernetes.stream_name import StreamName
 
 
-class Target(msgspec.Struct, frozen=True):
+class StreamScope(msgspec.Struct, frozen=True):
     """What one stream captures."""
 
     stream: str
@@ -18,7 +18,7 @@ class Target(msgspec.Struct, frozen=True):
     """Empty: all namespaces, or a cluster-scoped resource."""
 
     @classmethod
-    def of(cls, source: str, resource: Resource, namespace: str = "") -> Target:
+    def of(cls, source: str, resource: Resource, namespace: str = "") -> StreamScope:
         """The stream of ``resource`` in ``namespace`` (empty: all) of the source named ``source``."""
         return cls(str(StreamName(source, resource.group, resource.plural, namespace)), resource, namespace)
 

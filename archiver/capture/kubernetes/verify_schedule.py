@@ -22,7 +22,7 @@ class VerifySchedule:
         self._after(self._every, now, chance)
 
     def ended_early(self, now: float) -> None:
-        """The server ended a watch before its time: list as soon as what changed has settled."""
+        """The server ended a watch before its time: list as soon as changes have calmed down."""
         self.at = min(self.at, now + _SETTLED_SECONDS)
 
     def wait(self, now: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Lines:
+class LineSplitter:
     """Splits what arrives into complete lines. What follows the last line feed is no line: where the response ends, it is dropped."""
 
     def __init__(self) -> None:

@@ -24,12 +24,12 @@ from archiver.capture.postgres.session.access import Access
 from archiver.capture.postgres.session.replication import Connection, Unpublished, connect_replication, explained
 from archiver.capture.postgres.session.schema_dump import PgTools, find_tools
 from archiver.capture.postgres.session.session_settings import OUTPUT
-from archiver.capture.postgres.session.slot import Created, SlotExistsError, create_slot, drop_slot, set_failover
-from archiver.capture.postgres.session.slot_health import Health, ask, look, warnings_of
-from archiver.capture.postgres.session.snapshot import Held, hold_snapshot
-from archiver.capture.postgres.start.decision import Begin, Server, decide
-from archiver.capture.postgres.start.journal_view import known_state, newest_schema
-from archiver.capture.postgres.start.server_view import server_state
+from archiver.capture.postgres.session.slot import NewSlot, SlotExistsError, create_slot, drop_slot, set_failover
+from archiver.capture.postgres.session.slot_health import SlotHealth, ask_status, read_health, warnings_of
+from archiver.capture.postgres.session.snapshot import HeldSnapshot, hold_snapshot
+from archiver.capture.postgres.start.decision import FreshStart, ServerView, decide
+from archiver.capture.postgres.start.journal_view import newest_schema, read_journal
+from archiver.capture.postgres.start.server_view import read_server
 from archiver.capture.postgres.stream.stream import ReplicationStream, StreamOptions, protocol_version
 from archiver.capture.postgres.watch.schema_watcher import SchemaWatcher
 from archiver.capture.status import SourceStatus, State
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from archiver.clock import Clock
     from archiver.journal.writer import Writer
 
-__all__ = ["PostgresSource", "ask"]
+__all__ = ["PostgresSource", "ask_status"]
 
 CONFIRM_SECONDS = 5.0
 """At a clean stop: how long the slot is watched for our last acknowledgement."""
@@ -68,7 +68,7 @@ class PostgresSource:
         self._appended = 0
         self._stream: ReplicationStream | None = None
         self._watcher: SchemaWatcher | None = None
-        self._health = Health()
+        self._health = SlotHealth()
         self._warnings: list[str] = []
         self._last_baseline = 0
         self._frames = 0
@@ -153,15 +153,14 @@ class PostgresSource:
             tools = await asyncio.to_thread(find_tools, report.server_version, self._config.pg_bin)
             reader = self._writer.reader()
             mark = self._writer.marks.get(self.name, SourceMark())
-            known = await known_state(reader, self.name, mark)
+            known = await read_journal(reader, self.name, mark)
             async with self._replication() as replication:
-                server = await server_state(replication, query, self._config.slot, known)
+                server = await read_server(replication, query, self._config.slot, known)
                 server = dataclasses.replace(server, undecodable=self._undecodable)
                 decision = decide(known, server, slot_name=self._config.slot, adopt_new_system=self._config.adopt_new_system)
-                log.info(
-                    "source_decided", source=self.name, decision=type(decision).__name__.lower(), position=format_position(known.position)
-                )
-                if isinstance(decision, Begin):
+                chosen = "begin" if isinstance(decision, FreshStart) else "resume"
+                log.info("source_decided", source=self.name, decision=chosen, position=format_position(known.position))
+                if isinstance(decision, FreshStart):
                     created = await self._begin(decision, query, replication, report, server)
                     async with contextlib.AsyncExitStack() as holding:
                         snapshot = hold_snapshot(self._access, exported=created.snapshot, lsn=created.consistent_point)
@@ -191,7 +190,9 @@ class PostgresSource:
                 await self._stream.close()
             await connection.close()
 
-    async def _begin(self, decision: Begin, query: Connection, replication: Connection, report: Preflight, server: Server) -> Created:
+    async def _begin(
+        self, decision: FreshStart, query: Connection, replication: Connection, report: Preflight, server: ServerView
+    ) -> NewSlot:
         """Record what is lost, then make the slot; the record of what we are about to do comes first."""
         if decision.gap is not None:
             if self._config.on_history_lost == "stop" and decision.gap.reason != "system_changed":
@@ -228,7 +229,7 @@ class PostgresSource:
         return created
 
     async def _start(
-        self, replication: Connection, report: Preflight, server: Server, start: int, *, fresh: bool
+        self, replication: Connection, report: Preflight, server: ServerView, start: int, *, fresh: bool
     ) -> tuple[ReplicationStream, int]:
         """Journal PG_STREAM, then start the stream; the stream and the number of that entry."""
         options = StreamOptions(
@@ -292,7 +293,7 @@ class PostgresSource:
             self._bytes += len(run.data)
 
     async def _baseline_then_watch(
-        self, holding: contextlib.AsyncExitStack, held: Held, report: Preflight, tools: PgTools, entry: int
+        self, holding: contextlib.AsyncExitStack, held: HeldSnapshot, report: Preflight, tools: PgTools, entry: int
     ) -> None:
         """Take the baseline under ``held``, let the snapshot go, and only then name it a checkpoint; then watch the schema."""
         log.info("baseline_started", source=self.name, lsn=held.lsn, tables=len(report.catalog.tables))
@@ -334,7 +335,7 @@ class PostgresSource:
     async def _poll(self, query: Connection, stream: ReplicationStream) -> None:
         """Look at the slot every now and then, and notice when commits begin to wait for us."""
         while True:
-            self._health = await look(query, self._config.slot)
+            self._health = await read_health(query, self._config.slot)
             if self._health.can_hang:
                 raise Unavailable(
                     "the server's settings changed so that every commit could wait for this archive while it waits for a standby",
@@ -357,7 +358,7 @@ class PostgresSource:
     async def _confirmed(self, query: Connection, position: int) -> None:
         """See with our own eyes that the slot has our last acknowledgement."""
         until = self._clock.monotonic() + CONFIRM_SECONDS
-        while (health := await look(query, self._config.slot)).confirmed < position:
+        while (health := await read_health(query, self._config.slot)).confirmed < position:
             if self._clock.monotonic() > until:
                 log.warning(
                     "slot_behind", source=self.name, acknowledged=format_position(position), confirmed=format_position(health.confirmed)
@@ -373,7 +374,7 @@ class PostgresSource:
         self._appended = max(self._appended, last)
         return last
 
-    async def _record_slot(self, server: Server, action: Literal["creating", "created", "dropped"], consistent_point: str = "") -> None:
+    async def _record_slot(self, server: ServerView, action: Literal["creating", "created", "dropped"], consistent_point: str = "") -> None:
         """Journal what is about to be done, or was done, with the slot; durable on return."""
         slot = Slot(action, self._config.slot, server.system_id, server.timeline, server.database, consistent_point)
         await self._writer.durable(await self._append(Kind.PG_SLOT, msgspec.json.encode(slot)))

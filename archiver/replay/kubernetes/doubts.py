@@ -32,7 +32,7 @@ class Cut(msgspec.Struct, frozen=True):
     time: int = 0
 
 
-class Folded(msgspec.Struct):
+class FoldedStream(msgspec.Struct):
     """One stream at the cut."""
 
     name: str
@@ -47,7 +47,7 @@ class Folded(msgspec.Struct):
     """What should be known about it."""
 
 
-async def judge(reader: Reader, tail: SegmentHeader, fold: Folded, listing: Placed | None, cut: Cut, point: int) -> None:
+async def judge(reader: Reader, tail: SegmentHeader, fold: FoldedStream, listing: Placed | None, cut: Cut, point: int) -> None:
     """Say what is not known at ``point`` (microseconds; 0: the journal's end). ``listing``: where a list began that the cut interrupts."""
     name = StreamName.parse(fold.name)
     if fold.state.resource is None:
@@ -117,7 +117,7 @@ class _LateEvent(msgspec.Struct, frozen=True):
     placed: Placed
 
 
-def _count_late(fold: Folded, events: list[_LateEvent], heard: int, point: int, why: str) -> None:
+def _count_late(fold: FoldedStream, events: list[_LateEvent], heard: int, point: int, why: str) -> None:
     """Take into ``fold`` what happened before the point by what it says of itself, and say of what that cannot be told."""
     if not events:
         fold.notes.append(f"{why}; nothing came late")
@@ -141,7 +141,7 @@ def _count_late(fold: Folded, events: list[_LateEvent], heard: int, point: int, 
         )
 
 
-async def _backlog(reader: Reader, fold: Folded, following: Placed) -> list[_LateEvent]:
+async def _backlog(reader: Reader, fold: FoldedStream, following: Placed) -> list[_LateEvent]:
     """The events that came at once after ``following``, with it or from it on: what had waited for somebody to watch."""
     found: list[_LateEvent] = []
     before: dict[str, dict[str, Any]] = {}
@@ -205,7 +205,7 @@ def _verifies(placed: Placed) -> bool:
     return placed.run.kind is Kind.K8S_WATCH and _cause(placed) == "verify"
 
 
-async def _next(reader: Reader, tail: SegmentHeader, fold: Folded, *, verifying: bool, unwatched: bool = False) -> Placed | None:
+async def _next(reader: Reader, tail: SegmentHeader, fold: FoldedStream, *, verifying: bool, unwatched: bool = False) -> Placed | None:
     """The stream's first run that was received after what was folded; ``None`` at the journal's end. ``verifying``: and is not of a
     verifying list. ``unwatched``: and does not only say that nothing is heard.
     """
@@ -228,7 +228,7 @@ async def _next(reader: Reader, tail: SegmentHeader, fold: Folded, *, verifying:
     return None
 
 
-async def _changes(reader: Reader, tail: SegmentHeader, fold: Folded, began: Placed, verifying: Placed | None = None) -> str:
+async def _changes(reader: Reader, tail: SegmentHeader, fold: FoldedStream, began: Placed, verifying: Placed | None = None) -> str:
     """What the list that ``began``, or the next one, found otherwise than it was known; empty when nothing: then nothing happened.
     ``verifying``: where verifying lists before it began.
     """

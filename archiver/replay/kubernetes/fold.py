@@ -17,10 +17,10 @@ from archiver.journal.spans import Span, first_segment_of, last_segment_of, read
 from archiver.kubernetes.records import Listing, Watch
 from archiver.kubernetes.stream_name import StreamName
 from archiver.kubernetes.stream_state import StreamState
-from archiver.replay.kubernetes.doubts import Cut, Folded, judge, part_of
+from archiver.replay.kubernetes.doubts import Cut, FoldedStream, judge, part_of
 
 
-class _Begin(msgspec.Struct, frozen=True):
+class _Stretch(msgspec.Struct, frozen=True):
     """Where the reading of one stream begins and ends."""
 
     seq: int
@@ -31,10 +31,10 @@ class _Begin(msgspec.Struct, frozen=True):
     """The segment with the newest entry before the cut."""
 
 
-__all__ = ["Cut", "Folded", "read_streams"]
+__all__ = ["Cut", "FoldedStream", "read_streams"]
 
 
-async def read_streams(reader: Reader, source: str, cut: Cut, wanted: Callable[[StreamName], bool] = lambda _: True) -> list[Folded]:
+async def read_streams(reader: Reader, source: str, cut: Cut, wanted: Callable[[StreamName], bool] = lambda _: True) -> list[FoldedStream]:
     """Every stream of ``source`` that is ``wanted`` at ``cut``, by name; streams that began later are left out.
 
     Reads each stream from its newest complete list before the cut to its newest entry, so that one that ended long ago costs little.
@@ -69,7 +69,7 @@ class _Reading:
     """Folds runs in the journal's order, each stream from its beginning to the cut."""
 
     def __init__(self, begins: dict[str, int], cut: Cut) -> None:
-        self.folds = {name: Folded(name, StreamState()) for name in begins}
+        self.folds = {name: FoldedStream(name, StreamState()) for name in begins}
         self.listing: dict[str, Placed] = {}
         """Where lists began that are not complete."""
         self.time = 0
@@ -101,7 +101,7 @@ class _Reading:
             self.listing.pop(fold.name, None)
 
 
-async def _begin(reader: Reader, tail: SegmentHeader, name: str, cut: Cut) -> _Begin:
+async def _begin(reader: Reader, tail: SegmentHeader, name: str, cut: Cut) -> _Stretch:
     """From its newest complete list before the cut; without one from its first entry."""
 
     def beyond(header: SegmentHeader) -> bool:
@@ -118,9 +118,9 @@ async def _begin(reader: Reader, tail: SegmentHeader, name: str, cut: Cut) -> _B
         mark = before.sources.get(name) if before else None
     if mark is None or mark.checkpoint_segment < 0:
         number = min(last, await first_segment_of(reader, name))
-        return _Begin(0, number, last)
+        return _Stretch(0, number, last)
     placed = await newest_checkpoint(reader, name, mark.checkpoint)
     if placed is None:
         raise Corrupt(f"the journal does not hold the checkpoint of {name} that its marks name", hint="run `archiver verify`")
     first = min(msgspec.json.decode(body, type=Listing).first for body in placed.run.bodies())
-    return _Begin(first, await reader.find_seq(first), last)
+    return _Stretch(first, await reader.find_seq(first), last)

@@ -17,7 +17,7 @@ import structlog
 from archiver.clock import from_text, to_text
 from archiver.errors import ArchiverError, Invalid, Refused, Unavailable
 from archiver.kubernetes import json_fields as kj
-from archiver.replay.kubernetes.patient_api import Patient
+from archiver.replay.kubernetes.patient_api import PatientApi
 from archiver.replay.kubernetes.target_objects import told
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class _Lease:
         self._path = f"{self._collection}/{short}"
         self._short = short
         self._clock = clock
-        self._server = Patient(api, clock, _PLAN_SECONDS)
+        self._server = PatientApi(api, clock, _PLAN_SECONDS)
         self._identity = f"{_PREFIX}{clock.unique()}"
         self._duration = _NEW_SECONDS
         self._ahead = 0

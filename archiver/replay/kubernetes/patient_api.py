@@ -23,7 +23,7 @@ _UNSURE = (500, 502, 503, 504)
 _UNSURE_TRIES = 5
 
 
-class Patient:
+class PatientApi:
     """An API server that is asked again until it answers: 429 and silence for ``seconds``, 5xx five times."""
 
     def __init__(self, api: Api, clock: Clock, seconds: float) -> None:

@@ -16,7 +16,7 @@ from archiver.kubernetes.cluster import Cluster, identify
 from archiver.replay.kubernetes.fold import Cut, read_streams
 from archiver.replay.kubernetes.leases import hold_leases
 from archiver.replay.kubernetes.manifests import Manifest
-from archiver.replay.kubernetes.patient_api import Patient
+from archiver.replay.kubernetes.patient_api import PatientApi
 from archiver.replay.kubernetes.plan import ClusterPlan, make_plan
 from archiver.replay.kubernetes.selection import DEFINITIONS, Key, Objects, Scope, Selection, select
 from archiver.replay.kubernetes.target_objects import live_objects, living_owners, unusable_namespaces
@@ -35,7 +35,7 @@ __all__ = [
     "ClusterRestoration",
     "Cut",
     "FolderReport",
-    "Prepared",
+    "PreparedRestore",
     "Scope",
     "plan_cluster",
     "plan_objects",
@@ -49,7 +49,7 @@ BUSY_SECONDS = 120.0
 _PLAN_SECONDS = 10.0
 
 
-class Prepared(msgspec.Struct):
+class PreparedRestore(msgspec.Struct):
     """A plan and what it needs to run."""
 
     plan: ClusterPlan
@@ -67,7 +67,7 @@ class ClusterRestoration:
 
     source: str
     target: Target | None
-    prepared: Prepared
+    prepared: PreparedRestore
     api: Api | None
     """Of the target cluster; ``None`` for a folder, and when only the plan is wanted."""
     options: Options
@@ -158,7 +158,7 @@ async def plan_cluster(
     *,
     overwrite: bool = False,
     into_source: bool = False,
-) -> Prepared:
+) -> PreparedRestore:
     """What a restore of ``source`` as it was at ``cut`` would do; ``api``: the target, ``None`` for a folder. Changes nothing.
 
     What forbids the restore is in ``plan.refusals`` (the target is the captured cluster, objects exist, …), what is not known of the
@@ -169,8 +169,8 @@ async def plan_cluster(
     selection = select(folds, scope)
     if api is None:
         plan, objects = make_plan(source, selection, None, overwrite=overwrite)
-        return Prepared(plan, objects, {}, {})
-    server = Patient(api, clock, _PLAN_SECONDS)
+        return PreparedRestore(plan, objects, {}, {})
+    server = PatientApi(api, clock, _PLAN_SECONDS)
     target = await identify(server)
     live = await _live(server, selection)
     owners = await living_owners(server, selection, live)
@@ -180,10 +180,10 @@ async def plan_cluster(
         *await unusable_namespaces(server, plan.namespaces),
         *plan.refusals,
     ]
-    return Prepared(plan, objects, live, owners)
+    return PreparedRestore(plan, objects, live, owners)
 
 
-async def _live(server: Patient, selection: Selection) -> dict[Key, Manifest]:
+async def _live(server: PatientApi, selection: Selection) -> dict[Key, Manifest]:
     """What the target holds of the selected resources. Definitions that its user may not list are left out of the selection."""
     by_key = selection.objects.by_key
     namespaces = {namespace for _, namespace, _ in by_key if namespace}
@@ -201,7 +201,7 @@ async def _live(server: Patient, selection: Selection) -> dict[Key, Manifest]:
 
 
 async def restore_to_cluster(
-    api: Api, prepared: Prepared, clock: Clock, *, allow_gaps: bool = False, progress: Progress = lambda *_: None
+    api: Api, prepared: PreparedRestore, clock: Clock, *, allow_gaps: bool = False, progress: Progress = lambda *_: None
 ) -> ClusterReport:
     """Do what the plan says, then compare what the target holds with what was captured.
 
@@ -214,12 +214,12 @@ async def restore_to_cluster(
     return await _write(api, prepared, clock, progress)
 
 
-async def _write(api: Api, prepared: Prepared, clock: Clock, progress: Progress) -> ClusterReport:
-    server = Patient(api, clock, BUSY_SECONDS)
+async def _write(api: Api, prepared: PreparedRestore, clock: Clock, progress: Progress) -> ClusterReport:
+    server = PatientApi(api, clock, BUSY_SECONDS)
     return await Restorer(server, prepared.plan, prepared.objects, prepared.live, prepared.owners, clock, progress).run()
 
 
-def restore_to_folder(prepared: Prepared, folder: Path, *, overwrite: bool = False, allow_gaps: bool = False) -> FolderReport:
+def restore_to_folder(prepared: PreparedRestore, folder: Path, *, overwrite: bool = False, allow_gaps: bool = False) -> FolderReport:
     """Write the plan's objects into ``folder``, the same bytes every time. Raises ``Refused`` as ``restore_to_cluster`` does, and when the
     folder holds anything, unless ``overwrite``.
     """

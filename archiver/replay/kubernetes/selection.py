@@ -11,7 +11,7 @@ from archiver.errors import Invalid
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.records import Resource
 from archiver.replay.kubernetes import manifests
-from archiver.replay.kubernetes.fold import Folded
+from archiver.replay.kubernetes.fold import FoldedStream
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.untrusted import Unreadable
 
@@ -88,7 +88,7 @@ def label(key: Key) -> str:
     return f"{key[0]} {key[1]}/{key[2]}" if key[1] else f"{key[0]} {key[2]}"
 
 
-def select(folds: Sequence[Folded], scope: Scope) -> Selection:
+def select(folds: Sequence[FoldedStream], scope: Scope) -> Selection:
     """What ``scope`` means of ``folds``. Raises ``Invalid`` when it names a kind that was never captured."""
     newest = sorted(folds, key=lambda fold: fold.observed, reverse=True)
     used = [fold for fold in newest if fold.state.resource is not None and _wanted(fold, scope)]
@@ -117,7 +117,7 @@ def select(folds: Sequence[Folded], scope: Scope) -> Selection:
     return selection
 
 
-def _wanted(fold: Folded, scope: Scope) -> bool:
+def _wanted(fold: FoldedStream, scope: Scope) -> bool:
     resource = fold.state.resource
     assert resource is not None
     if name_of(resource) == DEFINITIONS:
@@ -127,7 +127,7 @@ def _wanted(fold: Folded, scope: Scope) -> bool:
     return not scope.namespaces or (resource.namespaced and (not fold.state.namespace or fold.state.namespace in scope.namespaces))
 
 
-def _take(selection: Selection, fold: Folded, scope: Scope, covered: set[tuple[str, str]]) -> None:
+def _take(selection: Selection, fold: FoldedStream, scope: Scope, covered: set[tuple[str, str]]) -> None:
     """Add one stream's objects. Streams come newest first: where the settings went from all namespaces to one or back, the older stream
     has stood still since, and what the newer one covers is the newer one's.
     """

@@ -12,12 +12,12 @@ from archiver.replay.kubernetes.target_objects import member
 
 if TYPE_CHECKING:
     from archiver.kubernetes.api import Answer
-    from archiver.replay.kubernetes.patient_api import Patient
+    from archiver.replay.kubernetes.patient_api import PatientApi
 
 _CONFLICTS = 10
 
 
-async def create(server: Patient, path: str, wanted: Manifest) -> Answer:
+async def create(server: PatientApi, path: str, wanted: Manifest) -> Answer:
     """POST. Where an answer was lost and the object is there as it was asked for, the answer is that of reading it."""
     answer, unsure = await server.send("POST", path, wanted)
     return (
@@ -25,7 +25,7 @@ async def create(server: Patient, path: str, wanted: Manifest) -> Answer:
     )
 
 
-async def replace(server: Patient, path: str, wanted: Manifest, live: Manifest) -> Answer:
+async def replace(server: PatientApi, path: str, wanted: Manifest, live: Manifest) -> Answer:
     """PUT over ``live``, provided that nobody wrote to it since it was read; a lost answer as in ``create``."""
     metadata = live["metadata"]
     body = {**wanted, "metadata": {**wanted["metadata"], "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}}
@@ -34,7 +34,7 @@ async def replace(server: Patient, path: str, wanted: Manifest, live: Manifest) 
     return await _done_before(server, place, wanted, answer) if unsure and answer.status == 409 else answer
 
 
-async def put_status(server: Patient, path: str, written: Manifest, status: object) -> Answer:
+async def put_status(server: PatientApi, path: str, written: Manifest, status: object) -> Answer:
     """PUT of the status subresource of an object just written; ``None``: none. A write of somebody else in between is met with another
     attempt, as long as it is the same object.
     """
@@ -56,7 +56,7 @@ async def put_status(server: Patient, path: str, written: Manifest, status: obje
     return answer
 
 
-async def put_owners(server: Patient, place: str, uid: str, wanted: list[Manifest]) -> Answer:
+async def put_owners(server: PatientApi, place: str, uid: str, wanted: list[Manifest]) -> Answer:
     """PUT of the ``wanted`` owner references of the object at ``place``, as long as it has that ``uid``; nothing when it has them.
 
     A write of somebody else in between is met with another attempt.
@@ -75,7 +75,7 @@ async def put_owners(server: Patient, place: str, uid: str, wanted: list[Manifes
     return answer
 
 
-async def _done_before(server: Patient, place: str, wanted: Manifest, answer: Answer) -> Answer:
+async def _done_before(server: PatientApi, place: str, wanted: Manifest, answer: Answer) -> Answer:
     """The object, if it is what was asked for in all but its status, which is written afterwards; else ``answer``."""
     read = await server.get(place)
     if read.status != 200:

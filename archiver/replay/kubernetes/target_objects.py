@@ -20,20 +20,20 @@ from archiver.untrusted import Unreadable, decode_untrusted
 
 if TYPE_CHECKING:
     from archiver.kubernetes.api import Answer
-    from archiver.replay.kubernetes.patient_api import Patient
+    from archiver.replay.kubernetes.patient_api import PatientApi
 
 _PAGE = "500"
 _AT_ONCE = 16
 
 
-class _Served(msgspec.Struct):
+class _ServedResource(msgspec.Struct):
     name: str
     kind: str = ""
     namespaced: bool = False
 
 
 class _ResourceList(msgspec.Struct):
-    resources: list[_Served] | None = None
+    resources: list[_ServedResource] | None = None
 
 
 class _Field(msgspec.Struct):
@@ -72,7 +72,7 @@ def told(answer: Answer) -> str:
     return f"{answer.status} {status.reason or ''}".strip() + (f": {fields}" if fields else "")
 
 
-async def served(server: Patient, group: str, version: str) -> dict[str, _Served]:
+async def served(server: PatientApi, group: str, version: str) -> dict[str, _ServedResource]:
     """Resources and subresources (``plural/status``) of one version of a group by name; empty when it is not served."""
     answer = await server.get(f"/apis/{group}/{version}" if group else f"/api/{version}")
     if answer.status != 200:
@@ -80,7 +80,7 @@ async def served(server: Patient, group: str, version: str) -> dict[str, _Served
     return {each.name: each for each in decode_untrusted(answer.body, _ResourceList, most=kj.OBJECT_BYTES).resources or []}
 
 
-async def live_objects(server: Patient, resources: Mapping[str, Resource], namespaces: set[str]) -> dict[Key, Manifest]:
+async def live_objects(server: PatientApi, resources: Mapping[str, Resource], namespaces: set[str]) -> dict[Key, Manifest]:
     """Every object of ``resources`` that the target holds; of ``namespaces`` only where its user may not list all.
 
     A resource that it does not serve has none. ``Invalid`` when its user may not look, ``Unavailable`` when it does not answer.
@@ -102,7 +102,7 @@ async def live_objects(server: Patient, resources: Mapping[str, Resource], names
     return found
 
 
-async def _list(server: Patient, name: str, resource: Resource, namespace: str, found: dict[Key, Manifest]) -> Answer | None:
+async def _list(server: PatientApi, name: str, resource: Resource, namespace: str, found: dict[Key, Manifest]) -> Answer | None:
     """Add what there is to ``found``; the answer that refused, ``None`` when all was listed."""
     following = ""
     while True:
@@ -120,7 +120,7 @@ async def _list(server: Patient, name: str, resource: Resource, namespace: str, 
             return None
 
 
-async def living_owners(server: Patient, selection: Selection, live: Mapping[Key, Manifest]) -> dict[str, str]:
+async def living_owners(server: PatientApi, selection: Selection, live: Mapping[Key, Manifest]) -> dict[str, str]:
     """Owners outside the selection that live in the target under the UID they had when captured: it is the captured cluster, or one that
     was brought back with its store. UID to the same UID.
     """
@@ -154,7 +154,7 @@ def _split(version: str) -> tuple[str, str]:
     return group, short
 
 
-async def unusable_namespaces(server: Patient, namespaces: list[str]) -> list[str]:
+async def unusable_namespaces(server: PatientApi, namespaces: list[str]) -> list[str]:
     """Those that are being deleted, as refusals."""
     found = []
     for name in namespaces:

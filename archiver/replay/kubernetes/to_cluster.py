@@ -24,7 +24,7 @@ from archiver.replay.kubernetes.target_objects import collection, live_objects, 
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
-    from archiver.replay.kubernetes.patient_api import Patient
+    from archiver.replay.kubernetes.patient_api import PatientApi
 
 CONCURRENCY = 16
 SERVED_SECONDS = 60.0
@@ -61,7 +61,7 @@ class Restorer:
 
     def __init__(
         self,
-        server: Patient,
+        server: PatientApi,
         plan: ClusterPlan,
         objects: Objects,
         live: Mapping[Key, Manifest],

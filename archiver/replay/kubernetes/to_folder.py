@@ -30,7 +30,7 @@ INCOMPLETE = "INCOMPLETE"
 _LONGEST_NAME = 200
 
 
-class Written(msgspec.Struct, frozen=True):
+class WrittenFile(msgspec.Struct, frozen=True):
     """One file."""
 
     file: str
@@ -42,12 +42,12 @@ class Written(msgspec.Struct, frozen=True):
     """UIDs of its owners, as captured. They are not in the file: applied with UIDs that no longer exist, the object would be collected."""
 
 
-class _Contents(msgspec.Struct, frozen=True):
+class _FolderManifest(msgspec.Struct, frozen=True):
     source: str
     cluster: str
     entry: int
     observed: str
-    objects: list[Written]
+    objects: list[WrittenFile]
     doubts: list[str] = []
     """What is not certain of them."""
 
@@ -81,10 +81,10 @@ def write_folder(plan: ClusterPlan, objects: Objects, folder: Path, *, overwrite
     for action in plan.actions:
         if action.do != "skip":
             manifest = objects.by_key[action.key]
-            written.append(Written(str(_place(action.key)), *action.key, manifests.uid(manifest), owner_uids(manifest)))
+            written.append(WrittenFile(str(_place(action.key)), *action.key, manifests.uid(manifest), owner_uids(manifest)))
     needed = [(NAMESPACES, "", name) for name in plan.namespaces if (NAMESPACES, "", name) not in objects.by_key]
-    written += [Written(str(_place(key)), *key, "", []) for key in needed]
-    contents = _Contents(plan.source, plan.cluster, plan.entry, to_text(plan.observed), written, plan.doubts())
+    written += [WrittenFile(str(_place(key)), *key, "", []) for key in needed]
+    contents = _FolderManifest(plan.source, plan.cluster, plan.entry, to_text(plan.observed), written, plan.doubts())
     folder.mkdir(parents=True, exist_ok=True)
     # First, so that what a restore that was stopped has left can be told from what is the user's.
     (folder / INCOMPLETE).write_bytes(msgspec.json.format(msgspec.json.encode(contents), indent=2) + b"\n")
@@ -94,7 +94,7 @@ def write_folder(plan: ClusterPlan, objects: Objects, folder: Path, *, overwrite
     return FolderReport(str(folder), len(written), contents.entry, contents.observed)
 
 
-def _document(written: Written, objects: Objects) -> dict[str, Any]:
+def _document(written: WrittenFile, objects: Objects) -> dict[str, Any]:
     manifest = objects.by_key.get((written.resource, written.namespace, written.name))
     if manifest is None:
         return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": written.name}}
@@ -129,7 +129,7 @@ def _clear(folder: Path) -> None:
         if not manifest.exists():
             continue
         try:
-            contents = msgspec.json.decode(manifest.read_bytes(), type=_Contents)
+            contents = msgspec.json.decode(manifest.read_bytes(), type=_FolderManifest)
         except msgspec.MsgspecError:
             raise Refused(f"{manifest} is not what a restore wrote", hint="name a new folder") from None
         if manifest.name == _MANIFEST:

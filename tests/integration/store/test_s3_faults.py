@@ -12,7 +12,7 @@ import pytest
 
 from archiver.clock import SystemClock
 from archiver.errors import Invalid, Unavailable
-from archiver.journal.put_once import settle
+from archiver.journal.put_once import put_once
 from archiver.store.open import open_store
 from archiver.store.protocol import Store
 from tests.fixtures.fix_s3 import S3Place
@@ -296,11 +296,11 @@ async def test_a_slow_line_carries_large_objects(store: Store, proxy: HttpFaultP
     data = bytes(range(256)) * 24_000
     proxy.delay(0.05, UP)
     async with asyncio.timeout(60):
-        assert await settle(store, SystemClock(), "key", data) is None
+        assert await put_once(store, SystemClock(), "key", data) is None
     assert 1 < puts(proxy) <= 10
     before = puts(proxy)
     async with asyncio.timeout(30):
-        assert await settle(store, SystemClock(), "another", data) is None
+        assert await put_once(store, SystemClock(), "another", data) is None
     assert puts(proxy) == before + 1
     proxy.delay(0.0, UP)
     proxy.hang(DOWN)

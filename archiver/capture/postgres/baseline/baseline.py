@@ -15,7 +15,7 @@ from archiver.capture.postgres.catalog.sequences import read_sequences
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.session.access import Access
 from archiver.capture.postgres.session.schema_dump import PgTools
-from archiver.capture.postgres.session.snapshot import Held
+from archiver.capture.postgres.session.snapshot import HeldSnapshot
 from archiver.postgres.records import Schema, Sequences, Snapshot, Table, TableRows
 
 
@@ -35,7 +35,7 @@ class Baseline:
 
 
 async def take_baseline(
-    held: Held,
+    held: HeldSnapshot,
     access: Access,
     config: PostgresConfig,
     tools: PgTools,

@@ -21,7 +21,7 @@ from psycopg import sql
 
 from archiver.capture.postgres.baseline.copy_parts import copy_parts
 from archiver.capture.postgres.session.access import Access, Session, restricts_views, translated
-from archiver.capture.postgres.session.snapshot import Held, import_snapshot
+from archiver.capture.postgres.session.snapshot import HeldSnapshot, import_snapshot
 from archiver.journal.keys import part_key
 from archiver.journal.parts import Part
 from archiver.postgres.records import Column, Table, TableRows
@@ -74,7 +74,7 @@ class _Range(NamedTuple):
 
 
 async def copy_tables(
-    held: Held,
+    held: HeldSnapshot,
     access: Access,
     tables: Sequence[Table],
     sink: PartSink,

@@ -14,7 +14,7 @@ from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.session.access import Access, Session, restricts_views, translated
 from archiver.capture.postgres.session.dump_selection import DumpSelection, covering
 from archiver.capture.postgres.session.schema_dump import PgTools, dump_schema
-from archiver.capture.postgres.session.snapshot import Held
+from archiver.capture.postgres.session.snapshot import HeldSnapshot
 from archiver.journal.entry import Kind, Run
 from archiver.postgres.records import Schema
 
@@ -32,7 +32,7 @@ class SchemaEntry:
         return Run.of(source, Kind.PG_SCHEMA, [msgspec.json.encode(self.schema), self.dump], observed=observed)
 
 
-async def take_schema(held: Held, access: Access, tools: PgTools, scope: Scope, *, cause: str) -> SchemaEntry:
+async def take_schema(held: HeldSnapshot, access: Access, tools: PgTools, scope: Scope, *, cause: str) -> SchemaEntry:
     """Catalog and dump under ``held``; ``catalog.pending`` is left empty.
 
     pg_dump reads some definitions as of now, not as of the snapshot. So when ``read_fingerprint`` gives afterwards, outside of the

@@ -145,12 +145,12 @@ def plan_members(names: tuple[str, str], current: tuple[Publication | None, Publ
 
 
 async def reconcile_publications(
-    session: Session, config: PostgresConfig, catalog: Catalog, *, partly: bool = False, settled: frozenset[int] = frozenset()
+    session: Session, config: PostgresConfig, catalog: Catalog, *, partly: bool = False, journaled: frozenset[int] = frozenset()
 ) -> MemberChanges:
     """Create the two publications or bring their members in line with the modes in ``catalog``; one by one if a table is locked.
 
-    Tables in ``settled`` are members as far as the caller knows: one that is not is left out, because nothing would tell afterwards that it
-    was none for a while; ``planned_changes`` shows it.
+    Tables in ``journaled`` are members as far as the caller knows: one that is not is left out, because nothing would tell afterwards that
+    it was none for a while; ``planned_changes`` shows it.
     Called before the slot is created, for a slot older than its publication fails for ever on 15, and again after each change.
     Raises ``Refused`` when rights are missing or a publication of that name is not ours to use; ``Unavailable`` when a table went away
     meanwhile or, without ``partly``, stayed locked.
@@ -165,7 +165,7 @@ async def reconcile_publications(
                     hint=f"drop it (DROP PUBLICATION {publication.name}) so that the archiver creates its own, or set another slot name",
                 )
         change = plan_members(names, current, catalog)
-        if left := change.effect.added & settled:
+        if left := change.effect.added & journaled:
             catalog = msgspec.structs.replace(catalog, tables=[table for table in catalog.tables if table.oid not in left])
             change = plan_members(names, current, catalog)
         if not change.statements:

@@ -16,7 +16,7 @@ class SlotExistsError(Exception):
 
 
 @dataclass(frozen=True)
-class Created:
+class NewSlot:
     """A new slot."""
 
     consistent_point: str
@@ -25,7 +25,7 @@ class Created:
     """Exported; importable until the next command on the replication connection."""
 
 
-async def create_slot(replication: Connection, query: Connection, name: str, *, failover: bool, timeout_seconds: float) -> Created:
+async def create_slot(replication: Connection, query: Connection, name: str, *, failover: bool, timeout_seconds: float) -> NewSlot:
     """Create the logical slot ``name``, with FAILOVER (17 and newer) or without.
 
     Waits for transactions that write; gives up after ``timeout_seconds`` and names them.
@@ -48,7 +48,7 @@ async def create_slot(replication: Connection, query: Connection, name: str, *, 
     except psycopg.Error as error:
         raise explained(error, f"creating slot {name}") from error
     assert row is not None
-    return Created(consistent_point=str(row[1]), snapshot=str(row[2]))
+    return NewSlot(consistent_point=str(row[1]), snapshot=str(row[2]))
 
 
 async def set_failover(replication: Connection, name: str, *, failover: bool) -> None:

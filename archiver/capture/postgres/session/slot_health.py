@@ -13,7 +13,7 @@ from archiver.capture.postgres.session.failover import can_hang, unread
 from archiver.capture.status import SourceStatus
 from archiver.postgres.lsn import format_position, parse_position
 
-_LOOK = (
+_QUERY = (
     "SELECT pg_catalog.to_jsonb(s), pg_catalog.pg_current_wal_flush_lsn()::text,"
     " pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), s.restart_lsn)::int8,"
     " (SELECT r.sync_state FROM pg_catalog.pg_stat_replication r WHERE r.pid = s.active_pid),"
@@ -25,7 +25,7 @@ _LOOK = (
 
 
 @dataclass(frozen=True)
-class Health:
+class SlotHealth:
     """One look at the slot. LSNs as numbers, 0 unknown; sizes in bytes, ``None`` unknown or unlimited."""
 
     position: int = 0
@@ -53,13 +53,13 @@ class Health:
         return self.sync_state in ("sync", "quorum", "potential")
 
 
-async def look(session: Session, slot: str) -> Health:
+async def read_health(session: Session, slot: str) -> SlotHealth:
     """The slot as it is now. Raises ``psycopg.Error``."""
-    row = await (await session.execute(_LOOK, [slot])).fetchone()
+    row = await (await session.execute(_QUERY, [slot])).fetchone()
     assert row is not None
     view: dict[str, Any] = row[0] or {}
     failover = bool(view.get("failover"))
-    return Health(
+    return SlotHealth(
         position=parse_position(row[1]),
         confirmed=parse_position(view.get("confirmed_flush_lsn") or ""),
         exists=bool(view.get("slot_name")),
@@ -75,7 +75,7 @@ async def look(session: Session, slot: str) -> Health:
     )
 
 
-def warnings_of(health: Health) -> list[str]:
+def warnings_of(health: SlotHealth) -> list[str]:
     """What an operator should know of it now."""
     if health.wal_status == "unreserved":
         return ["the slot is behind max_slot_wal_keep_size: the server drops the log that it needs at its next checkpoint"]
@@ -87,11 +87,11 @@ def warnings_of(health: Health) -> list[str]:
     return []
 
 
-async def ask(name: str, config: PostgresConfig, durable_position: str) -> SourceStatus:
+async def ask_status(name: str, config: PostgresConfig, durable_position: str) -> SourceStatus:
     """What the server says of the source, asked from outside the running archiver. Raises ``Unavailable``, ``Invalid``."""
     async with await Access.of(config.dsn).connect() as session:
         try:
-            health = await look(session, config.slot)
+            health = await read_health(session, config.slot)
         except psycopg.Error as error:
             raise translated(error, "looking at the slot") from error
     durable = parse_position(durable_position)

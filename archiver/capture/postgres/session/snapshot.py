@@ -16,7 +16,7 @@ _NAME = re.compile(r"[0-9A-F-]+")
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldSnapshot:
     """A snapshot that stays importable for as long as its holder's transaction is open."""
 
     connection: Session
@@ -31,7 +31,7 @@ class Held:
 
 
 @contextlib.asynccontextmanager
-async def hold_snapshot(access: Access, *, exported: str = "", lsn: str = "") -> AsyncIterator[Held]:
+async def hold_snapshot(access: Access, *, exported: str = "", lsn: str = "") -> AsyncIterator[HeldSnapshot]:
     """Hold the snapshot ``exported`` by ``CREATE_REPLICATION_SLOT`` (then ``lsn`` is its consistent point); a fresh one when it is empty.
 
     It is exported again under a name of our own. So once the body is entered, the replication connection that made the slot may go on
@@ -51,7 +51,7 @@ async def hold_snapshot(access: Access, *, exported: str = "", lsn: str = "") ->
         await connection.close()
 
 
-async def _hold(connection: Session, exported: str, lsn: str) -> Held:
+async def _hold(connection: Session, exported: str, lsn: str) -> HeldSnapshot:
     await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     await import_snapshot(connection, exported)
     cursor = await connection.execute(
@@ -61,7 +61,7 @@ async def _hold(connection: Session, exported: str, lsn: str) -> Held:
     row = await cursor.fetchone()
     assert row is not None
     name, visible, now, taken = row
-    return Held(connection, name, lsn or now, visible, taken)
+    return HeldSnapshot(connection, name, lsn or now, visible, taken)
 
 
 async def import_snapshot(connection: Session, name: str) -> None:

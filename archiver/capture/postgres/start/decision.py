@@ -15,7 +15,7 @@ from archiver.postgres.lsn import format_position
 
 
 @dataclass(frozen=True)
-class Known:
+class JournalView:
     """What the journal says of a source; all of it durable."""
 
     position: int = 0
@@ -46,7 +46,7 @@ class SlotView:
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerView:
     """The server now."""
 
     system_id: str
@@ -62,7 +62,7 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Begin:
+class FreshStart:
     """Create the slot, take a baseline."""
 
     drop: bool
@@ -72,13 +72,13 @@ class Begin:
 
 
 @dataclass(frozen=True)
-class Resume:
+class Resumption:
     """Start replication at ``position``."""
 
     position: int
 
 
-def decide(known: Known, server: Server, *, slot_name: str, adopt_new_system: bool = False) -> Begin | Resume:
+def decide(known: JournalView, server: ServerView, *, slot_name: str, adopt_new_system: bool = False) -> FreshStart | Resumption:
     """The table. Raises ``Refused`` where going on could destroy what is not ours or mix two databases in one history."""
     if foreign := _foreign(known, server, slot_name):
         if not adopt_new_system:
@@ -88,19 +88,19 @@ def decide(known: Known, server: Server, *, slot_name: str, adopt_new_system: bo
             )
         if server.slot is not None:
             raise _not_ours(slot_name)
-        return Begin(drop=False, gap=_gap(known, "system_changed", foreign))
+        return FreshStart(drop=False, gap=_gap(known, "system_changed", foreign))
     if known.slot in ("", "dropped"):
         if server.slot is not None:
             raise _not_ours(slot_name)
-        return Begin(drop=False)
+        return FreshStart(drop=False)
     if not known.complete:
-        return Begin(drop=server.slot is not None)
+        return FreshStart(drop=server.slot is not None)
     if lost := _lost(known, server, slot_name):
-        return Begin(drop=server.slot is not None, gap=lost)
-    return Resume(known.position)
+        return FreshStart(drop=server.slot is not None, gap=lost)
+    return Resumption(known.position)
 
 
-def _foreign(known: Known, server: Server, slot_name: str) -> str:
+def _foreign(known: JournalView, server: ServerView, slot_name: str) -> str:
     if known.system_id and known.system_id != server.system_id:
         return f"the journal knows this source as system {known.system_id}; the server behind the connection string is {server.system_id}"
     if known.database and known.database != server.database:
@@ -114,7 +114,7 @@ def _foreign(known: Known, server: Server, slot_name: str) -> str:
     return ""
 
 
-def _lost(known: Known, server: Server, slot_name: str) -> Gap | None:
+def _lost(known: JournalView, server: ServerView, slot_name: str) -> Gap | None:
     """Why the server cannot deliver what follows the journal's end; ``None`` when it can."""
     if known.timeline and known.timeline != server.timeline:
         end = server.switches.get(known.timeline)
@@ -154,7 +154,7 @@ def _lost(known: Known, server: Server, slot_name: str) -> Gap | None:
     return None
 
 
-def _gap(known: Known, reason: str, detail: str, *, position: int = 0) -> Gap:
+def _gap(known: JournalView, reason: str, detail: str, *, position: int = 0) -> Gap:
     return Gap(what="all", reason=reason, detail=detail, from_position=format_position(position or known.position))
 
 

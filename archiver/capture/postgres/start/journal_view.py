@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from archiver.capture.postgres.start.decision import Known
+from archiver.capture.postgres.start.decision import JournalView
 from archiver.journal.entry import Kind, SourceMark
 from archiver.journal.reader import Reader
 from archiver.postgres.lsn import parse_position
@@ -24,16 +24,16 @@ async def newest_schema(reader: Reader, source: str, mark: SourceMark) -> Schema
     return found
 
 
-async def known_state(reader: Reader, source: str, mark: SourceMark) -> Known:
+async def read_journal(reader: Reader, source: str, mark: SourceMark) -> JournalView:
     """What the durable journal says of ``source``. Reads two segments at most. Raises ``Corrupt``, ``Unavailable``."""
     slot = await _newest(reader, source, mark.control_segment, Kind.PG_SLOT, Slot)
     if slot is None:
-        return Known()
+        return JournalView()
     stream = await _newest(reader, source, mark.stream_segment, Kind.PG_STREAM, Stream)
     complete = mark.checkpoint > mark.control
     # A slot that is being created after a stream is of a newer system than the stream; otherwise the stream's timeline is newer.
     newest = stream if stream is not None and complete else slot
-    return Known(
+    return JournalView(
         position=parse_position(mark.position),
         slot=slot.action,
         complete=complete,

@@ -23,7 +23,7 @@ _log = structlog.get_logger()
 class PublicationKeeper:
     """Keeps the members of our publications in line with the catalog, and finds tables that were no members for a while.
 
-    ``settled`` are, in every method, the tables whose rows the journal has, which they are only as long as they are members.
+    ``journaled`` are, in every method, the tables whose rows the journal has, which they are only as long as they are members.
     """
 
     def __init__(self, source: str, config: PostgresConfig, marker: StaleMarker, journaled: Catalog | None) -> None:
@@ -70,12 +70,12 @@ class PublicationKeeper:
             self._marker.missed(returned, await running_here(session))
         return returned
 
-    async def rejoining(self, session: Session, catalog: Catalog, settled: frozenset[int]) -> frozenset[int]:
+    async def rejoining(self, session: Session, catalog: Catalog, journaled: frozenset[int]) -> frozenset[int]:
         """Captured tables that somebody took out of our publications: the catalog itself will not show that they ever were."""
-        return (await planned_changes(session, self._config, catalog)).added & settled
+        return (await planned_changes(session, self._config, catalog)).added & journaled
 
     async def reconcile(
-        self, session: Session, catalog: Catalog, *, settled: frozenset[int], without: frozenset[int] = frozenset()
+        self, session: Session, catalog: Catalog, *, journaled: frozenset[int], without: frozenset[int] = frozenset()
     ) -> None:
         """Bring the publications in line as far as the rights go, but for the tables ``without``."""
         config = self._config
@@ -86,7 +86,7 @@ class PublicationKeeper:
         self.forbidden = forbidden
         allowed = [table for table in catalog.tables if table.oid not in forbidden | without]
         wanted = msgspec.structs.replace(catalog, tables=allowed)
-        changed = await reconcile_publications(session, config, wanted, partly=True, settled=settled)
+        changed = await reconcile_publications(session, config, wanted, partly=True, journaled=journaled)
         if joined := changed.added | changed.moved:
             self._marker.joined(joined, await running_here(session))
         self._blocked = changed.blocked

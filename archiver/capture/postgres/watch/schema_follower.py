@@ -61,13 +61,13 @@ class SchemaFollower:
         """Bring the publications in line, mark the tables whose rows are no longer known, and journal the schema as it is now."""
         at, since = self._clock.monotonic(), self._horizon.floor()
         lsn, running = await log_end_and_running(session)
-        settled = self._settled()
+        journaled = self._journaled()
         async with hold_snapshot(self._access) as held:
             observed = await read_catalog(held.connection, self._scope)
             members = await self._publications.read(session)
             returned = await self._publications.returned(session, members)
-            rejoining = await self._publications.rejoining(session, observed.catalog, settled)
-            await self._publications.reconcile(session, observed.catalog, settled=settled, without=rejoining)
+            rejoining = await self._publications.rejoining(session, observed.catalog, journaled)
+            await self._publications.reconcile(session, observed.catalog, journaled=journaled, without=rejoining)
             taken = await take_schema(held, self._access, self._tools, self._scope, cause=cause)
         # DDL while pg_dump ran: parts of the dump may be newer than the snapshot, so it is taken again at once.
         exact = await read_fingerprint(session) == taken.schema.fingerprint
@@ -82,20 +82,20 @@ class SchemaFollower:
         if rejoining:
             # Once such a table is a member again, nothing but the journal tells that it was none.
             await self._recorder.durable(entry)
-            await self._publications.reconcile(session, catalog, settled=self._settled())
+            await self._publications.reconcile(session, catalog, journaled=self._journaled())
 
     async def follow_members(self, session: Session, cause: str, seen: DatabasePoll, catalog: Catalog) -> None:
         """The schema is the journal's ``catalog`` still: follow what else may have changed, the members of our publications."""
         in_line = self._publications.in_line(seen.members)
         if not in_line:
-            left = self._publications.came_back(seen.members) or await self._publications.rejoining(session, catalog, self._settled())
+            left = self._publications.came_back(seen.members) or await self._publications.rejoining(session, catalog, self._journaled())
             if left:
                 await self.follow(session, cause)
                 return
-            await self._publications.reconcile(session, catalog, settled=self._settled())
+            await self._publications.reconcile(session, catalog, journaled=self._journaled())
         self._marker.files_seen(seen.filenodes)
         self._horizon.add(seen.lsn, seen.running, self._clock.monotonic())
 
-    def _settled(self) -> frozenset[int]:
+    def _journaled(self) -> frozenset[int]:
         catalog = self._recorder.catalog
-        return self._recopier.settled(catalog) if catalog else frozenset()
+        return self._recopier.journaled(catalog) if catalog else frozenset()

@@ -80,7 +80,7 @@ class TableRecopier:
         """Some table can be copied as soon as transactions have ended."""
         return any(stale.waits for stale in self._stale.tables.values())
 
-    def settled(self, catalog: Catalog) -> frozenset[int]:
+    def journaled(self, catalog: Catalog) -> frozenset[int]:
         """Captured tables of ``catalog`` whose rows the journal has."""
         return frozenset(table.oid for table in catalog.tables if table.mode != "excluded" and table.oid not in self._stale.tables)
 

@@ -125,7 +125,7 @@ class DatabaseFold:
         reader = self._opened()
         for chunk in reader.flush():
             self._apply(chunk)
-        self._settle()
+        self._fold_pending()
         self._finished = True
         changes = {oid: state.changes for oid, state in self._tables.items() if state.changes}
         return Summary(reader.applied, reader.last, changes, reader.unfinished, list(self._notes))
@@ -171,7 +171,7 @@ class DatabaseFold:
                 text = text if 2 * len(text) > len(data) else text.copy()
                 self._pending += self.table(oid).add(Changes(types[first:last], text, offsets[first : last + 1] - offsets[first]), layout)
         if self._pending > self._sizes.pending_bytes:
-            self._settle()
+            self._fold_pending()
         if chunk.streamed and chunk.complete:
             for oid, (seq, layout) in self._streamed.items():
                 # Later transactions rely on the description that came last, whatever was committed first.
@@ -228,6 +228,6 @@ class DatabaseFold:
         known = self._streamed.get(oid) or self._relations.get(oid)
         return known[1] if known else None
 
-    def _settle(self) -> None:
+    def _fold_pending(self) -> None:
         for state in self._tables.values():
-            self._pending -= state.settle()
+            self._pending -= state.fold_pending()

@@ -77,13 +77,13 @@ class TableState:
         """Take changes, after all taken before; how many bytes more are pending than before."""
         before = self._size
         if layout != self._layout:
-            self.settle()
+            self.fold_pending()
             self._layout = layout
         self.changes += len(changes)
         self._pending.append(changes)
         self._size += len(changes.data)
         if self._size >= self._sizes.table_bytes:
-            self.settle()
+            self.fold_pending()
         return self._size - before
 
     def spoil(self, why: Corrupt) -> None:
@@ -100,7 +100,7 @@ class TableState:
         self._spoilt = None
         return before
 
-    def settle(self) -> int:
+    def fold_pending(self) -> int:
         """Fold what is pending; how many bytes were."""
         before = self._size
         if self._pending and self._layout is not None:

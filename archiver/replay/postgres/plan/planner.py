@@ -13,7 +13,7 @@ from archiver.journal.segment import SegmentHeader
 from archiver.postgres.captured_systems import CapturedDatabase, named_databases
 from archiver.postgres.lsn import format_lsn, parse_lsn
 from archiver.postgres.records import Snapshot
-from archiver.replay.points import Point, settle
+from archiver.replay.points import Point, resolve
 from archiver.replay.postgres.plan.journal_survey import Found, Survey
 from archiver.replay.postgres.plan.plan import Moment, Range, RestorePlan, SchemaLine, Start
 from archiver.replay.postgres.plan.point_location import checkpoint_at, end_segment, limit_of, mark_of, require_mark
@@ -47,7 +47,7 @@ async def plan_restore(reader: Reader, source: str, point: Point) -> RestorePlan
     The plan holds no rows and stays right while the journal grows. Raises ``Invalid`` for a source or point that the journal does not have,
     ``Refused`` when the point lies before the first complete baseline, ``Corrupt``, ``Unavailable``.
     """
-    point = await settle(reader, point)
+    point = await resolve(reader, point)
     tail = await reader.tail()
     assert tail is not None
     require_mark(tail, source, point)

@@ -37,7 +37,7 @@ def require_mark(header: SegmentHeader, source: str, point: Point) -> SourceMark
 
 
 def limit_of(point: Point) -> Limit:
-    """What a settled point means for transactions."""
+    """What a resolved point means for transactions."""
     if point.kind == "entry":
         return Limit(seq=point.number)
     return Limit(lsn=point.number) if point.kind == "lsn" else Limit(time=point.number)

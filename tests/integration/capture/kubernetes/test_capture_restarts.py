@@ -1,4 +1,4 @@
-"""The archiver is killed before a list is complete, or what a verifying list found is settled."""
+"""The archiver is killed before a list is complete, or what a verifying list found is concluded."""
 
 from __future__ import annotations
 

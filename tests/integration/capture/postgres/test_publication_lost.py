@@ -55,10 +55,10 @@ async def test_a_table_that_left_unnoticed_is_not_put_back_in_passing(database: 
         tables = {table.name: table.oid for table in catalog.tables}
         await reconcile_publications(session, config, catalog)
         run(database, f"DROP PUBLICATION {slot}_key")
-        settled = frozenset({tables["t"]})
-        changed = await reconcile_publications(session, config, catalog, settled=settled)
+        journaled = frozenset({tables["t"]})
+        changed = await reconcile_publications(session, config, catalog, journaled=journaled)
         assert changed.added == {tables["u"]}
-        assert (await planned_changes(session, config, catalog)).added == settled
+        assert (await planned_changes(session, config, catalog)).added == journaled
     finally:
         await session.close()
 

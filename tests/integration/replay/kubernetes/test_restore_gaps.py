@@ -14,7 +14,7 @@ from archiver.errors import HistoryLost, Refused
 from archiver.journal.entry import Kind
 from archiver.journal.reader import Reader
 from archiver.replay.kubernetes.fold import Cut
-from archiver.replay.kubernetes.restore import Prepared, plan_cluster, restore_to_cluster
+from archiver.replay.kubernetes.restore import PreparedRestore, plan_cluster, restore_to_cluster
 from archiver.replay.kubernetes.selection import Scope
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import custom_resource, definitions, path
@@ -35,7 +35,7 @@ def create(plane: ControlPlane, *names: str) -> str:
     return version
 
 
-def tools(plan: Prepared) -> set[str]:
+def tools(plan: PreparedRestore) -> set[str]:
     return {name for resource, _, name in plan.objects.by_key if resource.startswith("tools.")}
 
 
@@ -47,7 +47,7 @@ async def test_a_point_while_nobody_watched_is_refused_and_its_neighbours_are_no
     plane = await asyncio.to_thread(start_cluster, definitions=[each for each in definitions() if each["spec"]["names"]["kind"] == "Tool"])
     capture = KubernetesCapture(config_for(plane, resources=["tools.tools.proompteng.ai"]))
 
-    async def plan(point: int) -> Prepared:
+    async def plan(point: int) -> PreparedRestore:
         return await plan_cluster(Reader(capture.store), capture.name, Cut(time=point), Scope(), None, clock)
 
     before_everything = clock.now()

@@ -12,7 +12,7 @@ from archiver.clock import SystemClock
 from archiver.errors import Refused
 from archiver.journal.reader import Reader
 from archiver.replay.kubernetes.fold import Cut
-from archiver.replay.kubernetes.restore import Prepared, plan_cluster, restore_to_cluster
+from archiver.replay.kubernetes.restore import PreparedRestore, plan_cluster, restore_to_cluster
 from archiver.replay.kubernetes.selection import Scope
 from archiver.replay.kubernetes.to_cluster import ClusterReport
 from tests.servers.controlplane import ControlPlane
@@ -40,7 +40,7 @@ def own(plane: ControlPlane, place: str, owner: dict[str, Any]) -> None:
     plane.request("PATCH", place, patch, content_type="application/merge-patch+json")
 
 
-async def restored(capture: KubernetesCapture, target: ControlPlane, **options: bool) -> tuple[Prepared, ClusterReport]:
+async def restored(capture: KubernetesCapture, target: ControlPlane, **options: bool) -> tuple[PreparedRestore, ClusterReport]:
     async with api(target) as server:
         prepared = await plan_cluster(Reader(capture.store), capture.name, Cut(), Scope(), server, SystemClock(), **options)
         return prepared, await restore_to_cluster(server, prepared, SystemClock())

@@ -7,7 +7,7 @@ import pytest
 from archiver.capture.kubernetes.config import KubernetesConfig
 from archiver.capture.kubernetes.discovery import Selector
 from archiver.capture.kubernetes.rights import needed
-from archiver.capture.kubernetes.stream_scope import Target
+from archiver.capture.kubernetes.stream_scope import StreamScope
 from archiver.errors import Invalid
 from archiver.kubernetes.cluster import Cluster
 from archiver.kubernetes.records import Resource
@@ -45,10 +45,10 @@ def test_what_names_nothing_is_refused(text: str) -> None:
 
 def test_stream_names_and_paths() -> None:
     """Cluster, group and plural name a stream, the namespace its scope; the version is no part of the name."""
-    target = Target.of("kube", RUNS, "agents")
+    target = StreamScope.of("kube", RUNS, "agents")
     assert target.stream == "kube/agents.proompteng.ai/agentruns@agents"
     assert target.path == "/apis/agents.proompteng.ai/v1alpha1/namespaces/agents/agentruns"
-    target = Target.of("kube", Resource("", "v1", "configmaps", "ConfigMap", namespaced=True))
+    target = StreamScope.of("kube", Resource("", "v1", "configmaps", "ConfigMap", namespaced=True))
     assert target.stream == "kube/core/configmaps"
     assert target.path == "/api/v1/configmaps"
 

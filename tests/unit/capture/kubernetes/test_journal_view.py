@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archiver.capture.kubernetes.journal_view import Resumed, load
+from archiver.capture.kubernetes.journal_view import ResumedStream, resume_streams
 from archiver.journal.entry import Kind, Run
 from archiver.journal.reader import Reader
 from archiver.journal.records import Gap
@@ -59,8 +59,8 @@ class Long:
         forgery.store.get = counted  # type: ignore[method-assign]
 
 
-async def at_start(long: Long) -> dict[str, Resumed]:
-    return await load(Reader(long.forgery.store, offload=inline), long.forgery.end.sources, "kube")
+async def at_start(long: Long) -> dict[str, ResumedStream]:
+    return await resume_streams(Reader(long.forgery.store, offload=inline), long.forgery.end.sources, "kube")
 
 
 @pytest.mark.parametrize("what", ["start", "restore"])
@@ -94,8 +94,8 @@ def test_what_is_skipped_says_nothing(seed: int, steps: int) -> None:
     async def story() -> None:
         past = Past(seed).make(steps)
         reader = Reader(past.forgery.store, offload=inline)
-        found = await load(reader, past.forgery.end.sources, "kube")
-        whole = {stream.name: Resumed() for stream in past.streams}
+        found = await resume_streams(reader, past.forgery.end.sources, "kube")
+        whole = {stream.name: ResumedStream() for stream in past.streams}
         async for placed in reader.read():
             if placed.run.source in whole:
                 whole[placed.run.source].apply(placed)

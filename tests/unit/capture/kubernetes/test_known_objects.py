@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archiver.capture.kubernetes.known_objects import Known, Verification
+from archiver.capture.kubernetes.known_objects import KnownObjects, Verification
 from archiver.kubernetes.json_fields import Event, Head, Meta
 
 
@@ -12,7 +12,7 @@ def event(kind: str, name: str, uid: str, version: str) -> Event:
 
 def test_a_name_with_another_uid_is_gone_and_new() -> None:
     """Deleted and created again shows on both sides of the difference."""
-    known = Known({("n", "a"): ("u1", "5"), ("n", "b"): ("u2", "6"), ("n", "c"): ("u3", "7")})
+    known = KnownObjects({("n", "a"): ("u1", "5"), ("n", "b"): ("u2", "6"), ("n", "c"): ("u3", "7")})
     difference = known.compare({("n", "a"): ("u9", "8"), ("n", "b"): ("u2", "6")})
     assert difference.gone == {("n", "a"): ("u1", "5"), ("n", "c"): ("u3", "7")}
     assert difference.changed == {("n", "a"): ("u9", "8")}
@@ -20,7 +20,7 @@ def test_a_name_with_another_uid_is_gone_and_new() -> None:
 
 def test_events_below_a_list_do_not_turn_it_back() -> None:
     """After a list at 20, what the watch repeats from before it changes nothing; what follows does."""
-    known = Known()
+    known = KnownObjects()
     known.replace({("n", "a"): ("u1", "15")}, "20")
     known.event(event("MODIFIED", "a", "u1", "12"))
     known.event(event("DELETED", "a", "u1", "14"))
@@ -34,7 +34,7 @@ def test_events_below_a_list_do_not_turn_it_back() -> None:
 
 def verification(known: dict[str, tuple[str, str]], listed: dict[str, tuple[str, str]]) -> Verification:
     """Watch at 10, list at 20."""
-    difference = Known({("n", name): version for name, version in known.items()}).compare(
+    difference = KnownObjects({("n", name): version for name, version in known.items()}).compare(
         {("n", name): version for name, version in listed.items()}
     )
     return Verification(difference, "10", "20", 0)

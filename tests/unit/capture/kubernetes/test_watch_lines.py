@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.capture.kubernetes.watch_lines import Lines
+from archiver.capture.kubernetes.watch_lines import LineSplitter
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20).map(lambda line: line.replace(b"\n", b".")), max_size=10), st.data())
@@ -13,7 +13,7 @@ def test_any_cutting_gives_the_same_lines(lines: list[bytes], data: st.DataObjec
     """However the bytes are cut into chunks, the complete lines come out whole and in order, and what has no end does not."""
     stream = b"".join(line + b"\n" for line in lines) + b"unfinished"
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
-    splitter = Lines()
+    splitter = LineSplitter()
     found = [line for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True) for line in splitter.feed(stream[start:end])]
     assert found == lines
     assert splitter.feed(b"\n") == [b"unfinished"]
@@ -21,7 +21,7 @@ def test_any_cutting_gives_the_same_lines(lines: list[bytes], data: st.DataObjec
 
 def test_a_line_of_many_megabytes_in_small_chunks() -> None:
     """There is no limit of length, and joining costs no more than the line is long."""
-    splitter = Lines()
+    splitter = LineSplitter()
     for _ in range(20_000):
         assert splitter.feed(b"x" * 1000) == []
     (line,) = splitter.feed(b"\n")

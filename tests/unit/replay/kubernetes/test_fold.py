@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from archiver.errors import HistoryLost, Invalid
 from archiver.journal.reader import Reader
-from archiver.replay.kubernetes.fold import Cut, Folded, read_streams
+from archiver.replay.kubernetes.fold import Cut, FoldedStream, read_streams
 from tests.simulation.loop import inline, play
 from tests.unit.journal.forge import Forgery
 from tests.unit.replay.kubernetes.past import Past, Stream, Truth
@@ -36,7 +36,7 @@ async def check(past: Past, cut: Cut) -> None:
         judge(folds[name], stream, truth, point, end=not (cut.seq or cut.time), by_time=bool(cut.time))
 
 
-def judge(fold: Folded, stream: Stream, truth: Truth, point: int, *, end: bool, by_time: bool) -> None:
+def judge(fold: FoldedStream, stream: Stream, truth: Truth, point: int, *, end: bool, by_time: bool) -> None:
     found = {name: (seen.uid, seen.resource_version) for (_, name), seen in fold.state.objects.items()}
     assert (fold.entry, fold.observed) == (truth.entry, truth.observed)
     if truth.objects is None:

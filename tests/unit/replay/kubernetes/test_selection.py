@@ -11,7 +11,7 @@ from archiver.errors import Invalid
 from archiver.journal.entry import Kind, Placed, Run
 from archiver.kubernetes.records import Listing, Resource, Watch
 from archiver.kubernetes.stream_state import StreamState
-from archiver.replay.kubernetes.fold import Folded
+from archiver.replay.kubernetes.fold import FoldedStream
 from archiver.replay.kubernetes.selection import DEFINITIONS, Scope, Selection, select
 
 RUNS = Resource("g.io", "v1", "runs", "Run", True)
@@ -20,7 +20,7 @@ ZONES = Resource("g.io", "v1", "zones", "Zone", False)
 DEFINED = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False)
 
 
-def fold(resource: Resource, *names: str, observed: int = 10, scope: str = "", listed: bool = True) -> Folded:
+def fold(resource: Resource, *names: str, observed: int = 10, scope: str = "", listed: bool = True) -> FoldedStream:
     """A stream that holds ``namespace/name`` or ``name``; ``observed`` is when its newest entry was received."""
     state = StreamState()
     name = f"kube/{resource.group}/{resource.plural}{f'@{scope}' if scope else ''}"
@@ -40,7 +40,7 @@ def fold(resource: Resource, *names: str, observed: int = 10, scope: str = "", l
         put(Kind.K8S_ITEM, *items)
     if listed:
         put(Kind.CHECKPOINT, msgspec.json.encode(listing))
-    return Folded(name, state, entry=observed, observed=observed)
+    return FoldedStream(name, state, entry=observed, observed=observed)
 
 
 def names(selection: Selection) -> set[str]:

@@ -6,68 +6,68 @@ import dataclasses
 
 import pytest
 
-from archiver.capture.postgres.start.decision import Begin, Known, Resume, Server, SlotView, decide
+from archiver.capture.postgres.start.decision import FreshStart, JournalView, Resumption, ServerView, SlotView, decide
 from archiver.errors import Refused
 
 OURS = SlotView(plugin="pgoutput", database="app", confirmed=90, wal_status="reserved")
-KNOWN = Known(position=100, slot="created", complete=True, system_id="1", timeline=1, database="app")
+KNOWN = JournalView(position=100, slot="created", complete=True, system_id="1", timeline=1, database="app")
 
 
-def server(slot: SlotView | None = OURS, *, timeline: int = 1, position: int = 1000, system: str = "1", **switches: int) -> Server:
+def server(slot: SlotView | None = OURS, *, timeline: int = 1, position: int = 1000, system: str = "1", **switches: int) -> ServerView:
     ends = {int(name[1:]): end for name, end in switches.items()}
-    return Server(system_id=system, timeline=timeline, database="app", position=position, slot=slot, switches=ends)
+    return ServerView(system_id=system, timeline=timeline, database="app", position=position, slot=slot, switches=ends)
 
 
-def go(known: Known, there: Server, *, adopt: bool = False) -> Begin | Resume:
+def go(known: JournalView, there: ServerView, *, adopt: bool = False) -> FreshStart | Resumption:
     return decide(known, there, slot_name="archiver_db", adopt_new_system=adopt)
 
 
-def reason(decision: Begin | Resume) -> str:
-    assert isinstance(decision, Begin)
+def reason(decision: FreshStart | Resumption) -> str:
+    assert isinstance(decision, FreshStart)
     assert decision.gap is not None
     return decision.gap.reason
 
 
 def test_nothing_known_and_no_slot_begins() -> None:
     """The very first start."""
-    assert go(Known(), server(None)) == Begin(drop=False)
+    assert go(JournalView(), server(None)) == FreshStart(drop=False)
 
 
 def test_an_unknown_slot_of_our_name_is_refused() -> None:
     """What this archive did not create it does not drop."""
     with pytest.raises(Refused, match="did not create"):
-        go(Known(), server())
+        go(JournalView(), server())
 
 
 def test_a_slot_that_we_gave_up_is_not_ours() -> None:
     """After a PG_SLOT dropped entry the name belongs to whoever created it."""
     with pytest.raises(Refused, match="did not create"):
-        go(Known(slot="dropped", system_id="1", timeline=1, database="app"), server())
+        go(JournalView(slot="dropped", system_id="1", timeline=1, database="app"), server())
 
 
 @pytest.mark.parametrize("action", ["creating", "created"])
 @pytest.mark.parametrize(("slot", "drop"), [(OURS, True), (None, False)])
 def test_an_unfinished_baseline_begins_again(action: str, slot: SlotView | None, drop: bool) -> None:
     """A slot without a checkpoint after it is ours and worthless: it is dropped; no gap, for nothing was known."""
-    known = Known(position=50, slot=action, complete=False, system_id="1", timeline=1, database="app")  # type: ignore[arg-type]
-    assert go(known, server(slot)) == Begin(drop=drop)
+    known = JournalView(position=50, slot=action, complete=False, system_id="1", timeline=1, database="app")  # type: ignore[arg-type]
+    assert go(known, server(slot)) == FreshStart(drop=drop)
 
 
 def test_it_resumes_at_the_journals_end() -> None:
     """The journal's position counts, not the slot's, which may have gone back in a crash."""
-    assert go(KNOWN, server()) == Resume(100)
+    assert go(KNOWN, server()) == Resumption(100)
 
 
 def test_a_slot_exactly_at_the_journals_end_resumes() -> None:
     """Everything acknowledged, nothing new."""
-    assert go(KNOWN, server(SlotView("pgoutput", "app", confirmed=100))) == Resume(100)
+    assert go(KNOWN, server(SlotView("pgoutput", "app", confirmed=100))) == Resumption(100)
 
 
 def test_what_the_server_can_never_decode_is_a_gap() -> None:
     """Trying the same position again would fail for ever, while the slot keeps the log."""
     decision = go(KNOWN, dataclasses.replace(server(), undecodable="no publication"))
     assert reason(decision) == "publication_lost"
-    assert isinstance(decision, Begin)
+    assert isinstance(decision, FreshStart)
     assert decision.drop
 
 
@@ -75,7 +75,7 @@ def test_a_slot_ahead_of_the_journal_is_a_gap() -> None:
     """Somebody else confirmed what the journal does not have; the server would skip it silently."""
     decision = go(KNOWN, server(SlotView("pgoutput", "app", confirmed=101)))
     assert reason(decision) == "slot_ahead"
-    assert isinstance(decision, Begin)
+    assert isinstance(decision, FreshStart)
     assert decision.drop
     assert decision.gap is not None
     assert (decision.gap.what, decision.gap.from_position, decision.gap.to_position) == ("all", "0/64", "")
@@ -85,7 +85,7 @@ def test_a_missing_slot_is_a_gap() -> None:
     """Dropped while nobody looked."""
     decision = go(KNOWN, server(None))
     assert reason(decision) == "slot_lost"
-    assert decision == Begin(drop=False, gap=decision.gap)  # type: ignore[union-attr]
+    assert decision == FreshStart(drop=False, gap=decision.gap)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("slot", [SlotView("pgoutput", "app", 90, "lost"), SlotView("pgoutput", "app", 90, "", "idle_timeout")])
@@ -96,14 +96,14 @@ def test_an_invalidated_slot_is_a_gap(slot: SlotView) -> None:
 
 def test_a_failover_before_the_fork_resumes() -> None:
     """Everything in the journal is older than the end of its timeline, so the new one continues it."""
-    assert go(KNOWN, server(timeline=2, t1=100)) == Resume(100)
+    assert go(KNOWN, server(timeline=2, t1=100)) == Resumption(100)
 
 
 def test_a_failover_behind_the_journal_is_a_gap_from_the_fork() -> None:
     """The journal holds transactions that the promoted server never had."""
     decision = go(KNOWN, server(timeline=2, t1=99))
     assert reason(decision) == "timeline_changed"
-    assert isinstance(decision, Begin)
+    assert isinstance(decision, FreshStart)
     assert decision.gap is not None
     assert decision.gap.from_position == "0/63"
 
@@ -138,7 +138,7 @@ def test_adopting_never_drops_a_slot_there() -> None:
 def test_another_database_is_refused() -> None:
     """The same holds for another database of the same server."""
     with pytest.raises(Refused, match="database old"):
-        go(Known(position=100, slot="created", complete=True, system_id="1", timeline=1, database="old"), server(None))
+        go(JournalView(position=100, slot="created", complete=True, system_id="1", timeline=1, database="old"), server(None))
 
 
 @pytest.mark.parametrize("slot", [SlotView("wal2json", "app", 90), SlotView("pgoutput", "other", 90), SlotView("", "", 0, temporary=True)])
