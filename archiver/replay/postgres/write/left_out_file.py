@@ -33,7 +33,7 @@ SET timezone = 'UTC';
 
 
 class LeftOutFile:
-    """Rows are gathered while the restore runs; the file is written at its end, if there is anything to write."""
+    """Rows are gathered while the restore runs; the file is written at its end, if there is anything to write. ``close`` it."""
 
     def __init__(self, folder: Path | None, source: str) -> None:
         """``folder``: None for the system's folder of temporary files. Raises ``Invalid`` for one that cannot be written."""
@@ -57,6 +57,11 @@ class LeftOutFile:
             lines = tempfile.SpooledTemporaryFile(_SPOOLED)  # noqa: SIM115
             self._rows[key] = (f"COPY {key}{f' ({names})' if names else ''} FROM stdin;\n", lines)
         return self._rows[key][1]
+
+    def close(self) -> None:
+        """Forget the rows."""
+        for _, lines in self._rows.values():
+            lines.close()
 
     def write(self, title: str, before: Sequence[LeftOut], rows: Sequence[LeftOut], after: Sequence[LeftOut]) -> str:
         """The file's path; empty when there is nothing. ``before``: what rows need; ``after``: what needs rows.

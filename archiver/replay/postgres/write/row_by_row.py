@@ -56,14 +56,14 @@ async def _put(connection: Connection, target: RowTarget, batch: Sequence[bytes]
     waiting = [batch]
     while waiting:
         rows = waiting.pop()
-        await connection.execute(b"SAVEPOINT some")
+        await connection.execute(b"SAVEPOINT batch")
         try:
             await target.put(_once(b"".join(rows)))
         except psycopg.Error as error:
             failed = explained(error, doing, rows=True)
             if is_fatal(failed):
                 raise failed from error
-            await connection.execute(b"ROLLBACK TO some; RELEASE some")
+            await connection.execute(b"ROLLBACK TO batch; RELEASE batch")
             if len(rows) > 1:
                 half = len(rows) // 2
                 waiting += [rows[half:], rows[:half]]
@@ -73,7 +73,7 @@ async def _put(connection: Connection, target: RowTarget, batch: Sequence[bytes]
             kind = f"{type(error).__name__} (SQLSTATE {error.sqlstate})"
             found.reasons[kind] = found.reasons.get(kind, 0) + 1
         else:
-            await connection.execute(b"RELEASE some")
+            await connection.execute(b"RELEASE batch")
             found.written += len(rows)
 
 

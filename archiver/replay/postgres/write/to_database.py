@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,17 +59,19 @@ async def write_database(
     Raises ``Refused`` (own source, older server, missing extensions or roles, something in the way), ``Corrupt``, ``Unavailable``,
     ``Invalid`` for the DSN or the folder. Gaps are the caller's to judge.
     """
-    restore = _Restore(plan, LeftOutFile(left_out, plan.source), progress, strict=strict)
-    async with connected(dsn) as connection:
-        material = await gather(plan, reader)
-        items, standing = await _examine(connection, plan, material, no_owner=no_owner, configured=configured)
-        if standing and not overwrite:
-            raise occupied([str(each) for each in standing])
-        with restore.timed("read"):
-            fold, summary = await fold_changes(plan, material, reader, progress)
-        async with _transaction(connection):
-            tables = await restore.run(connection, items, material, fold, store, standing)
-        await restore.analyze(connection, tables)
+    file = LeftOutFile(left_out, plan.source)
+    restore = _Restore(plan, file, progress, strict=strict)
+    with closing(file):
+        async with connected(dsn) as connection:
+            material = await gather(plan, reader)
+            items, standing = await _examine(connection, plan, material, no_owner=no_owner, configured=configured)
+            if standing and not overwrite:
+                raise occupied([str(each) for each in standing])
+            with restore.timed("read"):
+                fold, summary = await fold_changes(plan, material, reader, progress)
+            async with _transaction(connection):
+                tables = await restore.run(connection, items, material, fold, store, standing)
+            await restore.analyze(connection, tables)
     return restore.report(shown(dsn), summary, [str(each) for each in standing])
 
 
