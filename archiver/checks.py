@@ -60,6 +60,7 @@ async def _store(settings: Settings, clock: Clock) -> list[Check]:
 async def _postgres(name: str, settings: Settings) -> list[Check]:
     from archiver.capture.postgres.preflight.preflight import preflight
     from archiver.capture.postgres.session.access import Access
+    from archiver.capture.postgres.session.replication import connect_replication, identify
     from archiver.capture.postgres.session.schema_dump import find_tools
     from archiver.capture.postgres.session.slot_health import read_health
 
@@ -73,6 +74,13 @@ async def _postgres(name: str, settings: Settings) -> list[Check]:
     finally:
         await connection.close()
     found = []
+    if not report.refusals:
+        # Whoever is between us and the server may let ordinary sessions through and not this one.
+        replication = await connect_replication(Access.of(config.dsn), config.slot)
+        try:
+            await identify(replication)
+        finally:
+            await replication.close()
     if slot.exists and not await _known(name, settings):
         text = f"replication slot {config.slot} exists, and this archive did not create it"
         found.append(

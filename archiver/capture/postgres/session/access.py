@@ -15,6 +15,7 @@ from psycopg import conninfo
 
 from archiver.capture.postgres.session.session_settings import RESTRICTED, pin_newer, startup_options
 from archiver.errors import ArchiverError, Invalid, Refused, Unavailable
+from archiver.postgres.connecting import MANUAL, POOLER, connect
 
 Session = psycopg.AsyncConnection[tuple[Any, ...]]
 """An ordinary connection in autocommit mode with everything in ``session_settings`` pinned."""
@@ -37,9 +38,7 @@ class Access:
         try:
             values = conninfo.conninfo_to_dict(dsn)
         except psycopg.ProgrammingError:
-            raise Invalid(
-                "libpq does not understand the connection string", hint="its forms: PostgreSQL manual, Connection Strings"
-            ) from None
+            raise Invalid("libpq does not understand the connection string", hint=MANUAL) from None
         inside = str(values.pop("password", None) or "")
         return cls(conninfo.make_conninfo("", **values), password or inside, application_name)
 
@@ -76,8 +75,9 @@ class Access:
     async def connect(self) -> Session:
         """A new ordinary connection. Raises ``Unavailable``, or ``Invalid`` when the server does not let us in."""
         try:
-            connection = await psycopg.AsyncConnection.connect(**self.arguments(), autocommit=True, prepare_threshold=None)
+            connection = await connect("", "connecting", **self.arguments())
             try:
+                await _require_pinned(connection)
                 await connection.execute(pin_newer())
             except BaseException:
                 await connection.close()
@@ -93,6 +93,13 @@ async def restricts_views(session: Session) -> bool:
     return await cursor.fetchone() == (True,)
 
 
+async def _require_pinned(session: Session) -> None:
+    """Raise ``Invalid`` when the session did not begin with the settings that it was asked to begin with: values would have other texts."""
+    row = await (await session.execute("SELECT current_setting('extra_float_digits'), current_setting('synchronize_seqscans')")).fetchone()
+    if row != ("3", "off"):
+        raise Invalid("the session has not the settings that were asked for: something between us and the server drops them", hint=POOLER)
+
+
 def translated(error: psycopg.Error, doing: str) -> ArchiverError:
     """What a driver's error means for the user, as the table in ``errors`` has it. ``doing`` says what we were at.
 
@@ -102,17 +109,11 @@ def translated(error: psycopg.Error, doing: str) -> ArchiverError:
     if state:
         text = f"{doing}: {error.diag.message_primary or type(error).__name__} (SQLSTATE {state})"
     else:
-        # libpq itself: it speaks about hosts and sockets, never about rows.
+        # libpq itself: it speaks about hosts and sockets, never about rows. Refusals at the start are told by ``connecting``.
         lines = str(error).strip().splitlines()
         text = f"{doing}: {lines[0] if lines and isinstance(error, psycopg.OperationalError) else type(error).__name__}"
-    if state.startswith("28") or "password authentication failed" in text or "no pg_hba.conf entry" in text:
-        return Invalid(text, hint="check user, password and pg_hba.conf")
-    if state == "3D000":
-        return Invalid(text, hint="check the database name in the connection string")
     if state == "42501":
         return Refused(text, hint="`archiver check` names the missing rights and the GRANT for each")
-    if not state and doing == "connecting":
-        return Unavailable(text, hint="does the server run, and are the DSN's host and port right? `archiver run` tries again")
     return Unavailable(text, hint="it is tried again")
 
 
@@ -121,4 +122,4 @@ def with_password(dsn: str, password: str) -> str:
     try:
         return conninfo.make_conninfo(dsn, **({"password": password} if password else {}))
     except psycopg.ProgrammingError:
-        raise Invalid("the connection string is not one that libpq understands", hint="see the manual, 34.1.1 Connection Strings") from None
+        raise Invalid("the connection string is not one that libpq understands", hint=MANUAL) from None

@@ -12,7 +12,8 @@ from psycopg import conninfo, sql
 
 from archiver.capture.postgres.session.access import Access, translated
 from archiver.capture.postgres.session.session_settings import pin_newer
-from archiver.errors import ArchiverError, Refused, Unavailable
+from archiver.errors import ArchiverError, Invalid, Refused, Unavailable
+from archiver.postgres.connecting import POOLER, connect
 
 SENDER_TIMEOUT_SECONDS = 30.0
 """``wal_sender_timeout`` of our own session (any role may set it): a busy moment of ours is no reason to be cut off."""
@@ -32,16 +33,26 @@ async def connect_replication(access: Access, name: str) -> Connection:
     values = access.arguments()
     values |= {"replication": "database", "application_name": name}
     values["options"] += f" -c wal_sender_timeout={SENDER_TIMEOUT_SECONDS:g}s"
+    connection = await connect("", "connecting for replication", **values)
     try:
-        connection = await psycopg.AsyncConnection.connect(**values, autocommit=True, prepare_threshold=None)
-        try:
-            await connection.execute(pin_newer())
-        except BaseException:
-            await connection.close()
-            raise
-        return connection
+        await connection.execute(pin_newer())
     except psycopg.Error as error:
+        await connection.close()
         raise explained(error, "connecting for replication") from error
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+async def identify(replication: Connection) -> tuple[Any, ...]:
+    """System id, timeline, end of the log and database, as the server says them. Raises as ``explained`` has it."""
+    try:
+        row = await (await replication.execute(b"IDENTIFY_SYSTEM")).fetchone()
+    except psycopg.Error as error:
+        raise explained(error, "asking the server who it is") from error
+    assert row is not None
+    return row
 
 
 def explained(error: psycopg.Error, doing: str) -> ArchiverError:
@@ -49,6 +60,8 @@ def explained(error: psycopg.Error, doing: str) -> ArchiverError:
     found = translated(error, doing)
     if error.sqlstate == "55006":
         return Unavailable(found.message, hint="another consumer holds the slot: stop it, or wait until the server notices that it is gone")
+    if error.sqlstate == "42601":
+        return Invalid(f"{doing}: the other end does not speak the replication protocol ({found.message})", hint=POOLER)
     if error.sqlstate == "53400":
         return Refused(found.message, hint="raise max_replication_slots, or drop slots that nobody uses")
     if error.sqlstate == "42501":

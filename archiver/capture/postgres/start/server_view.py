@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from archiver.capture.postgres.session.replication import Connection, explained
+from archiver.capture.postgres.session.replication import Connection, explained, identify
 from archiver.capture.postgres.start.decision import JournalView, ServerView, SlotView
 from archiver.postgres.lsn import parse_position
 
@@ -14,7 +14,7 @@ from archiver.postgres.lsn import parse_position
 async def read_server(replication: Connection, query: Connection, slot_name: str, known: JournalView) -> ServerView:
     """Identity, log position, slot, and where earlier timelines ended if ``known`` is of another one. Raises as ``explained``."""
     try:
-        system_id, timeline, position, database = await _row(replication, "IDENTIFY_SYSTEM")
+        system_id, timeline, position, database = await identify(replication)
         return ServerView(
             system_id=str(system_id),
             timeline=int(timeline),

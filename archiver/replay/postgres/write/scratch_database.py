@@ -9,6 +9,7 @@ import psycopg
 from psycopg import conninfo, sql
 
 from archiver.errors import Invalid, Refused, Unavailable
+from archiver.postgres.connecting import connect
 
 
 @asynccontextmanager
@@ -44,14 +45,15 @@ async def _require_other(dsn: str, never_on: Collection[str]) -> None:
 async def _execute(dsn: str, statement: sql.Composed) -> str:
     """The first column of the first row, if the statement gives any."""
     try:
-        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=10) as connection:
+        async with await connect(dsn, "connecting to the scratch server", connect_timeout="10") as connection:
             cursor = await connection.execute(statement)
             row = await cursor.fetchone() if cursor.description else None
             return str(row[0]) if row else ""
     except psycopg.errors.InsufficientPrivilege:
         raise Invalid("the scratch role may not create databases", hint="ALTER ROLE … CREATEDB at the scratch server") from None
-    except psycopg.OperationalError:
-        raise Unavailable("the scratch server does not answer", hint="check host, port, user and password of the scratch DSN") from None
+    except psycopg.OperationalError as error:
+        text = error.diag.message_primary or "it does not answer"
+        raise Unavailable(f"the scratch server does not do it: {text}", hint="does it still run? Try again") from None
     except psycopg.Error as error:
         text = error.diag.message_primary or type(error).__name__
         raise Invalid(f"the scratch server does not do it: {text}", hint="name a server that takes writes") from None

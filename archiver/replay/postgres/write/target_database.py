@@ -13,6 +13,7 @@ from psycopg import conninfo
 
 from archiver.errors import ArchiverError, Corrupt, Invalid, Refused, Unavailable
 from archiver.postgres.captured_systems import CapturedDatabase, is_captured
+from archiver.postgres.connecting import connect
 from archiver.replay.postgres.plan.plan import RestorePlan
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -43,12 +44,7 @@ async def connected(dsn: str) -> AsyncIterator[Connection]:
         conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
         raise Invalid("the target is not a connection string", hint="write postgresql://user@host/database or host=… dbname=…") from None
-    try:
-        connection = await psycopg.AsyncConnection.connect(
-            conninfo.make_conninfo(dsn, **_defaults(dsn)), autocommit=True, prepare_threshold=None
-        )
-    except psycopg.Error as error:
-        raise explained(error, "connecting to the target") from error
+    connection = await connect(dsn, "connecting to the target", **_defaults(dsn))
     try:
         yield connection
     finally:

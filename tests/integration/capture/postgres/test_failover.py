@@ -14,6 +14,7 @@ import pytest
 
 from archiver.capture.postgres.preflight.preflight import Finding, preflight
 from archiver.capture.postgres.session.access import Access
+from archiver.errors import Unavailable
 from archiver.journal.entry import Kind
 from tests.integration.capture.postgres.rig import Capture, capture
 from tests.servers.postgres import PostgresServer
@@ -162,6 +163,9 @@ async def test_check_names_each_condition_that_is_missing(pair: Callable[..., tu
         assert finding is not None
         return finding
 
+    with pytest.raises(Unavailable) as standby:
+        await Access.of(second.dsn()).connect()
+    assert "address of the primary" in standby.value.hint
     async with capture(first.dsn(), slot) as made:
         before = await said()
         assert before.level == "note"
