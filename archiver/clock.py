@@ -65,6 +65,24 @@ def to_text(microseconds: int) -> str:
     return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def to_local_text(microseconds: int) -> str:
+    """RFC 3339 in this machine's time zone, with its name; ``-`` for zero (not known)."""
+    if not microseconds:
+        return "-"
+    local = (_EPOCH + timedelta(microseconds=microseconds)).astimezone()
+    return f"{local.isoformat(timespec='microseconds')} ({local.tzname()})"
+
+
+def duration_text(seconds: float) -> str:
+    """A length of time in its two largest units: ``3 d 4 h``, ``12 min 5 s``, ``0.250 s``."""
+    if seconds < 60:
+        return f"{seconds:.3f} s"
+    whole = int(seconds)
+    units = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]
+    first = next(place for place, (number, _) in enumerate(units) if number)
+    return " ".join(f"{number} {unit}" for number, unit in units[first : first + 2])
+
+
 def from_text(text: str) -> int:
     """Microseconds of an RFC 3339 or ISO 8601 time. A time without an offset is read as UTC.
 

@@ -14,14 +14,17 @@ import msgspec
 import structlog
 
 from archiver import disk
-from archiver.clock import Clock, to_text
+from archiver.clock import Clock, duration_text, to_local_text, to_text
 from archiver.errors import Invalid, Refused
 from archiver.journal.reader import Reader
 from archiver.replay.kubernetes.restore import Cut, plan_objects
-from archiver.replay.points import Point, parse_point, resolve
+from archiver.replay.points import NotReached, Point, parse_point, resolve
 from archiver.replay.postgres.restore import plan_database
 from archiver.replay.restoration import Options, Progress, Report, Restoration
 from archiver.replay.targets import Target, match
+
+WAIT_PAUSE_SECONDS = 1.0
+"""Between two looks at whether the journal has reached a point."""
 
 log = structlog.get_logger()
 
@@ -32,6 +35,8 @@ class Plans(msgspec.Struct):
     at: str
     point: Point
     sources: list[Restoration]
+    made: int = 0
+    """When they were made."""
 
     @property
     def apart_seconds(self) -> float | None:
@@ -39,9 +44,34 @@ class Plans(msgspec.Struct):
         moments = [planned.moment for planned in self.sources if planned.moment]
         return (max(moments) - min(moments)) / 1e6 if len(moments) > 1 else None
 
+    @property
+    def moment(self) -> int:
+        """The point as a time: the one that was asked for, else that of the last entry in use."""
+        return self.point.number if self.point.kind == "time" else max((planned.moment for planned in self.sources), default=0)
+
+    @property
+    def age_seconds(self) -> float | None:
+        """How long before the plan the point lies; ``None`` when its time is not known."""
+        return (self.made - self.moment) / 1e6 if self.moment else None
+
+    def where(self) -> dict[str, Any]:
+        """The point for ``--json``: in UTC, in this machine's zone, and its age."""
+        return {
+            "asked": self.at,
+            "kind": self.point.kind,
+            "utc": to_text(self.moment),
+            "local": to_local_text(self.moment),
+            "age_seconds": self.age_seconds,
+        }
+
     def shown(self) -> dict[str, Any]:
         """For ``--json``."""
-        return {"at": self.at, "apart_seconds": self.apart_seconds, "sources": [_shown(planned) for planned in self.sources]}
+        return {
+            "at": self.at,
+            "point": self.where(),
+            "apart_seconds": self.apart_seconds,
+            "sources": [_shown(planned) for planned in self.sources],
+        }
 
 
 class Done(msgspec.Struct):
@@ -77,7 +107,7 @@ async def make_plans(reader: Reader, at: str, targets: Sequence[str], wanted: Se
     chosen = list(wanted) or [target.source for target in matched] or list(known)
     by_source = {target.source: target for target in matched}
     point = await resolve(reader, parse_point(at))
-    plans = Plans(at, point, [])
+    plans = Plans(at, point, [], clock.now())
     try:
         for name in sorted(dict.fromkeys(chosen), key=lambda name: known[name] != "postgres"):
             target = by_source.get(name)
@@ -89,6 +119,21 @@ async def make_plans(reader: Reader, at: str, targets: Sequence[str], wanted: Se
         await close_plans(plans)
         raise
     return plans
+
+
+async def make_plans_once_reached(
+    reader: Reader, at: str, targets: Sequence[str], wanted: Sequence[str], options: Options, clock: Clock, *, wait_seconds: float
+) -> Plans:
+    """``make_plans``, tried again for ``wait_seconds`` while the journal has not reached the point."""
+    until = clock.monotonic() + wait_seconds
+    while True:
+        try:
+            return await make_plans(reader, at, targets, wanted, options, clock)
+        except NotReached:
+            left = until - clock.monotonic()
+            if left <= 0:
+                raise
+            await clock.sleep(min(WAIT_PAUSE_SECONDS, left))
 
 
 async def carry_out(plans: Plans, options: Options, progress: Callable[[str], AbstractContextManager[Progress]]) -> list[Done]:
@@ -160,7 +205,12 @@ def _cut(point: Point, plans: Plans) -> Cut:
 
 def summary(plans: Plans) -> Mapping[str, str]:
     """Facts about the restore as a whole, for people."""
-    found = {"point": f"{plans.at} ({plans.point.kind})"}
+    found = {
+        "point": f"{plans.at} ({plans.point.kind})",
+        "in UTC": to_text(plans.moment),
+        "here": to_local_text(plans.moment),
+        "age": "-" if plans.age_seconds is None else duration_text(plans.age_seconds),
+    }
     for planned in plans.sources:
         found[f"last entry of {planned.source}"] = to_text(planned.moment)
     if plans.apart_seconds is not None:

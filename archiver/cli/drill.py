@@ -13,6 +13,7 @@ import msgspec
 from archiver import disk
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
+from archiver.cli.points import say_meaning
 from archiver.clock import SystemClock
 from archiver.drill import Scratch, run_drill
 from archiver.errors import Corrupt, Invalid, Partial, Refused, Unavailable
@@ -63,6 +64,7 @@ def drill(
     the exit code of what failed it: 7 when the archive is not whole, 3 for what a restore refuses, 8 when the scratch places did not take
     everything, 2 or 4 for a scratch place of no use.
     """
+    say_meaning(at)
     settings = context.settings()
     options = Options(no_owner=no_owner, allow_gaps=allow_gaps, pg_bin=pg_bin)
     report = wait_for(lambda: _drill(settings, at, sources, scratch_folder, scratch_dsn, scratch_kubeconfig, options))

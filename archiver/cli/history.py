@@ -11,6 +11,7 @@ import yaml
 
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
+from archiver.cli.points import say_meaning
 from archiver.errors import Invalid
 from archiver.history.object_at import ObjectAt, object_at
 from archiver.history.objects import ObjectChange, ObjectRef, differences, object_log, plain
@@ -197,6 +198,7 @@ def _before(change: ObjectChange, point: Point) -> bool:
 
 
 async def _point(reader: Reader, text: str) -> Point:
+    say_meaning(text)
     return await resolve(reader, parse_point(text))
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
+from archiver.cli.points import say_meaning
 from archiver.clock import SystemClock
 from archiver.errors import Invalid, Partial, Refused, Unavailable
 from archiver.journal.reader import Reader
@@ -18,7 +19,7 @@ from archiver.replay.kubernetes.restore import ClusterPlan, ClusterReport, Clust
 from archiver.replay.postgres.restore import TABLE_COLUMNS, DatabaseRestoration, RestoreReport
 from archiver.replay.restoration import Options
 from archiver.replay.targets import names_database
-from archiver.restore import Done, Plans, carry_out, close_plans, make_plans, summary
+from archiver.restore import Done, Plans, carry_out, close_plans, make_plans_once_reached, summary
 from archiver.settings import Settings
 from archiver.store.open import open_store
 
@@ -37,6 +38,14 @@ from archiver.store.open import open_store
 )
 @click.option("--kind", "kinds", multiple=True, metavar="PLURAL[.GROUP]", help="Kubernetes: only these kinds (repeatable).")
 @click.option("--namespace", "namespaces", multiple=True, metavar="NAME", help="Kubernetes: only these namespaces (repeatable).")
+@click.option(
+    "--wait",
+    "wait",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="SECONDS",
+    help="Wait this long for a point that the journal has not reached.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--overwrite", is_flag=True, help="Replace what the target holds already of what the plan creates. The plan lists it.")
 @click.option("--allow-gaps", is_flag=True, help="Restore although part of the history in use is not known. The plan lists it.")
@@ -71,6 +80,7 @@ def restore(
     sources: tuple[str, ...],
     kinds: tuple[str, ...],
     namespaces: tuple[str, ...],
+    wait: float,
     dry_run: bool,
     overwrite: bool,
     allow_gaps: bool,
@@ -95,6 +105,7 @@ def restore(
     server did not take every object; 8 when a database did not take everything: the report names what is left out, and a file has it
     as SQL. --strict rolls back instead.
     """
+    say_meaning(at)
     settings = context.settings()
     if uid_map is not None and not os.access(uid_map if uid_map.exists() else uid_map.parent, os.W_OK):
         raise Invalid(f"--uid-map {uid_map}: it cannot be written there", hint="name a file in a folder that exists and may be written to")
@@ -110,7 +121,7 @@ def restore(
         strict=strict,
         left_out=left_out,
     )
-    done = wait_for(lambda: _restore(settings, at, targets, sources, options, dry_run=dry_run or not targets, as_json=as_json))
+    done = wait_for(lambda: _restore(settings, at, targets, sources, options, wait=wait, dry_run=dry_run or not targets, as_json=as_json))
     if uid_map is not None and done:
         _write_uids(uid_map, done)
     _judge(done)
@@ -142,7 +153,15 @@ def _write_uids(file: Path, done: list[Done]) -> None:
 
 
 async def _restore(
-    settings: Settings, at: str, targets: tuple[str, ...], sources: tuple[str, ...], options: Options, *, dry_run: bool, as_json: bool
+    settings: Settings,
+    at: str,
+    targets: tuple[str, ...],
+    sources: tuple[str, ...],
+    options: Options,
+    *,
+    wait: float,
+    dry_run: bool,
+    as_json: bool,
 ) -> list[Done]:
     from archiver.cli.progress import steps
     from archiver.service.sources import configured_databases
@@ -153,7 +172,7 @@ async def _restore(
     store = await open_store(settings.archive.url, settings.archive.s3)
     try:
         reader = Reader(store)
-        plans = await make_plans(reader, at, targets, sources, options, clock)
+        plans = await make_plans_once_reached(reader, at, targets, sources, options, clock, wait_seconds=wait)
         try:
             if dry_run:
                 output.print_json(plans.shown()) if as_json else _print_plans(plans)
@@ -164,7 +183,7 @@ async def _restore(
     finally:
         await store.close()
     if as_json:
-        output.print_json({"at": at, "apart_seconds": plans.apart_seconds, "sources": done})
+        output.print_json({"at": at, "point": plans.where(), "apart_seconds": plans.apart_seconds, "sources": done})
     else:
         output.facts(list(summary(plans).items()))
         for each in done:

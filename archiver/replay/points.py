@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -16,6 +17,12 @@ PointKind = Literal["latest", "time", "entry", "lsn", "mark"]
 
 _HINT = "a point is an RFC 3339 time (2026-11-23T10:05:00Z), `latest`, an entry number, an LSN (16/B374D848), or mark:NAME"
 
+HINT_LATEST = "say `latest` for its end, or let `restore --wait SECONDS` wait for it"
+
+
+class NotReached(Invalid):
+    """The point lies behind what the journal knows: later it may be known, so a command can wait for it."""
+
 
 class Point(msgspec.Struct, frozen=True):
     """A place in history, as the user said it. What it means for a source is that source's planner's affair."""
@@ -26,6 +33,8 @@ class Point(msgspec.Struct, frozen=True):
     """time: microseconds since 1970; entry: sequence number; lsn: the 64-bit number."""
     name: str = ""
     """mark: its name."""
+    zoneless: bool = False
+    """time: the text has no zone, and was read as UTC."""
 
 
 def parse_point(text: str) -> Point:
@@ -50,15 +59,26 @@ def parse_point(text: str) -> Point:
         raise Invalid(f"{text!r} is not a point", hint=_HINT) from None
     if moment <= 0:
         raise Invalid(f"{text!r} lies before 1970", hint=_HINT)
-    return Point(text, "time", moment)
+    return Point(text, "time", moment, zoneless=_zoneless(stripped))
+
+
+def _zoneless(text: str) -> bool:
+    return datetime.fromisoformat(text).tzinfo is None
+
+
+def meaning(point: Point) -> str:
+    """How a time without a zone is read, for people; empty for any other point."""
+    if not point.zoneless:
+        return ""
+    return f"{point.text} has no zone and is read as UTC: {clock.to_text(point.number)}, here {clock.to_local_text(point.number)}"
 
 
 async def resolve(reader: Reader, point: Point) -> Point:
     """``latest`` and marks as entry numbers, so that the same point means the same while the journal grows; others unchanged.
 
     Several points of one command are resolved before any of them is used. A mark is looked for backwards from the journal's end, so
-    that the newest of equal names counts; an old one costs reading everything behind it. Raises ``Invalid`` when the journal is empty,
-    has no such mark, or ends before an entry number.
+    that the newest of equal names counts; an old one costs reading everything behind it. Raises ``Invalid`` when the journal is empty or
+    has no such mark, ``NotReached`` when it ends before an entry number or a time.
     """
     tail = await reader.tail()
     if tail is None:
@@ -72,5 +92,10 @@ async def resolve(reader: Reader, point: Point) -> Point:
             raise Invalid(f"the journal has no mark {point.name!r}", hint="`archiver mark NAME` sets one at the journal's end")
         return msgspec.structs.replace(point, kind="entry", number=entry)
     if point.kind == "entry" and point.number > last:
-        raise Invalid(f"the journal ends at entry {last}, {point.number} is not written yet", hint="say `latest` for its end")
+        raise NotReached(f"the journal ends at entry {last}, {point.number} is not written yet", hint=HINT_LATEST)
+    if point.kind == "time" and point.number > tail.time:
+        raise NotReached(
+            f"the journal ends at {clock.to_text(tail.time)}, {clock.duration_text((point.number - tail.time) / 1e6)} before {point.text}",
+            hint=HINT_LATEST,
+        )
     return point

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from archiver import clock
 from archiver.errors import Invalid
-from archiver.replay.points import Point, parse_point
+from archiver.replay.points import Point, meaning, parse_point
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,7 @@ def test_each_form_is_understood(text: str, kind: str, number: int) -> None:
     """Digits alone are an entry; a time without offset is UTC."""
     point = parse_point(text)
     assert (point.kind, point.number, point.text) == (kind, number, text)
+    assert bool(meaning(point)) == (text in {"2026-11-23T10:05:00", "2026-11-23"})
 
 
 def test_a_mark_keeps_its_name() -> None:
@@ -59,3 +60,12 @@ def test_no_text_does_anything_but_parse_or_be_invalid(text: str) -> None:
     """No other exception, no endless loop."""
     with contextlib.suppress(Invalid):
         parse_point(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.25, "0.250 s"), (59.9, "59.900 s"), (60, "1 min 0 s"), (3600, "1 h 0 min"), (90_000, "1 d 1 h"), (86_400 * 400, "400 d 0 h")],
+)
+def test_a_length_of_time_is_said_in_two_units(seconds: float, text: str) -> None:
+    """The largest two, or seconds alone."""
+    assert clock.duration_text(seconds) == text

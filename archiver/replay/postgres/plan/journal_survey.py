@@ -15,7 +15,7 @@ import numpy as np
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.records import Gap
 from archiver.postgres.announcements import END_TRIGGER, read_announcement
-from archiver.postgres.lsn import parse_lsn
+from archiver.postgres.lsn import parse_lsn, parse_position
 from archiver.postgres.records import Schema, Sequences, Slot, Snapshot, Stream
 from archiver.postgres.visibility import Committed, Visible
 from archiver.replay.postgres.decode.commit_reader import Announced, CommitReader
@@ -77,6 +77,8 @@ class Survey:
         """The first gap of the whole source behind the checkpoint: nothing after it continues what was before."""
         self.changed = 0
         """Newest commit time before ``broken``: later ones may be missing from there on."""
+        self._confirmed = 0
+        self._position = 0
         self._commits = CommitReader()
         self._limit, self._from_seq, self._checkpoint = limit, from_seq, checkpoint
         self.from_lsn = from_lsn
@@ -143,6 +145,21 @@ class Survey:
                     self._gap(seq, Gap("all", "slot_lost", "a new slot was made and no gap was recorded"))
         if self.broken is None:
             self.changed = max(self.changed, run.changed)
+            self._position = max(self._position, parse_position(run.position))
+            if kind is Kind.PROGRESS:
+                self._confirmed = max(self._confirmed, run.observed)
+
+    def known_until(self) -> int:
+        """The time up to which every commit is known, as far as was read.
+
+        That is the newest commit's; when the server last said that nothing else happened; and when something was read from the server at a
+        position that the stream has reached since. Our own entries say nothing: the stream may be far behind them.
+        """
+        read: list[Schema | Snapshot | Sequences] = [found.record for found in self.schemas]
+        read += [found.record for found in self.copies]
+        read += [found.record for found in self.polls]
+        reached = [record.taken for record in read if parse_lsn(record.lsn) <= self._position]
+        return max(self.changed, self._confirmed, *reached, 0)
 
     def flush(self) -> None:
         """Work off what was gathered."""

@@ -7,7 +7,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from archiver import clock
 from archiver.errors import Refused
 from archiver.journal.segment import SegmentHeader
 from archiver.postgres.captured_systems import CapturedDatabase, named_databases
@@ -16,7 +15,7 @@ from archiver.postgres.records import Snapshot
 from archiver.replay.points import Point, resolve
 from archiver.replay.postgres.plan.journal_survey import Found, Survey
 from archiver.replay.postgres.plan.plan import Moment, Range, RestorePlan, SchemaLine, Start
-from archiver.replay.postgres.plan.point_location import checkpoint_at, end_segment, limit_of, mark_of, require_mark
+from archiver.replay.postgres.plan.point_location import checkpoint_at, end_segment, limit_of, mark_of, not_known_yet, require_mark
 from archiver.replay.postgres.plan.schema_choice import Choice, choose
 from archiver.replay.postgres.plan.state_at_point import StateAtPoint
 from archiver.replay.postgres.plan.table_coverage import cover
@@ -44,8 +43,9 @@ class _Stretch:
 async def plan_restore(reader: Reader, source: str, point: Point) -> RestorePlan:
     """What restoring ``source`` at ``point`` means. Reads the journal's stretch between checkpoint and point once, writes nothing.
 
-    The plan holds no rows and stays right while the journal grows. Raises ``Invalid`` for a source or point that the journal does not have,
-    ``Refused`` when the point lies before the first complete baseline, ``Corrupt``, ``Unavailable``.
+    The plan holds no rows and stays right while the journal grows. Raises ``Invalid`` for a source that the journal does not have,
+    ``NotReached`` for a point that it does not have yet, ``Refused`` when that lies before the first complete baseline, ``Corrupt``,
+    ``Unavailable``.
     """
     point = await resolve(reader, point)
     tail = await reader.tail()
@@ -64,6 +64,8 @@ async def plan_restore(reader: Reader, source: str, point: Point) -> RestorePlan
     survey.flush()
     state = StateAtPoint(point, survey)
     await _look_ahead(reader, source, state, stretch, tail)
+    if point.kind == "time" and survey.next is None and survey.broken is None and survey.known_until() < point.number:
+        raise not_known_yet(source, survey.known_until(), point)
     return _plan(tail, source, state, checkpoint, stretch, await named_databases(reader))
 
 
@@ -106,7 +108,7 @@ def _plan(
     stretch: _Stretch,
     captured: list[CapturedDatabase],
 ) -> RestorePlan:
-    point, survey = state.point, state.survey
+    survey = state.survey
     if not survey.schemas:
         raise Refused(f"the journal has no schema of {source} for this point", hint="choose a later point")
     choice = _schema(state)
@@ -116,11 +118,6 @@ def _plan(
     approximations = list(coverage.approximations)
     if not choice.certain:
         approximations.append(f"the schema: {choice.reason}")
-    mark = mark_of(tail, source)
-    if point.kind == "time" and survey.next is None and mark.observed < point.number:
-        approximations.append(
-            f"the journal was received up to {clock.to_text(mark.observed)} only; transactions between then and the asked time are missing"
-        )
     before = [found for found in survey.polls if state.has_poll(found)]
     after = survey.polls[len(before) :]
     if not after and any(value.owner_oid == 0 for found in before[-1:] for value in found.record.values):

@@ -12,7 +12,7 @@ from archiver.journal.checkpoints import newest_checkpoint
 from archiver.journal.entry import Placed, SourceMark
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Snapshot
-from archiver.replay.points import Point
+from archiver.replay.points import HINT_LATEST, NotReached, Point
 from archiver.replay.postgres.decode.commits import Limit
 from archiver.replay.postgres.plan.journal_survey import Found
 from archiver.replay.postgres.plan.plan import Ref
@@ -23,17 +23,25 @@ if TYPE_CHECKING:
 
 
 def require_mark(header: SegmentHeader, source: str, point: Point) -> SourceMark:
-    """Where ``source`` stands after the journal's newest segment. ``Invalid``: there is no such source, or it has not reached the point."""
+    """Where ``source`` stands after the journal's newest segment. ``Invalid``: there is no such source.
+
+    ``NotReached``: it has not reached the point.
+    """
     mark = header.sources.get(source)
     if mark is None:
         known = ", ".join(sorted(name for name in header.sources if "/" not in name))
         raise Invalid(f"the archive has no database {source!r}", hint=f"its databases: {known or 'none yet'}")
     if point.kind == "lsn" and mark.position and point.number > parse_lsn(mark.position):
-        raise Invalid(
-            f"source {source} is journaled up to {mark.position}, {point.text} is not reached yet",
-            hint="say `latest` for the journal's end",
-        )
+        raise NotReached(f"source {source} is journaled up to {mark.position}, {point.text} is not reached yet", hint=HINT_LATEST)
+    if point.kind == "time" and point.number > max(mark.observed, mark.changed):
+        raise not_known_yet(source, max(mark.observed, mark.changed), point)
     return mark
+
+
+def not_known_yet(source: str, known: int, point: Point) -> NotReached:
+    """Nothing tells whether ``source`` committed something between ``known`` and the asked time."""
+    behind = clock.duration_text((point.number - known) / 1e6)
+    return NotReached(f"what {source} committed is known up to {clock.to_text(known)}, {behind} before {point.text}", hint=HINT_LATEST)
 
 
 def limit_of(point: Point) -> Limit:
