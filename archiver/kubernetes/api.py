@@ -29,6 +29,7 @@ from kubernetes_asyncio.config.incluster_config import SERVICE_HOST_ENV_NAME, SE
 
 from archiver import __version__
 from archiver.errors import Invalid, Unavailable
+from archiver.kubernetes.page_size import SINGLE_BYTES
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -39,7 +40,12 @@ _CONNECT_SECONDS = 10.0
 _AUTHORIZED_SECONDS = 5.0
 _READ_BYTES = 2_097_152
 """As kubernetes_asyncio has it: objects may be larger than aiohttp's own buffer."""
+_TOO_LARGE = "one object or answer is larger than anything that an API server holds; leave its kind out of resources"
 _HINT = "is the API server reachable from here, and is the kubeconfig's server right?"
+
+
+class TooLarge(Unavailable):
+    """An answer that is larger than what is read of one; the rest of it was not read."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -67,12 +73,16 @@ class Response:
         except (aiohttp.ClientError, OSError) as error:
             raise _broken(self._server, error) from None
 
-    async def body(self) -> bytes:
-        """The rest of it. ``Unavailable`` when it broke off."""
-        try:
-            return await self._response.read()
-        except (aiohttp.ClientError, OSError) as error:
-            raise _broken(self._server, error) from None
+    async def body(self, most: int = SINGLE_BYTES) -> bytes:
+        """The rest of it. ``TooLarge`` when that is more than ``most`` bytes, ``Unavailable`` when it broke off."""
+        pieces: list[bytes] = []
+        size = 0
+        while piece := await self.chunk():
+            size += len(piece)
+            if size > most:
+                raise TooLarge(f"{self._server} answers with more than {most >> 20} MiB", hint=_TOO_LARGE)
+            pieces.append(piece)
+        return b"".join(pieces)
 
 
 class Api:
@@ -130,24 +140,35 @@ class Api:
         except (Invalid, OSError):
             return False
 
-    async def get(self, path: str, params: Mapping[str, str] | None = None, *, seconds: float = 30.0) -> Answer:
-        """One GET, read whole within ``seconds``, whatever its status. ``Unavailable`` when no complete answer comes."""
-        return await self._whole("GET", path, params, None, seconds)
+    async def get(self, path: str, params: Mapping[str, str] | None = None, *, seconds: float = 30.0, most: int = SINGLE_BYTES) -> Answer:
+        """One GET, read whole within ``seconds``, whatever its status. ``Unavailable`` when no complete answer comes, ``TooLarge`` when it
+        has more than ``most`` bytes.
+        """
+        return await self._whole("GET", path, params, None, seconds, most)
 
     async def post(self, path: str, body: bytes, *, seconds: float = 30.0) -> Answer:
         """One POST of a JSON body; otherwise as ``get``."""
         return await self.send("POST", path, body, seconds=seconds)
 
     async def send(
-        self, method: str, path: str, body: bytes | None = None, params: Mapping[str, str] | None = None, *, seconds: float = 30.0
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        params: Mapping[str, str] | None = None,
+        *,
+        seconds: float = 30.0,
+        most: int = SINGLE_BYTES,
     ) -> Answer:
         """One request that changes something, its body JSON; otherwise as ``get``. After ``Unavailable`` it may have been done or not."""
-        return await self._whole(method, path, params, body, seconds)
+        return await self._whole(method, path, params, body, seconds, most)
 
-    async def _whole(self, method: str, path: str, params: Mapping[str, str] | None, body: bytes | None, seconds: float) -> Answer:
+    async def _whole(
+        self, method: str, path: str, params: Mapping[str, str] | None, body: bytes | None, seconds: float, most: int
+    ) -> Answer:
         try:
             async with asyncio.timeout(seconds), self.receive(method, path, params, body) as response:
-                return Answer(response.status, await response.body(), response.retry_after)
+                return Answer(response.status, await response.body(most), response.retry_after)
         except TimeoutError:
             raise Unavailable(f"{self.server} did not answer within {seconds:g} s", hint=_HINT) from None
 

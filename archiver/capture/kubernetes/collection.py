@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from archiver.capture.kubernetes.failures import Failure, failure_of
 from archiver.errors import Unavailable
 from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes.api import TooLarge
+from archiver.kubernetes.page_size import SINGLE_BYTES, PageSize
 from archiver.untrusted import Unreadable
 
 if TYPE_CHECKING:
@@ -15,14 +17,30 @@ if TYPE_CHECKING:
 _LIST_SECONDS = 120.0
 
 
-async def page_of(api: Api, path: str, params: dict[str, str]) -> tuple[kj.Page | None, Failure | None]:
-    """One list request: the page, or why there is none."""
+async def next_page(api: Api, path: str, follow: str, size: PageSize) -> tuple[kj.Page | None, Failure | None]:
+    """The page of a list that ``follow`` names (empty: the first), of ``size``, which is told what came: the page, or why there is none."""
+    while True:
+        try:
+            return await page_of(api, path, {"limit": str(size.limit)} | ({"continue": follow} if follow else {}), size)
+        except TooLarge as error:
+            if not size.too_large():
+                return None, Failure("unavailable", error.message)
+
+
+async def page_of(api: Api, path: str, params: dict[str, str], size: PageSize | None = None) -> tuple[kj.Page | None, Failure | None]:
+    """One list request: the page, or why there is none. ``TooLarge`` where ``size`` says how much is read."""
     try:
-        answer = await api.get(path, params, seconds=_LIST_SECONDS)
+        answer = await api.get(path, params, seconds=_LIST_SECONDS, most=size.most_bytes if size is not None else SINGLE_BYTES)
+    except TooLarge as error:
+        if size is not None:
+            raise
+        return None, Failure("unavailable", error.message)
     except Unavailable as error:
         return None, Failure("unavailable", error.message)
     if answer.status != 200:
         return None, failure_of(answer.status, answer.body, answer.retry_after)
+    if size is not None:
+        size.came(len(answer.body))
     try:
         return kj.page.decode(answer.body), None
     except Unreadable:

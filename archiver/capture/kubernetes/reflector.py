@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from archiver.capture.kubernetes.collection import page_of
+from archiver.capture.kubernetes.collection import next_page, page_of
 from archiver.capture.kubernetes.entry_writer import EntryWriter
 from archiver.capture.kubernetes.failures import Failure, failure_of
 from archiver.capture.kubernetes.listwatch import ListWatch, Step
@@ -17,8 +17,9 @@ from archiver.capture.kubernetes.stream_journal import StreamJournal
 from archiver.capture.kubernetes.stream_status import StreamFigures
 from archiver.capture.kubernetes.verify_schedule import VerifySchedule
 from archiver.capture.kubernetes.watch_batch import WatchBatch
-from archiver.capture.kubernetes.watch_lines import LineSplitter
+from archiver.capture.kubernetes.watch_lines import LineSplitter, TooLong
 from archiver.errors import Unavailable
+from archiver.kubernetes.page_size import SINGLE_BYTES, PageSize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from archiver.capture.kubernetes.stream_scope import StreamScope
     from archiver.kubernetes.stream_state import Key, StreamState
 
-_FIRST_PAGE = 100
-_PAGE_BYTES = 4_194_304
 _WATCH_SECONDS = (300, 600)
 _EARLY_SECONDS = 5.0
 _LIVING_SECONDS = 5.0
@@ -154,10 +153,10 @@ class Reflector:
         context, clock = self._context, self._context.clock
         self.figures.phase = "listing"
         listed: dict[Key, Version] = {}
-        first, version, follow, limit = 0, "", "", min(_FIRST_PAGE, context.config.page_size)
+        first, version, follow, size = 0, "", "", PageSize(context.config.page_size)
         asked = clock.now()
         while True:
-            page, failure = await page_of(context.api, self.scope.path, {"limit": str(limit)} | ({"continue": follow} if follow else {}))
+            page, failure = await next_page(context.api, self.scope.path, follow, size)
             if page is None:
                 assert failure is not None
                 self._note(failure)
@@ -172,11 +171,10 @@ class Reflector:
                 self._machine.list_began(version)
                 self._listed_generation = self._interest.generation()
                 first = await self._journal.list_began()
-            size = self._journal.items(page.items or [], listed)
+            self._journal.items(page.items or [], listed)
             follow = page.metadata.continue_
             if not follow:
                 break
-            limit = max(1, min(context.config.page_size, limit * _PAGE_BYTES // max(size, 1)))
             if context.outbox.full:
                 await context.outbox.room()
         self._journal.complete(listed, version, first, asked)
@@ -215,7 +213,7 @@ class Reflector:
         """Receive until the response ends, breaks off, says nothing for too long, or something else is due; why, None for in order."""
         inactivity = self._context.config.inactivity_seconds
         loop = asyncio.get_running_loop()
-        lines = LineSplitter()
+        lines = LineSplitter(SINGLE_BYTES)
         until = loop.time() + inactivity
         verify = self._verify_deadline(loop.time())
         try:
@@ -244,8 +242,8 @@ class Reflector:
                 self._machine.verify()
                 return None
             return Failure("unavailable", f"neither event nor bookmark for {inactivity:g} s")
-        except Unavailable as error:
-            return Failure("unavailable", error.message)
+        except (Unavailable, TooLong) as error:
+            return Failure("unavailable", str(error))
         return None
 
     def _lines(self, lines: Sequence[bytes]) -> Failure | None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.errors import Unavailable
+from archiver.kubernetes.api import TooLarge
+from archiver.kubernetes.page_size import SINGLE_BYTES
 from archiver.waiting import GrowingPause
 
 if TYPE_CHECKING:
@@ -33,23 +35,29 @@ class PatientApi:
         self.server = api.server
         self.authority = api.authority
 
-    async def get(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
-        """One GET: its last answer, whatever the status. ``Unavailable`` when there is none in time."""
-        answer, _ = await self._ask("GET", path, None, params)
+    async def get(self, path: str, params: Mapping[str, str] | None = None, *, most: int = SINGLE_BYTES) -> Answer:
+        """One GET: its last answer, whatever the status. ``Unavailable`` when there is none in time, ``TooLarge`` when it has more than
+        ``most`` bytes.
+        """
+        answer, _ = await self._ask("GET", path, None, params, most)
         return answer
 
     async def send(self, method: str, path: str, body: Manifest) -> tuple[Answer, bool]:
         """One write: its last answer, and whether an earlier attempt, whose answer was lost, may have been done."""
         return await self._ask(method, path, msgspec.json.encode(body), None)
 
-    async def _ask(self, method: str, path: str, body: bytes | None, params: Mapping[str, str] | None) -> tuple[Answer, bool]:
+    async def _ask(
+        self, method: str, path: str, body: bytes | None, params: Mapping[str, str] | None, most: int = SINGLE_BYTES
+    ) -> tuple[Answer, bool]:
         deadline = self._clock.monotonic() + self._seconds
         pause = GrowingPause(_FIRST_PAUSE, _LONGEST_PAUSE, least=0.5, most=1.5)
         unsure, tries = False, 0
         while True:
             wait = 0.0
             try:
-                answer = await self._api.send(method, path, body, params)
+                answer = await self._api.send(method, path, body, params, most=most)
+            except TooLarge:
+                raise
             except Unavailable:
                 if self._clock.monotonic() > deadline:
                     raise

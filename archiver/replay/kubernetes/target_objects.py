@@ -11,6 +11,8 @@ import msgspec
 
 from archiver.errors import Invalid, Unavailable
 from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes.api import TooLarge
+from archiver.kubernetes.page_size import PageSize
 from archiver.kubernetes.records import Resource
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.manifests import Manifest
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from archiver.kubernetes.api import Answer
     from archiver.replay.kubernetes.patient_api import PatientApi
 
-_PAGE = "500"
+_PAGE = 500
 _AT_ONCE = 16
 
 
@@ -104,13 +106,20 @@ async def live_objects(server: PatientApi, resources: Mapping[str, Resource], na
 
 async def _list(server: PatientApi, name: str, resource: Resource, namespace: str, found: dict[Key, Manifest]) -> Answer | None:
     """Add what there is to ``found``; the answer that refused, ``None`` when all was listed."""
-    following = ""
+    following, size = "", PageSize(_PAGE)
     while True:
-        answer = await server.get(collection(resource, namespace), {"limit": _PAGE} | ({"continue": following} if following else {}))
+        params = {"limit": str(size.limit)} | ({"continue": following} if following else {})
+        try:
+            answer = await server.get(collection(resource, namespace), params, most=size.most_bytes)
+        except TooLarge:
+            if not size.too_large():
+                raise
+            continue
         if answer.status == 404:
             return None
         if answer.status != 200:
             return answer
+        size.came(len(answer.body))
         page = kj.page.decode(answer.body)
         for item in page.items or []:
             manifest = kj.document(bytes(item), resource.group, resource.version, resource.kind)
