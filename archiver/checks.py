@@ -60,6 +60,7 @@ async def _store(settings: Settings, clock: Clock) -> list[Check]:
 async def _postgres(name: str, settings: Settings) -> list[Check]:
     from archiver.capture.postgres.preflight.preflight import preflight
     from archiver.capture.postgres.session.access import Access
+    from archiver.capture.postgres.session.protection import protection_of
     from archiver.capture.postgres.session.replication import connect_replication, identify
     from archiver.capture.postgres.session.schema_dump import find_tools
     from archiver.capture.postgres.session.slot_health import read_health
@@ -67,16 +68,21 @@ async def _postgres(name: str, settings: Settings) -> list[Check]:
     values = settings.sources[name].postgres
     assert values is not None
     config = postgres_config(name, values, settings)
-    connection = await Access.of(config.dsn).connect()
+    access = Access.of(config.dsn)
+    connection = await access.connect()
     try:
+        protection = await protection_of(access, connection)
         report = await preflight(connection, config)
         slot = await read_health(connection, config.slot)
     finally:
         await connection.close()
-    found = []
+    found = [Check("ok", name, "connection", str(protection))]
+    if not protection.safe:
+        remedy = "TLS at the server, and sslmode=verify-full (the default) with the authority of its certificate in ca_file"
+        found = [Check("warning", name, "connection", str(protection), remedy)]
     if not report.refusals:
         # Whoever is between us and the server may let ordinary sessions through and not this one.
-        replication = await connect_replication(Access.of(config.dsn), config.slot)
+        replication = await connect_replication(access, config.slot)
         try:
             await identify(replication)
         finally:

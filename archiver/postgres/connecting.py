@@ -17,6 +17,8 @@ import psycopg
 from psycopg import conninfo, pq
 
 from archiver.errors import ArchiverError, Invalid, Refused, Unavailable
+from archiver.pages import page
+from archiver.postgres.connection_string import guarded
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
@@ -32,10 +34,15 @@ MANUAL = "its forms: https://www.postgresql.org/docs/current/libpq-connect.html#
 
 
 async def connect(dsn: str, doing: str, **more: Any) -> Connection:
-    """A connection in autocommit mode that prepares nothing. ``more``: as for ``psycopg.connect``.
+    """A connection in autocommit mode that prepares nothing, guarded as ``connection_string`` has it. ``more``: as for ``psycopg.connect``.
 
     Raises as ``refusal`` has it; ``doing`` is what it says we were at.
     """
+    try:
+        given = conninfo.conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        raise Invalid(f"{doing}: libpq does not understand the connection string", hint=MANUAL) from None
+    more |= guarded({**given, **more})
     try:
         return await psycopg.AsyncConnection.connect(dsn, autocommit=True, prepare_threshold=None, **more)
     except psycopg.Error as error:
@@ -113,6 +120,7 @@ def _without_answer(text: str, message: str) -> ArchiverError:
         return Unavailable(message, hint=f"{hint}; in the middle of a failover it is tried again")
     if "could not translate host name" in text or "failed to resolve host" in text:
         return Unavailable(message, hint="this host name is not known here: check it, and the namespace that it is in")
-    if "SSL" in text or "certificate" in text:
-        return Unavailable(message, hint="TLS does not come about: check sslmode, sslrootcert and what the server offers")
+    if "SSL" in text or "certificate" in text or "authentication method requirement" in text:
+        hint = "databases on other machines are reached by verified TLS and SCRAM: check sslmode, sslrootcert (ca_file), require_auth"
+        return Unavailable(message, hint=f"{hint} and what the server offers; {page('howto/prepare-postgres.md#tls')}")
     return Unavailable(message, hint="does the server run, and are host and port of the connection string right?")

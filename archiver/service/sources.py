@@ -40,7 +40,11 @@ def build_sources(settings: Settings, writer: Writer, clock: Clock) -> list[Sour
 
 def postgres_config(name: str, values: Postgres, settings: Settings) -> PostgresConfig:
     """What capture of one database needs: its settings, the DSN with its password, the slot's name."""
-    plain = {field: value for field, value in msgspec.to_builtins(values).items() if field not in {"dsn", "password", "slot"}}
+    plain = {
+        field: value
+        for field, value in msgspec.to_builtins(values).items()
+        if field not in {"dsn", "password", "slot", "ca_file", "allow_unencrypted"}
+    }
     return msgspec.convert(
         {
             **plain,
@@ -64,7 +68,7 @@ def connection_string(name: str, values: Postgres) -> Callable[[], str]:
     def read() -> str:
         known, secret = dsn.read() if dsn else values.dsn, password.read() if password else ""
         try:
-            return with_password(known, secret)
+            return with_password(known, secret, ca_file=values.ca_file, allow_unencrypted=values.allow_unencrypted)
         except Invalid as error:
             raise Invalid(f"{key}.dsn: {error.message}", hint=error.hint) from None
 

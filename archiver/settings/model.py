@@ -41,6 +41,10 @@ class Postgres(PostgresOptions, frozen=True, forbid_unknown_fields=True):
     """libpq connection string or URI without the password; or a secret reference ``env:NAME`` / ``file:PATH`` to a whole one."""
     password: str = ""
     """Secret reference: ``env:NAME`` or ``file:PATH``."""
+    ca_file: str = ""
+    """PEM file with the authorities that may sign the server's certificate; empty: the system's. The DSN's ``sslrootcert`` wins."""
+    allow_unencrypted: bool = False
+    """Reach a database on another machine without TLS, or without verifying it. The DSN's ``sslmode`` wins."""
 
 
 class Kubernetes(KubernetesOptions, frozen=True, forbid_unknown_fields=True):

@@ -25,7 +25,14 @@ FULL = {
     "archive": {"s3": {"endpoint": "https://s3.example", "credentialsSecret": {"name": "bucket"}, "caSecret": {"name": "ca"}}},
     "postgres": {
         "enabled": True,
-        "databases": [{"name": "agents-db", "dsnSecret": {"name": "db", "key": "uri"}, "settings": {"poll_seconds": 5}}],
+        "databases": [
+            {
+                "name": "agents-db",
+                "dsnSecret": {"name": "db", "key": "uri"},
+                "caSecret": {"name": "ca", "key": "ca.crt"},
+                "settings": {"poll_seconds": 5},
+            }
+        ],
     },
     "rbac": {"clusterScoped": True},
     "controller": {"namespaces": ["*"]},
@@ -141,8 +148,10 @@ def test_secrets_are_references_only(agents: ControlPlane, tmp_path: Path) -> No
         "file:/etc/archiver/s3/access_key": ("bucket", "AWS_ACCESS_KEY_ID"),
         "file:/etc/archiver/s3/secret_key": ("bucket", "AWS_SECRET_ACCESS_KEY"),
         "file:/etc/archiver/databases/agents-db/dsn": ("db", "uri"),
+        "file:/etc/archiver/authorities/agents-db/ca.crt": ("ca", "ca.crt"),
     }
-    assert all(reference in settings for reference in files)
+    # The authority of the server's certificate is no secret: a plain path.
+    assert all(reference.removeprefix("file:" if "authorities" in reference else "") in settings for reference in files)
 
 
 def test_every_value_is_in_the_schema_and_commented() -> None:

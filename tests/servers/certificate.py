@@ -22,8 +22,8 @@ class Certificate:
     key: Path
 
     @classmethod
-    def create(cls, folder: Path) -> Certificate:
-        """A certificate for ``localhost`` and ``127.0.0.1``, valid for a day, written into ``folder``."""
+    def create(cls, folder: Path, *addresses: str) -> Certificate:
+        """A certificate for ``localhost``, ``127.0.0.1`` and ``addresses``, valid for a day, written into ``folder``."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
         now = dt.datetime.now(dt.UTC)  # noqa: TID251 -- TLS compares it with the machine's clock
@@ -36,7 +36,13 @@ class Certificate:
             .not_valid_before(now - dt.timedelta(minutes=5))
             .not_valid_after(now + dt.timedelta(days=1))
             .add_extension(
-                x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+                x509.SubjectAlternativeName(
+                    [
+                        x509.DNSName("localhost"),
+                        *(x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", *addresses)),
+                    ]
+                ),
+                False,
             )
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
             .sign(key, hashes.SHA256())

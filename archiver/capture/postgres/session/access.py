@@ -5,9 +5,12 @@ The replication connection is opened elsewhere (``connection``), from the same a
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -16,6 +19,7 @@ from psycopg import conninfo
 from archiver.capture.postgres.session.session_settings import RESTRICTED, pin_newer, startup_options
 from archiver.errors import ArchiverError, Invalid, Refused, Unavailable
 from archiver.postgres.connecting import MANUAL, POOLER, connect
+from archiver.postgres.connection_string import ALLOWED_UNENCRYPTED, SECRETS, guarded, without_secrets
 
 Session = psycopg.AsyncConnection[tuple[Any, ...]]
 """An ordinary connection in autocommit mode with everything in ``session_settings`` pinned."""
@@ -25,22 +29,27 @@ _LIVENESS = {"keepalives_idle": "15", "keepalives_interval": "5", "keepalives_co
 
 @dataclass(frozen=True)
 class Access:
-    """A database and the password for it, kept apart so that the first can be shown."""
+    """A database and the secrets that open it, kept apart so that the first can be shown."""
 
     dsn: str
-    """libpq connection string without a password."""
-    password: str = field(default="", repr=False)
+    """libpq connection string without any secret."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """``connection_string.SECRETS`` that are known."""
     application_name: str = "archiver"
 
     @classmethod
     def of(cls, dsn: str, password: str = "", *, application_name: str = "archiver") -> Access:
-        """From what the user gave, URI or keywords; a password inside ``dsn`` is taken out of it. Raises ``Invalid``."""
+        """From what the user gave, URI or keywords; secrets inside ``dsn`` are taken out of it. Raises ``Invalid``."""
         try:
             values = conninfo.conninfo_to_dict(dsn)
         except psycopg.ProgrammingError:
             raise Invalid("libpq does not understand the connection string", hint=MANUAL) from None
-        inside = str(values.pop("password", None) or "")
-        return cls(conninfo.make_conninfo("", **values), password or inside, application_name)
+        secrets = {name: str(values[name]) for name in SECRETS if values.get(name)}
+        return cls(
+            conninfo.make_conninfo("", **without_secrets(values)),
+            {**secrets, **({"password": password} if password else {})},
+            application_name,
+        )
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of ``psycopg.connect`` for a connection whose settings are pinned."""
@@ -53,24 +62,38 @@ class Access:
         # Capture works on the primary; with several hosts libpq looks for it.
         values.setdefault("target_session_attrs", "read-write")
         values["options"] = startup_options(str(values.get("options", "") or ""))
-        if self.password:
-            values["password"] = self.password
-        return values
+        return {**values, **self.secrets, **guarded({**values, **self.secrets})}
 
-    def program_dsn(self, *, restricted: bool) -> str:
-        """The DSN for pg_dump. ``restricted``: the server knows the setting that keeps views from running with our rights."""
-        if not restricted:
-            return self.dsn
-        given = str(conninfo.conninfo_to_dict(self.dsn).get("options", "") or "")
-        name, value = RESTRICTED
-        return conninfo.make_conninfo(self.dsn, options=f"{given} -c {name}={value.replace(' ', '')}".strip())
+    @contextlib.contextmanager
+    def for_programs(self, *, restricted: bool, base: Mapping[str, str] = os.environ) -> Iterator[tuple[str, dict[str, str]]]:
+        """DSN and environment for pg_dump. No secret stands in the DSN, which lists of processes show.
 
-    def environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:
-        """Environment for pg_dump and pg_restore: ``base`` with the password in PGPASSWORD, where no process list shows it."""
+        ``restricted``: the server knows the setting that keeps views from running with our rights. Raises ``Invalid``.
+        """
+        values: dict[str, Any] = conninfo.conninfo_to_dict(self.dsn)
+        values |= guarded({**values, **self.secrets}, base)
         environment = {**base, "PGAPPNAME": self.application_name, "LC_ALL": "C"}
-        if self.password:
-            environment["PGPASSWORD"] = self.password
-        return environment
+        if restricted:
+            name, value = RESTRICTED
+            values["options"] = f"{values.get('options') or ''} -c {name}={value.replace(' ', '')}".strip()
+        # A word that libpq knows from 16 on; older programs leave the variable alone.
+        if needed := values.pop("require_auth", None):
+            environment["PGREQUIREAUTH"] = needed
+        hidden = dict(self.secrets)
+        if password := hidden.pop("password", ""):
+            environment["PGPASSWORD"] = password
+        with contextlib.ExitStack() as stack:
+            if hidden:
+                # There are no variables for these. A file of services is the one other place that libpq reads.
+                if values.get("service") or base.get("PGSERVICE"):
+                    raise Invalid(
+                        f"the connection string has a service and {', '.join(hidden)}", hint="put all of it into the service file"
+                    )
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="archiver-")))
+                (folder / "service").write_text("\n".join(["[archiver]", *(f"{name}={value}" for name, value in hidden.items()), ""]))
+                environment["PGSERVICEFILE"] = str(folder / "service")
+                values["service"] = "archiver"
+            yield conninfo.make_conninfo("", **values), environment
 
     async def connect(self) -> Session:
         """A new ordinary connection. Raises ``Unavailable``, or ``Invalid`` when the server does not let us in."""
@@ -117,9 +140,15 @@ def translated(error: psycopg.Error, doing: str) -> ArchiverError:
     return Unavailable(text, hint="it is tried again")
 
 
-def with_password(dsn: str, password: str) -> str:
-    """``dsn`` as libpq keywords, with ``password`` unless that is empty. Raises ``Invalid`` when libpq does not understand it."""
+def with_password(dsn: str, password: str, *, ca_file: str = "", allow_unencrypted: bool = False) -> str:
+    """``dsn`` as libpq keywords, with what the settings say unless that is empty or the DSN says it. Raises ``Invalid``."""
     try:
-        return conninfo.make_conninfo(dsn, **({"password": password} if password else {}))
+        given = conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
         raise Invalid("the connection string is not one that libpq understands", hint=MANUAL) from None
+    said: dict[str, Any] = {"password": password} if password else {}
+    if ca_file and not given.get("sslrootcert"):
+        said["sslrootcert"] = ca_file
+    if allow_unencrypted and not given.get("sslmode"):
+        said["sslmode"] = ALLOWED_UNENCRYPTED
+    return conninfo.make_conninfo("", **{**given, **said})

@@ -29,6 +29,6 @@ async def dump_schema(
         f"--snapshot={snapshot}",
         f"--lock-wait-timeout={int(lock_wait_seconds * 1000)}",
         *told,
-        f"--dbname={access.program_dsn(restricted=restricted)}",
     ]
-    return await run(tools.bin / "pg_dump", arguments, environment=access.environment(), stdin=stdin)
+    with access.for_programs(restricted=restricted) as (dsn, environment):
+        return await run(tools.bin / "pg_dump", [*arguments, f"--dbname={dsn}"], environment=environment, stdin=stdin)

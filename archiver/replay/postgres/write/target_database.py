@@ -14,6 +14,7 @@ from psycopg import conninfo
 from archiver.errors import ArchiverError, Corrupt, Invalid, Refused, Unavailable
 from archiver.postgres.captured_systems import CapturedDatabase, is_captured
 from archiver.postgres.connecting import connect
+from archiver.postgres.connection_string import without_secrets
 from archiver.replay.postgres.plan.plan import RestorePlan
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -59,8 +60,8 @@ def _defaults(dsn: str) -> dict[str, str]:
 
 
 def shown(dsn: str) -> str:
-    """The DSN without its password."""
-    values = {name: value for name, value in conninfo.conninfo_to_dict(dsn).items() if name not in ("password", "passfile", "sslpassword")}
+    """The DSN without its secrets."""
+    values = {name: value for name, value in without_secrets(conninfo.conninfo_to_dict(dsn)).items() if name != "passfile"}
     return conninfo.make_conninfo("", **values)
 
 

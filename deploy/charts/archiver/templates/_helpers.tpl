@@ -73,6 +73,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.postgres.enabled }}
 {{- range .Values.postgres.databases }}
 {{- $postgres := dict "dsn" (printf "file:/etc/archiver/databases/%s/dsn" .name) }}
+{{- if .caSecret }}
+{{- $_ := set $postgres "ca_file" (printf "/etc/archiver/authorities/%s/ca.crt" .name) }}
+{{- end }}
 {{- $_ := set $sources .name (dict "postgres" (merge $postgres (default dict .settings))) }}
 {{- end }}
 {{- end }}
@@ -113,6 +116,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - name: dsn-{{ $number }}
   mountPath: /etc/archiver/databases/{{ $database.name }}
   readOnly: true
+{{- if $database.caSecret }}
+- name: authority-{{ $number }}
+  mountPath: /etc/archiver/authorities/{{ $database.name }}
+  readOnly: true
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -127,6 +135,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
     items:
       - key: {{ $database.dsnSecret.key }}
         path: dsn
+{{- if $database.caSecret }}
+- name: authority-{{ $number }}
+  secret:
+    secretName: {{ $database.caSecret.name }}
+    defaultMode: 0444
+    items:
+      - key: {{ $database.caSecret.key }}
+        path: ca.crt
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
