@@ -92,9 +92,10 @@ async def _prove(
     async with _step(report, clock, "verify") as step:
         found = await verify(reader.store, deep=True)
         step.detail = f"{found.segments} segments, {found.entries} entries, {found.parts} baseline objects"
+        if found.strays:
+            step.detail += f"; {found.strays[0]} stands among the segments and is none"
         if not found.ok:
-            what = f"segment {found.bad_segment}: {found.reason}" if found.bad_segment is not None else "a baseline object is bad"
-            raise Corrupt(f"the archive is not whole: {what}", hint=f"see {page('runbooks/archive-corrupt.md')}")
+            raise Corrupt(f"the archive is not whole: {found.verdict}", hint=f"see {page('runbooks/archive-corrupt.md')}")
     async with _step(report, clock, "scratch") as step:
         targets = await places.enter_async_context(_targets(reader, wanted, scratch, clock, options.configured))
         step.detail = f"{len(targets)} places"

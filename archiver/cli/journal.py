@@ -8,6 +8,7 @@ from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.clock import SystemClock
 from archiver.errors import Corrupt, Invalid
+from archiver.journal.known_head import KnownHead
 from archiver.journal.reader import Reader
 from archiver.journal.verifier import VerifyReport
 from archiver.journal.verifier import verify as verify_journal
@@ -33,6 +34,8 @@ def status(context: Context, *, as_json: bool, offline: bool) -> None:
             ("archive", f"{value.archive} at {value.url}"),
             ("last commit", f"{output.moment(value.last_commit)} ({value.age_seconds:.1f} s ago)"),
             ("last entry", f"{value.last_entry} in segment {value.segment} (epoch {value.epoch})"),
+            *([("damage behind it", value.damage)] if value.damage else []),
+            *([("strays", f"{', '.join(value.strays[:5])}: no segments; move them away")] if value.strays else []),
         ]
     )
     output.table(
@@ -75,6 +78,8 @@ async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
             last_commit=tail.time,
             age_seconds=max(0.0, (now - tail.time) / 1e6),
             sources=lines(tail.sources, kinds(settings), now),
+            damage=reader.fault.message if reader.fault is not None else "",
+            strays=list(reader.strays),
         )
         # One that never had a stream has no line of its own in the journal, and must not look as if nobody had asked for it.
         value.sources += [
@@ -102,33 +107,41 @@ async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
 @click.option(
     "--parts/--no-parts", default=True, show_default=True, help="Hash baseline objects too; without it only their size is checked."
 )
+@click.option(
+    "--known-head",
+    metavar="HASH[@NUMBER]",
+    help="The chain head that an earlier verify printed and that you noted elsewhere: the journal must still hold it.",
+)
 @click.pass_obj
-def verify(context: Context, *, as_json: bool, parts: bool) -> None:
-    """Read the whole journal and prove it: contiguous, unaltered, chained. Names the first bad segment. Exit code 7 if there is one."""
-    report = wait_for(lambda: _verify(context.settings(), parts=parts))
+def verify(context: Context, *, as_json: bool, parts: bool, known_head: str | None) -> None:
+    """Read the whole journal and prove it: contiguous, unaltered, chained. Names the first bad segment. Exit code 7 if there is one.
+
+    Who may write to the archive can make another whole journal. Note the chain head that is printed where he cannot write, and give it
+    with --known-head the next time.
+    """
+    known = KnownHead.parse(known_head) if known_head is not None else None
+    report = wait_for(lambda: _verify(context.settings(), parts=parts, known=known))
     if as_json:
         output.print_json(report)
     else:
-        _print(report)
-    if not report.ok:
-        bad = report.bad_parts
-        number = report.bad_segment
-        where = f"segment {number}: {report.reason}" if number is not None else f"object {bad[0].key}: {bad[0].reason}"
-        raise Corrupt(f"the archive is not what was written: {where}", hint=f"see {page('runbooks/archive-corrupt.md')}")
+        _print(report, known)
+    if not report.ok or report.strays:
+        wrong = "is whole, but holds what is not ours" if report.ok else "is not what was written"
+        raise Corrupt(f"the archive {wrong}: {report.verdict}", hint=f"see {page('runbooks/archive-corrupt.md')}")
 
 
-async def _verify(settings: Settings, *, parts: bool) -> VerifyReport:
+async def _verify(settings: Settings, *, parts: bool, known: KnownHead | None) -> VerifyReport:
     from archiver.cli.progress import counting
 
     store = await open_store(settings.archive.url, settings.archive.s3)
     try:
         with counting("verifying") as progress:
-            return await verify_journal(store, progress, deep=parts)
+            return await verify_journal(store, progress, deep=parts, known_head=known)
     finally:
         await store.close()
 
 
-def _print(report: VerifyReport) -> None:
+def _print(report: VerifyReport, known: KnownHead | None) -> None:
     output.facts(
         [
             ("result", "whole" if report.ok else "NOT WHOLE"),
@@ -139,7 +152,9 @@ def _print(report: VerifyReport) -> None:
             ("baseline objects", report.parts),
             ("gaps", len(report.gaps)),
             ("proved up to", output.moment(report.time)),
-            ("chain head", report.chain),
+            ("chain head", report.head),
+            *([("known head", report.head_fault or "held")] if known is not None else []),
+            *([("strays", ", ".join(report.strays[:5]))] if report.strays else []),
         ]
     )
     if report.gaps:

@@ -83,7 +83,8 @@ class ObjectChange(msgspec.Struct, frozen=True):
 
 
 async def object_log(reader: Reader, source: str, ref: ObjectRef, *, to_entry: int = 0) -> list[ObjectChange]:
-    """Every change of the object in the journal, in its order, up to entry ``to_entry`` (0: all). Reads the journal through.
+    """Every change of the object in the journal, in its order, up to entry ``to_entry`` (0: all). Reads the journal through. Whether the
+    journal's end is known was asked when the points were settled.
 
     A repetition (list after watch, relist of what is known) is left out. Gaps stand where they are known, from the object's first
     state on. Raises ``Invalid`` when the archive has no such source, never saw such a resource, or saw the plural in several groups.
@@ -93,7 +94,7 @@ async def object_log(reader: Reader, source: str, ref: ObjectRef, *, to_entry: i
         raise Invalid(f"the archive has no Kubernetes source {source!r}", hint="`archiver status` lists its sources")
     streams: dict[str, _Stream] = {}
     log = _Log(ref)
-    async with aclosing(reader.read()) as runs:
+    async with aclosing(reader.read(last=tail.number)) as runs:
         async for placed in runs:
             run = placed.run
             if to_entry and placed.first > to_entry:

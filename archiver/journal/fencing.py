@@ -10,6 +10,7 @@ from archiver.errors import ArchiverError, Corrupt, Fenced, Unavailable
 from archiver.journal.entry import Kind
 from archiver.journal.identity import read_identity
 from archiver.journal.keys import SEGMENTS, number_of, segment_key
+from archiver.journal.last_segment import look_behind
 from archiver.journal.put_once import FOREIGN_BYTES
 from archiver.journal.records import Session
 from archiver.journal.segment import UNREADABLE, CorruptSegment, Segment, decode
@@ -77,9 +78,9 @@ async def _recheck(store: Store, own: End) -> None:
         )
     if await store.size(segment_key(own.segment - 1)) is None:
         raise CorruptSegment(own.segment - 1, "it was there and is gone")
-    later = await store.list(SEGMENTS, after=segment_key(own.segment), limit=1)
-    if later:
-        raise await _behind(store, later[0], own)
+    behind = await look_behind(store, own.segment)
+    if behind.key:
+        raise await _behind(store, behind.key, own)
 
 
 async def _behind(store: Store, key: str, own: End) -> ArchiverError:

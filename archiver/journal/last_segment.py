@@ -1,21 +1,52 @@
-"""Finding the journal's end with a few calls, however long it is."""
+"""Finding the journal's end with a few calls, however long it is, and telling what stands behind it.
+
+Nothing but segments should stand among the segments, yet one object that somebody put there must not hold up everything. What does not even
+begin like a segment is a **stray**: it is named and passed over. What does, behind a number that has none, shows that segments are missing.
+"""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from archiver.errors import Corrupt
 from archiver.journal.chain import missing
 from archiver.journal.keys import SEGMENTS, number_of, segment_key
+from archiver.journal.segment import HEAD_MAGIC
 
 if TYPE_CHECKING:
     from archiver.store.protocol import Store
 
+STRAYS_LIMIT = 100
+"""More strays with keys of segments than this behind the last segment are not looked at: the end is not known then."""
+_PAGE = 1000
 
-async def last_segment(store: Store, known: int = -1) -> int:
-    """Number of the last segment; -1 for none. ``known``: the number of one that is known to be there, to start from.
 
-    Gallops and bisects with ``size``, then asks one listing whether anything stands behind: a hole is ``Corrupt``.
+class Behind(msgspec.Struct, frozen=True):
+    """What stands behind a segment."""
+
+    key: str = ""
+    """The first object that is a segment, or has the next number whatever it is; empty: none."""
+    strays: tuple[str, ...] = ()
+    """Objects before that one that are no segments."""
+
+
+class LastSegment(msgspec.Struct, frozen=True):
+    """The end of the segments that stand without a hole."""
+
+    number: int
+    """-1: there is none."""
+    hole: Corrupt | None = None
+    """Why this cannot be all of the journal: a segment stands further behind."""
+    strays: tuple[str, ...] = ()
+
+
+async def last_segment(store: Store, known: int = -1) -> LastSegment:
+    """The last segment before the first hole. ``known``: the number of one that is known to be there, to start from.
+
+    Gallops and bisects with ``size``, then asks one listing whether anything stands behind. A hole that this leaps over is not seen.
     """
     while True:
         low, step = known, 1
@@ -28,18 +59,61 @@ async def last_segment(store: Store, known: int = -1) -> int:
                 high = middle
             else:
                 low = middle
-        if not await grown(store, low):
-            return low
+        try:
+            behind = await look_behind(store, low)
+        except Corrupt as error:
+            return LastSegment(low, error)
+        if not behind.key:
+            return LastSegment(low, None, behind.strays)
+        if number_of(behind.key) != low + 1 and await store.size(segment_key(low + 1)) is None:
+            return LastSegment(low, missing(low + 1, behind.key), behind.strays)
         known = low + 1
 
 
 async def grown(store: Store, number: int) -> bool:
     """Whether a segment stands behind ``number`` by now. ``Corrupt`` when one does but not with the next number."""
-    later = await store.list(SEGMENTS, after=segment_key(number) if number >= 0 else "", limit=1)
-    if not later:
-        return False
-    if number_of(later[0]) is None:
-        raise Corrupt(f"{later[0]} of {store.url} is not a segment", hint=f"move it away: nothing but segments may stand under {SEGMENTS}")
-    if number_of(later[0]) != number + 1 and await store.size(segment_key(number + 1)) is None:
-        raise missing(number + 1, later[0])
-    return True
+    behind = await look_behind(store, number)
+    if behind.key and number_of(behind.key) != number + 1 and await store.size(segment_key(number + 1)) is None:
+        raise missing(number + 1, behind.key)
+    return bool(behind.key)
+
+
+async def look_behind(store: Store, number: int) -> Behind:
+    """What stands behind segment ``number`` (-1: in the whole journal). ``Corrupt`` when there are too many strays to tell."""
+    strays: list[str] = []
+    looked_at = 0
+    async for key in _keys(store, segment_key(number) if number >= 0 else "", first=1):
+        found = number_of(key)
+        if found is not None:
+            if found == number + 1 or (await store.get(key, 0, 7)) == HEAD_MAGIC[:7]:
+                return Behind(key, tuple(strays))
+            looked_at += 1
+            if looked_at > STRAYS_LIMIT:
+                raise Corrupt(
+                    f"more than {STRAYS_LIMIT} objects of {store.url} behind segment {number} have keys of segments and are none",
+                    hint=f"move them away: nothing but segments may stand under {SEGMENTS}",
+                )
+        if len(strays) < STRAYS_LIMIT:
+            strays.append(key)
+    return Behind("", tuple(strays))
+
+
+async def strays_of(store: Store, last: int) -> list[str]:
+    """Objects among and behind the segments, of which ``last`` is the last, that are none; the first ``STRAYS_LIMIT``."""
+    strays: list[str] = []
+    async for key in _keys(store, "", first=_PAGE):
+        number = number_of(key)
+        if number is None or number > last:
+            strays.append(key)
+            if len(strays) == STRAYS_LIMIT:
+                break
+    return strays
+
+
+async def _keys(store: Store, after: str, *, first: int) -> AsyncIterator[str]:
+    """All keys under ``SEGMENTS`` behind ``after``; ``first``: how many are asked for at first."""
+    limit = first
+    while keys := await store.list(SEGMENTS, after=after, limit=limit):
+        for key in keys:
+            yield key
+        after, limit = keys[-1], _PAGE

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from archiver.errors import Corrupt
 from archiver.journal import segment as form
 from archiver.journal.chain import VOID_REACH, End, follow, valid_among
 from archiver.journal.identity import Identity, require_identity
@@ -28,6 +29,8 @@ _INLINE_BYTES = 65536
 _AHEAD_BYTES = 100 << 20
 """Raw bytes that a segment may have to be read before its turn."""
 _CACHED_HEADERS = 4096
+_NOISE_LIMIT = 16
+"""Segments at the journal's end that may be unreadable before nothing can be said without them."""
 
 
 class _Large:
@@ -50,7 +53,11 @@ class Reader:
         self._ahead = ahead
         self._offload = offload
         self._identity: Identity | None = None
-        self._known = -1
+        self._known = self._end = -1
+        self.fault: Corrupt | None = None
+        """Why the segment that ``last`` found may not be the journal's last: a hole, or what cannot be read, stands behind it."""
+        self.strays: tuple[str, ...] = ()
+        """Objects that ``last`` met behind it and that are no segments."""
         self._headers: dict[int, form.SegmentHeader] = {}
 
     async def identity(self) -> Identity:
@@ -60,19 +67,51 @@ class Reader:
         return self._identity
 
     async def last(self) -> int:
-        """Number of the last segment, void or not; -1 for none."""
-        self._known = await last_segment(self.store, self._known)
-        return self._known
+        """Number of the last segment, void or not; -1 for none.
+
+        What stands behind a hole, or cannot be read, is left to ``fault`` and ``require_end``: who is given a point before it needs none.
+        """
+        found = await last_segment(self.store, self._known)
+        self._known, fault, self.strays = found.number, found.hole, found.strays
+        number, self.fault = found.number, None
+        while number >= 0:
+            try:
+                await self._present(number)
+                break
+            except Corrupt as error:
+                fault = error
+            number -= 1
+            if number == found.number - _NOISE_LIMIT:
+                raise fault
+        self._end, self.fault = number, fault
+        return number
+
+    async def require_end(self) -> None:
+        """``Corrupt`` when the journal's end is not known: see ``fault``. Looks again."""
+        await self.last()
+        if self.fault is not None:
+            raise self.fault
 
     async def tail(self) -> form.SegmentHeader | None:
-        """Header of the newest valid segment; ``None`` when there is none. Only headers are read and believed."""
+        """Header of the newest valid segment up to ``last``; ``None`` when there is none. Only headers are read and believed.
+
+        ``Corrupt`` when there is none for damage; otherwise what is damaged behind it is left to ``fault``.
+        """
         await self.identity()
-        return await self.valid_before(await self.last() + 1)
+        tail = await self.valid_before(await self.last() + 1)
+        if tail is None and self.fault is not None:
+            raise self.fault
+        return tail
 
     async def end(self) -> End:
-        """The journal's state after its newest valid segment, which is read whole and checked. ``End.segment`` is -1 when there is none."""
+        """The journal's state after its newest valid segment, which is read whole and checked. ``End.segment`` is -1 when there is none.
+
+        ``Corrupt`` when the end is not known.
+        """
         identity = await self.identity()
         tail = await self.tail()
+        if self.fault is not None:
+            raise self.fault
         if tail is None:
             return End(identity.id)
         segment = await self.segment(tail.number)
@@ -81,7 +120,12 @@ class Reader:
         return End.after(segment.header, segment.footer)
 
     async def header(self, number: int) -> form.SegmentHeader | None:
-        """Header of segment ``number``, void or not; ``None`` when there is no such segment. Hashes are not checked."""
+        """Header of segment ``number``, void or not; ``None`` when there is no such segment. Hashes are not checked.
+
+        What stands behind a ``fault`` is no segment.
+        """
+        if self._is_behind_fault(number):
+            return None
         if (known := self._headers.get(number)) is not None:
             return known
         found = await self._head(number)
@@ -139,7 +183,7 @@ class Reader:
         """The runs of all valid segments from ``first`` to ``last``, both included, in order; without ``last`` to the journal's end.
 
         Nothing of a segment is given out before all of it is checked, alone and against the one before. A missing segment
-        is the end, or ``Corrupt`` when another stands behind it.
+        is the end, or ``Corrupt`` when another stands behind it. With ``last``, a ``fault`` that is known is the end too.
         """
         async with aclosing(self.walk(first, last=last)) as steps:
             async for segment, valid in steps:
@@ -150,6 +194,8 @@ class Reader:
     async def walk(self, first: int = 0, *, last: int | None = None, start: End | None = None) -> AsyncGenerator[tuple[form.Segment, bool]]:
         """``read`` by whole segments, void ones too: (segment, whether it is valid). ``start``: the state before ``first``, if known."""
         if first > 0 and await self.header(first - 1) is None and first > await self.last():
+            if self.fault is not None:
+                raise self.fault
             return
         end = start or await self.before(first)
         async with aclosing(self._segments(first, last)) as segments:
@@ -217,6 +263,9 @@ class Reader:
             await asyncio.gather(*map(self._present, unknown))
         return [await self._present(number) for number in numbers]
 
+    def _is_behind_fault(self, number: int) -> bool:
+        return self.fault is not None and number > self._end
+
     async def _present(self, number: int) -> form.SegmentHeader:
         header = await self.header(number)
         if header is None:
@@ -226,6 +275,8 @@ class Reader:
     async def _segments(self, number: int, last: int | None) -> AsyncGenerator[form.Segment]:
         fetched: deque[asyncio.Task[form.Segment | _Large | None]] = deque()
         try:
+            if last is not None and self._is_behind_fault(last):
+                last = self._end
             while last is None or number <= last:
                 while len(fetched) <= self._ahead and (last is None or number + len(fetched) <= last):
                     fetched.append(asyncio.create_task(self._early(number + len(fetched))))

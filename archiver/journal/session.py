@@ -45,8 +45,12 @@ async def open_session(reader: Reader, clock: Clock, *, instance: str, version: 
     does not answer; the fence may still appear, which does no harm. Cancellation likewise.
     """
     identity = await create_identity(reader.store, clock)
+    strays: tuple[str, ...] = ()
     for _ in range(CONFLICTS):
         number, tail = await _await_turn(reader, clock, instance, limits.takeover_after_seconds)
+        if reader.strays != strays:
+            strays = reader.strays
+            _log.warning("journal_strays", keys=strays[:10], meaning="objects among the segments that are none; move them away")
         end = End.after(tail.header, tail.footer) if tail else End(identity.id)
         now = clock.now()
         session = Session(end.epoch + 1, instance, version, now, sources, clock.unique())
@@ -72,6 +76,8 @@ async def _await_turn(reader: Reader, clock: Clock, instance: str, silence_secon
     owner, since = "", 0.0
     while True:
         free = await reader.last() + 1
+        if reader.fault is not None:
+            raise reader.fault
         header = await reader.valid_before(free)
         if header is None:
             return free, None

@@ -12,6 +12,8 @@ import msgspec
 from archiver.errors import Corrupt
 from archiver.journal.chain import End
 from archiver.journal.entry import Kind, Placed, SourceMark, advance
+from archiver.journal.known_head import HeadComparison, KnownHead
+from archiver.journal.last_segment import strays_of
 from archiver.journal.parts import Offload, Part, part_fault
 from archiver.journal.reader import Reader
 from archiver.journal.records import Gap, Session
@@ -75,22 +77,43 @@ class VerifyReport(msgspec.Struct):
     bad_segment: int | None = msgspec.field(default=None, name="bad_slot")
     """The first bad segment; -1 for ``archive.json``; ``None`` for none."""
     reason: str = ""
-    """Why it is bad."""
+    """Why it is bad; what is wrong with ``strays`` when no segment is bad."""
+    strays: list[str] = []
+    """Objects among the segments that are none, the first hundred. They change nothing, and somebody put them there."""
     chain: str = ""
-    """Chain hash of the last good valid segment, hex: kept elsewhere, it proves later that nothing before it was rewritten."""
+    """Chain hash of the last good valid segment, hex."""
+    head: str = ""
+    """The same with its number, ``HASH@NUMBER``: noted elsewhere, it proves later that nothing up to it was rewritten or cut off."""
+    head_fault: str = ""
+    """Why the journal is not the one whose head was noted; empty when it is, or none was given."""
     time: int = 0
     """Journal time of that segment."""
 
     @property
     def ok(self) -> bool:
-        """Nothing is damaged. Gaps are no damage."""
-        return self.bad_segment is None and not self.bad_parts
+        """Nothing is damaged or rewritten. Gaps and strays are no damage."""
+        return self.bad_segment is None and not self.bad_parts and not self.head_fault
+
+    @property
+    def verdict(self) -> str:
+        """What is wrong, in one sentence; empty for nothing."""
+        if self.bad_segment is not None:
+            return f"segment {self.bad_segment}: {self.reason}"
+        if self.bad_parts:
+            return f"object {self.bad_parts[0].key}: {self.bad_parts[0].reason}"
+        return self.head_fault or self.reason
 
 
 async def verify(
-    store: Store, progress: Callable[[int, int], None] | None = None, *, deep: bool = False, offload: Offload = asyncio.to_thread
+    store: Store,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    deep: bool = False,
+    known_head: KnownHead | None = None,
+    offload: Offload = asyncio.to_thread,
 ) -> VerifyReport:
-    """Check every segment (hashes, chain, contiguity, numbers, marks) and the parts that entries name (size; with ``deep`` also SHA-256).
+    """Check every segment (hashes, chain, contiguity, numbers, marks) and the parts that entries name (size; with ``deep`` their bytes).
+    Compare with ``known_head``.
 
     Stops at the first bad segment. Never raises ``Corrupt``: that is the report. ``Invalid`` when there is no archive; ``Unavailable`` when
     the store does not answer. ``progress`` gets (segments checked, segments there are). Safe beside a living writer.
@@ -103,6 +126,7 @@ async def verify(
         report.bad_segment, report.reason = -1, error.message
         return report
     end = End(report.archive)
+    comparison = HeadComparison(known_head) if known_head else None
     try:
         last = await _last(reader)
         async with aclosing(reader.walk(start=end)) as steps:
@@ -110,6 +134,8 @@ async def verify(
                 if valid:
                     _check_marks(end, segment)
                     end = End.after(segment.header, segment.footer)
+                    if comparison:
+                        comparison.pass_segment(end.segment, end.chain.hex())
                     await _count(store, segment, report, deep=deep, offload=offload)
                 else:
                     report.void.append(segment.header.number)
@@ -124,7 +150,12 @@ async def verify(
     if report.bad_segment is None and not report.segments:
         # Right for the moment between a new archive's identity and its first segment only.
         report.bad_segment, report.reason = 0, "it is missing although the archive has an identity: there is no journal"
-    report.chain, report.time = end.chain.hex(), end.time
+    report.chain, report.head, report.time = end.chain.hex(), f"{end.chain.hex()}@{end.segment}", end.time
+    report.head_fault = comparison.fault(end.segment) if comparison else ""
+    if report.bad_segment is None:
+        report.strays = await strays_of(store, report.segments - 1)
+        if report.strays:
+            report.reason = f"{report.strays[0]} stands among the segments and is none: move it away, and find out who put it there"
     return report
 
 

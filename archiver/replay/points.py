@@ -11,7 +11,8 @@ from archiver import clock
 from archiver.errors import Invalid
 from archiver.journal.marks import find_mark
 from archiver.journal.reader import Reader
-from archiver.postgres.lsn import match_lsn
+from archiver.journal.segment import SegmentHeader
+from archiver.postgres.lsn import match_lsn, parse_lsn
 
 PointKind = Literal["latest", "time", "entry", "lsn", "mark"]
 
@@ -78,17 +79,21 @@ async def resolve(reader: Reader, point: Point) -> Point:
 
     Several points of one command are resolved before any of them is used. A mark is looked for backwards from the journal's end, so
     that the newest of equal names counts; an old one costs reading everything behind it. Raises ``Invalid`` when the journal is empty or
-    has no such mark, ``NotReached`` when it ends before an entry number or a time.
+    has no such mark, ``NotReached`` when it ends before an entry number or a time, ``Corrupt`` when the point may lie behind damage,
+    where the journal is not known; points before it are not held up by it.
     """
     tail = await reader.tail()
     if tail is None:
         raise Invalid("the journal is empty", hint="start `archiver run` and wait for the first baseline")
     last = tail.first + tail.count - 1
+    if reader.fault is not None and _may_lie_behind(tail, point):
+        raise reader.fault
     if point.kind == "latest":
         return msgspec.structs.replace(point, kind="entry", number=last)
     if point.kind == "mark":
         entry = await find_mark(reader, tail.number, point.name)
         if not entry:
+            await reader.require_end()
             raise Invalid(f"the journal has no mark {point.name!r}", hint="`archiver mark NAME` sets one at the journal's end")
         return msgspec.structs.replace(point, kind="entry", number=entry)
     if point.kind == "entry" and point.number > last:
@@ -99,3 +104,19 @@ async def resolve(reader: Reader, point: Point) -> Point:
             hint=HINT_LATEST,
         )
     return point
+
+
+def _may_lie_behind(tail: SegmentHeader, point: Point) -> bool:
+    """Whether the point may lie behind the segment of ``tail``, after which the journal is damaged."""
+    match point.kind:
+        case "latest":
+            return True
+        case "entry":
+            return point.number >= tail.first + tail.count
+        case "time":
+            return point.number >= (tail.observed_max or tail.time)
+        case "lsn":
+            positions = [mark.position for name, mark in tail.sources.items() if "/" not in name and mark.position]
+            return all(parse_lsn(position) < point.number for position in positions)
+        case "mark":
+            return False

@@ -81,6 +81,13 @@ class ArchiveStatus(msgspec.Struct, kw_only=True):
     buffered_bytes: int = 0
     sources: list[SourceLine] = []
     drill: Drill | None = None
+    damage: str = ""
+    """Why the journal may go on behind its last readable segment: points up to that one can be restored, ``latest`` cannot.
+
+    Not looked for while capture runs, nor are strays.
+    """
+    strays: list[str] = []
+    """Objects behind the segments that are none."""
 
 
 def lines(marks: Mapping[str, SourceMark], kinds: Mapping[str, str], now: int) -> list[SourceLine]:

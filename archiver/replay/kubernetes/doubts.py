@@ -91,11 +91,11 @@ async def judge(reader: Reader, tail: SegmentHeader, fold: FoldedStream, listing
             if not cut.time:
                 fold.notes.append(f"{late}: what happened meanwhile counts as of when it was received")
                 return
-            events = await _backlog(reader, fold, following)
+            events = await _backlog(reader, tail, fold, following)
             _count_late(fold, events, heard, point, late)
         case Kind.K8S_EVENT if cut.time:
             # The connection may have hung for long, and nobody noticed.
-            events = [each for each in await _backlog(reader, fold, following) if each.late.own.until]
+            events = [each for each in await _backlog(reader, tail, fold, following) if each.late.own.until]
             hung = [each for each in events if each.late.observed - each.late.own.until > _HUNG and each.late.own.until <= point]
             if hung:
                 _count_late(fold, hung, heard, point, f"nothing arrived from {since} to {until}")
@@ -141,13 +141,13 @@ def _count_late(fold: FoldedStream, events: list[_LateEvent], heard: int, point:
         )
 
 
-async def _backlog(reader: Reader, fold: FoldedStream, following: Placed) -> list[_LateEvent]:
+async def _backlog(reader: Reader, tail: SegmentHeader, fold: FoldedStream, following: Placed) -> list[_LateEvent]:
     """The events that came at once after ``following``, with it or from it on: what had waited for somebody to watch."""
     found: list[_LateEvent] = []
     before: dict[str, dict[str, Any]] = {}
     known = {seen.uid: seen.body for seen in fold.state.objects.values()}
     newest = following.run.observed
-    async with aclosing(reader.read(following.segment)) as runs:
+    async with aclosing(reader.read(following.segment, last=tail.number)) as runs:
         async for placed in runs:
             run = placed.run
             if run.source != fold.name or placed.first < following.first:
@@ -216,7 +216,7 @@ async def _next(reader: Reader, tail: SegmentHeader, fold: FoldedStream, *, veri
         mark = header.sources.get(fold.name)
         return mark is not None and mark.observed > fold.observed
 
-    async with aclosing(reader.read(await reader.bisect(later))) as runs:
+    async with aclosing(reader.read(await reader.bisect(later), last=tail.number)) as runs:
         async for placed in runs:
             run = placed.run
             if run.source != fold.name or run.observed <= fold.observed:

@@ -13,6 +13,7 @@ from archiver.errors import Corrupt, Invalid
 from archiver.journal.chain import VOID_REACH
 from archiver.journal.entry import Kind
 from archiver.journal.keys import IDENTITY, segment_key
+from archiver.journal.last_segment import STRAYS_LIMIT
 from archiver.journal.reader import Reader
 from archiver.journal.segment import CorruptSegment
 from archiver.store.memory import MemoryStore
@@ -120,7 +121,9 @@ def test_a_hole_is_found() -> None:
                 await bodies(reader_of(forgery), number)
             assert caught.value.number == 6
         with pytest.raises(CorruptSegment, match="missing"):
-            await reader_of(forgery).last()
+            await reader_of(forgery).require_end()
+        with pytest.raises(CorruptSegment, match="missing"):
+            await reader_of(forgery).end()
         with pytest.raises(CorruptSegment, match="missing"):
             await bodies(reader_of(forgery), 7)
 
@@ -140,13 +143,56 @@ def test_a_missing_identity_is_corrupt() -> None:
 
 
 def test_strangers_among_segments_are_named() -> None:
-    """An object under ``journal/`` that is no segment is reported by its key."""
+    """An object under ``journal/`` that is no segment is known by its key and holds up nobody, whatever it is called."""
+
+    async def story() -> None:
+        for key in ("journal/README", "journal/ffffffffffffffff", segment_key(12)):
+            forgery = with_takeover()
+            forgery.store.create(key, b"x")
+            reader = reader_of(forgery)
+            assert await bodies(reader) == await bodies(reader_of(with_takeover()))
+            assert await reader.last() == 7
+            await reader.require_end()
+            assert reader.strays == (key,)
+
+    play(story())
+
+
+def test_too_many_strangers_hide_the_end() -> None:
+    """When more objects than can be looked at have keys of segments, the end is not known; what is before it is."""
 
     async def story() -> None:
         forgery = with_takeover()
-        forgery.store.create("journal/README", b"")
-        with pytest.raises(Corrupt, match="journal/README"):
-            await bodies(reader_of(forgery))
+        for number in range(20, 21 + STRAYS_LIMIT):
+            forgery.store.create(segment_key(number), b"")
+        reader = reader_of(forgery)
+        assert (await reader.last(), await reader.find_seq(3)) == (7, 2)
+        with pytest.raises(Corrupt, match="move them away"):
+            await reader.require_end()
+
+    play(story())
+
+
+def test_damage_behind_the_end_is_left_to_who_needs_the_end() -> None:
+    """Noise under the next numbers, or a segment behind a hole: everything before is found as without it, ``end`` is refused."""
+
+    async def story() -> None:
+        whole = with_takeover()
+        last = whole.store.peek(segment_key(7)) or b""
+        for noise in ({8: b""}, {8: b"x", 9: b"", 10: last}, {8: last}, {20: last}, {8: last[:60]}):
+            forgery = with_takeover()
+            for number, data in noise.items():
+                forgery.store.create(segment_key(number), data)
+            reader = reader_of(forgery)
+            tail, expected = await reader.tail(), await reader_of(whole).tail()
+            assert tail == expected
+            assert [await reader.find_seq(seq) for seq in range(1, 7)] == [await reader_of(whole).find_seq(seq) for seq in range(1, 7)]
+            assert await bodies(reader, last=7) == await bodies(reader, last=8) == await bodies(reader_of(whole))
+            assert reader.fault is not None
+            assert await reader.header(8) is None
+            for call in (reader.require_end, reader.end, lambda reader=reader: bodies(reader)):
+                with pytest.raises(Corrupt):
+                    await call()
 
     play(story())
 
