@@ -74,7 +74,7 @@ class Plans(msgspec.Struct):
         }
 
 
-class Done(msgspec.Struct):
+class RestoredSource(msgspec.Struct):
     """What a restore of one source did."""
 
     source: str
@@ -136,7 +136,7 @@ async def make_plans_once_reached(
             await clock.sleep(min(WAIT_PAUSE_SECONDS, left))
 
 
-async def carry_out(plans: Plans, options: Options, progress: Callable[[str], AbstractContextManager[Progress]]) -> list[Done]:
+async def carry_out(plans: Plans, options: Options, progress: Callable[[str], AbstractContextManager[Progress]]) -> list[RestoredSource]:
     """Do what the plans say, in their order. Refusals and gaps of *all* plans are looked at before anything is touched."""
     targets = [_permitted(planned, options) for planned in plans.sources]
     pauses = [pause for planned in plans.sources if (pause := planned.pause()) is not None]
@@ -152,7 +152,7 @@ async def carry_out(plans: Plans, options: Options, progress: Callable[[str], Ab
             with progress(planned.source) as shown, disk.errors("write what is restored"):
                 report = await planned.carry_out(shown)
             log.info("source_restored", source=planned.source, target=target.shown)
-            done.append(Done(planned.source, target.shown, report, planned.doubts))
+            done.append(RestoredSource(planned.source, target.shown, report, planned.doubts))
         return done
 
 

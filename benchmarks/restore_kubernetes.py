@@ -32,7 +32,7 @@ from archiver.journal.writer import Writer, WriterLimits
 from archiver.kubernetes.api import Api
 from archiver.replay.kubernetes.fold import Cut
 from archiver.replay.kubernetes.restore import plan_cluster, restore_to_cluster, restore_to_folder
-from archiver.replay.kubernetes.selection import Scope
+from archiver.replay.kubernetes.selection import RestoreScope
 from archiver.store.directory import DirectoryStore
 from benchmarks.capturing import quiet
 from benchmarks.report import emit
@@ -96,7 +96,7 @@ async def ours(plane: ControlPlane, folder: Path) -> tuple[float, int, int]:
     started = time.perf_counter()
     api = await Api.open(clock, kubeconfig=str(plane.kubeconfig))
     try:
-        prepared = await plan_cluster(Reader(DirectoryStore(folder)), SOURCE, Cut(), Scope(), api, clock)
+        prepared = await plan_cluster(Reader(DirectoryStore(folder)), SOURCE, Cut(), RestoreScope(), api, clock)
         report = await restore_to_cluster(api, prepared, clock)
     finally:
         await api.close()
@@ -181,7 +181,7 @@ def _theirs(base: Path, *, statuses: bool, remote: bool) -> float:
 
 
 async def _folder(base: Path) -> None:
-    prepared = await plan_cluster(Reader(DirectoryStore(base / "archive")), SOURCE, Cut(), Scope(), None, SystemClock())
+    prepared = await plan_cluster(Reader(DirectoryStore(base / "archive")), SOURCE, Cut(), RestoreScope(), None, SystemClock())
     restore_to_folder(prepared, base / "folder")
 
 

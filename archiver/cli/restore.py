@@ -19,7 +19,7 @@ from archiver.replay.kubernetes.restore import ClusterPlan, ClusterReport, Clust
 from archiver.replay.postgres.restore import TABLE_COLUMNS, DatabaseRestoration, RestoreReport
 from archiver.replay.restoration import Options
 from archiver.replay.targets import names_database
-from archiver.restore import Done, Plans, carry_out, close_plans, make_plans_once_reached, summary
+from archiver.restore import Plans, RestoredSource, carry_out, close_plans, make_plans_once_reached, summary
 from archiver.settings import Settings
 from archiver.store.open import open_store
 
@@ -127,7 +127,7 @@ def restore(
     _judge(done)
 
 
-def _judge(done: list[Done]) -> None:
+def _judge(done: list[RestoredSource]) -> None:
     """Raise when not everything came back."""
     files = [each.report.left_out_file for each in done if isinstance(each.report, RestoreReport) and each.report.left_out_file]
     problems = [f"{each.source}: {problem}" for each in done for problem in each.problems if not isinstance(each.report, RestoreReport)]
@@ -142,7 +142,7 @@ def _judge(done: list[Done]) -> None:
         raise Refused(f"{len(problems)} objects are not as captured, first {problems[0]}", hint="the report lists all of them (--json)")
 
 
-def _write_uids(file: Path, done: list[Done]) -> None:
+def _write_uids(file: Path, done: list[RestoredSource]) -> None:
     uids = {old: new for each in done if isinstance(each.report, ClusterReport) for old, new in each.report.uids.items()}
     try:
         file.write_bytes(msgspec.json.format(msgspec.json.encode(uids), indent=2) + b"\n")
@@ -162,7 +162,7 @@ async def _restore(
     wait: float,
     dry_run: bool,
     as_json: bool,
-) -> list[Done]:
+) -> list[RestoredSource]:
     from archiver.cli.progress import steps
     from archiver.service.sources import configured_databases
 
@@ -227,7 +227,7 @@ def _print_cluster(plan: ClusterPlan) -> None:
     )
 
 
-def _print_done(done: Done) -> None:
+def _print_done(done: RestoredSource) -> None:
     output.console().print(f"\n[bold]{done.source}[/] -> {done.target}")
     output.facts([("not certain", text) for text in done.doubts])
     report = done.report

@@ -14,7 +14,7 @@ from archiver.journal.entry import Kind, Placed
 from archiver.journal.reader import Reader
 from archiver.journal.records import Gap
 from archiver.kubernetes import json_fields as kj
-from archiver.kubernetes.own_time import OwnTime, managers_of, own_time
+from archiver.kubernetes.own_time import ChangeTime, change_time, managers_of
 from archiver.kubernetes.records import Absent, Listing, Resource, Watch
 
 Document = dict[str, Any]
@@ -242,8 +242,8 @@ class _Log:
         changed = [path for path, _, _ in differences(plain(before), plain(document))] if before is not None and event != "DELETED" else []
         manager = _manager(metadata, before) if event != "DELETED" else ""
         state = None if event == "DELETED" else document
-        own = own_time(event, metadata, before["metadata"] if before is not None else None) if resumed else OwnTime()
-        own = own if own.since < resumed and own.until <= resumed else OwnTime()
+        own = change_time(event, metadata, before["metadata"] if before is not None else None) if resumed else ChangeTime()
+        own = own if own.since < resumed and own.until <= resumed else ChangeTime()
         change = ObjectChange(entry, observed, event, uid, version, manager, [] if late else changed, "", state, late, own.since, own.until)
         self._append(change)
 

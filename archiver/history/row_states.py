@@ -9,7 +9,7 @@ import msgspec
 
 from archiver.postgres.lsn import format_lsn
 from archiver.replay.postgres.decode.pgoutput import UNCHANGED, Value
-from archiver.replay.postgres.decode.row_log import RowChange as Message
+from archiver.replay.postgres.decode.row_log import DecodedChange
 
 State = dict[str, str | None]
 """Column to text as PostgreSQL prints it; None for NULL. A value that is not known is left out."""
@@ -37,11 +37,11 @@ class RowChange(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class HeardChange:
     """A change of a committed transaction that is about the row, or a TRUNCATE of its table."""
 
     era: int
-    change: Message
+    change: DecodedChange
     oid: int = 0
     """Of its table: a name can pass from one to another."""
     hidden: bool = False
@@ -49,7 +49,7 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Copied:
+class CopiedRow:
     """What a copy of the table says about the row. It has every transaction that committed before its LSN, and none after."""
 
     era: int
@@ -63,7 +63,7 @@ class Copied:
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class HistoryGap:
     """A gap of the table or of its source."""
 
     era: int
@@ -73,16 +73,18 @@ class Unknown:
     text: str
 
 
-def states(key: Mapping[str, str], heard: Sequence[Heard], copies: Sequence[Copied], gaps: Sequence[Unknown]) -> list[RowChange]:
+def states(
+    key: Mapping[str, str], heard: Sequence[HeardChange], copies: Sequence[CopiedRow], gaps: Sequence[HistoryGap]
+) -> list[RowChange]:
     """All changes, oldest first. ``heard`` in commit order; copies and gaps are put where they belong, wherever their entries stand."""
     found: list[RowChange] = []
     rows: dict[int, State | None] = {}
     told: State | None = None
     for one in _ordered(heard, copies, gaps):
-        if isinstance(one, Unknown):
+        if isinstance(one, HistoryGap):
             found.append(RowChange(one.entry, "GAP", one.time, lsn=one.lsn, detail=one.text))
             continue
-        if isinstance(one, Copied):
+        if isinstance(one, CopiedRow):
             changes = list(_copied(one, rows.get(one.oid, None if one.hidden else told)))
         else:
             changes = list(_heard(key, one, rows.get(one.oid)))
@@ -110,8 +112,10 @@ def text_of(value: bytes | None) -> str | None:
     return None if value is None else value.decode("utf-8", "backslashreplace")
 
 
-def _ordered(heard: Sequence[Heard], copies: Sequence[Copied], gaps: Sequence[Unknown]) -> Iterator[Heard | Copied | Unknown]:
-    placed: list[tuple[tuple[int, int, int, int], Heard | Copied | Unknown]] = []
+def _ordered(
+    heard: Sequence[HeardChange], copies: Sequence[CopiedRow], gaps: Sequence[HistoryGap]
+) -> Iterator[HeardChange | CopiedRow | HistoryGap]:
+    placed: list[tuple[tuple[int, int, int, int], HeardChange | CopiedRow | HistoryGap]] = []
     for number, event in enumerate(heard):
         placed.append(((event.era, event.change.commit.commit_lsn, 1, number), event))
     for number, copy in enumerate(copies):
@@ -124,7 +128,7 @@ def _ordered(heard: Sequence[Heard], copies: Sequence[Copied], gaps: Sequence[Un
     return (one for _, one in sorted(placed, key=lambda each: each[0]))
 
 
-def _copied(copy: Copied, state: State | None) -> Iterator[RowChange]:
+def _copied(copy: CopiedRow, state: State | None) -> Iterator[RowChange]:
     changed = [name for name, _, _ in differences(state, copy.state)] if state is not None and copy.state is not None else []
     if copy.state is None and state is None:
         return
@@ -134,7 +138,7 @@ def _copied(copy: Copied, state: State | None) -> Iterator[RowChange]:
         yield RowChange(copy.entry, event, copy.taken, lsn=format_lsn(copy.lsn), changed=changed, detail=detail, state=copy.state)
 
 
-def _heard(key: Mapping[str, str], heard: Heard, state: State | None) -> Iterator[RowChange]:
+def _heard(key: Mapping[str, str], heard: HeardChange, state: State | None) -> Iterator[RowChange]:
     change = heard.change
     if change.action == "truncate":
         if state is not None:
@@ -163,7 +167,7 @@ def _told(new: Mapping[str, Value], old: Mapping[str, Value] | None) -> dict[str
     return {column: value for column, value in (old or {}).items() if new.get(column) is UNCHANGED}
 
 
-def _change(change: Message, before: State | None, after: State | None, detail: str = "") -> RowChange:
+def _change(change: DecodedChange, before: State | None, after: State | None, detail: str = "") -> RowChange:
     commit = change.commit
     changed = [name for name, _, _ in differences(before, after)] if before is not None and after is not None else []
     return RowChange(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.errors import Invalid
-from archiver.history.row_states import Copied, Heard, RowChange, State, Unknown, states, text_of
+from archiver.history.row_states import CopiedRow, HeardChange, HistoryGap, RowChange, State, states, text_of
 from archiver.journal.entry import Kind
 from archiver.journal.parts import fetch_part, opened
 from archiver.journal.records import Gap
@@ -21,9 +21,8 @@ from archiver.postgres.visibility import Visible
 from archiver.replay.points import Point, resolve
 from archiver.replay.postgres.columnar.copy_text import escape, unescape
 from archiver.replay.postgres.decode.commits import Limit
-from archiver.replay.postgres.decode.row_log import RowChange as Message
-from archiver.replay.postgres.decode.row_log import RowLog
-from archiver.replay.postgres.plan.journal_survey import Found, is_whole
+from archiver.replay.postgres.decode.row_log import DecodedChange, RowLog
+from archiver.replay.postgres.plan.journal_survey import FoundRecord, is_whole
 from archiver.replay.postgres.plan.point_location import checkpoint_at, end_segment, first_checkpoint, limit_of, no_baseline, require_mark
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ async def row_log(
     last = min(await end_segment(reader, source, until), tail.number)
     start = await _start(reader, source, from_point, tail.number)
     first = await reader.find_seq(start.record.replay_from)
-    told = _Told(ref, start)
+    told = _TableHistory(ref, start)
     # Behind the point, copies that have nothing from behind it are of interest: one more segment.
     async with aclosing(reader.read(first, last=min(last + 1, tail.number))) as runs:
         async for placed in runs:
@@ -113,12 +112,12 @@ async def row_log(
     return states(ref.key, sorted(heard, key=_in_order), await told.copies(limit, heard, reader.store), told.gaps)
 
 
-def _in_order(heard: Heard) -> tuple[int, int, int]:
+def _in_order(heard: HeardChange) -> tuple[int, int, int]:
     commit = heard.change.commit
     return heard.era, commit.commit_lsn, heard.change.seq
 
 
-async def _start(reader: Reader, source: str, point: Point | None, last: int) -> Found[Snapshot]:
+async def _start(reader: Reader, source: str, point: Point | None, last: int) -> FoundRecord[Snapshot]:
     if point is not None:
         return await checkpoint_at(reader, source, point, min(await end_segment(reader, source, point), last))
     found = await first_checkpoint(reader, source)
@@ -127,14 +126,14 @@ async def _start(reader: Reader, source: str, point: Point | None, last: int) ->
     return found
 
 
-class _Told:
+class _TableHistory:
     """What other entries than frames say about the row's table."""
 
-    def __init__(self, ref: RowRef, start: Found[Snapshot]) -> None:
+    def __init__(self, ref: RowRef, start: FoundRecord[Snapshot]) -> None:
         self._ref, self._start = ref, start
         self.oids: set[int] = set()
         """Every relation that ever bore the name."""
-        self.gaps: list[Unknown] = []
+        self.gaps: list[HistoryGap] = []
         self._columns: set[str] = set()
         self._copies: list[tuple[int, Snapshot, bool]] = []
         self._breaks: list[int] = []
@@ -176,7 +175,7 @@ class _Told:
         """Number of gaps of the whole source before an entry. What follows one is another slot's stream, whose LSNs need not go on."""
         return sum(gap < entry for gap in self._breaks)
 
-    async def copies(self, limit: Limit, heard: Sequence[Heard], store: Store) -> list[Copied]:
+    async def copies(self, limit: Limit, heard: Sequence[HeardChange], store: Store) -> list[CopiedRow]:
         """What each copy that belongs before the point says of the row."""
         last = max((one.change.commit.commit_lsn for one in heard), default=0)
         found = []
@@ -188,22 +187,22 @@ class _Told:
                     named = self._ref.names(table.schema, table.name)
                     if table.oid in self.oids:
                         state, hidden = await self._look_up(table, store), not named and holder != table.oid
-                        found.append(Copied(era, entry, lsn, snapshot.taken, baseline, state, table.oid, hidden))
+                        found.append(CopiedRow(era, entry, lsn, snapshot.taken, baseline, state, table.oid, hidden))
         return found
 
-    def heard(self, era: int, oid: int, change: Message) -> Heard:
+    def heard(self, era: int, oid: int, change: DecodedChange) -> HeardChange:
         """A change of the relation ``oid``, hidden when another one bore the name then."""
         if change.table == (self._ref.schema, self._ref.table):
-            return Heard(era, change, oid)
+            return HeardChange(era, change, oid)
         seen = [(self._sees(entry, visible, era, change), holder) for entry, visible, holder in self._holders]
         before = next((holder for sees, holder in reversed(seen) if not sees), 0)
         after = next((holder for sees, holder in seen if sees), 0)
         around = {before, after} - {0}
         # A TRUNCATE does not say which name its table had: the entries around it must do.
         others = around - {oid} if change.table is not None or oid not in around else set()
-        return Heard(era, change, oid, bool(others))
+        return HeardChange(era, change, oid, bool(others))
 
-    def _sees(self, entry: int, visible: Visible, era: int, change: Message) -> bool:
+    def _sees(self, entry: int, visible: Visible, era: int, change: DecodedChange) -> bool:
         """Whether a schema entry has the transaction of a change. Ids and LSNs mean something within one era only."""
         own = self.era(entry)
         return visible.sees(change.commit.xid, change.commit.commit_lsn) if own == era else own > era
@@ -218,7 +217,7 @@ class _Told:
     def _gap(self, entry: int, gap: Gap) -> None:
         if is_whole(gap) or gap.relation in self.oids or gap.what == f"table {self._ref.schema}.{self._ref.table}":
             text = f"{gap.what}: {gap.reason} {gap.detail}".strip()
-            self.gaps.append(Unknown(self.era(entry), entry, gap.from_time, gap.from_position, text))
+            self.gaps.append(HistoryGap(self.era(entry), entry, gap.from_time, gap.from_position, text))
         if is_whole(gap) and entry > self._start.ref.seq:
             self._breaks.append(entry)
 

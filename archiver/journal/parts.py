@@ -86,13 +86,13 @@ async def part_fault(store: Store, part: Part, *, deep: bool, offload: Offload) 
         return f"it has {size} bytes; {part.size} were written"
     if not deep:
         return ""
-    looked = _LookedThrough(part)
+    looked = _PartScan(part)
     for at in range(0, part.size, _PIECE_BYTES):
         await offload(looked.feed, await store.get(part.key, at, min(_PIECE_BYTES, part.size - at)) or b"")
     return looked.fault()
 
 
-class _LookedThrough:
+class _PartScan:
     """A part that is opened without keeping what it holds."""
 
     def __init__(self, part: Part) -> None:

@@ -41,7 +41,7 @@ class Cluster(msgspec.Struct, frozen=True):
         return bool(self.authority and before.authority) and self.authority != before.authority
 
 
-class Asked(Protocol):
+class ApiServer(Protocol):
     """An API server, as far as it is asked here; ``Api`` is one."""
 
     server: str
@@ -52,7 +52,7 @@ class Asked(Protocol):
         ...
 
 
-async def identify(api: Asked) -> Cluster:
+async def identify(api: ApiServer) -> Cluster:
     """Ask the API server. ``Unavailable`` when it does not answer or is busy; what its user may not read stays empty."""
     answer = await api.get("/api/v1/namespaces/kube-system")
     if answer.status == 429 or answer.status >= 500:

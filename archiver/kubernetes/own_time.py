@@ -18,14 +18,14 @@ _SECOND = 1_000_000
 Metadata = Mapping[str, Any]
 
 
-class OwnTime(msgspec.Struct, frozen=True):
+class ChangeTime(msgspec.Struct, frozen=True):
     """The change happened at ``since`` or later and before ``until``: microseconds since 1970, 0 where it is not told."""
 
     since: int = 0
     until: int = 0
 
 
-def own_time(event: str, metadata: Metadata, before: Metadata | None) -> OwnTime:
+def change_time(event: str, metadata: Metadata, before: Metadata | None) -> ChangeTime:
     """Of the change that led to ``metadata``. ``event``: as watches call it. ``before``: the object's metadata before it, ``None`` where
     that is not known.
     """
@@ -35,12 +35,12 @@ def own_time(event: str, metadata: Metadata, before: Metadata | None) -> OwnTime
     managed = _managed(metadata)
     known = max([created, deleted, *managed.values()])
     if event == "DELETED" or before is None:
-        return OwnTime(known)
+        return ChangeTime(known)
     if deleted and not _deletion(before):
         return _within(deleted)
     earlier = _managed(before)
     fresh = [time for manager, time in managed.items() if time > earlier.get(manager, 0)]
-    return _within(max(fresh)) if fresh else OwnTime(known)
+    return _within(max(fresh)) if fresh else ChangeTime(known)
 
 
 def managers_of(metadata: Metadata) -> dict[tuple[str, ...], dict[str, Any]]:
@@ -61,8 +61,8 @@ def _deletion(metadata: Metadata) -> int:
     return over - grace * _SECOND if over and isinstance(grace, int) else over
 
 
-def _within(time: int) -> OwnTime:
-    return OwnTime(time, time + _SECOND) if time else OwnTime()
+def _within(time: int) -> ChangeTime:
+    return ChangeTime(time, time + _SECOND) if time else ChangeTime()
 
 
 def _time(text: object) -> int:

@@ -34,7 +34,7 @@ NOT_SELECTED = "not_selected"
 """The settings select it no longer."""
 
 
-class Seen(msgspec.Struct, frozen=True, gc=False):
+class KnownObject(msgspec.Struct, frozen=True, gc=False):
     """One object as it was last known."""
 
     uid: str
@@ -51,7 +51,7 @@ class StreamState:
     """One stream, folded up to the last run given to ``apply``."""
 
     def __init__(self, *, bodies: bool = True) -> None:
-        self.objects: dict[Key, Seen] = {}
+        self.objects: dict[Key, KnownObject] = {}
         self.resource: Resource | None = None
         self.namespace = ""
         self.cluster = ""
@@ -65,7 +65,7 @@ class StreamState:
         """When the watch last said anything, or the newest complete list began: what went away unseen did so after it."""
         self.position = ""
         """Newest resourceVersion that a watch can resume from."""
-        self.pending: dict[Key, Seen] | None = None
+        self.pending: dict[Key, KnownObject] | None = None
         """Objects of a list that is not complete at this point; None: no list is open."""
         self.ended = False
         """The resource was no longer served."""
@@ -74,7 +74,7 @@ class StreamState:
         self.selected = True
         """Whether the settings still select it."""
         self._bodies = bodies
-        self._loose: dict[Key, Seen] = {}
+        self._loose: dict[Key, KnownObject] = {}
         self._verifying = False
         self._began: Watch | None = None
         self._began_at = 0
@@ -89,7 +89,7 @@ class StreamState:
         """Whether a watch may resume from ``position``: everything up to there is known. An open list that only verifies does no harm."""
         return self.listing is not None and (self.pending is None or self._verifying) and not self.ended
 
-    def known(self) -> dict[Key, Seen]:
+    def known(self) -> dict[Key, KnownObject]:
         """Everything that is known to have existed and not known to be gone: what a new list is compared with."""
         return self.objects | self._loose | (self.pending or {})
 
@@ -147,7 +147,7 @@ class StreamState:
                     del self.objects[key]
             elif known is None or (known.uid, known.resource_version) != (meta.uid, meta.resource_version):
                 kept = kj.object_of(body) if self._bodies else b""
-                self.objects[key] = Seen(meta.uid, meta.resource_version, run.observed, entry, kept)
+                self.objects[key] = KnownObject(meta.uid, meta.resource_version, run.observed, entry, kept)
 
     def _items(self, placed: Placed) -> None:
         if self.pending is None:
@@ -155,7 +155,7 @@ class StreamState:
         for entry, body in enumerate(placed.run.bodies(), placed.first):
             meta = kj.head.decode(body).metadata
             kept = body if self._bodies else b""
-            self.pending[meta.namespace, meta.name] = Seen(meta.uid, meta.resource_version, placed.run.observed, entry, kept)
+            self.pending[meta.namespace, meta.name] = KnownObject(meta.uid, meta.resource_version, placed.run.observed, entry, kept)
 
     def _watch(self, watch: Watch, observed: int) -> None:
         self._abandon()

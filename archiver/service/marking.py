@@ -46,7 +46,7 @@ class MarkRequest(msgspec.Struct, frozen=True):
     epoch: int
 
 
-class Marked(msgspec.Struct, frozen=True):
+class DurableMark(msgspec.Struct, frozen=True):
     """A mark that is durable."""
 
     name: str
@@ -55,7 +55,7 @@ class Marked(msgspec.Struct, frozen=True):
     """Microseconds since 1970."""
 
 
-class Failure(msgspec.Struct, frozen=True):
+class MarkFailure(msgspec.Struct, frozen=True):
     """Why there is none."""
 
     error: str
@@ -70,7 +70,7 @@ class Marker:
         self._turn = asyncio.Lock()
         self._names: set[str] = set()
 
-    async def set(self, request: MarkRequest) -> Marked:
+    async def set(self, request: MarkRequest) -> DurableMark:
         """Durable on return. ``Invalid`` for a name that cannot be one, ``Refused`` for one of this session or another journal."""
         name = check_name(request.name)
         async with self._turn:
@@ -85,7 +85,7 @@ class Marker:
             # From here on it may become durable, whatever comes back.
             self._names.add(name)
             await self._writer.durable(entry)
-            return Marked(name, entry, now)
+            return DurableMark(name, entry, now)
 
 
 def used(name: str) -> Refused:
@@ -93,7 +93,7 @@ def used(name: str) -> Refused:
     return Refused(f"the journal has a mark {name!r} already", hint="choose another name: a mark never moves")
 
 
-async def set_mark(settings: Settings, clock: Clock, name: str) -> Marked:
+async def set_mark(settings: Settings, clock: Clock, name: str) -> DurableMark:
     """Name the journal's end; durable on return.
 
     Raises ``Invalid`` (the name, no journal), ``Refused`` (the name is used; an archiver may be running and cannot be asked),
@@ -122,7 +122,7 @@ async def set_mark(settings: Settings, clock: Clock, name: str) -> Marked:
         await store.close()
 
 
-async def _ask(listen: str, request: MarkRequest) -> Marked | None:
+async def _ask(listen: str, request: MarkRequest) -> DurableMark | None:
     """Have the archiver on this machine set the mark; ``None`` when nobody listens."""
     host, _, port = listen.rpartition(":")
     here = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 - as a client
@@ -143,9 +143,9 @@ async def _ask(listen: str, request: MarkRequest) -> Marked | None:
         ) from None
     with suppress(Unreadable):
         if status == 200:
-            return decode_untrusted(body, Marked, most=REQUEST_BYTES)
+            return decode_untrusted(body, DurableMark, most=REQUEST_BYTES)
         if status in _ERRORS:
-            failure = decode_untrusted(body, Failure, most=REQUEST_BYTES)
+            failure = decode_untrusted(body, MarkFailure, most=REQUEST_BYTES)
             raise _ERRORS[status](failure.error, hint=failure.hint)
     raise Refused(f"what listens at {here}:{port} does not take marks (HTTP status {status})", hint="is it this archiver, of this version?")
 
@@ -155,7 +155,7 @@ async def _closed(reader: Reader, tail: SegmentHeader) -> bool:
     return segment is not None and bool(segment.runs) and segment.runs[-1].kind is Kind.CLOSE
 
 
-async def _alone(store: Store, settings: Settings, clock: Clock, name: str) -> Marked:
+async def _alone(store: Store, settings: Settings, clock: Clock, name: str) -> DurableMark:
     """Set the mark in a session of its own. It never fences a session that is not closed, however long that is silent."""
     try:
         async with asyncio.timeout(SECONDS):

@@ -54,7 +54,7 @@ class Source(Protocol):
         ...
 
 
-class Supervised:
+class SupervisedSource:
     """A source and how its attempts went."""
 
     def __init__(self, source: Source) -> None:
@@ -79,7 +79,7 @@ class Service:
         self._build = build
         self.store: Store | None = None
         self.writer: Writer | None = None
-        self.sources: list[Supervised] = []
+        self.sources: list[SupervisedSource] = []
         self._drills: dict[str, DrillReport] = {}
         self._failed = asyncio.Event()
         self._began = clock.now()
@@ -174,7 +174,7 @@ class Service:
         return status
 
     async def _capture(self, writer: Writer, stop: asyncio.Event) -> None:
-        self.sources = [Supervised(source) for source in self._build(self.settings, writer, self.clock)]
+        self.sources = [SupervisedSource(source) for source in self._build(self.settings, writer, self.clock)]
         commit = asyncio.create_task(writer.run(), name="commit")
         captures = [asyncio.create_task(self._supervise(item, stop), name=item.source.name) for item in self.sources]
         stopping: asyncio.Task[object] = asyncio.create_task(stop.wait(), name="stop")
@@ -221,7 +221,7 @@ class Service:
             ) from None
         log.info("stopped", entry=writer.durable_seq)
 
-    async def _supervise(self, item: Supervised, stop: asyncio.Event) -> None:
+    async def _supervise(self, item: SupervisedSource, stop: asyncio.Event) -> None:
         """Run one source again and again; what an error means is this table.
 
         Unavailable: again after a pause that doubles. Invalid, Refused, HistoryLost: an operator must act, so again after the longest

@@ -19,7 +19,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from archiver.errors import ArchiverError, Invalid, Refused
 from archiver.service.connections import BODY_SECONDS, Connections
-from archiver.service.marking import REQUEST_BYTES, Failure, Marker, MarkRequest
+from archiver.service.marking import REQUEST_BYTES, Marker, MarkFailure, MarkRequest
 from archiver.service.metrics import StatusCollector
 from archiver.service.service import Service
 from archiver.service.status import problems, shortfalls
@@ -86,10 +86,10 @@ class Web:
     async def _mark(self, request: web.Request) -> web.Response:
         # The content type keeps pages of a browser on this machine from asking: theirs would need our consent first.
         if not _from_here(request.remote) or request.content_type != "application/json":
-            return _json(Failure("marks are set from the archiver's own machine", "run `archiver mark NAME` there"), 403)
+            return _json(MarkFailure("marks are set from the archiver's own machine", "run `archiver mark NAME` there"), 403)
         writer = self._service.writer
         if writer is None:
-            return _json(Failure("the archiver has not opened its journal yet", "run the command again once it has"), 503)
+            return _json(MarkFailure("the archiver has not opened its journal yet", "run the command again once it has"), 503)
         self._marker = self._marker or Marker(writer, self._service.clock)
         try:
             async with asyncio.timeout(BODY_SECONDS):
@@ -97,10 +97,10 @@ class Web:
             asked = decode_untrusted(body, MarkRequest, most=REQUEST_BYTES)
             return _json(await self._marker.set(asked), 200)
         except (Unreadable, TimeoutError, web.HTTPRequestEntityTooLarge):
-            return _json(Failure("this is no request for a mark", "use `archiver mark NAME` of the same version"), 400)
+            return _json(MarkFailure("this is no request for a mark", "use `archiver mark NAME` of the same version"), 400)
         except ArchiverError as error:
             status = 400 if isinstance(error, Invalid) else 409 if isinstance(error, Refused) else 503
-            return _json(Failure(error.message, error.hint), status)
+            return _json(MarkFailure(error.message, error.hint), status)
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

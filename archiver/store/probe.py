@@ -44,7 +44,7 @@ class ProbeReport:
         return not any(name in FENCING for name, _ in self.failed)
 
 
-class _Failed(Exception):
+class _FailedCheck(Exception):
     """A check's finding."""
 
 
@@ -70,7 +70,7 @@ async def probe(store: Store, clock: Clock, *, allow_unfenced: bool = False) -> 
         for at, (name, check) in enumerate(checks):
             try:
                 await check(store, f"{base}{at}/")
-            except _Failed as finding:
+            except _FailedCheck as finding:
                 if not (allow_unfenced and name in FENCING):
                     raise Refused(f"{store.url}: the store fails the check {name!r}: {finding}", hint=_hint(name)) from None
                 failed.append((name, str(finding)))
@@ -159,7 +159,7 @@ async def _all(calls: Iterable[Awaitable[_T]]) -> list[_T]:
 
 def _expect(held: bool, finding: str) -> None:
     if not held:
-        raise _Failed(finding)
+        raise _FailedCheck(finding)
 
 
 def _hint(name: str) -> str:

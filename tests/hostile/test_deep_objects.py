@@ -17,7 +17,7 @@ from archiver.journal.entry import Kind
 from archiver.journal.reader import Reader
 from archiver.replay.kubernetes.fold import Cut
 from archiver.replay.kubernetes.restore import plan_cluster, restore_to_cluster, restore_to_folder
-from archiver.replay.kubernetes.selection import Scope
+from archiver.replay.kubernetes.selection import RestoreScope
 from tests.servers.controlplane import ControlPlane
 from tests.servers.kubernetes_capture import KubernetesCapture, config_for
 from tests.servers.kubernetes_restore import api
@@ -81,7 +81,7 @@ async def test_deep_objects_are_captured_restored_and_shown(start_cluster: Calla
 
     target = await asyncio.to_thread(start_cluster)
     async with api(target) as server:
-        prepared = await plan_cluster(reader, capture.name, Cut(), Scope(), server, clock)
+        prepared = await plan_cluster(reader, capture.name, Cut(), RestoreScope(), server, clock)
         report = await restore_to_cluster(server, prepared, clock)
     assert (report.failures, report.differences) == ([], [])
     for name, levels in depths.items():

@@ -16,7 +16,7 @@ from archiver.kubernetes.api import Answer, Api
 from archiver.kubernetes.page_size import MOST_BYTES
 from archiver.replay.kubernetes.fold import Cut
 from archiver.replay.kubernetes.restore import plan_cluster
-from archiver.replay.kubernetes.selection import Scope
+from archiver.replay.kubernetes.selection import RestoreScope
 from tests.servers.controlplane import ControlPlane
 from tests.servers.kubernetes_capture import KubernetesCapture, config_for
 from tests.servers.kubernetes_restore import api
@@ -67,7 +67,7 @@ async def test_lists_of_large_objects_come_in_small_pages(start_cluster: Callabl
     assert max(answers) <= MOST_BYTES
     answers.clear()
     async with api(plane) as server:
-        plan = await plan_cluster(Reader(capture.store), capture.name, Cut(), Scope(), server, clock)
+        plan = await plan_cluster(Reader(capture.store), capture.name, Cut(), RestoreScope(), server, clock)
     assert sum(answers) > LARGE * 1_000_000
     assert max(answers) <= MOST_BYTES
     assert plan is not None

@@ -15,7 +15,7 @@ from archiver.journal.reader import Reader
 from archiver.kubernetes.api import Api
 from archiver.replay.kubernetes.fold import Cut
 from archiver.replay.kubernetes.restore import PreparedRestore, plan_cluster, restore_to_cluster
-from archiver.replay.kubernetes.selection import Scope
+from archiver.replay.kubernetes.selection import RestoreScope
 from archiver.replay.kubernetes.to_cluster import ClusterReport
 from archiver.store.protocol import Store
 from tests.servers.agents_world import FINALIZER, AgentsWorld, Identity, snapshot
@@ -23,7 +23,7 @@ from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import TEXT, custom_resource, definition, path
 from tests.servers.kubernetes_capture import KubernetesCapture, config_for
 
-EVERYTHING = Scope()
+EVERYTHING = RestoreScope()
 
 
 @dataclass
@@ -47,14 +47,16 @@ class Captured:
         return Cut(time=self.time)
 
     @property
-    def world(self) -> Scope:
-        return Scope(namespaces=frozenset({self.spaces[0]}))
+    def world(self) -> RestoreScope:
+        return RestoreScope(namespaces=frozenset({self.spaces[0]}))
 
-    async def plan(self, server: Api | None, scope: Scope = EVERYTHING, *, cut: Cut | None = None, **options: bool) -> PreparedRestore:
+    async def plan(
+        self, server: Api | None, scope: RestoreScope = EVERYTHING, *, cut: Cut | None = None, **options: bool
+    ) -> PreparedRestore:
         return await plan_cluster(Reader(self.store), self.name, cut or self.cut, scope, server, SystemClock(), **options)
 
     async def restore(
-        self, plane: ControlPlane | Path, scope: Scope = EVERYTHING, *, cut: Cut | None = None, **options: bool
+        self, plane: ControlPlane | Path, scope: RestoreScope = EVERYTHING, *, cut: Cut | None = None, **options: bool
     ) -> tuple[PreparedRestore, ClusterReport]:
         async with api(plane) as server:
             prepared = await self.plan(server, scope, cut=cut, **options)

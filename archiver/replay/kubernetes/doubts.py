@@ -13,7 +13,7 @@ from archiver.journal.reader import Reader
 from archiver.journal.records import Gap
 from archiver.journal.segment import SegmentHeader
 from archiver.kubernetes import json_fields as kj
-from archiver.kubernetes.own_time import own_time
+from archiver.kubernetes.own_time import change_time
 from archiver.kubernetes.records import Watch
 from archiver.kubernetes.stream_name import StreamName
 from archiver.kubernetes.stream_state import UNWATCHED, StreamState
@@ -163,7 +163,7 @@ async def _backlog(reader: Reader, tail: SegmentHeader, fold: FoldedStream, foll
                 before[uid] = metadata
                 meta = event.object.metadata
                 label = f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name
-                found.append(_LateEvent(entry, Late(label, own_time(event.type, metadata, earlier), run.observed), placed))
+                found.append(_LateEvent(entry, Late(label, change_time(event.type, metadata, earlier), run.observed), placed))
     return found
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from archiver.kubernetes.own_time import OwnTime
+from archiver.kubernetes.own_time import ChangeTime
 
 
 class Late(msgspec.Struct, frozen=True):
@@ -18,7 +18,7 @@ class Late(msgspec.Struct, frozen=True):
 
     label: str
     """The object, for people."""
-    own: OwnTime
+    own: ChangeTime
     observed: int
     """When it was received."""
 

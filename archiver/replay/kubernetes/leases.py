@@ -140,7 +140,7 @@ class _Lease:
             try:
                 async with asyncio.timeout(max(0.5, self._duration * 0.8 - (self._clock.monotonic() - renewed))):
                     await self._renew_once()
-            except _Lost:
+            except _LostLease:
                 raise
             except (TimeoutError, Unavailable):
                 if self._clock.monotonic() - renewed > self._duration * 0.7:
@@ -160,7 +160,7 @@ class _Lease:
                     self._document = kj.plain(answer.body)
                     continue
             if answer.status != 200 or _holder(answer.body) != self._identity:
-                raise _Lost(
+                raise _LostLease(
                     f"lease {self.name} was taken by {_holder(answer.body) or 'nobody' if answer.status == 200 else told(answer)}",
                     hint="the restore stopped: scale the controller to 0, then run it again with --overwrite",
                 )
@@ -189,7 +189,7 @@ class _Lease:
             _log.warning("lease_not_given_back", lease=self.name, reason=error.message, expires_seconds=self._duration)
 
 
-class _Lost(Unavailable):
+class _LostLease(Unavailable):
     """Somebody else holds it."""
 
 

@@ -18,7 +18,7 @@ from archiver.replay.kubernetes.leases import hold_leases
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.patient_api import PatientApi
 from archiver.replay.kubernetes.plan import ClusterPlan, make_plan
-from archiver.replay.kubernetes.selection import DEFINITIONS, Key, Objects, Scope, Selection, select
+from archiver.replay.kubernetes.selection import DEFINITIONS, Key, Objects, RestoreScope, Selection, select
 from archiver.replay.kubernetes.target_objects import live_objects, living_owners, unusable_namespaces
 from archiver.replay.kubernetes.to_cluster import ClusterReport, Progress, Restorer
 from archiver.replay.kubernetes.to_folder import FolderReport, write_folder
@@ -36,7 +36,7 @@ __all__ = [
     "Cut",
     "FolderReport",
     "PreparedRestore",
-    "Scope",
+    "RestoreScope",
     "plan_cluster",
     "plan_objects",
     "restore_to_cluster",
@@ -132,7 +132,7 @@ async def plan_objects(reader: Reader, source: str, target: Target | None, cut: 
     """``plan_cluster`` for a target as the user named it; its connection is open until the result is closed."""
     api = await _open(target, clock)
     try:
-        scope = Scope(options.kinds, options.namespaces)
+        scope = RestoreScope(options.kinds, options.namespaces)
         prepared = await plan_cluster(reader, source, cut, scope, api, clock, overwrite=options.overwrite, into_source=options.into_source)
     except BaseException:
         if api is not None:
@@ -152,7 +152,7 @@ async def plan_cluster(
     reader: Reader,
     source: str,
     cut: Cut,
-    scope: Scope,
+    scope: RestoreScope,
     api: Api | None,
     clock: Clock,
     *,

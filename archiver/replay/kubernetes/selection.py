@@ -25,7 +25,7 @@ Key = tuple[str, str, str]
 """``plural.group``, namespace (empty for cluster-scoped), name."""
 
 
-class Scope(msgspec.Struct, frozen=True):
+class RestoreScope(msgspec.Struct, frozen=True):
     """What the user named; empty means all."""
 
     kinds: frozenset[str] = frozenset()
@@ -88,7 +88,7 @@ def label(key: Key) -> str:
     return f"{key[0]} {key[1]}/{key[2]}" if key[1] else f"{key[0]} {key[2]}"
 
 
-def select(folds: Sequence[FoldedStream], scope: Scope) -> Selection:
+def select(folds: Sequence[FoldedStream], scope: RestoreScope) -> Selection:
     """What ``scope`` means of ``folds``. Raises ``Invalid`` when it names a kind that was never captured."""
     newest = sorted(folds, key=lambda fold: fold.observed, reverse=True)
     used = [fold for fold in newest if fold.state.resource is not None and _wanted(fold, scope)]
@@ -117,7 +117,7 @@ def select(folds: Sequence[FoldedStream], scope: Scope) -> Selection:
     return selection
 
 
-def _wanted(fold: FoldedStream, scope: Scope) -> bool:
+def _wanted(fold: FoldedStream, scope: RestoreScope) -> bool:
     resource = fold.state.resource
     assert resource is not None
     if name_of(resource) == DEFINITIONS:
@@ -127,7 +127,7 @@ def _wanted(fold: FoldedStream, scope: Scope) -> bool:
     return not scope.namespaces or (resource.namespaced and (not fold.state.namespace or fold.state.namespace in scope.namespaces))
 
 
-def _take(selection: Selection, fold: FoldedStream, scope: Scope, covered: set[tuple[str, str]]) -> None:
+def _take(selection: Selection, fold: FoldedStream, scope: RestoreScope, covered: set[tuple[str, str]]) -> None:
     """Add one stream's objects. Streams come newest first: where the settings went from all namespaces to one or back, the older stream
     has stood still since, and what the newer one covers is the newer one's.
     """
@@ -162,7 +162,7 @@ def _take(selection: Selection, fold: FoldedStream, scope: Scope, covered: set[t
     covered.add((name, fold.state.namespace))
 
 
-def _drop_definitions(selection: Selection, scope: Scope) -> None:
+def _drop_definitions(selection: Selection, scope: RestoreScope) -> None:
     """With a scope, only the definitions of what is restored."""
     if not scope.kinds and not scope.namespaces:
         return

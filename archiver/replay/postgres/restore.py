@@ -11,7 +11,7 @@ from archiver.replay.postgres.plan.plan import TABLE_COLUMNS, GapLine, RestorePl
 from archiver.replay.postgres.plan.planner import plan_restore
 from archiver.replay.postgres.write.plan_records import Progress
 from archiver.replay.postgres.write.scratch_database import scratch_database
-from archiver.replay.postgres.write.to_database import look_at_target, occupied, write_database
+from archiver.replay.postgres.write.to_database import occupied, preview_target, write_database
 from archiver.replay.postgres.write.to_folder import write_folder
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ async def plan_database(reader: Reader, source: str, target: Target | None, poin
     if target is None or target.kind != "database":
         return planned
     try:
-        planned.in_the_way = await look_at_target(plan, reader, target.value, no_owner=options.no_owner, configured=options.configured)
+        planned.in_the_way = await preview_target(plan, reader, target.value, no_owner=options.no_owner, configured=options.configured)
     except ArchiverError as error:
         planned.refusal = error
         return planned

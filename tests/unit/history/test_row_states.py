@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from archiver.history.row_states import Copied, Heard, Unknown, differences, states
+from archiver.history.row_states import CopiedRow, HeardChange, HistoryGap, differences, states
 from archiver.replay.postgres.decode.commits import Commit
 from archiver.replay.postgres.decode.pgoutput import UNCHANGED, Value
-from archiver.replay.postgres.decode.row_log import RowChange
+from archiver.replay.postgres.decode.row_log import DecodedChange
 
 KEY = {"id": "5"}
 
 
-def change(lsn: int, action: str, new: dict[str, Value] | None = None, old: dict[str, Value] | None = None, *, era: int = 0) -> Heard:
-    return Heard(era, RowChange(action, old, new, Commit(lsn, lsn, lsn + 1, lsn, lsn), lsn))  # type: ignore[arg-type]
+def change(lsn: int, action: str, new: dict[str, Value] | None = None, old: dict[str, Value] | None = None, *, era: int = 0) -> HeardChange:
+    return HeardChange(era, DecodedChange(action, old, new, Commit(lsn, lsn, lsn + 1, lsn, lsn), lsn))  # type: ignore[arg-type]
 
 
 def row(note: Value, key: bytes = b"5") -> dict[str, Value]:
     return {"id": key, "note": note}
 
 
-def baseline(lsn: int, entry: int, note: str | None, *, era: int = 0, first: bool = True) -> Copied:
-    return Copied(era, entry, lsn, lsn, first, None if note is None else {"id": "5", "note": note})
+def baseline(lsn: int, entry: int, note: str | None, *, era: int = 0, first: bool = True) -> CopiedRow:
+    return CopiedRow(era, entry, lsn, lsn, first, None if note is None else {"id": "5", "note": note})
 
 
 def test_a_copy_stands_where_its_lsn_is_not_where_its_entry_is() -> None:
@@ -64,7 +64,7 @@ def test_a_row_that_moves_says_from_where_and_to_where() -> None:
 def test_what_follows_a_gap_of_the_source_never_comes_before_it() -> None:
     """Another system's LSNs may begin lower: the gap divides."""
     heard = [change(100, "insert", row(b"a")), change(5, "update", row(b"b"), era=1)]
-    found = states(KEY, heard, [baseline(3, 210, "z", era=1)], [Unknown(0, 200, 0, "", "all: system_changed")])
+    found = states(KEY, heard, [baseline(3, 210, "z", era=1)], [HistoryGap(0, 200, 0, "", "all: system_changed")])
     assert [(one.event, one.state and one.state["note"]) for one in found] == [
         ("INSERT", "a"),
         ("GAP", None),

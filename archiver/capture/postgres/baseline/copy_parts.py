@@ -34,7 +34,7 @@ StorePart = Callable[[bytes], Awaitable[str]]
 """Makes an object durable and gives its key."""
 
 
-class _Stopped(Exception):
+class _StoppedCopy(Exception):
     """The caller was cancelled; nobody waits for the result."""
 
 
@@ -147,7 +147,7 @@ class _Copy:
             except concurrent.futures.TimeoutError:
                 if self.stop.is_set():
                     self._stored.cancel()
-                    raise _Stopped from None
+                    raise _StoppedCopy from None
         part = self._unnamed
         self._parts.append(Part(key, part.rows, part.size, part.raw_size, part.sha256))
         self._stored = None
@@ -171,7 +171,7 @@ class _Copy:
     def _wait(self, events: int) -> None:
         """Until the socket is ready, or for a moment: TLS may hold bytes that poll cannot see, and reading in vain does no harm."""
         if self.stop.is_set():
-            raise _Stopped
+            raise _StoppedCopy
         self._poll.modify(self._pgconn.socket, events)
         self._poll.poll(_STOP_CHECK_SECONDS * 1000)
 

@@ -53,7 +53,7 @@ def _plain(match: re.Match[bytes]) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class CopyLines:
     """Rows of COPY text, each with its newline; row ``i`` is ``text[offsets[i]:offsets[i + 1]]``."""
 
     text: U8
@@ -63,22 +63,22 @@ class Lines:
         return len(self.offsets) - 1
 
     @classmethod
-    def empty(cls) -> Lines:
+    def empty(cls) -> CopyLines:
         """No rows."""
         return cls(np.zeros(0, np.uint8), np.zeros(1, np.int64))
 
-    def take(self, which: I64) -> Lines:
+    def take(self, which: I64) -> CopyLines:
         """These rows, in this order."""
-        return Lines(*gather(self.text, self.offsets[:-1], self.offsets[1:], which))
+        return CopyLines(*gather(self.text, self.offsets[:-1], self.offsets[1:], which))
 
 
-def split_lines(text: bytes | memoryview | U8) -> Lines:
+def split_lines(text: bytes | memoryview | U8) -> CopyLines:
     """Rows of COPY text. ``Corrupt`` when the last one is cut."""
     raw = text if isinstance(text, np.ndarray) else np.frombuffer(text, np.uint8)
     ends = np.flatnonzero(raw == _NEWLINE) + 1
     if len(raw) and (not len(ends) or ends[-1] != len(raw)):
         raise Corrupt("rows end in the middle of a line")
-    return Lines(raw, np.concatenate([np.zeros(1, np.int64), ends]))
+    return CopyLines(raw, np.concatenate([np.zeros(1, np.int64), ends]))
 
 
 def split_columns(text: U8, columns: int) -> Tuples:
@@ -119,7 +119,7 @@ class Picked:
     """Row by column: VALUE takes the slice, NULL and UNCHANGED make a token."""
 
 
-def assemble(picked: Picked, *, escaped: bool) -> Lines:
+def assemble(picked: Picked, *, escaped: bool) -> CopyLines:
     """Lines of COPY text. ``escaped``: the slices are COPY text already.
 
     A slice is taken with the byte behind it, which becomes the tab or newline. For escaping that byte is 0 first: the one
@@ -127,7 +127,7 @@ def assemble(picked: Picked, *, escaped: bool) -> Lines:
     """
     rows, columns = picked.kinds.shape
     if columns == 0 or rows == 0:
-        return Lines(np.full(rows, _NEWLINE, np.uint8), np.arange(rows + 1, dtype=np.int64))
+        return CopyLines(np.full(rows, _NEWLINE, np.uint8), np.arange(rows + 1, dtype=np.int64))
     kinds = picked.kinds.ravel()
     token = kinds != VALUE
     pick = picked.pick.ravel()
@@ -160,7 +160,7 @@ def assemble(picked: Picked, *, escaped: bool) -> Lines:
     last = last.reshape(rows, columns)
     out[last[:, :-1]] = _TAB
     out[last[:, -1]] = _NEWLINE
-    return Lines(out, np.concatenate([np.zeros(1, np.int64), last[:, -1] + 1]))
+    return CopyLines(out, np.concatenate([np.zeros(1, np.int64), last[:, -1] + 1]))
 
 
 def blocks(text: bytes | memoryview | U8, size: int) -> Iterator[U8]:
@@ -197,10 +197,10 @@ def escape_all(text: U8, offsets: I64) -> tuple[U8, I64]:
     return out[out != 0], np.concatenate([np.zeros(1, np.int64), zeros - np.arange(len(zeros), dtype=np.int64)])
 
 
-def concat_lines(parts: list[Lines]) -> Lines:
+def concat_lines(parts: list[CopyLines]) -> CopyLines:
     """All lines, in order."""
     if len(parts) == 1:
         return parts[0]
     bases = np.cumsum([0] + [len(part.text) for part in parts])
     offsets = [part.offsets[:-1] + base for part, base in zip(parts, bases, strict=False)]
-    return Lines(np.concatenate([part.text for part in parts]), np.concatenate([*offsets, bases[-1:]]))
+    return CopyLines(np.concatenate([part.text for part in parts]), np.concatenate([*offsets, bases[-1:]]))

@@ -24,7 +24,7 @@ _IS_CONTROL = IS_STREAMED.copy()
 _IS_CONTROL[list(b"BC")] = True
 
 
-class Announced(msgspec.Struct, frozen=True):
+class AnnouncingCommit(msgspec.Struct, frozen=True):
     """A committed transaction that announced a schema change."""
 
     xid: int
@@ -37,7 +37,7 @@ class Announced(msgspec.Struct, frozen=True):
 
 
 @dataclass(slots=True)
-class _Rows:
+class _GatheredCommits:
     """Commits being gathered."""
 
     xid: list[int] = field(default_factory=list)
@@ -51,7 +51,7 @@ class CommitReader:
 
     def __init__(self, *, batch_bytes: int = BATCH_BYTES) -> None:
         """``batch_bytes``: runs are gathered to about this size; results do not depend on it."""
-        self.announced: list[Announced] = []
+        self.announced: list[AnnouncingCommit] = []
         """In commit order."""
         self._runs = RunGatherer(batch_bytes)
         self._end = 0
@@ -107,7 +107,7 @@ class CommitReader:
         return Commits.read(batch, xids[: len(commits)], batch.starts[commits] + 2, batch.seqs[commits])
 
     def _one_by_one(self, batch: FrameBatch) -> Commits:
-        rows = _Rows()
+        rows = _GatheredCommits()
         for frame in np.flatnonzero(_IS_CONTROL[batch.types] | (batch.types == ord("M"))).tolist():
             kind, at, seq = int(batch.types[frame]), int(batch.starts[frame]), int(batch.seqs[frame])
             if kind == ord("B"):
@@ -135,13 +135,13 @@ class CommitReader:
                 self._message(bytes(batch.data[at : int(batch.ends[frame])]))
         return Commits.read(batch, np.array(rows.xid, np.int64), np.array(rows.at, np.int64), np.array(rows.seq, np.int64))
 
-    def _committed(self, rows: _Rows, place: tuple[int, int, int], contents: list[bytes], batch: FrameBatch) -> None:
+    def _committed(self, rows: _GatheredCommits, place: tuple[int, int, int], contents: list[bytes], batch: FrameBatch) -> None:
         xid, at, seq = place
         rows.xid.append(xid)
         rows.at.append(at)
         rows.seq.append(seq)
         if contents:
-            self.announced.append(Announced(xid, seq, int(batch.u8(at)), contents))
+            self.announced.append(AnnouncingCommit(xid, seq, int(batch.u8(at)), contents))
 
     def _message(self, message: bytes) -> None:
         begin = 14 if self._streaming is not None else 10  # type, xid if streamed, flags, LSN

@@ -28,7 +28,7 @@ Bools = npt.NDArray[np.bool_]
 _PADDING = np.full(8, ord("w"), np.uint8)
 
 
-class RowChange(msgspec.Struct, frozen=True):
+class DecodedChange(msgspec.Struct, frozen=True):
     """One change. Columns go by the names they had then."""
 
     action: Literal["insert", "update", "delete", "truncate"]
@@ -56,11 +56,11 @@ class RowLog:
         self._relation: tuple[int, Relation] | None = None
         self._streamed: tuple[int, Relation] | None = None
 
-    def feed(self, placed: Placed) -> list[RowChange]:
+    def feed(self, placed: Placed) -> list[DecodedChange]:
         """Take the next run; give changes of transactions that are complete, in commit order. Raises ``Corrupt``."""
         return [change for chunk in self._reader.feed(placed) for change in self._changes(chunk)]
 
-    def finish(self) -> list[RowChange]:
+    def finish(self) -> list[DecodedChange]:
         """What is left of complete transactions."""
         return [change for chunk in self._reader.flush() for change in self._changes(chunk)]
 
@@ -69,12 +69,12 @@ class RowLog:
         """The limit is reached: nothing more will come."""
         return self._reader.done
 
-    def _changes(self, chunk: Chunk) -> list[RowChange]:
+    def _changes(self, chunk: Chunk) -> list[DecodedChange]:
         body = 5 if chunk.streamed else 1
         marks, emptied = self._control(chunk)
         rows = np.flatnonzero(np.isin(chunk.types, np.frombuffer(b"IUD", np.uint8)))
         rows = rows[big_endian(chunk.data, chunk.starts[rows] + body, 4) == self.oid]
-        found: list[tuple[int, RowChange]] = [(at, self._change(chunk, at, None)) for at in emptied]
+        found: list[tuple[int, DecodedChange]] = [(at, self._change(chunk, at, None)) for at in emptied]
         places = [*np.searchsorted(rows, [at for at, _ in marks]).tolist(), len(rows)]
         for (_, relation), (first, last) in zip(marks, itertools.pairwise(places), strict=True):
             if first == last:
@@ -127,18 +127,18 @@ class RowLog:
         fits[has_new] |= _equal(new, wanted)
         return fits
 
-    def _change(self, chunk: Chunk, at: int, relation: Relation | None) -> RowChange:
+    def _change(self, chunk: Chunk, at: int, relation: Relation | None) -> DecodedChange:
         commit, seq, message = chunk.transactions[int(chunk.txn[at])], int(chunk.seqs[at]), _decode(chunk, at)
         if relation is None or isinstance(message, Truncate):
-            return RowChange("truncate", None, None, commit, seq)
+            return DecodedChange("truncate", None, None, commit, seq)
         name = (relation.schema, relation.name)
         if isinstance(message, Insert):
-            return RowChange("insert", None, _named(relation, message.new), commit, seq, name)
+            return DecodedChange("insert", None, _named(relation, message.new), commit, seq, name)
         if isinstance(message, Update):
             old = None if message.old is None else _named(relation, message.old, key_only=not message.full)
-            return RowChange("update", old, _named(relation, message.new), commit, seq, name)
+            return DecodedChange("update", old, _named(relation, message.new), commit, seq, name)
         assert isinstance(message, Delete)
-        return RowChange("delete", _named(relation, message.old, key_only=not message.full), None, commit, seq, name)
+        return DecodedChange("delete", _named(relation, message.old, key_only=not message.full), None, commit, seq, name)
 
 
 def _decode(chunk: Chunk, at: int) -> object:

@@ -77,7 +77,7 @@ class Chunk:
 
 
 @dataclass(slots=True)
-class _Staged:
+class _StreamedTransaction:
     """A streamed transaction that has not ended."""
 
     whole: bool
@@ -86,7 +86,7 @@ class _Staged:
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenTransaction:
     """An ordinary transaction whose Commit has not come."""
 
     xid: int
@@ -115,8 +115,8 @@ class TransactionReader:
         self._batch_bytes = batch_bytes
         self._runs = RunGatherer(batch_bytes)
         self._end = 0
-        self._open: _Open | None = None
-        self._staged: dict[int, _Staged] = {}
+        self._open: _OpenTransaction | None = None
+        self._staged: dict[int, _StreamedTransaction] = {}
         self._streaming: int | None = None
 
     @property
@@ -163,7 +163,7 @@ class TransactionReader:
             if kind == ord("S"):
                 self._streaming = xid
                 if xid not in self._staged:
-                    self._staged[xid] = _Staged(whole=bool(batch.data[body + 4]))
+                    self._staged[xid] = _StreamedTransaction(whole=bool(batch.data[body + 4]))
             elif kind == ord("A"):
                 self._abort(xid, int(batch.u4(body + 4)))
             elif kind == ord("c"):
@@ -257,7 +257,7 @@ class TransactionReader:
             self._open = None
         if len(xids) > len(commits):
             if self._open is None:
-                self._open = _Open(int(xids[-1]), int(final[-1]))
+                self._open = _OpenTransaction(int(xids[-1]), int(final[-1]))
             after = frames[inside & (np.cumsum(is_commit) == len(commits))]
             for begin, end in consecutive(after):
                 self._open.pieces.append(Piece.cut(batch, begin, end))

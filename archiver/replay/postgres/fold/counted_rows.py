@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from archiver.replay.postgres.columnar.copy_text import Lines, concat_lines
+from archiver.replay.postgres.columnar.copy_text import CopyLines, concat_lines
 from archiver.replay.postgres.columnar.key_table import KeyTable
 from archiver.replay.postgres.columnar.values import pack
 from archiver.replay.postgres.decode.relations import Layout
@@ -24,7 +24,7 @@ I64 = npt.NDArray[np.int64]
 class Counts:
     """Net number of each distinct row; never 0."""
 
-    lines: Lines
+    lines: CopyLines
     net: I64
 
     def __len__(self) -> int:
@@ -46,7 +46,7 @@ def merge(counts: Sequence[Counts]) -> Counts:
     return _net(concat_lines([one.lines for one in counts]), np.concatenate([one.net for one in counts]))
 
 
-def _net(lines: Lines, weights: I64) -> Counts:
+def _net(lines: CopyLines, weights: I64) -> Counts:
     first = KeyTable(pack(lines.text, lines.offsets)).first
     net = np.zeros(len(first), np.int64)
     np.add.at(net, first, weights)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from archiver.replay.postgres.columnar.copy_text import Lines, Picked, assemble, concat_lines, split_columns
+from archiver.replay.postgres.columnar.copy_text import CopyLines, Picked, assemble, concat_lines, split_columns
 from archiver.replay.postgres.columnar.values import NULL, UNCHANGED, VALUE
 from archiver.replay.postgres.decode.relations import Layout
 from archiver.replay.postgres.fold.key_chains import ELSEWHERE, GONE, NONE, PARTIAL, WHOLE, Chains, Events
@@ -35,7 +35,7 @@ class Block:
     """Rows that exist after a delta, all with the same columns, each key once."""
 
     attnums: tuple[int, ...]
-    lines: Lines
+    lines: CopyLines
     keys: pa.LargeBinaryArray
     expects: Bools
     """Before the delta, the key had a row (whether this one or another)."""
@@ -127,7 +127,7 @@ def _events(changes: Changes, rows: Rows) -> tuple[Events, I64]:
     return Events(pa.concat_arrays([new_keys, old_keys]).take(pa.array(key_of)), kinds, expects, link), row_of
 
 
-def _interleave(first: Bools, ones: Lines, others: Lines) -> Lines:
+def _interleave(first: Bools, ones: CopyLines, others: CopyLines) -> CopyLines:
     """One line of ``ones`` where ``first`` says so, of ``others`` elsewhere."""
     both = concat_lines([ones, others])
     return both.take(np.where(first, np.cumsum(first) - 1, np.cumsum(~first) - 1 + len(ones)))
@@ -246,7 +246,7 @@ class _Patcher:
             size += len(text)
         self._text, self._starts, self._ends = np.concatenate(texts), np.concatenate(starts), np.concatenate(ends)
 
-    def patch(self, which: I64, attnums: tuple[int, ...]) -> tuple[Lines, Bools, I64]:
+    def patch(self, which: I64, attnums: tuple[int, ...]) -> tuple[CopyLines, Bools, I64]:
         """Lines with these columns for partial rows (events); where unknown values remain; the first event of each row's life."""
         pick = np.zeros((len(which), len(attnums)), np.int64)
         kinds = np.empty((len(which), len(attnums)), np.uint8)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from archiver.errors import Corrupt
-from archiver.replay.postgres.columnar.copy_text import Lines, Picked, assemble, escape_all
+from archiver.replay.postgres.columnar.copy_text import CopyLines, Picked, assemble, escape_all
 from archiver.replay.postgres.columnar.values import NULL, UNCHANGED, VALUE, Tuples, gather, pack, walk
 from archiver.replay.postgres.decode.relations import Layout
 
@@ -122,7 +122,7 @@ class Rows:
         packed = [pack(*part) for part in parts]
         return packed[0] if len(packed) == 1 else pc.binary_join_element_wise(*packed, pa.scalar(b"\t", pa.large_binary()))
 
-    def new_lines(self, sources: I64, unknown: Bools | None = None) -> Lines:
+    def new_lines(self, sources: I64, unknown: Bools | None = None) -> CopyLines:
         """Lines of new rows. ``sources``: rows, or for each row and kept column the row that the value is taken from.
 
         ``unknown``: where the token for an unknown value stands; by default where these rows themselves do not know.
@@ -149,7 +149,7 @@ class Rows:
             kinds = np.where(unknown, UNCHANGED, kinds).astype(np.uint8)
         return assemble(Picked(data, starts, ends, pick, kinds), escaped=False)
 
-    def old_lines(self) -> Lines:
+    def old_lines(self) -> CopyLines:
         """Lines of all old rows, which must be whole ones."""
         if not self._whole_old[self.old_changes].all():
             raise Corrupt("an old row is not whole although the table's replica identity is full")

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from archiver.errors import Corrupt
-from archiver.replay.postgres.columnar.copy_text import Lines, Picked, assemble, split_columns, split_lines
+from archiver.replay.postgres.columnar.copy_text import CopyLines, Picked, assemble, split_columns, split_lines
 from archiver.replay.postgres.columnar.key_table import KeyTable
 from archiver.replay.postgres.columnar.values import NULL, UNCHANGED, VALUE, Tuples, gather, pack
 from archiver.replay.postgres.decode.relations import Layout
@@ -33,7 +33,7 @@ COMPACT_ROWS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class CopyText:
     """Rows of COPY text with these columns."""
 
     attnums: tuple[int, ...]
@@ -46,11 +46,11 @@ class Pass(Protocol):
     contradictions: int
     """Changes that did not find their row, or found one where none should be; final after ``rest``."""
 
-    def part(self, rows: Text) -> Iterator[Text]:
+    def part(self, rows: CopyText) -> Iterator[CopyText]:
         """What is left of rows from before the stage."""
         ...
 
-    def rest(self) -> Iterator[Text]:
+    def rest(self) -> Iterator[CopyText]:
         """Rows that came in the stage; after all parts."""
         ...
 
@@ -80,7 +80,7 @@ def stage_of(layout: Layout, missing: Missing, *, compact_rows: int = COMPACT_RO
     return InsertStage()
 
 
-def convert(rows: Text, attnums: tuple[int, ...], missing: Missing) -> U8:
+def convert(rows: CopyText, attnums: tuple[int, ...], missing: Missing) -> U8:
     """The same rows with other columns; those that they lack are filled from ``missing``, or NULL."""
     if rows.attnums == attnums:
         return rows.text
@@ -108,7 +108,7 @@ class InsertStage:
     """Rows without any identity: they are only ever added."""
 
     def __init__(self) -> None:
-        self._added: dict[tuple[int, ...], list[Lines]] = {}
+        self._added: dict[tuple[int, ...], list[CopyLines]] = {}
 
     def accepts(self, layout: Layout) -> bool:
         """Any layout without identity."""
@@ -123,18 +123,18 @@ class InsertStage:
 
     def run(self) -> Pass:
         """Begin an output."""
-        return _InsertPass([Text(attnums, lines.text) for attnums, parts in self._added.items() for lines in parts])
+        return _InsertPass([CopyText(attnums, lines.text) for attnums, parts in self._added.items() for lines in parts])
 
 
 class _InsertPass:
-    def __init__(self, added: list[Text]) -> None:
+    def __init__(self, added: list[CopyText]) -> None:
         self.contradictions = 0
         self._added = added
 
-    def part(self, rows: Text) -> Iterator[Text]:
+    def part(self, rows: CopyText) -> Iterator[CopyText]:
         yield rows
 
-    def rest(self) -> Iterator[Text]:
+    def rest(self) -> Iterator[CopyText]:
         yield from self._added
 
 
@@ -177,7 +177,7 @@ class _CountedPass:
         more = np.flatnonzero(~fewer)
         self._more = counts.lines.take(np.repeat(more, counts.net[more]))
 
-    def part(self, rows: Text) -> Iterator[Text]:
+    def part(self, rows: CopyText) -> Iterator[CopyText]:
         text = convert(rows, self._attnums, self._missing)
         if self._left.any():
             lines = split_lines(text)
@@ -193,11 +193,11 @@ class _CountedPass:
                 keep = np.ones(len(lines), np.bool_)
                 keep[hits[order[dropped]]] = False
                 text = lines.take(np.flatnonzero(keep)).text
-        yield Text(self._attnums, text)
+        yield CopyText(self._attnums, text)
 
-    def rest(self) -> Iterator[Text]:
+    def rest(self) -> Iterator[CopyText]:
         self.contradictions = int(self._left.sum())
-        yield Text(self._attnums, self._more.text)
+        yield CopyText(self._attnums, self._more.text)
 
 
 class KeyedStage:
@@ -235,15 +235,15 @@ class _KeyedPass:
         self._touched = KeyTable(pa.concat_arrays([*(block.keys for block in delta.blocks), delta.gone]))
         self._expects = np.concatenate([*(block.expects for block in delta.blocks), np.ones(len(delta.gone), np.bool_)])
         self._seen = np.zeros(len(self._touched), np.bool_)
-        self._partial = [_Partial.of(block, self._touched) for block in delta.blocks if block.partial.any()]
+        self._partial = [_PartialRows.of(block, self._touched) for block in delta.blocks if block.partial.any()]
 
-    def part(self, rows: Text) -> Iterator[Text]:
+    def part(self, rows: CopyText) -> Iterator[CopyText]:
         if not len(self._touched):
             yield rows
             return
         added = tuple(attnum for attnum in self._key if attnum not in rows.attnums)
         if added:
-            rows = Text(rows.attnums + added, convert(rows, rows.attnums + added, self._missing))
+            rows = CopyText(rows.attnums + added, convert(rows, rows.attnums + added, self._missing))
         columns = split_columns(rows.text, len(rows.attnums))
         found = self._touched.find(self._keys(rows, columns))
         hits = np.flatnonzero(found >= 0)
@@ -254,8 +254,8 @@ class _KeyedPass:
         seen = int(np.count_nonzero(self._seen))
         self._seen[touched] = True
         self.contradictions += len(hits) - (int(np.count_nonzero(self._seen)) - seen)
-        lines = Lines(rows.text, np.concatenate([np.zeros(1, np.int64), columns.stops]))
-        yield Text(rows.attnums, lines.take(np.flatnonzero(found < 0)).text)
+        lines = CopyLines(rows.text, np.concatenate([np.zeros(1, np.int64), columns.stops]))
+        yield CopyText(rows.attnums, lines.take(np.flatnonzero(found < 0)).text)
         for partial in self._partial:
             continued = partial.row_of[touched]
             mine = (continued >= 0) & ~partial.patched[continued]
@@ -263,16 +263,16 @@ class _KeyedPass:
                 partial.patched[continued[mine]] = True
                 yield _patched(rows, columns, hits[mine], partial, continued[mine], self._missing)
 
-    def rest(self) -> Iterator[Text]:
+    def rest(self) -> Iterator[CopyText]:
         self.contradictions += int(np.count_nonzero(self._seen != self._expects))
         for block in self._delta.blocks:
             lines = block.lines if not block.partial.any() else block.lines.take(np.flatnonzero(~block.partial))
-            yield Text(block.attnums, lines.text)
+            yield CopyText(block.attnums, lines.text)
         for partial in self._partial:
             # Their earlier row was not there, which is counted; what is known of them is better than nothing.
-            yield Text(partial.attnums, partial.lines.take(np.flatnonzero(~partial.patched)).text)
+            yield CopyText(partial.attnums, partial.lines.take(np.flatnonzero(~partial.patched)).text)
 
-    def _keys(self, rows: Text, columns: Tuples) -> pa.LargeBinaryArray:
+    def _keys(self, rows: CopyText, columns: Tuples) -> pa.LargeBinaryArray:
         parts = []
         for attnum in self._key:
             place = rows.attnums.index(attnum)
@@ -281,17 +281,17 @@ class _KeyedPass:
 
 
 @dataclass(frozen=True, slots=True)
-class _Partial:
+class _PartialRows:
     """Rows of a block that continue an earlier row."""
 
     attnums: tuple[int, ...]
-    lines: Lines
+    lines: CopyLines
     row_of: I64
     """By index of the key that the earlier row had: which row continues it, or -1."""
     patched: Bools
 
     @classmethod
-    def of(cls, block: keyed_rows.Block, touched: KeyTable) -> _Partial:
+    def of(cls, block: keyed_rows.Block, touched: KeyTable) -> _PartialRows:
         which = np.flatnonzero(block.partial)
         origins = (block.keys if block.origins is None else block.origins).take(pa.array(which))
         found = touched.find(origins)
@@ -300,7 +300,7 @@ class _Partial:
         return cls(block.attnums, block.lines.take(which), row_of, np.zeros(len(which), np.bool_))
 
 
-def _patched(rows: Text, columns: Tuples, before: I64, partial: _Partial, after: I64, missing: Missing) -> Text:
+def _patched(rows: CopyText, columns: Tuples, before: I64, partial: _PartialRows, after: I64, missing: Missing) -> CopyText:
     """``after`` of the partial rows, their unknown values taken from ``before`` of ``rows``, which are found at ``columns``."""
     lines = partial.lines.take(after)
     found = split_columns(lines.text, len(partial.attnums))
@@ -326,4 +326,4 @@ def _patched(rows: Text, columns: Tuples, before: I64, partial: _Partial, after:
         pick,
         kinds,
     )
-    return Text(partial.attnums, assemble(picked, escaped=True).text)
+    return CopyText(partial.attnums, assemble(picked, escaped=True).text)

@@ -16,7 +16,7 @@ from archiver.replay.postgres.decode.relations import Layout
 from archiver.replay.postgres.decode.transactions import BATCH_BYTES
 from archiver.replay.postgres.fold.keyed_rows import Missing
 from archiver.replay.postgres.fold.row_messages import Changes
-from archiver.replay.postgres.fold.stages import COMPACT_ROWS, Pass, Stage, Text, convert, stage_of
+from archiver.replay.postgres.fold.stages import COMPACT_ROWS, CopyText, Pass, Stage, convert, stage_of
 
 U8 = npt.NDArray[np.uint8]
 
@@ -141,14 +141,14 @@ class TableOutput:
         ``Corrupt`` when the text does not have the columns of ``base``.
         """
         for block in blocks(text, self._sizes.piece_bytes):
-            yield from self._written(self._through(Text(self._base, block), 0))
+            yield from self._written(self._through(CopyText(self._base, block), 0))
 
     def rest(self) -> Iterator[memoryview]:
         """Rows that changed since the baseline. Then checks that every change found its row: ``Corrupt`` if not and ``strict``."""
         for number, stage in enumerate(self._passes):
             for rows in stage.rest():
                 for block in blocks(rows.text, self._sizes.piece_bytes):
-                    yield from self._written(self._through(Text(rows.attnums, block), number + 1))
+                    yield from self._written(self._through(CopyText(rows.attnums, block), number + 1))
         contradictions = sum(stage.contradictions for stage in self._passes)
         if contradictions and self._strict:
             raise Corrupt(
@@ -157,7 +157,7 @@ class TableOutput:
             )
         self.contradictions = contradictions
 
-    def _through(self, rows: Text, stage: int) -> Iterator[Text]:
+    def _through(self, rows: CopyText, stage: int) -> Iterator[CopyText]:
         if not len(rows.text):
             return
         if stage == len(self._passes):
@@ -166,7 +166,7 @@ class TableOutput:
         for left in self._passes[stage].part(rows):
             yield from self._through(left, stage + 1)
 
-    def _written(self, found: Iterator[Text]) -> Iterator[memoryview]:
+    def _written(self, found: Iterator[CopyText]) -> Iterator[memoryview]:
         for rows in found:
             text = convert(rows, self._target, self._missing)
             self.rows += int(np.count_nonzero(text == ord("\n")))

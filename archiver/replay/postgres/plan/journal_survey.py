@@ -18,7 +18,7 @@ from archiver.postgres.announcements import END_TRIGGER, read_announcement
 from archiver.postgres.lsn import parse_lsn, parse_position
 from archiver.postgres.records import Schema, Sequences, Slot, Snapshot, Stream
 from archiver.postgres.visibility import Committed, Visible
-from archiver.replay.postgres.decode.commit_reader import Announced, CommitReader
+from archiver.replay.postgres.decode.commit_reader import AnnouncingCommit, CommitReader
 from archiver.replay.postgres.decode.commits import Commit, Commits, Limit
 from archiver.replay.postgres.plan.plan import Ref
 
@@ -45,7 +45,7 @@ def _may_concern(content: bytes, oids: Collection[int]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Found(Generic[Record]):
+class FoundRecord(Generic[Record]):
     """A record and its entry."""
 
     ref: Ref
@@ -59,9 +59,9 @@ class Survey:
 
     def __init__(self, limit: Limit, *, from_seq: int, from_lsn: int, checkpoint: int) -> None:
         """Entries before ``from_seq`` are passed over; transactions that commit before ``from_lsn`` are in the ``checkpoint`` entry."""
-        self.schemas: list[Found[Schema]] = []
-        self.copies: list[Found[Snapshot]] = []
-        self.polls: list[Found[Sequences]] = []
+        self.schemas: list[FoundRecord[Schema]] = []
+        self.copies: list[FoundRecord[Snapshot]] = []
+        self.polls: list[FoundRecord[Sequences]] = []
         self.gaps: list[tuple[int, Gap]] = []
         self.streams: list[Stream] = []
         self.last: Commit | None = None
@@ -108,7 +108,7 @@ class Survey:
         return bool(since) and all(each.seq > until for each in since)
 
     @property
-    def _announced(self) -> list[Announced]:
+    def _announced(self) -> list[AnnouncingCommit]:
         return [each for each in self._commits.announced if any(_shows_in_dump(content) for content in each.contents)]
 
     def sees_behind(self, record: Schema | Snapshot) -> bool:
@@ -131,11 +131,11 @@ class Survey:
                 self.streams += [msgspec.json.decode(body, type=Stream) for body in run.bodies()]
         elif kind is Kind.PG_SCHEMA:
             schema, dump = run.bodies()
-            self.schemas.append(Found(ref, msgspec.json.decode(schema, type=Schema), END_TRIGGER.encode() in dump))
+            self.schemas.append(FoundRecord(ref, msgspec.json.decode(schema, type=Schema), END_TRIGGER.encode() in dump))
         elif kind is Kind.PG_TABLES:
-            self.copies += [Found(Ref(seq, ref.segment), copy) for seq, copy in _decoded(placed, Snapshot)]
+            self.copies += [FoundRecord(Ref(seq, ref.segment), copy) for seq, copy in _decoded(placed, Snapshot)]
         elif kind is Kind.PG_SEQUENCES:
-            self.polls += [Found(Ref(seq, ref.segment), poll) for seq, poll in _decoded(placed, Sequences)]
+            self.polls += [FoundRecord(Ref(seq, ref.segment), poll) for seq, poll in _decoded(placed, Sequences)]
         elif kind is Kind.GAP:
             for seq, gap in _decoded(placed, Gap):
                 self._gap(seq, gap)

@@ -193,7 +193,7 @@ class RestoredTable(msgspec.Struct, frozen=True):
     """Bytes of COPY text."""
 
 
-class LeftOut(msgspec.Struct, frozen=True):
+class LeftOutItem(msgspec.Struct, frozen=True):
     """One thing of the plan that the target has not, or not as it was at the source."""
 
     name: str
@@ -230,7 +230,7 @@ class RestoreReport(msgspec.Struct, frozen=True, kw_only=True):
     """What could not be known for certain."""
     files: list[str] = []
     """Restore into a folder: what it holds."""
-    left_out: list[LeftOut] = []
+    left_out: list[LeftOutItem] = []
     """What is missing or weaker than it was; empty for a whole restore, and always where it was asked to be strict."""
     left_out_file: str = ""
     """The same as SQL, with the rows that were set aside; empty when nothing was left out."""

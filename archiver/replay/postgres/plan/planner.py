@@ -13,10 +13,10 @@ from archiver.postgres.captured_systems import CapturedDatabase, named_databases
 from archiver.postgres.lsn import format_lsn, parse_lsn
 from archiver.postgres.records import Snapshot
 from archiver.replay.points import Point, resolve
-from archiver.replay.postgres.plan.journal_survey import Found, Survey
+from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey
 from archiver.replay.postgres.plan.plan import Moment, Range, RestorePlan, SchemaLine, Start
 from archiver.replay.postgres.plan.point_location import checkpoint_at, end_segment, limit_of, mark_of, not_known_yet, require_mark
-from archiver.replay.postgres.plan.schema_choice import Choice, choose
+from archiver.replay.postgres.plan.schema_choice import SchemaChoice, choose
 from archiver.replay.postgres.plan.state_at_point import StateAtPoint
 from archiver.replay.postgres.plan.table_coverage import cover
 
@@ -104,7 +104,7 @@ def _plan(
     tail: SegmentHeader,
     source: str,
     state: StateAtPoint,
-    checkpoint: Found[Snapshot],
+    checkpoint: FoundRecord[Snapshot],
     stretch: _Stretch,
     captured: list[CapturedDatabase],
 ) -> RestorePlan:
@@ -157,7 +157,7 @@ def _plan(
     )
 
 
-def _schema(state: StateAtPoint) -> Choice:
+def _schema(state: StateAtPoint) -> SchemaChoice:
     survey = state.survey
     return choose(
         [found for found in survey.schemas if survey.broken is None or found.ref.seq < survey.broken[0]],
@@ -177,7 +177,7 @@ def _moment(state: StateAtPoint, checkpoint: Snapshot) -> Moment:
     return Moment(point.text, point.kind, last.seq, format_lsn(last.end_lsn), last.time, asked, survey.applied, survey.unfinished)
 
 
-def _start(checkpoint: Found[Snapshot]) -> Start:
+def _start(checkpoint: FoundRecord[Snapshot]) -> Start:
     snapshot = checkpoint.record
     parts = [part for table in snapshot.tables for part in table.parts]
     return Start(

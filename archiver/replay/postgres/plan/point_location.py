@@ -14,7 +14,7 @@ from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Snapshot
 from archiver.replay.points import HINT_LATEST, NotReached, Point
 from archiver.replay.postgres.decode.commits import Limit
-from archiver.replay.postgres.plan.journal_survey import Found
+from archiver.replay.postgres.plan.journal_survey import FoundRecord
 from archiver.replay.postgres.plan.plan import Ref
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ async def end_segment(reader: Reader, source: str, point: Point) -> int:
     return await reader.bisect(beyond)
 
 
-async def checkpoint_at(reader: Reader, source: str, point: Point, end: int) -> Found[Snapshot]:
+async def checkpoint_at(reader: Reader, source: str, point: Point, end: int) -> FoundRecord[Snapshot]:
     """The newest checkpoint that has nothing from behind the point, which lies in or before segment ``end``.
 
     Its entry may stand behind the point: a baseline takes its time. ``Refused`` when there is none, with the earliest point there is.
@@ -82,7 +82,7 @@ async def checkpoint_at(reader: Reader, source: str, point: Point, end: int) -> 
         candidate = await newest_checkpoint(reader, source, bound) if bound else None
         if candidate is None:
             raise await _too_early(reader, source, point)
-    return Found(Ref(candidate.first, candidate.segment), _snapshot(candidate))
+    return FoundRecord(Ref(candidate.first, candidate.segment), _snapshot(candidate))
 
 
 def mark_of(header: SegmentHeader, source: str) -> SourceMark:
@@ -104,11 +104,11 @@ def _serves(candidate: Placed, point: Point) -> bool:
     return (snapshot.replay_from if snapshot.cause == "baseline" else candidate.first) <= point.number
 
 
-async def first_checkpoint(reader: Reader, source: str) -> Found[Snapshot] | None:
+async def first_checkpoint(reader: Reader, source: str) -> FoundRecord[Snapshot] | None:
     """The oldest checkpoint; ``None`` when there is none yet."""
     header = await reader.header(await reader.bisect(lambda header: mark_of(header, source).checkpoint > 0))
     found = await newest_checkpoint(reader, source, mark_of(header, source).checkpoint) if header else None
-    return Found(Ref(found.first, found.segment), _snapshot(found)) if found else None
+    return FoundRecord(Ref(found.first, found.segment), _snapshot(found)) if found else None
 
 
 async def _too_early(reader: Reader, source: str, point: Point) -> Refused:

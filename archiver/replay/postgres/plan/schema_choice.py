@@ -8,26 +8,26 @@ from dataclasses import dataclass
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Schema
 from archiver.postgres.visibility import Committed, Visible
-from archiver.replay.postgres.plan.journal_survey import Found
+from archiver.replay.postgres.plan.journal_survey import FoundRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class SchemaChoice:
     """The entry, and whether it is known to be right."""
 
-    found: Found[Schema]
+    found: FoundRecord[Schema]
     certain: bool
     reason: str
 
 
 def choose(
-    schemas: Sequence[Found[Schema]],
+    schemas: Sequence[FoundRecord[Schema]],
     *,
-    before: Callable[[Found[Schema]], bool],
+    before: Callable[[FoundRecord[Schema]], bool],
     changed_before: Sequence[Committed],
     changed_behind: Sequence[Committed],
     lsn: int = 0,
-) -> Choice:
+) -> SchemaChoice:
     """The schema at the point.
 
     ``schemas``: not empty, oldest first, as far as the first one behind the point. ``before``: the entry has nothing from behind the
@@ -45,22 +45,24 @@ def choose(
         return _announced(newest, later, (changed_before, changed_behind), lsn)
     if newest is None:
         assert later is not None
-        return Choice(later, certain=False, reason="the journal has no schema entry from before the point; this is the first one after it")
+        return SchemaChoice(
+            later, certain=False, reason="the journal has no schema entry from before the point; this is the first one after it"
+        )
     if later is None:
-        return Choice(newest, certain=True, reason="the newest one")
+        return SchemaChoice(newest, certain=True, reason="the newest one")
     if _same(newest.record, later.record):
-        return Choice(newest, certain=True, reason="the entries before and after the point say the same")
+        return SchemaChoice(newest, certain=True, reason="the entries before and after the point say the same")
     if _later_since(later, lsn):
-        return Choice(newest, certain=True, reason=f"the newest one before the point; the change in entry {later.ref.seq} came later")
+        return SchemaChoice(newest, certain=True, reason=f"the newest one before the point; the change in entry {later.ref.seq} came later")
     return _unannounced(newest, later)
 
 
-def _later_since(later: Found[Schema], lsn: int) -> bool:
+def _later_since(later: FoundRecord[Schema], lsn: int) -> bool:
     return bool(later.record.since) and lsn <= parse_lsn(later.record.since)
 
 
-def _unannounced(newest: Found[Schema], later: Found[Schema]) -> Choice:
-    return Choice(
+def _unannounced(newest: FoundRecord[Schema], later: FoundRecord[Schema]) -> SchemaChoice:
+    return SchemaChoice(
         newest,
         certain=False,
         reason=f"the newest one before the point; entry {later.ref.seq} says something else, and the change was not announced",
@@ -68,27 +70,27 @@ def _unannounced(newest: Found[Schema], later: Found[Schema]) -> Choice:
 
 
 def _announced(
-    newest: Found[Schema], later: Found[Schema] | None, changed: tuple[Sequence[Committed], Sequence[Committed]], lsn: int
-) -> Choice:
+    newest: FoundRecord[Schema], later: FoundRecord[Schema] | None, changed: tuple[Sequence[Committed], Sequence[Committed]], lsn: int
+) -> SchemaChoice:
     changed_before, changed_behind = changed
 
-    def missing(found: Found[Schema]) -> int:
+    def missing(found: FoundRecord[Schema]) -> int:
         visible = Visible.of(found.record)
         return sum(not visible.sees(*each) for each in changed_before)
 
-    def excess(found: Found[Schema]) -> int:
+    def excess(found: FoundRecord[Schema]) -> int:
         visible = Visible.of(found.record)
         return sum(visible.sees(*each) for each in changed_behind)
 
     if not missing(newest):
         if later is not None and not excess(later) and not _same(newest.record, later.record) and not _later_since(later, lsn):
             return _unannounced(newest, later)
-        return Choice(newest, certain=True, reason="it has every announced change up to the point and none after it")
+        return SchemaChoice(newest, certain=True, reason="it has every announced change up to the point and none after it")
     if later is not None and not missing(later) and not excess(later):
-        return Choice(
+        return SchemaChoice(
             later, certain=True, reason="written after the point; it has every announced change up to the point and none after it"
         )
-    return Choice(
+    return SchemaChoice(
         newest,
         certain=False,
         reason=f"{missing(newest)} announced changes before the point are not in it, and no entry was written before the next change",

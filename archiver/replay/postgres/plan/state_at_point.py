@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from archiver.journal.records import Gap
     from archiver.postgres.records import Schema, Sequences, Snapshot
     from archiver.replay.points import Point
-    from archiver.replay.postgres.plan.journal_survey import Found, Survey
+    from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey
     from archiver.replay.postgres.plan.plan import Ref
 
 _BY_DDL = frozenset({"table_added", "table_rewritten"})
@@ -31,20 +31,20 @@ class StateAtPoint:
             return self.point.number
         return self.survey.last.end_lsn if self.survey.last else self.survey.from_lsn
 
-    def has_schema(self, found: Found[Schema]) -> bool:
+    def has_schema(self, found: FoundRecord[Schema]) -> bool:
         """Whether the entry has nothing from behind the point."""
         record = found.record
         # A baseline's own schema belongs to its snapshot, wherever its entry stands.
         known = parse_lsn(record.lsn) <= self.survey.from_lsn or self._reaches(found.ref, record.lsn, record.taken)
         return known and not self.survey.sees_behind(record)
 
-    def has_poll(self, found: Found[Sequences]) -> bool:
+    def has_poll(self, found: FoundRecord[Sequences]) -> bool:
         """Whether the sequences were read before the point."""
         record, following = found.record, self.survey.next
         within = following is None or parse_lsn(record.lsn) <= following.commit_lsn
         return within and self._reaches(found.ref, record.lsn, record.taken)
 
-    def has_copy(self, copy: Found[Snapshot]) -> bool:
+    def has_copy(self, copy: FoundRecord[Snapshot]) -> bool:
         """Whether the copy has nothing from behind the point, and nothing from behind a gap of the whole source."""
         broken = self.survey.broken
         if broken is not None and copy.ref.seq > broken[0]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from archiver import clock
 from archiver.journal.records import Gap
 from archiver.postgres.records import Schema, Snapshot, Table, TableRows
-from archiver.replay.postgres.plan.journal_survey import Found, Survey, is_whole
+from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey, is_whole
 from archiver.replay.postgres.plan.plan import GapLine, TableLine
 from archiver.replay.postgres.plan.state_at_point import StateAtPoint
 
@@ -23,7 +23,9 @@ class Coverage:
     not_included: list[str] = field(default_factory=list)
 
 
-def cover(schema: Found[Schema], checkpoint: Found[Snapshot], copies: Sequence[Found[Snapshot]], state: StateAtPoint) -> Coverage:
+def cover(
+    schema: FoundRecord[Schema], checkpoint: FoundRecord[Snapshot], copies: Sequence[FoundRecord[Snapshot]], state: StateAtPoint
+) -> Coverage:
     """What is known of each table of ``schema``, the one at the point. ``copies``: those that belong to the state."""
     result = Coverage()
     rows = {table.oid: (checkpoint, table) for table in checkpoint.record.tables}
@@ -54,7 +56,7 @@ def cover(schema: Found[Schema], checkpoint: Found[Snapshot], copies: Sequence[F
     return result
 
 
-def _line(table: Table, held: tuple[Found[Snapshot], TableRows] | None, note: str) -> TableLine:
+def _line(table: Table, held: tuple[FoundRecord[Snapshot], TableRows] | None, note: str) -> TableLine:
     if held is None:
         return TableLine(table.oid, table.schema, table.name, table.mode, note=note)
     parts = held[1].parts
@@ -70,7 +72,7 @@ def _line(table: Table, held: tuple[Found[Snapshot], TableRows] | None, note: st
     )
 
 
-def _line_of(table: Table, schema: Found[Schema]) -> frozenset[int]:
+def _line_of(table: Table, schema: FoundRecord[Schema]) -> frozenset[int]:
     """The table and what it inherits from."""
     parents = {each.oid: each.parent for each in schema.record.catalog.tables}
     line, parent = {table.oid}, table.parent
@@ -80,7 +82,7 @@ def _line_of(table: Table, schema: Found[Schema]) -> frozenset[int]:
     return frozenset(line)
 
 
-def _table_gap(table: Table, held: Found[Snapshot] | None, state: StateAtPoint, announced: frozenset[int]) -> GapLine | None:
+def _table_gap(table: Table, held: FoundRecord[Snapshot] | None, state: StateAtPoint, announced: frozenset[int]) -> GapLine | None:
     """Why the rows of a captured table are not known at the point; None when they are."""
     if held is None:
         named = _named(table, state.survey)

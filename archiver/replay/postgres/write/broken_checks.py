@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
-from archiver.replay.postgres.plan.plan import LeftOut
+from archiver.replay.postgres.plan.plan import LeftOutItem
 
 if TYPE_CHECKING:
     from archiver.replay.postgres.write.target_database import Connection
@@ -33,7 +33,7 @@ SELECT 'DOMAIN ' || k.contypid::regtype, k.conname, pg_get_constraintdef(k.oid),
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class CheckConstraint:
     """One constraint of the target, and how it is taken away and put back."""
 
     name: str
@@ -44,7 +44,7 @@ class Check:
     """Makes it what it was, once the rows are mended."""
 
 
-async def broken_checks(connection: Connection, table: str, error: psycopg.Error) -> list[Check]:
+async def broken_checks(connection: Connection, table: str, error: psycopg.Error) -> list[CheckConstraint]:
     """What ``error`` says is broken by rows of ``table`` (quoted); where it names none, every check that calls a function."""
     diag = error.diag
     held = _quoted(diag.schema_name, diag.table_name) if diag.table_name else table
@@ -66,22 +66,24 @@ async def broken_checks(connection: Connection, table: str, error: psycopg.Error
             back += f"COMMENT ON CONSTRAINT {constraint} ON {on} IS {sql.Literal(comment).as_string(connection)};\n"
         validate = f"ALTER {owner} VALIDATE CONSTRAINT {constraint};\n"
         shown = f"CHECK CONSTRAINT {owner.partition(' ')[2]} {name}"
-        found.append(Check(shown, f"ALTER {owner} DROP CONSTRAINT {constraint}", back, validate))
+        found.append(CheckConstraint(shown, f"ALTER {owner} DROP CONSTRAINT {constraint}", back, validate))
     return found
 
 
-def _not_null(table: str, domain: str, column: str | None) -> Check:
+def _not_null(table: str, domain: str, column: str | None) -> CheckConstraint:
     if domain:
-        return Check(f"NOT NULL of DOMAIN {domain}", f"ALTER DOMAIN {domain} DROP NOT NULL", "", f"ALTER DOMAIN {domain} SET NOT NULL;\n")
+        return CheckConstraint(
+            f"NOT NULL of DOMAIN {domain}", f"ALTER DOMAIN {domain} DROP NOT NULL", "", f"ALTER DOMAIN {domain} SET NOT NULL;\n"
+        )
     name = sql.Identifier(column or "").as_string(None)
     altered = f"ALTER TABLE {table} ALTER COLUMN {name}"
-    return Check(f"NOT NULL of COLUMN {table}.{name}", f"{altered} DROP NOT NULL", "", f"{altered} SET NOT NULL;\n")
+    return CheckConstraint(f"NOT NULL of COLUMN {table}.{name}", f"{altered} DROP NOT NULL", "", f"{altered} SET NOT NULL;\n")
 
 
-def as_left_out(check: Check, reason: str) -> LeftOut:
+def as_left_out(check: CheckConstraint, reason: str) -> LeftOutItem:
     """What the report says of it."""
     said = f"NOT VALID, because rows break it: {reason}" if check.back else f"left out, because rows break it: {reason}"
-    return LeftOut(check.name, said, check.by_hand)
+    return LeftOutItem(check.name, said, check.by_hand)
 
 
 def _quoted(schema: str | None, name: str) -> str:

@@ -94,7 +94,7 @@ SELECT DISTINCT pg_describe_object(d.classid, d.objid, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BlockingObject:
     """One object of the target."""
 
     kind: str
@@ -107,7 +107,7 @@ class Standing:
         return f"{self.kind} {self.identity}"
 
 
-async def find_standing(connection: Connection, items: Sequence[Item]) -> list[Standing]:
+async def find_blocking(connection: Connection, items: Sequence[Item]) -> list[BlockingObject]:
     """Every object of the target whose name one of ``items`` needs, in their order. Sessions have an empty ``search_path``."""
     found: dict[tuple[int, int], tuple[int, str]] = {}
     for query, kinds in ((_FIND_RELATIONS, _RELATIONS | _TYPES), (_FIND_TYPES, _TYPES), (_FIND_ROUTINES, _ROUTINES)):
@@ -132,7 +132,7 @@ async def find_standing(connection: Connection, items: Sequence[Item]) -> list[S
     ordered = sorted(found.items(), key=lambda each: each[1][0])
     both = {"classes": [key[0] for key, _ in ordered], "objects": [key[1] for key, _ in ordered]}
     cursor = await connection.execute(_IDENTITIES.encode(), both)
-    return [Standing(ordered[n - 1][1][1], identity, *ordered[n - 1][0]) for n, identity in await cursor.fetchall()]
+    return [BlockingObject(ordered[n - 1][1][1], identity, *ordered[n - 1][0]) for n, identity in await cursor.fetchall()]
 
 
 async def _find(
@@ -162,12 +162,12 @@ def _is_text(item: Item) -> bool:
     return True
 
 
-async def drop_standing(connection: Connection, standing: Sequence[Standing]) -> None:
+async def drop_blocking(connection: Connection, blocking: Sequence[BlockingObject]) -> None:
     """Drop them, and nothing else. Inside a transaction.
 
     Raises ``Refused`` when something else depends on one of them, and what ``psycopg`` raises for anything but that.
     """
-    left = list(reversed(standing))
+    left = list(reversed(blocking))
     while left:
         rest = [each for each in left if not await _dropped(connection, each)]
         if len(rest) < len(left):
@@ -188,15 +188,15 @@ async def drop_standing(connection: Connection, standing: Sequence[Standing]) ->
         return
 
 
-def _drop(standing: Standing) -> str:
-    kind = "ROUTINE" if standing.kind in _ROUTINES else standing.kind
-    return f"DROP {kind} IF EXISTS {standing.identity}"
+def _drop(blocking: BlockingObject) -> str:
+    kind = "ROUTINE" if blocking.kind in _ROUTINES else blocking.kind
+    return f"DROP {kind} IF EXISTS {blocking.identity}"
 
 
-async def _dropped(connection: Connection, standing: Standing) -> bool:
+async def _dropped(connection: Connection, blocking: BlockingObject) -> bool:
     await connection.execute(b"SAVEPOINT dropping")
     try:
-        await connection.execute(_drop(standing).encode())
+        await connection.execute(_drop(blocking).encode())
     except psycopg.errors.DependentObjectsStillExist:
         await connection.execute(b"ROLLBACK TO dropping")
         return False

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from archiver.errors import Invalid
 from archiver.postgres.records import Table
-from archiver.replay.postgres.plan.plan import LeftOut
+from archiver.replay.postgres.plan.plan import LeftOutItem
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -63,7 +63,7 @@ class LeftOutFile:
         for _, lines in self._rows.values():
             lines.close()
 
-    def write(self, title: str, before: Sequence[LeftOut], rows: Sequence[LeftOut], after: Sequence[LeftOut]) -> str:
+    def write(self, title: str, before: Sequence[LeftOutItem], rows: Sequence[LeftOutItem], after: Sequence[LeftOutItem]) -> str:
         """The file's path; empty when there is nothing. ``before``: what rows need; ``after``: what needs rows.
 
         Raises ``Invalid`` when it cannot be written.
@@ -105,15 +105,15 @@ class LeftOutFile:
             number += 1
 
 
-def printable(each: LeftOut) -> LeftOut:
+def printable(each: LeftOutItem) -> LeftOutItem:
     """The same without bytes that are no text."""
     name, reason, script = (
         text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for text in (each.name, each.reason, each.sql)
     )
-    return LeftOut(name, reason, script, each.rows)
+    return LeftOutItem(name, reason, script, each.rows)
 
 
-def _item(each: LeftOut) -> bytes:
+def _item(each: LeftOutItem) -> bytes:
     return f"\n-- {_comment(str(each))}\n{each.sql}".encode("utf-8", "surrogateescape")
 
 

@@ -26,7 +26,7 @@ _FOLDED = frozenset((Kind.PG_FRAMES, Kind.PG_STREAM))
 
 
 @dataclass(frozen=True)
-class Material:
+class PlanRecords:
     """The records behind a plan."""
 
     schema: Schema
@@ -39,7 +39,7 @@ class Material:
     after: Sequences | None
 
 
-async def gather(plan: RestorePlan, reader: Reader) -> Material:
+async def gather(plan: RestorePlan, reader: Reader) -> PlanRecords:
     """Read them. One segment is read for each that holds one. Raises ``Corrupt``, ``Unavailable``."""
     wanted = [plan.schema.ref, *plan.schemas, plan.checkpoint.ref, *plan.recopies]
     wanted += [ref for ref in (plan.sequences_before, plan.sequences_after) if ref is not None]
@@ -57,7 +57,7 @@ async def gather(plan: RestorePlan, reader: Reader) -> Material:
         return bodies[ref.seq]
 
     schema, dump = body(plan.schema.ref)
-    return Material(
+    return PlanRecords(
         _of(schema, Schema),
         dump,
         [_of(body(ref)[0], Schema) for ref in plan.schemas],
@@ -87,7 +87,7 @@ def _of(body: bytes, of: type[Record]) -> Record:
 
 
 async def fold_changes(
-    plan: RestorePlan, material: Material, reader: Reader, progress: Progress | None = None
+    plan: RestorePlan, material: PlanRecords, reader: Reader, progress: Progress | None = None
 ) -> tuple[DatabaseFold, Summary]:
     """All changes of the plan's range, folded. Segments are fetched while the ones before are folded, in threads."""
     fold = DatabaseFold(material.schemas, limit=Limit(seq=plan.limit), strict=not plan.gaps)

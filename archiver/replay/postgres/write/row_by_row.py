@@ -21,7 +21,7 @@ _HOPELESS = 1000
 
 
 @dataclass(slots=True)
-class Sorted:
+class RowOutcome:
     """What became of the rows."""
 
     written: int = 0
@@ -37,9 +37,9 @@ class Sorted:
 
 async def write_row_by_row(
     connection: Connection, target: RowTarget | None, pieces: AsyncIterable[bytes | memoryview], aside: IO[bytes], doing: str
-) -> Sorted:
+) -> RowOutcome:
     """``pieces``: COPY text of whole rows. ``target``: None sets all of them aside. Raises ``Unavailable``."""
-    found = Sorted()
+    found = RowOutcome()
     async for piece in pieces:
         lines = [line + b"\n" for line in bytes(piece).removesuffix(b"\n").split(b"\n")]
         for start in range(0, len(lines), _BATCH):
@@ -52,7 +52,7 @@ async def write_row_by_row(
     return found
 
 
-async def _put(connection: Connection, target: RowTarget, batch: Sequence[bytes], aside: IO[bytes], doing: str, found: Sorted) -> None:
+async def _put(connection: Connection, target: RowTarget, batch: Sequence[bytes], aside: IO[bytes], doing: str, found: RowOutcome) -> None:
     waiting = [batch]
     while waiting:
         rows = waiting.pop()

@@ -108,7 +108,7 @@ class TargetTable:
     """Functions of users are called when a row is written."""
 
 
-async def look_at_tables(connection: Connection, tables: Sequence[Table]) -> dict[int, TargetTable]:
+async def read_target_tables(connection: Connection, tables: Sequence[Table]) -> dict[int, TargetTable]:
     """Those of ``tables`` (by the source's oid) that the target has."""
     names = ([table.schema for table in tables], [table.name for table in tables])
     cursor = await connection.execute(_TABLES.encode(), names)

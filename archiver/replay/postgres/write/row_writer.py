@@ -15,10 +15,10 @@ import psycopg
 
 from archiver.errors import Bug, Refused
 from archiver.postgres.records import Table
-from archiver.replay.postgres.plan.plan import LeftOut, RestoredTable
-from archiver.replay.postgres.write.broken_checks import Check, as_left_out, broken_checks
+from archiver.replay.postgres.plan.plan import LeftOutItem, RestoredTable
+from archiver.replay.postgres.write.broken_checks import CheckConstraint, as_left_out, broken_checks
 from archiver.replay.postgres.write.row_by_row import write_row_by_row
-from archiver.replay.postgres.write.row_target import RowTarget, SchemaChangedByRows, TargetTable, look_at_tables
+from archiver.replay.postgres.write.row_target import RowTarget, SchemaChangedByRows, TargetTable, read_target_tables
 from archiver.replay.postgres.write.target_database import explained, is_fatal
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _MOST_CHECKS = 50
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _WaitingTable:
     table: Table
     error: psycopg.Error | SchemaChangedByRows
 
@@ -55,10 +55,10 @@ class RowWriter:
         self._connection, self._read, self._paths, self._aside, self._say = connection, read, paths, aside, say
         self._strict = strict
         self._targets: dict[int, TargetTable] = {}
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_WaitingTable] = []
         self.restored: list[RestoredTable] = []
-        self.set_aside: list[LeftOut] = []
-        self.weaker: list[LeftOut] = []
+        self.set_aside: list[LeftOutItem] = []
+        self.weaker: list[LeftOutItem] = []
         self.notes: list[str] = []
 
     async def write(self, tables: Sequence[Table]) -> None:
@@ -66,14 +66,14 @@ class RowWriter:
 
         Raises ``Corrupt`` for rows that cannot be read, ``Unavailable``; where strict what ``explained`` says of the first failure.
         """
-        self._targets = await look_at_tables(self._connection, tables)
+        self._targets = await read_target_tables(self._connection, tables)
         holding = [table for table in tables if table.kind != "p" and table.mode != "excluded"]
         there = [table for table in holding if table.oid in self._targets]
         # Where no code of users runs, none can see what is still missing, or get in the way of the others.
         for table in sorted(there, key=lambda each: (self._targets[each.oid].runs_code, each.schema, each.name)):
             error = await self._attempt(table, self._targets[table.oid], freeze=True)
             if error is not None:
-                self._waiting.append(_Waiting(table, error))
+                self._waiting.append(_WaitingTable(table, error))
         for form in (self._as_it_is, self._in_a_path, self._through_root, self._without_checks, self._row_by_row):
             while await self._round(form):
                 await self._round(self._as_it_is)
@@ -117,7 +117,7 @@ class RowWriter:
         return True
 
     async def _without_checks(self, table: Table, error: psycopg.Error) -> bool:
-        checks: dict[str, Check] = {}
+        checks: dict[str, CheckConstraint] = {}
         target, now = self._targets[table.oid], error
         while len(checks) < _MOST_CHECKS:
             more = {check.name: check for check in await broken_checks(self._connection, target.name, now) if check.name not in checks}
@@ -159,7 +159,7 @@ class RowWriter:
         await self._connection.execute(b"RELEASE rows")
         self._done(rows, found.written, 0)
         if found.aside:
-            self.set_aside.append(LeftOut(f"{table.schema}.{table.name}", found.reason, rows=found.aside))
+            self.set_aside.append(LeftOutItem(f"{table.schema}.{table.name}", found.reason, rows=found.aside))
         return True
 
     async def _leave_out(self, table: Table, reason: str) -> None:
@@ -167,7 +167,7 @@ class RowWriter:
         aside = self._aside.rows(table, [column.name for column in rows.columns])
         async with aclosing(rows.read()) as pieces:
             found = await write_row_by_row(self._connection, None, pieces, aside, _doing(table))
-        self.set_aside.append(LeftOut(f"{table.schema}.{table.name}", reason, rows=found.aside))
+        self.set_aside.append(LeftOutItem(f"{table.schema}.{table.name}", reason, rows=found.aside))
 
     def _root(self, table: Table) -> TargetTable | None:
         """Its partitioned table; code that any of the partitions runs may run."""
@@ -177,7 +177,7 @@ class RowWriter:
         return replace(top, runs_code=any(each.runs_code for each in family)) if top else None
 
     async def _attempt(
-        self, table: Table, target: TargetTable, *, path: str = "", freeze: bool = False, without: Sequence[Check] = ()
+        self, table: Table, target: TargetTable, *, path: str = "", freeze: bool = False, without: Sequence[CheckConstraint] = ()
     ) -> psycopg.Error | SchemaChangedByRows | None:
         """Write all rows of ``table`` into ``target``, or none."""
         rows = self._read(table)

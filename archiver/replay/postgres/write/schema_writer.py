@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
-from archiver.replay.postgres.plan.plan import LeftOut
+from archiver.replay.postgres.plan.plan import LeftOutItem
 from archiver.replay.postgres.write.dump_items import Item, Items
 from archiver.replay.postgres.write.search_paths import SearchPaths
 from archiver.replay.postgres.write.target_database import explained, is_fatal, pin, pin_for_schema
@@ -30,7 +30,7 @@ class SchemaWriter:
     def __init__(self, connection: Connection, items: Items, paths: SearchPaths, *, strict: bool) -> None:
         self._connection, self._items, self._paths, self._strict = connection, items, paths, strict
         self._waiting: list[tuple[Item, psycopg.Error]] = []
-        self._weaker: list[LeftOut] = []
+        self._weaker: list[LeftOutItem] = []
         self.made = 0
         """How many items are there."""
         self.notes: list[str] = []
@@ -68,18 +68,18 @@ class SchemaWriter:
         """Why the first of those that wait failed."""
         return self._waiting[0][1] if self._waiting else None
 
-    def left_out(self) -> tuple[list[LeftOut], list[LeftOut]]:
+    def left_out(self) -> tuple[list[LeftOutItem], list[LeftOutItem]]:
         """What was not made, or in a weaker form, with its SQL: what rows need, and all else."""
         missing = {item.number: item for item, _ in self._waiting}
         pre = {item.number for item in self._items.pre}
-        before: list[LeftOut] = []
+        before: list[LeftOutItem] = []
         after = list(self._weaker)
         for item, error in self._waiting:
             reason = explained(error, f"creating {item.kind}").message.partition(": ")[2]
             needs = [missing[number].name for number in dict.fromkeys(item.needs) if number in missing and number != item.number]
             if needs:
                 reason += f"; it needs {needs[0]}, which is missing too"
-            (before if item.number in pre else after).append(LeftOut(item.name, reason, self._items.text(item.sql)))
+            (before if item.number in pre else after).append(LeftOutItem(item.name, reason, self._items.text(item.sql)))
         return before, after
 
     async def _round(self, doing: str, attempt: _Form) -> bool:
@@ -113,7 +113,9 @@ class SchemaWriter:
             if await self._attempt(weaker, doing) is None:
                 self.made += 1
                 reason = explained(before, f"creating {item.kind}").message.partition(": ")[2]
-                self._weaker.append(LeftOut(item.name, f"NOT VALID, because rows break it: {reason}", self._items.text(_validation(item))))
+                self._weaker.append(
+                    LeftOutItem(item.name, f"NOT VALID, because rows break it: {reason}", self._items.text(_validation(item)))
+                )
                 return
         self._waiting.append((item, before))
 

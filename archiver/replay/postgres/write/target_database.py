@@ -74,14 +74,16 @@ async def pin(connection: Connection) -> None:
 
 
 @dataclass(frozen=True)
-class Looked:
+class TargetFacts:
     """What the target is."""
 
     server_version: int
     schemas: list[str]
 
 
-async def look(connection: Connection, plan: RestorePlan, *, no_owner: bool, configured: Collection[CapturedDatabase] = ()) -> Looked:
+async def inspect_target(
+    connection: Connection, plan: RestorePlan, *, no_owner: bool, configured: Collection[CapturedDatabase] = ()
+) -> TargetFacts:
     """Look before anything is touched. ``Refused`` names all that is missing: version, extensions, roles; or that it is captured.
 
     ``configured``: databases that are captured now, beside those that the plan's archive names.
@@ -119,7 +121,7 @@ async def look(connection: Connection, plan: RestorePlan, *, no_owner: bool, con
                 hint="CREATE ROLE them there, or leave out ownership and grants with --no-owner",
             )
     cursor = await connection.execute("SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'")
-    return Looked(version, [str(name) for (name,) in await cursor.fetchall()])
+    return TargetFacts(version, [str(name) for (name,) in await cursor.fetchall()])
 
 
 async def _missing(connection: Connection, query: str, wanted: Sequence[str]) -> list[str]:

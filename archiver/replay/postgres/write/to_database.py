@@ -16,17 +16,17 @@ from psycopg import sql
 from archiver.errors import ArchiverError, Bug, Refused, Unavailable
 from archiver.postgres.lsn import parse_lsn
 from archiver.replay.postgres.fold.database import DatabaseFold, Summary
-from archiver.replay.postgres.plan.plan import LeftOut, RestoredTable, RestorePlan, RestoreReport
+from archiver.replay.postgres.plan.plan import LeftOutItem, RestoredTable, RestorePlan, RestoreReport
 from archiver.replay.postgres.write.dump_items import Items, items_of
-from archiver.replay.postgres.write.in_the_way import Standing, drop_standing, find_standing
+from archiver.replay.postgres.write.in_the_way import BlockingObject, drop_blocking, find_blocking
 from archiver.replay.postgres.write.left_out_file import LeftOutFile, printable
-from archiver.replay.postgres.write.plan_records import Material, Progress, fold_changes, gather
+from archiver.replay.postgres.write.plan_records import PlanRecords, Progress, fold_changes, gather
 from archiver.replay.postgres.write.row_writer import RowWriter
 from archiver.replay.postgres.write.schema_writer import SchemaWriter
 from archiver.replay.postgres.write.search_paths import SearchPaths
 from archiver.replay.postgres.write.sequence_values import setting
 from archiver.replay.postgres.write.table_rows import rows_of
-from archiver.replay.postgres.write.target_database import Connection, connected, explained, is_fatal, look, pin, shown
+from archiver.replay.postgres.write.target_database import Connection, connected, explained, inspect_target, is_fatal, pin, shown
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
@@ -64,34 +64,34 @@ async def write_database(
     with closing(file):
         async with connected(dsn) as connection:
             material = await gather(plan, reader)
-            items, standing = await _examine(connection, plan, material, no_owner=no_owner, configured=configured)
-            if standing and not overwrite:
-                raise occupied([str(each) for each in standing])
+            items, blocking = await _examine(connection, plan, material, no_owner=no_owner, configured=configured)
+            if blocking and not overwrite:
+                raise occupied([str(each) for each in blocking])
             with restore.timed("read"):
                 fold, summary = await fold_changes(plan, material, reader, progress)
             async with _transaction(connection):
-                tables = await restore.run(connection, items, material, fold, store, standing)
+                tables = await restore.run(connection, items, material, fold, store, blocking)
             await restore.analyze(connection, tables)
-    return restore.report(shown(dsn), summary, [str(each) for each in standing])
+    return restore.report(shown(dsn), summary, [str(each) for each in blocking])
 
 
-async def look_at_target(
+async def preview_target(
     plan: RestorePlan, reader: Reader, dsn: str, *, no_owner: bool = False, configured: Collection[CapturedDatabase] = ()
 ) -> list[str]:
     """What the target holds already of what the plan creates; nothing is changed. Raises as ``write_database`` would."""
     async with connected(dsn) as connection:
-        _, standing = await _examine(connection, plan, await gather(plan, reader), no_owner=no_owner, configured=configured)
-    return [str(each) for each in standing]
+        _, blocking = await _examine(connection, plan, await gather(plan, reader), no_owner=no_owner, configured=configured)
+    return [str(each) for each in blocking]
 
 
 async def _examine(
-    connection: Connection, plan: RestorePlan, material: Material, *, no_owner: bool, configured: Collection[CapturedDatabase]
-) -> tuple[Items, list[Standing]]:
+    connection: Connection, plan: RestorePlan, material: PlanRecords, *, no_owner: bool, configured: Collection[CapturedDatabase]
+) -> tuple[Items, list[BlockingObject]]:
     try:
         await pin(connection)
-        target = await look(connection, plan, no_owner=no_owner, configured=configured)
+        target = await inspect_target(connection, plan, no_owner=no_owner, configured=configured)
         items = await asyncio.to_thread(items_of, material.dump, no_owner=no_owner, existing_schemas=frozenset(target.schemas))
-        return items, await find_standing(connection, list(items))
+        return items, await find_blocking(connection, list(items))
     except psycopg.Error as error:
         raise explained(error, "looking at the target") from error
 
@@ -130,27 +130,27 @@ class _Restore:
         self._sequences = self._refreshed = 0
         self._not_valid: list[str] = []
         self._notes: list[str] = []
-        self._left_out: list[LeftOut] = []
+        self._left_out: list[LeftOutItem] = []
         self._written_to = ""
 
-    def timed(self, step: str) -> _Step:
-        return _Step(self._steps, step)
+    def timed(self, step: str) -> _StepTimer:
+        return _StepTimer(self._steps, step)
 
     async def run(
         self,
         connection: Connection,
         items: Items,
-        material: Material,
+        material: PlanRecords,
         fold: DatabaseFold,
         store: Store,
-        standing: Sequence[Standing],
+        blocking: Sequence[BlockingObject],
     ) -> list[sql.Identifier]:
         """Everything between BEGIN and COMMIT; the names of the tables."""
         paths = SearchPaths(connection)
         schema = SchemaWriter(connection, items, paths, strict=self._strict)
         total = sum(line.rows for line in self._plan.tables)
         with self.timed("schema"):
-            await drop_standing(connection, standing)
+            await drop_blocking(connection, blocking)
             await schema.make(items.pre, "creating the schema", together=True)
             await schema.again("creating the schema", last=True)
             if schema.first_error is not None and not schema.made:
@@ -171,7 +171,7 @@ class _Restore:
             self._say("building indexes and constraints")
             await schema.make(items.post, "creating indexes, constraints and triggers")
             await schema.again("creating indexes, constraints and triggers", last=True)
-        by_hand: list[LeftOut] = []
+        by_hand: list[LeftOutItem] = []
         with self.timed("sequences"):
             # Whoever reads rows once policies are there may see fewer of them.
             by_hand += await self._set_sequences(connection, material)
@@ -190,17 +190,17 @@ class _Restore:
         self._written_to = await asyncio.to_thread(self._file.write, title, before, rows.set_aside, after)
         return names
 
-    async def _set_sequences(self, connection: Connection, material: Material) -> list[LeftOut]:
+    async def _set_sequences(self, connection: Connection, material: PlanRecords) -> list[LeftOutItem]:
         failed = []
         for statement in setting(material.schema, material.before, material.after, parse_lsn(self._plan.point.lsn)):
             error = await self._try(connection, statement, "setting sequences")
             if error is None:
                 self._sequences += 1
             else:
-                failed.append(LeftOut("value of a sequence", error.message, statement.as_string(connection) + ";\n"))
+                failed.append(LeftOutItem("value of a sequence", error.message, statement.as_string(connection) + ";\n"))
         return failed
 
-    async def _refresh(self, connection: Connection, views: Sequence[str]) -> list[LeftOut]:
+    async def _refresh(self, connection: Connection, views: Sequence[str]) -> list[LeftOutItem]:
         """Its query can need what is not there: another server, or a search_path. The rest of the database does not wait for that."""
         failed: dict[str, ArchiverError] = {}
         waiting = list(views)
@@ -223,7 +223,9 @@ class _Restore:
             []
             if self._strict
             else [
-                LeftOut(f"rows of MATERIALIZED VIEW {view}", f"left unpopulated, {error.message}", f"REFRESH MATERIALIZED VIEW {view};\n")
+                LeftOutItem(
+                    f"rows of MATERIALIZED VIEW {view}", f"left unpopulated, {error.message}", f"REFRESH MATERIALIZED VIEW {view};\n"
+                )
                 for view, error in failed.items()
             ]
         )
@@ -294,7 +296,7 @@ class _Restore:
             self._progress(step, done, total)
 
 
-class _Step:
+class _StepTimer:
     """Adds the time spent inside to a step."""
 
     def __init__(self, steps: dict[str, float], name: str) -> None:

@@ -18,7 +18,7 @@ from archiver.postgres.client_programs import find_tools, major_version
 from archiver.postgres.lsn import parse_lsn
 from archiver.replay.postgres.plan.plan import Moment, RestoredTable, RestorePlan, RestoreReport
 from archiver.replay.postgres.write.dump_script import script_of
-from archiver.replay.postgres.write.plan_records import Material, Progress, fold_changes, gather
+from archiver.replay.postgres.write.plan_records import PlanRecords, Progress, fold_changes, gather
 from archiver.replay.postgres.write.sequence_values import setting
 from archiver.replay.postgres.write.table_rows import TableRows, rows_of
 
@@ -142,7 +142,7 @@ async def write_folder(
     )
 
 
-def _dump_version(material: Material) -> int:
+def _dump_version(material: PlanRecords) -> int:
     """Major version of the pg_dump that wrote the schema: pg_restore must not be older."""
     return major_version(material.schema.dump_version) or material.schema.server_version // 10000
 

@@ -12,7 +12,7 @@ from archiver.clock import SystemClock
 from archiver.journal.reader import Reader
 from archiver.replay.kubernetes.fold import Cut
 from archiver.replay.kubernetes.restore import plan_cluster
-from archiver.replay.kubernetes.selection import Key, Scope
+from archiver.replay.kubernetes.selection import Key, RestoreScope
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import TEXT, definition
 from tests.servers.kubernetes_capture import KubernetesCapture, config_for
@@ -41,7 +41,7 @@ def exchange(plane: ControlPlane, scope: str) -> None:
 
 
 async def planned(capture: KubernetesCapture) -> set[Key]:
-    prepared = await plan_cluster(Reader(capture.store), capture.name, Cut(), Scope(), None, SystemClock())
+    prepared = await plan_cluster(Reader(capture.store), capture.name, Cut(), RestoreScope(), None, SystemClock())
     return {action.key for action in prepared.plan.actions if action.resource.startswith("zones.")}
 
 

@@ -14,7 +14,7 @@ from archiver.history.objects import ObjectRef, object_log
 from archiver.journal.reader import Reader
 from archiver.replay.kubernetes.fold import Cut
 from archiver.replay.kubernetes.restore import plan_cluster, restore_to_cluster
-from archiver.replay.kubernetes.selection import Scope
+from archiver.replay.kubernetes.selection import RestoreScope
 from tests.servers.controlplane import ControlPlane
 from tests.servers.kubernetes_capture import KubernetesCapture, config_for
 from tests.servers.kubernetes_restore import api
@@ -45,6 +45,6 @@ async def test_any_name_has_a_history_and_is_replaced(start_cluster: Callable[..
     plane.request("PUT", f"{ROLES}/{urllib.parse.quote(name, safe='')}", role(name, "delete"))
     async with api(plane) as server:
         options = {"overwrite": True, "into_source": True}
-        prepared = await plan_cluster(Reader(capture.store), capture.name, Cut(), Scope(), server, SystemClock(), **options)
+        prepared = await plan_cluster(Reader(capture.store), capture.name, Cut(), RestoreScope(), server, SystemClock(), **options)
         report = await restore_to_cluster(server, prepared, SystemClock())
     assert (report.failures, report.differences, report.replaced) == ([], [], 2)

@@ -9,7 +9,7 @@ import pytest
 
 from archiver.errors import Invalid, Refused
 from archiver.replay.kubernetes.fold import Cut
-from archiver.replay.kubernetes.selection import Scope
+from archiver.replay.kubernetes.selection import RestoreScope
 from tests.servers.agents_world import differences, snapshot, wait_for_collector
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import custom_resource, definitions, path
@@ -68,7 +68,7 @@ async def test_only_what_was_named(captured: Captured, start_cluster: Start) -> 
     """Kinds and namespaces narrow a restore, definitions included; owners that stay behind are reported; unknown kinds are refused."""
     target = await asyncio.to_thread(start_cluster)
     space = captured.spaces[0]
-    scope = Scope(frozenset({"agents", "toolruns.tools.proompteng.ai"}), frozenset({space}))
+    scope = RestoreScope(frozenset({"agents", "toolruns.tools.proompteng.ai"}), frozenset({space}))
     _prepared, report = await captured.restore(target, scope)
     wanted = {key: item for key, item in captured.wanted.items() if key[0] in {"Agent", "ToolRun"}}
     owned = [key for key, item in wanted.items() if "ownerReferences" in item["metadata"]]
@@ -80,7 +80,7 @@ async def test_only_what_was_named(captured: Captured, start_cluster: Start) -> 
     assert {item["spec"]["names"]["kind"] for item in served} == {"Agent", "ToolRun"}
     async with api(target) as server:
         with pytest.raises(Invalid, match="no kind 'nothings'"):
-            await captured.plan(server, Scope(frozenset({"nothings"})))
+            await captured.plan(server, RestoreScope(frozenset({"nothings"})))
 
 
 async def test_objects_that_exist_are_refused_then_replaced(captured: Captured, start_cluster: Start) -> None:
@@ -118,7 +118,7 @@ async def test_the_captured_cluster_is_refused_as_a_target(captured: Captured) -
     }
     plane.request("POST", f"/apis/rbac.authorization.k8s.io/v1/namespaces/{space}/rolebindings", binding)
     namespaced = plane.kubeconfig_for(plane.service_account_token(space, "user"))
-    scope = Scope(frozenset({"agentruns", "agents"}), frozenset({space}))
+    scope = RestoreScope(frozenset({"agentruns", "agents"}), frozenset({space}))
     for user, why in ((plane.kubeconfig, "captured cluster itself"), (namespaced, "certificate authority, and may be it")):
         with pytest.raises(Refused, match=why):
             await captured.restore(user, scope, overwrite=True)

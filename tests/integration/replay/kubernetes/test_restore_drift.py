@@ -14,7 +14,7 @@ import yaml
 
 from archiver.errors import Refused
 from archiver.replay.kubernetes.restore import restore_to_folder
-from archiver.replay.kubernetes.selection import Scope
+from archiver.replay.kubernetes.selection import RestoreScope
 from tests.servers.agents_world import differences, snapshot
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import definitions, path, plural
@@ -78,7 +78,7 @@ async def test_what_definitions_of_another_time_do_not_take_is_reported_and_the_
 async def test_an_owner_that_is_skipped_is_the_one_of_the_target(captured: Captured, start_cluster: Start) -> None:
     """What a definition owns is owned by the target's definition of that name: by its captured UID, the collector would take it."""
     target = await asyncio.to_thread(lambda: start_cluster(definitions=[*definitions(), *extra_definitions()]))
-    prepared, report = await captured.restore(target, Scope(frozenset({"toolruns", "zones", "agentruns"})))
+    prepared, report = await captured.restore(target, RestoreScope(frozenset({"toolruns", "zones", "agentruns"})))
     assert not [line for line in (*report.orphans, *prepared.plan.orphans) if "of-definition" in line]
     owner = target.request("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/zones.extra.example.org")
     (reference,) = target.request("GET", path("ToolRun", captured.spaces[1], "of-definition"))["metadata"]["ownerReferences"]

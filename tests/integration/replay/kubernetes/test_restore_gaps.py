@@ -15,7 +15,7 @@ from archiver.journal.entry import Kind
 from archiver.journal.reader import Reader
 from archiver.replay.kubernetes.fold import Cut
 from archiver.replay.kubernetes.restore import PreparedRestore, plan_cluster, restore_to_cluster
-from archiver.replay.kubernetes.selection import Scope
+from archiver.replay.kubernetes.selection import RestoreScope
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import custom_resource, definitions, path
 from tests.servers.http_proxy import HttpFaultProxy
@@ -48,7 +48,7 @@ async def test_a_point_while_nobody_watched_is_refused_and_its_neighbours_are_no
     capture = KubernetesCapture(config_for(plane, resources=["tools.tools.proompteng.ai"]))
 
     async def plan(point: int) -> PreparedRestore:
-        return await plan_cluster(Reader(capture.store), capture.name, Cut(time=point), Scope(), None, clock)
+        return await plan_cluster(Reader(capture.store), capture.name, Cut(time=point), RestoreScope(), None, clock)
 
     before_everything = clock.now()
     async with capture.running():
@@ -95,7 +95,7 @@ async def test_a_point_while_nobody_watched_is_refused_and_its_neighbours_are_no
 
     target = await asyncio.to_thread(start_cluster)
     async with api(target) as server:
-        doubtful = await plan_cluster(Reader(capture.store), capture.name, Cut(time=inside), Scope(), server, clock)
+        doubtful = await plan_cluster(Reader(capture.store), capture.name, Cut(time=inside), RestoreScope(), server, clock)
         assert [gap for gap in doubtful.plan.gaps if TOOLS in gap]
         with pytest.raises(Refused, match="is not known"):
             await restore_to_cluster(server, doubtful, clock)
@@ -132,6 +132,6 @@ async def test_a_verifying_list_does_not_hide_that_the_watch_had_stopped(start_c
             await capture.until_durable(TOOLS, create(plane, "three"))
     causes = [watch.cause for watch in await capture.records(TOOLS, Kind.K8S_WATCH)]
     assert causes[-2:] == ["verify", "expired"]
-    prepared = await plan_cluster(Reader(capture.store), capture.name, Cut(time=inside), Scope(), None, clock)
+    prepared = await plan_cluster(Reader(capture.store), capture.name, Cut(time=inside), RestoreScope(), None, clock)
     assert tools(prepared) == {"one"}
     assert [gap for gap in prepared.plan.gaps if TOOLS in gap]

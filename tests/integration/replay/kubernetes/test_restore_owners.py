@@ -13,7 +13,7 @@ from archiver.errors import Refused
 from archiver.journal.reader import Reader
 from archiver.replay.kubernetes.fold import Cut
 from archiver.replay.kubernetes.restore import PreparedRestore, plan_cluster, restore_to_cluster
-from archiver.replay.kubernetes.selection import Scope
+from archiver.replay.kubernetes.selection import RestoreScope
 from archiver.replay.kubernetes.to_cluster import ClusterReport
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import custom_resource, definitions, path
@@ -42,7 +42,7 @@ def own(plane: ControlPlane, place: str, owner: dict[str, Any]) -> None:
 
 async def restored(capture: KubernetesCapture, target: ControlPlane, **options: bool) -> tuple[PreparedRestore, ClusterReport]:
     async with api(target) as server:
-        prepared = await plan_cluster(Reader(capture.store), capture.name, Cut(), Scope(), server, SystemClock(), **options)
+        prepared = await plan_cluster(Reader(capture.store), capture.name, Cut(), RestoreScope(), server, SystemClock(), **options)
         return prepared, await restore_to_cluster(server, prepared, SystemClock())
 
 

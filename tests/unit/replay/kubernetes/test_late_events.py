@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.kubernetes.own_time import OwnTime, own_time
+from archiver.kubernetes.own_time import ChangeTime, change_time
 from archiver.replay.kubernetes.late_events import Late, divide
 
 SECOND = 1_000_000
@@ -41,14 +41,14 @@ def metadata(created: int, *, deleted: int = 0, **managed: int) -> dict[str, Any
 )
 def test_what_an_object_says_of_its_change(event: str, now: dict[str, Any], before: dict[str, Any] | None, since: int, until: int) -> None:
     """Whole seconds where something new in it has a time; else only before when it was not."""
-    assert own_time(event, now, before) == OwnTime(since * SECOND, until * SECOND)
+    assert change_time(event, now, before) == ChangeTime(since * SECOND, until * SECOND)
 
 
 @pytest.mark.parametrize("strange", [{}, {"creationTimestamp": 7, "managedFields": "x"}, {"managedFields": [7, {"time": "noon"}, {}]}])
 def test_strange_metadata_says_nothing(strange: dict[str, Any]) -> None:
     """Whatever stands there, nothing is made of it."""
     for event in ("ADDED", "MODIFIED", "DELETED"):
-        assert own_time(event, strange, strange) == OwnTime()
+        assert change_time(event, strange, strange) == ChangeTime()
 
 
 @given(
@@ -58,8 +58,10 @@ def test_strange_metadata_says_nothing(strange: dict[str, Any]) -> None:
 def test_nothing_certain_is_wrong(changes: list[tuple[int, str]], point: int) -> None:
     """Whenever the changes really happened: those counted before the point did, and those behind the doubtful ones did not."""
     times = sorted(time for time, _ in changes)
-    told = {"second": lambda at: OwnTime(at - at % SECOND, at - at % SECOND + SECOND), "since": lambda at: OwnTime(at - at % SECOND)}
-    events = [Late("", told[how](time) if how in told else OwnTime(), 61 * SECOND) for time, (_, how) in zip(times, changes, strict=True)]
+    told = {"second": lambda at: ChangeTime(at - at % SECOND, at - at % SECOND + SECOND), "since": lambda at: ChangeTime(at - at % SECOND)}
+    events = [
+        Late("", told[how](time) if how in told else ChangeTime(), 61 * SECOND) for time, (_, how) in zip(times, changes, strict=True)
+    ]
     found = divide(events, 0, point)
     assert all(time <= point for time in times[: found.before])
     assert all(time > point for time in times[found.before + found.doubtful :])

@@ -12,7 +12,7 @@ from archiver.journal.entry import Kind, Placed, Run
 from archiver.kubernetes.records import Listing, Resource, Watch
 from archiver.kubernetes.stream_state import StreamState
 from archiver.replay.kubernetes.fold import FoldedStream
-from archiver.replay.kubernetes.selection import DEFINITIONS, Scope, Selection, select
+from archiver.replay.kubernetes.selection import DEFINITIONS, RestoreScope, Selection, select
 
 RUNS = Resource("g.io", "v1", "runs", "Run", True)
 TOOLS = Resource("g.io", "v1", "tools", "Tool", True)
@@ -57,15 +57,15 @@ def test_kinds_and_namespaces_narrow() -> None:
     ]
     everything = {"runs.g.io/a/r1", "runs.g.io/b/r2", "tools.g.io/a/t1", "zones.g.io/z"}
     defined = {f"{DEFINITIONS}/{name}" for name in ("runs.g.io", "tools.g.io", "zones.g.io", "unused.g.io")}
-    assert names(select(folds, Scope())) == everything | defined
+    assert names(select(folds, RestoreScope())) == everything | defined
     runs = {"runs.g.io/a/r1", "runs.g.io/b/r2", f"{DEFINITIONS}/runs.g.io"}
-    assert names(select(folds, Scope(frozenset({"runs"})))) == names(select(folds, Scope(frozenset({"runs.g.io"})))) == runs
-    found = select(folds, Scope(namespaces=frozenset({"a", "c"})))
+    assert names(select(folds, RestoreScope(frozenset({"runs"})))) == names(select(folds, RestoreScope(frozenset({"runs.g.io"})))) == runs
+    found = select(folds, RestoreScope(namespaces=frozenset({"a", "c"})))
     assert names(found) == {"runs.g.io/a/r1", "tools.g.io/a/t1", f"{DEFINITIONS}/runs.g.io", f"{DEFINITIONS}/tools.g.io"}
     assert found.notes == ["namespace c: nothing to restore"]
-    assert names(select(folds, Scope(frozenset({"customresourcedefinitions"})))) == defined
+    assert names(select(folds, RestoreScope(frozenset({"customresourcedefinitions"})))) == defined
     with pytest.raises(Invalid, match="no kind 'nope'"):
-        select(folds, Scope(frozenset({"nope"})))
+        select(folds, RestoreScope(frozenset({"nope"})))
 
 
 def test_of_overlapping_streams_the_newest_counts() -> None:
@@ -73,12 +73,12 @@ def test_of_overlapping_streams_the_newest_counts() -> None:
     what was deleted since does not come back; what only the old one covers is, with a note.
     """
     folds = [fold(RUNS, "a/gone", "b/old", observed=10), fold(RUNS, "a/new", observed=400_000_000, scope="a")]
-    found = select(folds, Scope())
+    found = select(folds, RestoreScope())
     assert names(found) == {"runs.g.io/a/new", "runs.g.io/b/old"}
     assert found.notes == ["kube/g.io/runs: nothing was received after 1970-01-01T00:00:00.000010Z"]
     assert found.clusters == ["ca=c uid=a", "ca=c uid="]
     back = [fold(RUNS, "a/new", "b/new", observed=20), fold(RUNS, "a/gone", observed=10, scope="a")]
-    assert names(select(back, Scope())) == {"runs.g.io/a/new", "runs.g.io/b/new"}
+    assert names(select(back, RestoreScope())) == {"runs.g.io/a/new", "runs.g.io/b/new"}
 
 
 def test_gaps_count_only_where_they_matter() -> None:
@@ -86,8 +86,8 @@ def test_gaps_count_only_where_they_matter() -> None:
     broken = fold(TOOLS, "a/t1", listed=False)
     broken.gaps = ["no complete list by then"]
     folds = [fold(RUNS, "a/r1"), broken]
-    assert select(folds, Scope()).gaps == ["kube/g.io/tools: no complete list by then"]
-    assert select(folds, Scope(frozenset({"runs"}))).gaps == []
+    assert select(folds, RestoreScope()).gaps == ["kube/g.io/tools: no complete list by then"]
+    assert select(folds, RestoreScope(frozenset({"runs"}))).gaps == []
     elsewhere = fold(TOOLS, "b/t1", scope="b")
     elsewhere.gaps = ["something"]
-    assert select([fold(RUNS, "a/r1"), elsewhere], Scope(namespaces=frozenset({"a"}))).gaps == []
+    assert select([fold(RUNS, "a/r1"), elsewhere], RestoreScope(namespaces=frozenset({"a"}))).gaps == []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from archiver.replay.postgres.decode.relations import Layout
 from archiver.replay.postgres.fold.row_messages import Changes
-from archiver.replay.postgres.fold.stages import KeyedStage, Text
+from archiver.replay.postgres.fold.stages import CopyText, KeyedStage
 from tests.unit.replay.postgres import wire
 
 LAYOUT = Layout(3, (1, 2, 3), (0, 1, 2), "key", (1,), (0,))
@@ -69,7 +69,7 @@ def test_batches_and_groupings_do_not_matter(random: Random, count: int, compact
         found = b"".join(before)
     else:
         for part in (before[:2], before[2:]):
-            texts = output.part(Text((1, 2, 3), np.frombuffer(b"".join(part), np.uint8))) if part else []
+            texts = output.part(CopyText((1, 2, 3), np.frombuffer(b"".join(part), np.uint8))) if part else []
             found += b"".join(text.text.tobytes() for text in texts)
         found += b"".join(text.text.tobytes() for text in output.rest())
         assert output.contradictions == 0

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from archiver.postgres.records import Catalog, Schema
 from archiver.postgres.visibility import Committed
-from archiver.replay.postgres.plan.journal_survey import Found
+from archiver.replay.postgres.plan.journal_survey import FoundRecord
 from archiver.replay.postgres.plan.plan import Ref
-from archiver.replay.postgres.plan.schema_choice import Choice, choose
+from archiver.replay.postgres.plan.schema_choice import SchemaChoice, choose
 
 
-def entry(seq: int, visible: str, *, fingerprint: str = "", announces: bool = True, since: str = "") -> Found[Schema]:
+def entry(seq: int, visible: str, *, fingerprint: str = "", announces: bool = True, since: str = "") -> FoundRecord[Schema]:
     # Each transaction of these tests commits where its id says.
     schema = Schema(f"0/{int(visible.split(':')[1]):X}", visible, 0, "ddl", 180000, "", Catalog([]), fingerprint=fingerprint, since=since)
-    return Found(Ref(seq, 0), schema, announces)
+    return FoundRecord(Ref(seq, 0), schema, announces)
 
 
-def chosen(schemas: list[Found[Schema]], point: int, before: list[int], behind: list[int], lsn: int = 0) -> Choice:
+def chosen(schemas: list[FoundRecord[Schema]], point: int, before: list[int], behind: list[int], lsn: int = 0) -> SchemaChoice:
     return choose(
         schemas,
         before=lambda found: found.ref.seq <= point,

@@ -9,7 +9,7 @@ from archiver.journal.entry import Kind, Placed, Run
 from archiver.journal.records import Gap
 from archiver.postgres.records import Catalog, Schema, Sequences, Snapshot
 from archiver.replay.points import Point
-from archiver.replay.postgres.plan.journal_survey import Found, Survey
+from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey
 from archiver.replay.postgres.plan.plan import Ref
 from archiver.replay.postgres.plan.point_location import limit_of
 from archiver.replay.postgres.plan.state_at_point import StateAtPoint
@@ -32,12 +32,12 @@ def state(point: Point, *, gaps: dict[int, Gap] | None = None, commits: tuple[in
     return StateAtPoint(point, survey)
 
 
-def schema(at: int, visible: str = "32:32:", seq: int = 0) -> Found[Schema]:
-    return Found(Ref(seq or at, 0), Schema(f"0/{at:X}", visible, TIME + at, "poll", 180000, "", Catalog([])))
+def schema(at: int, visible: str = "32:32:", seq: int = 0) -> FoundRecord[Schema]:
+    return FoundRecord(Ref(seq or at, 0), Schema(f"0/{at:X}", visible, TIME + at, "poll", 180000, "", Catalog([])))
 
 
-def copy(at: int, visible: str, seq: int) -> Found[Snapshot]:
-    return Found(Ref(seq, 0), Snapshot(f"0/{at:X}", visible, TIME + at, 1, []))
+def copy(at: int, visible: str, seq: int) -> FoundRecord[Snapshot]:
+    return FoundRecord(Ref(seq, 0), Snapshot(f"0/{at:X}", visible, TIME + at, 1, []))
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -53,7 +53,7 @@ def test_readings_of_the_server_belong_to_the_state_when_they_were_made_before_t
     made = state(point)
     assert [made.has_schema(schema(at)) for at in (0x30, 0x35, 0x36)] == [True, True, False]
     assert made.has_schema(schema(0x10, "16:16:", seq=0x60))
-    polls = [Found(Ref(at, 0), Sequences(f"0/{at:X}", TIME + at, [])) for at in (0x30, 0x35, 0x36, 0x41)]
+    polls = [FoundRecord(Ref(at, 0), Sequences(f"0/{at:X}", TIME + at, [])) for at in (0x30, 0x35, 0x36, 0x41)]
     assert [made.has_poll(poll) for poll in polls] == [True, True, False, False]
 
 
@@ -79,7 +79,7 @@ def test_the_point_is_known_once_the_journal_was_read_past_everything_around_it(
     made = state(POINTS[0])
     assert not made.is_known(0x40, late=False)
     made.survey.schemas.append(schema(0x45))
-    made.survey.polls.append(Found(Ref(0x46, 0), Sequences("0/46", TIME + 0x46, [])))
+    made.survey.polls.append(FoundRecord(Ref(0x46, 0), Sequences("0/46", TIME + 0x46, [])))
     assert not made.is_known(0x44, late=True)
     assert made.is_known(0x45, late=False)
     made.survey.polls.clear()

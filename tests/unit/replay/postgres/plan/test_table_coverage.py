@@ -10,7 +10,7 @@ from archiver.journal.records import Gap
 from archiver.postgres.records import Catalog, Column, Mode, Schema, Snapshot, Table, TableRows
 from archiver.replay.points import Point
 from archiver.replay.postgres.decode.commits import Limit
-from archiver.replay.postgres.plan.journal_survey import Found, Survey
+from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey
 from archiver.replay.postgres.plan.plan import Ref
 from archiver.replay.postgres.plan.state_at_point import StateAtPoint
 from archiver.replay.postgres.plan.table_coverage import Coverage, cover
@@ -24,9 +24,9 @@ def table(oid: int, mode: Mode) -> Table:
     return Table(oid, "public", NAMES[oid], "r", "u" if mode == "excluded" else "p", "d", 0, mode, [Column(1, "id", "int", 23)], [1])
 
 
-def copy(seq: int, lsn: str, *oids: int) -> Found[Snapshot]:
+def copy(seq: int, lsn: str, *oids: int) -> FoundRecord[Snapshot]:
     rows = [TableRows(oid, "public", NAMES[oid], "key", ["id"], [1], []) for oid in oids]
-    return Found(Ref(seq, 0), Snapshot(lsn, "1:1:", TIME, 1, rows))
+    return FoundRecord(Ref(seq, 0), Snapshot(lsn, "1:1:", TIME, 1, rows))
 
 
 def gap(name: str, since: str, reason: str = "table_rewritten", until: str = "") -> Gap:
@@ -34,7 +34,12 @@ def gap(name: str, since: str, reason: str = "table_rewritten", until: str = "")
 
 
 def covered(
-    gaps: dict[int, Gap], *copies: Found[Snapshot], point: Point, commits: list[int], announced: list[int] | None = None, ddl: bool = False
+    gaps: dict[int, Gap],
+    *copies: FoundRecord[Snapshot],
+    point: Point,
+    commits: list[int],
+    announced: list[int] | None = None,
+    ddl: bool = False,
 ) -> Coverage:
     """``commits``: LSNs, each a transaction that ends one behind it; entry numbers are their LSNs. The checkpoint has runs and logs."""
     limit = (
@@ -58,7 +63,7 @@ def covered(
         )
     survey.flush()
     schema = Schema("0/1", "1:1:", 0, "baseline", 180000, "", Catalog([table(1, "key"), table(2, "insert"), table(3, "excluded")]))
-    return cover(Found(Ref(1, 0), schema, ddl), copy(1, "0/1", 1, 2), copies, StateAtPoint(point, survey))
+    return cover(FoundRecord(Ref(1, 0), schema, ddl), copy(1, "0/1", 1, 2), copies, StateAtPoint(point, survey))
 
 
 def names(coverage: Coverage) -> list[str]:
@@ -97,7 +102,7 @@ def test_a_captured_table_without_any_copy_is_a_gap() -> None:
     """Whether or not an entry says so."""
     survey = Survey(Limit(lsn=0x60), from_seq=1, from_lsn=1, checkpoint=1)
     schema = Schema("0/1", "1:1:", 0, "baseline", 180000, "", Catalog([table(4, "key")]))
-    coverage = cover(Found(Ref(1, 0), schema), copy(1, "0/1", 1), [], StateAtPoint(Point("", "lsn", 0x60), survey))
+    coverage = cover(FoundRecord(Ref(1, 0), schema), copy(1, "0/1", 1), [], StateAtPoint(Point("", "lsn", 0x60), survey))
     assert [(one.what, one.reason) for one in coverage.gaps] == [("table public.young", "table_added")]
 
 
