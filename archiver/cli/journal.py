@@ -12,7 +12,7 @@ from archiver.journal.known_head import KnownHead
 from archiver.journal.reader import Reader
 from archiver.journal.verifier import VerifyReport
 from archiver.journal.verifier import verify as verify_journal
-from archiver.kubernetes.last_word import open_silence
+from archiver.kubernetes.stream_silence import open_silence
 from archiver.pages import page
 from archiver.service.status import ArchiveStatus, SourceLine, lines
 from archiver.settings import Settings

@@ -14,7 +14,7 @@ from archiver.journal.entry import Kind, Placed
 from archiver.journal.reader import Reader
 from archiver.journal.records import Gap
 from archiver.kubernetes import json_fields as kj
-from archiver.kubernetes.own_time import ChangeTime, change_time, managers_of
+from archiver.kubernetes.change_time import ChangeTime, change_time, managers_of
 from archiver.kubernetes.records import Absent, Listing, Resource, Watch
 
 Document = dict[str, Any]

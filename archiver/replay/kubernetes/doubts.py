@@ -13,7 +13,7 @@ from archiver.journal.reader import Reader
 from archiver.journal.records import Gap
 from archiver.journal.segment import SegmentHeader
 from archiver.kubernetes import json_fields as kj
-from archiver.kubernetes.own_time import change_time
+from archiver.kubernetes.change_time import change_time
 from archiver.kubernetes.records import Watch
 from archiver.kubernetes.stream_name import StreamName
 from archiver.kubernetes.stream_state import UNWATCHED, StreamState

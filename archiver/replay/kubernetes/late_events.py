@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from archiver.kubernetes.own_time import ChangeTime
+from archiver.kubernetes.change_time import ChangeTime
 
 
 class Late(msgspec.Struct, frozen=True):

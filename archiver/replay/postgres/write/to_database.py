@@ -17,8 +17,8 @@ from archiver.errors import ArchiverError, Bug, Refused, Unavailable
 from archiver.postgres.lsn import parse_lsn
 from archiver.replay.postgres.fold.database import DatabaseFold, Summary
 from archiver.replay.postgres.plan.plan import LeftOutItem, RestoredTable, RestorePlan, RestoreReport
+from archiver.replay.postgres.write.blocking_objects import BlockingObject, drop_blocking, find_blocking
 from archiver.replay.postgres.write.dump_items import Items, items_of
-from archiver.replay.postgres.write.in_the_way import BlockingObject, drop_blocking, find_blocking
 from archiver.replay.postgres.write.left_out_file import LeftOutFile, printable
 from archiver.replay.postgres.write.plan_records import PlanRecords, Progress, fold_changes, gather
 from archiver.replay.postgres.write.row_writer import RowWriter

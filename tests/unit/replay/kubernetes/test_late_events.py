@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.kubernetes.own_time import ChangeTime, change_time
+from archiver.kubernetes.change_time import ChangeTime, change_time
 from archiver.replay.kubernetes.late_events import Late, divide
 
 SECOND = 1_000_000
