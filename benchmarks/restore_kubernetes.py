@@ -30,7 +30,7 @@ from archiver.clock import SystemClock
 from archiver.journal.reader import Reader
 from archiver.journal.writer import Writer, WriterLimits
 from archiver.kubernetes.api import Api
-from archiver.replay.kubernetes.fold import Cut
+from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.kubernetes.restore import plan_cluster, restore_to_cluster, restore_to_folder
 from archiver.replay.kubernetes.selection import RestoreScope
 from archiver.store.directory import DirectoryStore

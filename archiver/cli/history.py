@@ -18,7 +18,7 @@ from archiver.history.objects import ObjectChange, ObjectRef, differences, objec
 from archiver.history.row_at import row_at
 from archiver.history.rows import RowChange, RowRef, row_log
 from archiver.journal.reader import Reader
-from archiver.replay.kubernetes.fold import Cut
+from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.points import Point, parse_point, resolve
 from archiver.settings import Settings
 from archiver.store.open import open_store

@@ -11,7 +11,8 @@ from archiver.history.objects import ObjectRef
 from archiver.journal.reader import Reader
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.stream_name import StreamName
-from archiver.replay.kubernetes.fold import Cut, FoldedStream, read_streams
+from archiver.replay.kubernetes.fold import read_streams
+from archiver.replay.kubernetes.folded_stream import Cut, FoldedStream
 
 
 class ObjectAt(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from archiver.clock import SystemClock
 from archiver.history.objects import ObjectRef, object_log
 from archiver.journal.entry import Kind
 from archiver.journal.reader import Reader
-from archiver.replay.kubernetes.fold import Cut
+from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.kubernetes.restore import plan_cluster, restore_to_cluster, restore_to_folder
 from archiver.replay.kubernetes.selection import RestoreScope
 from tests.servers.controlplane import ControlPlane

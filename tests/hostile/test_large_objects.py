@@ -14,7 +14,7 @@ from archiver.journal.entry import Kind
 from archiver.journal.reader import Reader
 from archiver.kubernetes.api import Answer, Api
 from archiver.kubernetes.page_size import MOST_BYTES
-from archiver.replay.kubernetes.fold import Cut
+from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.kubernetes.restore import plan_cluster
 from archiver.replay.kubernetes.selection import RestoreScope
 from tests.servers.controlplane import ControlPlane

@@ -13,7 +13,7 @@ from typing import Any
 from archiver.clock import SystemClock
 from archiver.journal.reader import Reader
 from archiver.kubernetes.api import Api
-from archiver.replay.kubernetes.fold import Cut
+from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.kubernetes.restore import PreparedRestore, plan_cluster, restore_to_cluster
 from archiver.replay.kubernetes.selection import RestoreScope
 from archiver.replay.kubernetes.to_cluster import ClusterReport

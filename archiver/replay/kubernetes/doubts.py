@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from archiver.clock import to_text
-from archiver.journal.entry import Kind, Placed, Run
+from archiver.journal.entry import Kind, Placed
 from archiver.journal.reader import Reader
 from archiver.journal.records import Gap
 from archiver.journal.segment import SegmentHeader
@@ -17,34 +17,13 @@ from archiver.kubernetes.change_time import change_time
 from archiver.kubernetes.records import Watch
 from archiver.kubernetes.stream_name import StreamName
 from archiver.kubernetes.stream_state import UNWATCHED, StreamState
+from archiver.replay.kubernetes.folded_stream import Cut, FoldedStream, part_of
 from archiver.replay.kubernetes.late_events import Late, divide
 
 _BACKLOG = 10_000_000
 """Microseconds. What waited for somebody to watch comes at once: a longer pause ends it."""
 _HUNG = 5_000_000
 """Microseconds between what an object says of its change and when that was received, in which no answer was only slow."""
-
-
-class Cut(msgspec.Struct, frozen=True):
-    """Where to stop: after entry ``seq``, or before the first entry of a stream that was received after ``time``; neither: at the end."""
-
-    seq: int = 0
-    time: int = 0
-
-
-class FoldedStream(msgspec.Struct):
-    """One stream at the cut."""
-
-    name: str
-    state: StreamState
-    entry: int = 0
-    """Newest entry of the stream that was used; 0 for none."""
-    observed: int = 0
-    """When it was received."""
-    gaps: list[str] = []
-    """What is not known at the cut, for people."""
-    notes: list[str] = []
-    """What should be known about it."""
 
 
 async def judge(reader: Reader, tail: SegmentHeader, fold: FoldedStream, listing: Placed | None, cut: Cut, point: int) -> None:
@@ -170,21 +149,6 @@ async def _backlog(reader: Reader, tail: SegmentHeader, fold: FoldedStream, foll
 def _metadata(body: bytes) -> dict[str, Any]:
     found = kj.plain(body).get("metadata")
     return found if isinstance(found, dict) else {}
-
-
-def part_of(placed: Placed, cut: Cut) -> Placed | None:
-    """The part of a run that lies before the cut: the run itself, its beginning, or nothing."""
-    run = placed.run
-    if cut.time and run.observed > cut.time:
-        return None
-    if not cut.seq or placed.first + run.count - 1 <= cut.seq:
-        return placed
-    keep = cut.seq - placed.first + 1
-    if keep <= 0:
-        return None
-    bodies = list(run.bodies())[:keep]
-    part = Run.of(run.source, run.kind, bodies, observed=run.observed, changed=run.changed)
-    return Placed(placed.first, placed.segment, placed.epoch, placed.time, part)
 
 
 def _cause(placed: Placed) -> str:

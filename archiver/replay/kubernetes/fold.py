@@ -17,7 +17,8 @@ from archiver.journal.spans import Span, first_segment_of, last_segment_of, read
 from archiver.kubernetes.records import Listing, Watch
 from archiver.kubernetes.stream_name import StreamName
 from archiver.kubernetes.stream_state import StreamState
-from archiver.replay.kubernetes.doubts import Cut, FoldedStream, judge, part_of
+from archiver.replay.kubernetes.doubts import judge
+from archiver.replay.kubernetes.folded_stream import Cut, FoldedStream, part_of
 
 
 class _Stretch(msgspec.Struct, frozen=True):
@@ -29,9 +30,6 @@ class _Stretch(msgspec.Struct, frozen=True):
     """Its segment."""
     last: int
     """The segment with the newest entry before the cut."""
-
-
-__all__ = ["Cut", "FoldedStream", "read_streams"]
 
 
 async def read_streams(reader: Reader, source: str, cut: Cut, wanted: Callable[[StreamName], bool] = lambda _: True) -> list[FoldedStream]:

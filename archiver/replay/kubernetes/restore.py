@@ -13,7 +13,8 @@ import msgspec
 from archiver.errors import Invalid, Refused
 from archiver.kubernetes.api import Api
 from archiver.kubernetes.cluster import Cluster, identify
-from archiver.replay.kubernetes.fold import Cut, read_streams
+from archiver.replay.kubernetes.fold import read_streams
+from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.kubernetes.leases import hold_leases
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.patient_api import PatientApi

@@ -11,7 +11,7 @@ from archiver.errors import Invalid
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.records import Resource
 from archiver.replay.kubernetes import manifests
-from archiver.replay.kubernetes.fold import FoldedStream
+from archiver.replay.kubernetes.folded_stream import FoldedStream
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.untrusted import Unreadable
 

@@ -10,7 +10,7 @@ import pytest
 
 from archiver.clock import SystemClock
 from archiver.journal.reader import Reader
-from archiver.replay.kubernetes.fold import Cut
+from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.kubernetes.restore import plan_cluster
 from archiver.replay.kubernetes.selection import Key, RestoreScope
 from tests.servers.controlplane import ControlPlane

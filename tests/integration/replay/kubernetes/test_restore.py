@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from archiver.errors import Invalid, Refused
-from archiver.replay.kubernetes.fold import Cut
+from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.kubernetes.selection import RestoreScope
 from tests.servers.agents_world import differences, snapshot, wait_for_collector
 from tests.servers.controlplane import ControlPlane

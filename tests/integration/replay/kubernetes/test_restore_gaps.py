@@ -13,7 +13,7 @@ from archiver.clock import SystemClock
 from archiver.errors import HistoryLost, Refused
 from archiver.journal.entry import Kind
 from archiver.journal.reader import Reader
-from archiver.replay.kubernetes.fold import Cut
+from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.kubernetes.restore import PreparedRestore, plan_cluster, restore_to_cluster
 from archiver.replay.kubernetes.selection import RestoreScope
 from tests.servers.controlplane import ControlPlane

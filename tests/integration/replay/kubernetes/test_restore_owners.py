@@ -11,7 +11,7 @@ import pytest
 from archiver.clock import SystemClock
 from archiver.errors import Refused
 from archiver.journal.reader import Reader
-from archiver.replay.kubernetes.fold import Cut
+from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.kubernetes.restore import PreparedRestore, plan_cluster, restore_to_cluster
 from archiver.replay.kubernetes.selection import RestoreScope
 from archiver.replay.kubernetes.to_cluster import ClusterReport

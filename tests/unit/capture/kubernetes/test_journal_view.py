@@ -12,7 +12,8 @@ from archiver.journal.entry import Kind, Run
 from archiver.journal.reader import Reader
 from archiver.journal.records import Gap
 from archiver.kubernetes.records import Listing, Resource, Watch
-from archiver.replay.kubernetes.fold import Cut, read_streams
+from archiver.replay.kubernetes.fold import read_streams
+from archiver.replay.kubernetes.folded_stream import Cut
 from tests.simulation.loop import inline, play
 from tests.unit.journal.forge import Forgery
 from tests.unit.replay.kubernetes.past import Past

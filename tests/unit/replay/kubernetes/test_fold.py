@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from archiver.errors import HistoryLost, Invalid
 from archiver.journal.reader import Reader
-from archiver.replay.kubernetes.fold import Cut, FoldedStream, read_streams
+from archiver.replay.kubernetes.fold import read_streams
+from archiver.replay.kubernetes.folded_stream import Cut, FoldedStream
 from tests.simulation.loop import inline, play
 from tests.unit.journal.forge import Forgery
 from tests.unit.replay.kubernetes.past import Past, Stream, Truth

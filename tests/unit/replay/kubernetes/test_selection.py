@@ -11,7 +11,7 @@ from archiver.errors import Invalid
 from archiver.journal.entry import Kind, Placed, Run
 from archiver.kubernetes.records import Listing, Resource, Watch
 from archiver.kubernetes.stream_state import StreamState
-from archiver.replay.kubernetes.fold import FoldedStream
+from archiver.replay.kubernetes.folded_stream import FoldedStream
 from archiver.replay.kubernetes.selection import DEFINITIONS, RestoreScope, Selection, select
 
 RUNS = Resource("g.io", "v1", "runs", "Run", True)

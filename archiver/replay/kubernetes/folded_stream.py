@@ -1,0 +1,45 @@
+"""One stream of a cluster, folded up to where it is cut. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from archiver.journal.entry import Placed, Run
+from archiver.kubernetes.stream_state import StreamState
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """Where to stop: after entry ``seq``, or before the first entry of a stream that was received after ``time``; neither: at the end."""
+
+    seq: int = 0
+    time: int = 0
+
+
+class FoldedStream(msgspec.Struct):
+    """One stream at the cut."""
+
+    name: str
+    state: StreamState
+    entry: int = 0
+    """Newest entry of the stream that was used; 0 for none."""
+    observed: int = 0
+    """When it was received."""
+    gaps: list[str] = []
+    """What is not known at the cut, for people."""
+    notes: list[str] = []
+    """What should be known about it."""
+
+
+def part_of(placed: Placed, cut: Cut) -> Placed | None:
+    """The part of a run that lies before the cut: the run itself, its beginning, or nothing."""
+    run = placed.run
+    if cut.time and run.observed > cut.time:
+        return None
+    if not cut.seq or placed.first + run.count - 1 <= cut.seq:
+        return placed
+    keep = cut.seq - placed.first + 1
+    if keep <= 0:
+        return None
+    bodies = list(run.bodies())[:keep]
+    part = Run.of(run.source, run.kind, bodies, observed=run.observed, changed=run.changed)
+    return Placed(placed.first, placed.segment, placed.epoch, placed.time, part)
