@@ -33,6 +33,14 @@ def big_endian(data: U8, where: I64, width: int) -> npt.NDArray[np.unsignedinteg
     return np.zeros(0, f">u{width}")
 
 
+def bytes_at(data: U8, where: I64) -> U8:
+    """The bytes at ``where``. ``Corrupt`` when one lies outside."""
+    try:
+        return data[where]
+    except IndexError:
+        raise Corrupt("a message ends too early") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Tuples:
     """TupleData of many rows with the same columns: row by column, where each value lies.
@@ -62,10 +70,7 @@ def walk(data: U8, where: I64, columns: int) -> Tuples:
         raise Corrupt(f"a row does not have the {columns} columns of its relation")
     at = where + 2
     for column in range(columns):
-        try:
-            kind = data[at]
-        except IndexError:
-            raise Corrupt("a row ends too early") from None
+        kind = bytes_at(data, at)
         kinds[:, column] = kind
         value = kind == VALUE
         if value.all():
@@ -84,9 +89,10 @@ def walk(data: U8, where: I64, columns: int) -> Tuples:
 def gather(data: U8, starts: I64, ends: I64, pick: I64 | None = None, *, tail: int = 0) -> tuple[U8, I64]:
     """Bytes of slices end to end, and where each begins (and the last ends). ``pick``: which slices, in any order; all by default.
 
-    ``tail``: so many last bytes of ``data`` are one slice more, behind the others. Slices must neither overlap nor go backwards.
-    pyarrow does the copying: a binary array whose elements are by turns a slice and what lies between two slices, of which only the
-    former are taken.
+    ``tail``: so many last bytes of ``data`` are one slice more, behind the others. Slices must neither overlap nor go backwards, nor lie
+    outside: ``Corrupt`` otherwise, because pyarrow believes what it is told and would read foreign memory.
+    It does the copying: a binary array whose elements are by turns a slice and what lies between two slices, of which only the former
+    are taken.
     """
     size = 2 * starts.size
     offsets = np.empty(size + 1 + 2 * bool(tail), np.int64)
@@ -95,6 +101,8 @@ def gather(data: U8, starts: I64, ends: I64, pick: I64 | None = None, *, tail: i
     if tail:
         offsets[size : size + 2] = len(data) - tail, len(data)
     offsets[-1] = len(data)
+    if offsets[0] < 0 or (offsets[1:] < offsets[:-1]).any():
+        raise Corrupt("a message ends too early")
     array = pa.Array.from_buffers(pa.large_binary(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
     chosen = np.arange(0, 2 * starts.size, 2, dtype=np.int64) if pick is None else pick.ravel() * 2
     return unpack(pc.take(array, pa.array(chosen), boundscheck=False))

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from archiver.errors import Corrupt
 from archiver.replay.postgres.columnar.copy_text import CopyLines, Picked, assemble, escape_all
-from archiver.replay.postgres.columnar.values import NULL, UNCHANGED, VALUE, Tuples, gather, pack, walk
+from archiver.replay.postgres.columnar.values import NULL, UNCHANGED, VALUE, Tuples, bytes_at, gather, pack, walk
 from archiver.replay.postgres.decode.relations import Layout
 
 U8 = npt.NDArray[np.uint8]
@@ -62,7 +62,7 @@ class Rows:
         self._layout = layout
         count, starts, ends = len(changes), changes.offsets[:-1], changes.offsets[1:]
         self._data = data = np.concatenate([changes.data, _PADDING])
-        marks = data[starts]
+        marks = bytes_at(data, starts)
         has_old = (marks == ord("K")) | (marks == ord("O"))
         self._whole_old = marks == ord("O")
         is_delete, is_insert = changes.types == ord("D"), changes.types == ord("I")
@@ -75,7 +75,7 @@ class Rows:
         self.old = walk(data, starts[self.old_changes] + 1, layout.width)
         stops = starts.copy()
         stops[self.old_changes] = self.old.stops
-        if (data[stops[self.new_changes]] != ord("N")).any():
+        if (bytes_at(data, stops[self.new_changes]) != ord("N")).any():
             raise Corrupt("a row begins with an unknown mark")
         self.new = walk(data, stops[self.new_changes] + 1, layout.width)
         stops[self.new_changes] = self.new.stops
