@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import tomllib
 from pathlib import Path
 
@@ -34,3 +35,12 @@ def test_command_is_called_archiver() -> None:
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert pyproject["project"]["scripts"] == {"archiver": "archiver.__main__:main"}
     assert "archiver" in {command.name for command in importlib.metadata.entry_points(group="console_scripts")}
+
+
+def test_changelog_tells_each_version_once() -> None:
+    """A section stands in CHANGELOG.md once its version is released; until then its lines are in changelog.d alone."""
+    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    released = [re.fullmatch(r"(\d+\.\d+\.\d+) \(\d{4}-\d{2}-\d{2}\)", heading) for heading in headings]
+    assert all(released), headings
+    versions = [match[1] for match in released if match]
+    assert len(versions) == len(set(versions))
