@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 JOBS ?= 2
+COVERAGE ?= --cov --cov-report=term
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -13,7 +14,7 @@ QUICK := tests/unit tests/golden tests/test_architecture.py
 help:
 	@echo "setup         virtual environment in .venv from requirements.lock (other targets call it)"
 	@echo "quick         unit tests, golden files and architecture: no servers, half a minute; ARGS as for test"
-	@echo "test          all tests, on real servers; ARGS='-k name' chooses, JOBS=4 runs more at once"
+	@echo "test          all tests, on real servers, and how much of the code they run; ARGS='-k name' chooses, JOBS=4 runs more at once"
 	@echo "lint types    ruff and import-linter; mypy"
 	@echo "format        rewrite what ruff can"
 	@echo "bench         one JSON line per measure"
@@ -41,7 +42,7 @@ quick: setup
 	$(BIN)/pytest -q -n $(JOBS) $(QUICK) $(ARGS)
 
 test: setup controlplane
-	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(if $(ARGS),$(ARGS),$(COVERAGE))
 
 lint: setup
 	$(BIN)/ruff check .

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import grimp
@@ -131,6 +133,16 @@ def test_modules_are_named_by_their_job() -> None:
     """There is no drawer for what belongs nowhere."""
     drawers = {"utils", "util", "helpers", "common", "misc", "base"}
     assert [name(path) for path in [*PRODUCT, *TESTS] if path.stem in drawers] == []
+
+
+def test_floor_of_coverage_only_rises() -> None:
+    """What tests must run of the code is never less than the history of pyproject.toml has asked for."""
+    floor = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["coverage"]["report"]["fail_under"]
+    assert floor > 0
+    if (ROOT / ".git").exists():
+        command = ["git", "log", "--format=", "--patch", "-G^fail_under", "--", "pyproject.toml"]
+        history = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert floor >= max(map(float, re.findall(r"^\+fail_under = ([\d.]+)", history, re.MULTILINE)), default=0)
 
 
 def test_public_things_have_contracts() -> None:
