@@ -28,7 +28,7 @@ SOURCE_GAUGES = {
     "archiver_source_lag_bytes": "WAL written at the source and not yet durable in the journal.",
     "archiver_source_retained_wal_bytes": "WAL that the source keeps for this archive.",
     "archiver_source_safe_wal_bytes": "WAL that the source can still write before it drops what has not been read.",
-    "archiver_source_unknown": "1 while nothing is heard of the source although it is asked for, so that a restore has a gap; else 0.",
+    "archiver_source_unknown": "1 while the source, or part of it, is not known although it is asked for: a restore has a gap; else 0.",
     "archiver_source_baseline": "1 once a complete baseline exists, else 0.",
 }
 """By source."""

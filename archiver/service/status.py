@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from archiver.capture.status import SourceStatus
+from archiver.clock import to_text
 from archiver.journal.entry import SourceMark
 
 
@@ -188,6 +189,9 @@ def problems(status: ArchiveStatus, rpo_seconds: float) -> list[str]:
             continue
         if line.state != "streaming":
             found.append(f"{line.name}: {line.state or 'not running'}{': ' + line.problem if line.problem else ''}")
+        elif line.unknown_since is not None:
+            why = f": {'; '.join(line.warnings)}" if line.warnings else ""
+            found.append(f"{line.name}: not all of it is known since {to_text(line.unknown_since)}, a restore has a gap{why}")
         elif not line.checkpoint:
             found.append(f"{line.name}: no complete baseline yet, nothing can be restored")
         elif line.rpo_seconds is None or line.rpo_seconds > rpo_seconds:

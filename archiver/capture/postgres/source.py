@@ -99,6 +99,7 @@ class PostgresSource:
             frames=self._frames,
             bytes=self._bytes,
             gaps=self._gaps + (self._watcher.gaps if self._watcher else 0),
+            unknown_since=self._watcher.unknown_since if self._watcher else None,
             restarts=dict(self._restarts),
             warnings=[
                 *self._warnings,

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from archiver.clock import Clock
     from archiver.postgres.records import Catalog
 
+NAMED = 20
+"""Tables of each kind that a gap names."""
+
 
 class SchemaFollower:
     """Has publications, marked tables and journal follow a change of the schema."""
@@ -56,6 +59,20 @@ class SchemaFollower:
         self._publications = publications
         self._marker = marker
         self._recorder = recorder
+        self._observed: Catalog | None = None
+
+    def changed(self, why: str) -> str:
+        """What is known of a change that could not be followed, because of ``why``: the tables that are new or otherwise, and ``why``."""
+        if self._observed is None:
+            return why
+        before = {table.oid: table for table in self._recorder.catalog.tables} if self._recorder.catalog else {}
+        new = [f"{table.schema}.{table.name}" for table in self._observed.tables if table.oid not in before]
+        other = [
+            f"{table.schema}.{table.name}"
+            for table in self._observed.tables
+            if table.oid in before and table.version != before[table.oid].version
+        ]
+        return "; ".join([f"new: {', '.join(new[:NAMED])}"] * bool(new) + [f"changed: {', '.join(other[:NAMED])}"] * bool(other) + [why])
 
     async def follow(self, session: Session, cause: str) -> None:
         """Bring the publications in line, mark the tables whose rows are no longer known, and journal the schema as it is now."""
@@ -64,6 +81,7 @@ class SchemaFollower:
         journaled = self._journaled()
         async with hold_snapshot(self._access) as held:
             observed = await read_catalog(held.connection, self._scope)
+            self._observed = observed.catalog
             members = await self._publications.read(session)
             returned = await self._publications.returned(session, members)
             rejoining = await self._publications.rejoining(session, observed.catalog, journaled)
@@ -78,6 +96,7 @@ class SchemaFollower:
         self._horizon.add(lsn, running, at)
         schema = msgspec.structs.replace(taken.schema, floor=self._horizon.floor(), since=since)
         entry = await self._recorder.record(dataclasses.replace(taken, schema=schema), exact=exact)
+        self._observed = None
         self._marker.files_seen({})
         if rejoining:
             # Once such a table is a member again, nothing but the journal tells that it was none.

@@ -9,6 +9,8 @@ import msgspec
 import structlog
 
 from archiver.capture.postgres.catalog.publication_members import with_members
+from archiver.journal.entry import Kind, Run
+from archiver.journal.records import Gap
 
 if TYPE_CHECKING:
     from archiver.capture.postgres.baseline.schema_entry import SchemaEntry
@@ -44,11 +46,30 @@ class SchemaRecorder:
         self._pending = journaled.catalog.pending if journaled else []
         self.fingerprint = journaled.fingerprint if journaled and journaled.cause == "baseline" else ""
         """Of the schema that was recorded; empty as long as it must be taken (again)."""
+        self.unknown_since: int | None = None
+        """When it was first seen that the journal does not have the schema as it is; ``None`` while it has it."""
+        self.gaps = 0
+        """Gaps recorded so far."""
 
     @property
     def catalog(self) -> Catalog | None:
         """The newest that the journal has."""
         return self._journaled.catalog if self._journaled else None
+
+    def has(self, fingerprint: str) -> bool:
+        """Whether the journal's newest schema is the one with this fingerprint."""
+        return self._journaled is not None and fingerprint == self._journaled.fingerprint
+
+    async def unknown(self, since: str, why: str) -> None:
+        """Record, once until the next schema is, that it may be another one from LSN ``since`` on."""
+        self.fingerprint = ""
+        if self.unknown_since is not None:
+            return
+        self.unknown_since = self._clock.now()
+        self.gaps += 1
+        gap = Gap(what="schema", reason="schema_uncertain", detail=why, from_position=since, from_time=self.unknown_since)
+        _log.error("schema_unknown", source=self._source, since=since, reason=why)
+        await self._writer.append(Run.of(self._source, Kind.GAP, [msgspec.json.encode(gap)], observed=self._clock.now()))
 
     @property
     def pending_recorded(self) -> bool:
@@ -59,7 +80,7 @@ class SchemaRecorder:
         """Append PG_SCHEMA; the number of its last entry. ``exact``: no DDL ran during the dump, so it need not be taken again."""
         self._taken = taken
         entry = await self._append(taken)
-        self._journaled = taken.schema
+        self._journaled, self.unknown_since = taken.schema, None
         self.fingerprint = taken.schema.fingerprint if exact else ""
         return entry
 

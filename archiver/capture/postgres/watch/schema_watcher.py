@@ -91,11 +91,20 @@ class SchemaWatcher:
         self._ddl = ThreadEvent()
         self._pause = SOON_SECONDS
         self._problem = ""
+        self._horizon = horizon
+        self._seen = ""
+        """Fingerprint of the schema in the newest round; empty when it could not be read."""
 
     @property
     def gaps(self) -> int:
         """Gaps recorded by this watcher."""
-        return self._recopier.gaps
+        return self._recopier.gaps + self._recorder.gaps
+
+    @property
+    def unknown_since(self) -> int | None:
+        """Since when the journal does not have schema or rows as they are; ``None`` while it has. Unpublished updates do not count."""
+        known = [since for since in (self._recorder.unknown_since, self._recopier.unknown_since) if since is not None]
+        return min(known, default=None)
 
     @property
     def up_to_date(self) -> bool:
@@ -137,6 +146,8 @@ class SchemaWatcher:
                     if session.closed:
                         raise
                     self._problem = error.message
+                    if not self._recorder.has(self._seen):
+                        await self._recorder.unknown(self._horizon.floor(), self._follower.changed(error.message))
                     pause = min(2 * max(pause, SOON_SECONDS), self._config.poll_seconds)
                     _log.warning("schema_round_failed", source=self._source, error=error.message, hint=error.hint, again_seconds=pause)
                 cause = "ddl" if await self._wait(pause) else "poll"
@@ -174,7 +185,9 @@ class SchemaWatcher:
 
     async def _round(self, session: Session, cause: str) -> float:
         """One poll and what follows from it; how long to wait for the next."""
+        self._seen = ""
         seen = await poll_database(session, self._config.publications, self._recorder.catalog)
+        self._seen = seen.fingerprint
         if seen.fingerprint != self._recorder.fingerprint:
             await self._follower.follow(session, cause)
         elif (catalog := self._recorder.catalog) is not None:

@@ -27,6 +27,8 @@ class StaleTable:
     oid: int = 0
     round: int = 0
     """Changes when it became stale once more while it was being copied."""
+    noticed: int = 0
+    """Wall clock, microseconds."""
 
     def gap(self) -> Gap:
         """The gap, open until the table's next rows."""
@@ -45,6 +47,7 @@ class StaleTables:
         if old is not None:
             stale.round = old.round + 1
             stale.waits |= old.waits
+            stale.noticed = old.noticed
             if old.cause == "table_added":
                 stale.cause = old.cause
         self.tables[oid] = stale

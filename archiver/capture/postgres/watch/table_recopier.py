@@ -76,6 +76,12 @@ class TableRecopier:
         return sorted(self._stale.tables)
 
     @property
+    def unknown_since(self) -> int | None:
+        """When rows of a table were first seen to be unknown; ``None`` while all are known, but for updates that are not published."""
+        marked = [stale.noticed for stale in self._stale.tables.values() if stale.cause != "updates_not_published"]
+        return min(marked, default=None)
+
+    @property
     def waits(self) -> bool:
         """Some table can be copied as soon as transactions have ended."""
         return any(stale.waits for stale in self._stale.tables.values())
@@ -119,7 +125,15 @@ class TableRecopier:
         if cause == "updates_not_published":
             not_before = self._last_copy.get(table.oid, -self._interval) + self._interval
         stale = StaleTable(
-            f"{table.schema}.{table.name}", reason, detail, cause, since or self._horizon.floor(), waits, not_before, table.oid
+            f"{table.schema}.{table.name}",
+            reason,
+            detail,
+            cause,
+            since or self._horizon.floor(),
+            waits,
+            not_before,
+            table.oid,
+            noticed=self._clock.now(),
         )
         if self._stale.mark(table.oid, stale):
             await self._append_gap(stale)

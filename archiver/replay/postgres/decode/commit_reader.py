@@ -1,4 +1,6 @@
-"""Runs of one database -> which transactions committed, in commit order, and which of them changed the schema. Rows are not looked at.
+"""Runs of one database -> which transactions committed, in commit order, which changed the schema, and which relations they describe.
+
+Rows are not looked at.
 
 A plan needs no more; the fold reads the same frames for what they change (``transactions``). Both go by the same rules: a PG_STREAM
 run voids unfinished transactions, and a transaction that does not end above the last one is a repetition.
@@ -16,8 +18,9 @@ import numpy as np
 from archiver.errors import Corrupt
 from archiver.journal.entry import Kind, Placed
 from archiver.postgres.announcements import PREFIX_BYTES
-from archiver.replay.postgres.decode.commits import Commits
+from archiver.replay.postgres.decode.commits import I64, Commit, Commits
 from archiver.replay.postgres.decode.frame_batch import IS_STREAMED, FrameBatch, RunGatherer
+from archiver.replay.postgres.decode.pgoutput import Relation, decode
 
 BATCH_BYTES = 8 << 20
 _IS_CONTROL = IS_STREAMED.copy()
@@ -34,6 +37,26 @@ class AnnouncingCommit(msgspec.Struct, frozen=True):
     commit_lsn: int
     contents: list[bytes]
     """What the messages say (JSON of the event trigger)."""
+
+
+class Described(msgspec.Struct, frozen=True):
+    """A Relation message of a committed transaction: a change of this relation follows it."""
+
+    oid: int
+    xid: int
+    """32 bits, of the whole transaction."""
+    seq: int
+    """Number of its commit entry."""
+    commit_lsn: int
+    message: bytes
+    """From its type byte on, without the xid that streamed ones have."""
+
+    @property
+    def relation(self) -> Relation:
+        """The message, decoded. Raises ``Corrupt``."""
+        found = decode(self.message, streamed=False)
+        assert isinstance(found, Relation)
+        return found
 
 
 @dataclass(slots=True)
@@ -53,14 +76,19 @@ class CommitReader:
         """``batch_bytes``: runs are gathered to about this size; results do not depend on it."""
         self.announced: list[AnnouncingCommit] = []
         """In commit order."""
+        self.described: list[Described] = []
+        """In commit order; whoever reads it may empty it."""
         self._runs = RunGatherer(batch_bytes)
         self._end = 0
         self._open: int | None = None
         """xid of the ordinary transaction whose Commit has not come."""
         self._contents: list[bytes] = []
+        self._relations: list[bytes] = []
+        """What that transaction described."""
         self._streaming: int | None = None
-        self._staged: dict[int, list[tuple[int, bytes]]] = {}
-        """Streamed transactions that have not ended: (xid of the subtransaction, content) of what they announced."""
+        self._staged: dict[int, list[tuple[int, bytes, bool]]] = {}
+        """Streamed transactions that have not ended: (xid of the subtransaction, content, false) of what they announced, (xid, message,
+        true) of what they described."""
 
     @property
     def unfinished(self) -> int:
@@ -72,7 +100,7 @@ class CommitReader:
         if placed.run.kind is Kind.PG_STREAM:
             found = self.flush()
             self._open, self._streaming = None, None
-            self._contents, self._staged = [], {}
+            self._contents, self._relations, self._staged = [], [], {}
             return found
         return self.flush() if self._runs.add(placed) else []
 
@@ -92,6 +120,7 @@ class CommitReader:
         if not new.all():
             repeated = {int(seq) for seq in found.seq[~new]}
             self.announced = [each for each in self.announced if each.seq not in repeated]
+            self.described = [each for each in self.described if each.seq not in repeated]
             found = found.chosen(new)
         return [found] if len(found) else []
 
@@ -104,19 +133,41 @@ class CommitReader:
         if not len(commits) <= len(xids) <= len(commits) + 1:
             raise Corrupt(f"entries {batch.seqs[0]} to {batch.seqs[-1]}: transactions do not begin and end in turn")
         self._open = int(xids[-1]) if len(xids) > len(commits) else None
-        return Commits.read(batch, xids[: len(commits)], batch.starts[commits] + 2, batch.seqs[commits])
+        found = Commits.read(batch, xids[: len(commits)], batch.starts[commits] + 2, batch.seqs[commits])
+        self._describe(batch, commits, found)
+        return found
+
+    def _describe(self, batch: FrameBatch, commits: I64, found: Commits) -> None:
+        """Take the Relation messages of a batch in which only ordinary transactions end, at the frames ``commits``."""
+        pending, self._relations = self._relations, []
+        if pending and len(found):
+            self._keep(found[0], pending)
+        elif pending:
+            self._relations = pending
+        relations = np.flatnonzero(batch.types == ord("R"))
+        for frame, within in zip(relations.tolist(), np.searchsorted(commits, relations).tolist(), strict=True):
+            message = bytes(batch.data[int(batch.starts[frame]) : int(batch.ends[frame])])
+            if within < len(found):
+                self._keep(found[within], [message])
+            else:
+                self._relations.append(message)
+
+    def _keep(self, commit: Commit, messages: list[bytes]) -> None:
+        for message in messages:
+            oid = int.from_bytes(message[1:5], "big")
+            self.described.append(Described(oid, commit.xid, commit.seq, commit.commit_lsn, message))
 
     def _one_by_one(self, batch: FrameBatch) -> Commits:
         rows = _GatheredCommits()
-        for frame in np.flatnonzero(_IS_CONTROL[batch.types] | (batch.types == ord("M"))).tolist():
+        for frame in np.flatnonzero(_IS_CONTROL[batch.types] | (batch.types == ord("M")) | (batch.types == ord("R"))).tolist():
             kind, at, seq = int(batch.types[frame]), int(batch.starts[frame]), int(batch.seqs[frame])
             if kind == ord("B"):
-                self._open, self._contents = int(batch.u4(at + 17)), []
+                self._open, self._contents, self._relations = int(batch.u4(at + 17)), [], []
             elif kind == ord("C"):
                 if self._open is None:
                     raise Corrupt(f"entry {seq}: a transaction ends that never began")
-                self._committed(rows, (self._open, at + 2, seq), self._contents, batch)
-                self._open, self._contents = None, []
+                self._committed(rows, (self._open, at + 2, seq), (self._contents, self._relations), batch)
+                self._open, self._contents, self._relations = None, [], []
             elif kind == ord("S"):
                 self._streaming = int(batch.u4(at + 1))
                 self._staged.setdefault(self._streaming, [])
@@ -130,18 +181,26 @@ class CommitReader:
                     self._staged[xid] = [each for each in self._staged[xid] if each[0] != subxid]
             elif kind == ord("c"):
                 xid = int(batch.u4(at + 1))
-                self._committed(rows, (xid, at + 6, seq), [content for _, content in self._staged.pop(xid, [])], batch)
+                staged = self._staged.pop(xid, [])
+                said = [content for _, content, described in staged if not described]
+                self._committed(rows, (xid, at + 6, seq), (said, [message for _, message, described in staged if described]), batch)
+            elif kind == ord("R"):
+                self._relation(bytes(batch.data[at : int(batch.ends[frame])]))
             else:
                 self._message(bytes(batch.data[at : int(batch.ends[frame])]))
         return Commits.read(batch, np.array(rows.xid, np.int64), np.array(rows.at, np.int64), np.array(rows.seq, np.int64))
 
-    def _committed(self, rows: _GatheredCommits, place: tuple[int, int, int], contents: list[bytes], batch: FrameBatch) -> None:
-        xid, at, seq = place
+    def _committed(
+        self, rows: _GatheredCommits, place: tuple[int, int, int], said: tuple[list[bytes], list[bytes]], batch: FrameBatch
+    ) -> None:
+        (xid, at, seq), (contents, relations) = place, said
         rows.xid.append(xid)
         rows.at.append(at)
         rows.seq.append(seq)
         if contents:
             self.announced.append(AnnouncingCommit(xid, seq, int(batch.u8(at)), contents))
+        if relations:
+            self._keep(Commit(xid, int(batch.u8(at)), 0, 0, seq), relations)
 
     def _message(self, message: bytes) -> None:
         begin = 14 if self._streaming is not None else 10  # type, xid if streamed, flags, LSN
@@ -149,6 +208,12 @@ class CommitReader:
             return
         content = message[begin + len(PREFIX_BYTES) + 4 :]
         if self._streaming is not None:
-            self._staged[self._streaming].append((int.from_bytes(message[1:5], "big"), content))
+            self._staged[self._streaming].append((int.from_bytes(message[1:5], "big"), content, False))
         elif self._open is not None:
             self._contents.append(content)
+
+    def _relation(self, message: bytes) -> None:
+        if self._streaming is not None:
+            self._staged[self._streaming].append((int.from_bytes(message[1:5], "big"), message[:1] + message[5:], True))
+        elif self._open is not None:
+            self._relations.append(message)

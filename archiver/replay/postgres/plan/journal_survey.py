@@ -18,11 +18,14 @@ from archiver.postgres.announcements import END_TRIGGER, read_announcement
 from archiver.postgres.lsn import parse_lsn, parse_position
 from archiver.postgres.records import Schema, Sequences, Slot, Snapshot, Stream
 from archiver.postgres.visibility import Committed, Visible
-from archiver.replay.postgres.decode.commit_reader import AnnouncingCommit, CommitReader
+from archiver.replay.postgres.decode.commit_reader import AnnouncingCommit, CommitReader, Described
 from archiver.replay.postgres.decode.commits import Commit, Commits, Limit
 from archiver.replay.postgres.plan.plan import Ref
 
 Record = TypeVar("Record", Schema, Sequences, Snapshot)
+
+SCHEMA_UNCERTAIN = "schema_uncertain"
+"""Reason of a gap of the schema alone."""
 
 _NOT_DUMPED = {"CREATE PUBLICATION", "ALTER PUBLICATION", "DROP PUBLICATION", "REFRESH MATERIALIZED VIEW", "REINDEX", "CLUSTER"}
 """Tags of changes that no dump shows. Publications: capture itself makes them, after the schema entry that they belong to. A view that is
@@ -77,6 +80,8 @@ class Survey:
         """The first gap of the whole source behind the checkpoint: nothing after it continues what was before."""
         self.changed = 0
         """Newest commit time before ``broken``: later ones may be missing from there on."""
+        self.described: dict[int, Described] = {}
+        """By table, the newest description that came with a change of it in the state."""
         self._confirmed = 0
         self._position = 0
         self._commits = CommitReader()
@@ -188,11 +193,15 @@ class Survey:
                     self.next = commits[cut]
                     self.unfinished = self._commits.unfinished
                 self.behind.append(commits.chosen(slice(cut, None)))
+        for described in self._commits.described:
+            if described.commit_lsn >= self.from_lsn and self.last is not None and described.seq <= self.last.seq:
+                self.described[described.oid] = described
+        self._commits.described.clear()
 
 
 def is_whole(gap: Gap) -> bool:
     """Whether all of the source is unknown, not only a table or the schema."""
-    return not gap.what.startswith("table ") and gap.reason != "schema_uncertain"
+    return not gap.what.startswith("table ") and gap.reason != SCHEMA_UNCERTAIN
 
 
 Any_ = TypeVar("Any_", Gap, Slot, Snapshot, Sequences)

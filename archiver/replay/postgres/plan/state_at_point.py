@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from archiver.postgres.lsn import parse_lsn
+from archiver.postgres.lsn import parse_lsn, parse_position
+from archiver.replay.postgres.plan.journal_survey import SCHEMA_UNCERTAIN
 
 if TYPE_CHECKING:
     from archiver.journal.records import Gap
@@ -92,6 +93,30 @@ class StateAtPoint:
         else:
             crossed = point.number > max(survey.changed, gap.from_time)
         return (seq, gap) if crossed else None
+
+    def schema_gap(self, schema: FoundRecord[Schema]) -> tuple[int, Gap] | None:
+        """The gap of the schema that reaches the point; ``None`` when ``schema``, the one at the point, is known not to be in one.
+
+        A schema ends every gap that was recorded before it. The next one after a gap tells that nothing changed before the point, when it
+        says the same or says from where on it differs. Of several gaps without a schema between, the first knows best where they begin:
+        what a new start knows of that is older.
+        """
+        ended = schema.ref.seq
+        for seq, gap in self.survey.gaps:
+            if gap.reason != SCHEMA_UNCERTAIN or seq < ended:
+                continue
+            following = next((found for found in self.survey.schemas if found.ref.seq > seq), None)
+            if self.gap_has_begun(seq, gap, frozenset()) and (following is None or not self._unchanged(schema.record, following.record)):
+                return seq, gap
+            if following is None:
+                return None
+            ended = following.ref.seq
+        return None
+
+    def _unchanged(self, schema: Schema, following: Schema) -> bool:
+        since = parse_position(following.since)
+        same = bool(following.fingerprint) and following.fingerprint == schema.fingerprint
+        return same or (since > 0 and self.lsn <= since)
 
     def gap_has_begun(self, seq: int, gap: Gap, announced: frozenset[int]) -> bool:
         """Whether a table's gap may reach the point. It begins with the last look that found nothing, some time before what made it.

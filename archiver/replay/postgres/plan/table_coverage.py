@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from archiver import clock
 from archiver.journal.records import Gap
 from archiver.postgres.records import Schema, Snapshot, Table, TableRows
+from archiver.postgres.visibility import Visible
 from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey, is_whole
 from archiver.replay.postgres.plan.plan import GapLine, TableLine
 from archiver.replay.postgres.plan.state_at_point import StateAtPoint
@@ -32,6 +33,7 @@ def cover(
     rows |= {table.oid: (copy, table) for copy in copies for table in copy.record.tables}
     if (crossed := state.crossed_gap()) is not None:
         result.gaps.append(_gap_line(*crossed))
+    result.gaps += _unknown(schema, state)
     for table in sorted(schema.record.catalog.tables, key=lambda each: (each.schema, each.name)):
         if table.kind == "p":
             continue
@@ -54,6 +56,32 @@ def cover(
             )
         result.tables.append(_line(table, held, note))
     return result
+
+
+def _unknown(schema: FoundRecord[Schema], state: StateAtPoint) -> list[GapLine]:
+    """What the state has and ``schema``, the one at the point, does not: a schema that could not be taken, tables, columns.
+
+    A change of a table always comes with its description, so nothing that was changed is missed.
+    """
+    found = [] if (taken := state.schema_gap(schema)) is None else [_gap_line(*taken)]
+    known = {table.oid: table for table in schema.record.catalog.tables}
+    visible = Visible.of(schema.record)
+    for oid, described in sorted(state.survey.described.items()):
+        # What the schema saw and has not was dropped.
+        if visible.sees(described.xid, described.commit_lsn):
+            continue
+        relation = described.relation
+        name = f"{relation.schema}.{relation.name}"
+        if oid not in known:
+            found.append(GapLine(described.seq, f"table {name}", "not_in_catalog", "the journal has rows of it, and no schema that has it"))
+            continue
+        columns = {column.name for column in known[oid].columns}
+        found += [
+            GapLine(described.seq, f"column {name}.{column.name}", "not_in_catalog", "rows have it, and no schema of the journal does")
+            for column in relation.columns
+            if column.name not in columns
+        ]
+    return found
 
 
 def _line(table: Table, held: tuple[FoundRecord[Snapshot], TableRows] | None, note: str) -> TableLine:

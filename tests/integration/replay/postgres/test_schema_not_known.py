@@ -1,0 +1,78 @@
+"""A schema that the journal could not take, and rows of what no schema entry has, are gaps, also while nothing of the stream is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.integration.capture.postgres.rig import capture
+from tests.integration.replay.postgres.arrange import baseline, caught_up, plan, quiet, run
+from tests.integration.service.rig import captured, create_table, database_source, ready
+from tests.servers.archiver import Archiver
+
+pytestmark = pytest.mark.postgres(18)
+
+
+async def test_what_changes_while_a_table_is_locked_is_a_gap_until_the_schema_is_taken(database: str) -> None:
+    """The new table and the new column are named; before the change and after the next schema everything is known."""
+    run(database, "CREATE TABLE big (id int PRIMARY KEY)", "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", ddl="poll", poll_seconds=0.2) as made:
+        await baseline(made)
+        before = await quiet(made, database)
+        await asyncio.sleep(1)  # Some polls: a gap begins with the newest one that found nothing.
+        with psycopg.connect(database) as held:
+            held.execute("LOCK TABLE big IN ACCESS EXCLUSIVE MODE")
+            run(database, "CREATE TABLE important AS SELECT 1 AS id", "ALTER TABLE important ADD PRIMARY KEY (id)")
+            run(database, "ALTER TABLE t ADD COLUMN extra text", "UPDATE t SET extra = 'lost?'")
+            await made.until(lambda: made.source.status().unknown_since is not None)
+            run(database, "INSERT INTO important VALUES (2)")
+            during = await caught_up(made, database)
+            gaps = {gap.what: gap for gap in (await plan(made, "latest")).gaps}
+            assert gaps.keys() == {"schema", "table public.important", "column public.t.extra"}
+            assert "public.important" in gaps["schema"].detail
+            assert "public.t" in gaps["schema"].detail
+            await made.crash()
+            assert (await plan(made, "latest")).gaps
+            await made.start()
+            await made.until(lambda: made.source.status().unknown_since is not None)
+        after = await quiet(made, database)
+        await made.until(lambda: made.source.status().unknown_since is None)
+        assert (await plan(made, before)).gaps == []
+        assert (await plan(made, during)).gaps
+        assert (await plan(made, after)).gaps == []
+
+
+async def test_rows_of_a_column_that_no_poll_has_seen_are_a_gap(database: str) -> None:
+    """Between two polls nothing but the rows themselves tells of a new column."""
+    run(database, "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", ddl="poll", poll_seconds=3) as made:
+        await baseline(made)
+        await quiet(made, database)
+        run(database, "ALTER TABLE t ADD COLUMN extra text", "UPDATE t SET extra = 'new'")
+        await caught_up(made, database)
+        assert [gap.what for gap in (await plan(made, "latest")).gaps] == ["column public.t.extra"]
+        await quiet(made, database)
+        assert (await plan(made, "latest")).gaps == []
+
+
+def test_every_command_and_probe_says_so(database: str, tmp_path: Path) -> None:
+    """Not ready, a metric, the status; a restore and a drill refuse."""
+    create_table(database)
+    run(database, "CREATE TABLE big (id int PRIMARY KEY)")
+    with Archiver(tmp_path, {"db": database_source(database, ddl="poll", poll_seconds=1)}, serve=True) as archiver:
+        archiver.start()
+        captured(archiver, "db", database)
+        with psycopg.connect(database) as held:
+            held.execute("LOCK TABLE big IN ACCESS EXCLUSIVE MODE")
+            run(database, "CREATE TABLE important (id int PRIMARY KEY)")
+            archiver.wait(lambda: any("not all of it is known" in each for each in ready(archiver) or []), "readiness to say so")
+            assert b'archiver_source_unknown{source="db"} 1.0' in archiver.get("/metrics")[1]
+            captured(archiver, "db", database)
+            done = archiver.call("restore", "--at", "latest", "--to", str(tmp_path / "out"))
+            assert done.returncode == 3, done.stdout
+            assert archiver.call("drill", "--at", "latest").returncode == 3
+        archiver.wait(lambda: not ready(archiver), "readiness once the schema is known")
