@@ -138,7 +138,7 @@ async def make_plans_once_reached(
 
 async def carry_out(plans: Plans, options: Options, progress: Callable[[str], AbstractContextManager[Progress]]) -> list[RestoredSource]:
     """Do what the plans say, in their order. Refusals and gaps of *all* plans are looked at before anything is touched."""
-    targets = [_permitted(planned, options) for planned in plans.sources]
+    targets = permitted(plans, options)
     pauses = [pause for planned in plans.sources if (pause := planned.pause()) is not None]
     if options.leases and not pauses:
         raise Invalid(
@@ -154,6 +154,11 @@ async def carry_out(plans: Plans, options: Options, progress: Callable[[str], Ab
             log.info("source_restored", source=planned.source, target=target.shown)
             done.append(RestoredSource(planned.source, target.shown, report, planned.doubts))
         return done
+
+
+def permitted(plans: Plans, options: Options) -> list[Target]:
+    """The target of each plan, if all may be carried out; else why not, as an error. Every source has a target."""
+    return [_permitted(planned, options) for planned in plans.sources]
 
 
 async def close_plans(plans: Plans) -> None:

@@ -19,7 +19,7 @@ from archiver.replay.kubernetes.restore import ClusterPlan, ClusterReport, Clust
 from archiver.replay.postgres.restore import TABLE_COLUMNS, DatabaseRestoration, RestoreReport
 from archiver.replay.restoration import Options
 from archiver.replay.targets import names_database
-from archiver.restore import Plans, RestoredSource, carry_out, close_plans, make_plans_once_reached, summary
+from archiver.restore import Plans, RestoredSource, carry_out, close_plans, make_plans_once_reached, permitted, summary
 from archiver.settings import Settings
 from archiver.store.open import open_store
 
@@ -50,6 +50,9 @@ from archiver.store.open import open_store
 @click.option("--overwrite", is_flag=True, help="Replace what the target holds already of what the plan creates. The plan lists it.")
 @click.option("--allow-gaps", is_flag=True, help="Restore although part of the history in use is not known. The plan lists it.")
 @click.option("--no-owner", is_flag=True, help="PostgreSQL: leave out ownership and grants; needed where the roles are missing.")
+@click.option(
+    "--allow-controllers", is_flag=True, help="Kubernetes: objects with a status may be restored beside living controllers (leases)."
+)
 @click.option("--into-source", is_flag=True, help="Kubernetes: the captured cluster itself may be the target.")
 @click.option(
     "--hold-lease",
@@ -61,7 +64,11 @@ from archiver.store.open import open_store
 @click.option(
     "--uid-map", type=click.Path(path_type=Path, dir_okay=False), help="Kubernetes: write captured UID -> new UID to this JSON file."
 )
-@click.option("--strict", is_flag=True, help="PostgreSQL: all or nothing; what the target does not take ends the restore.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="PostgreSQL: all or nothing. Kubernetes: refused when the target holds any of the objects; else those stay as they are.",
+)
 @click.option(
     "--left-out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -86,6 +93,7 @@ def restore(
     allow_gaps: bool,
     no_owner: bool,
     into_source: bool,
+    allow_controllers: bool,
     leases: tuple[str, ...],
     uid_map: Path | None,
     strict: bool,
@@ -103,7 +111,7 @@ def restore(
     Without --to only the plan is made. A restore never writes into its own source, nor over what a target holds unless told to; into a
     database it is one transaction, so a failure leaves the target as it was. Exit code 3 when something was refused, also when an API
     server did not take every object; 8 when a database did not take everything: the report names what is left out, and a file has it
-    as SQL. --strict rolls back instead.
+    as SQL. --strict rolls back instead. A dry run with a target exits as the restore would; an API server is asked about each object.
     """
     say_meaning(at)
     settings = context.settings()
@@ -114,6 +122,8 @@ def restore(
         allow_gaps=allow_gaps,
         no_owner=no_owner,
         into_source=into_source,
+        allow_controllers=allow_controllers,
+        ask_target=dry_run,
         kinds=frozenset(kinds),
         namespaces=frozenset(namespaces),
         pg_bin=pg_bin,
@@ -176,6 +186,8 @@ async def _restore(
         try:
             if dry_run:
                 output.print_json(plans.shown()) if as_json else _print_plans(plans)
+                if targets:
+                    _foresee(plans, options)
                 return []
             done = await carry_out(plans, options, steps)
         finally:
@@ -189,6 +201,14 @@ async def _restore(
         for each in done:
             _print_done(each)
     return done
+
+
+def _foresee(plans: Plans, options: Options) -> None:
+    """Raise what carrying the plans out would raise, as far as it is known."""
+    permitted(plans, options)
+    found = [f"{each.source}: {text}" for each in plans.sources if isinstance(each, ClusterRestoration) for text in each.plan.would_fail]
+    if found:
+        raise Refused(f"the target would not take {len(found)} of it, first {found[0]}", hint="the plan lists all of them (--json)")
 
 
 def _print_plans(plans: Plans) -> None:
@@ -217,6 +237,8 @@ def _print_cluster(plan: ClusterPlan) -> None:
             ("objects", counts),
             *(("gap", text) for text in plan.gaps),
             *(("refused", text) for text in plan.refusals),
+            *(("would not be taken", text) for text in plan.would_fail),
+            *(("not asked", text) for text in plan.not_asked),
             *(("note", text) for text in plan.notes),
         ]
     )
@@ -252,6 +274,7 @@ def _print_done(done: RestoredSource) -> None:
                 ("created", report.created),
                 ("replaced", report.replaced),
                 ("skipped", report.skipped),
+                *(("kept", text) for text in report.kept),
                 ("with status", report.statuses),
                 *(("owner left out", text) for text in report.orphans),
                 *(("not taken", text) for text in report.failures),

@@ -28,11 +28,15 @@ class Options(msgspec.Struct, frozen=True):
     namespaces: frozenset[str] = frozenset()
     pg_bin: str = ""
     strict: bool = False
-    """A database comes back whole or not at all."""
+    """A database comes back whole or not at all; a cluster must hold none of the objects."""
     left_out: Path | None = None
     """Folder for a file of what a database did not take; None for that of temporary files."""
     leases: tuple[str, ...] = ()
     """``namespace/name`` of Leases in the target cluster, held while everything is restored, so that their controllers pause."""
+    allow_controllers: bool = False
+    """Objects with a status may be restored although controllers live in the target cluster."""
+    ask_target: bool = False
+    """Have a target cluster say of each object whether it would take it."""
     configured: frozenset[CapturedDatabase] = frozenset()
     """Databases that the settings name: no more a target than those that the archive names."""
 

@@ -51,12 +51,12 @@ class Captured:
         return RestoreScope(namespaces=frozenset({self.spaces[0]}))
 
     async def plan(
-        self, server: Api | None, scope: RestoreScope = EVERYTHING, *, cut: Cut | None = None, **options: bool
+        self, server: Api | None, scope: RestoreScope = EVERYTHING, *, cut: Cut | None = None, **options: Any
     ) -> PreparedRestore:
         return await plan_cluster(Reader(self.store), self.name, cut or self.cut, scope, server, SystemClock(), **options)
 
     async def restore(
-        self, plane: ControlPlane | Path, scope: RestoreScope = EVERYTHING, *, cut: Cut | None = None, **options: bool
+        self, plane: ControlPlane | Path, scope: RestoreScope = EVERYTHING, *, cut: Cut | None = None, **options: Any
     ) -> tuple[PreparedRestore, ClusterReport]:
         async with api(plane) as server:
             prepared = await self.plan(server, scope, cut=cut, **options)

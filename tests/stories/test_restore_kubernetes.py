@@ -118,10 +118,12 @@ def test_deleted_runs_come_back_and_are_not_run_again(cluster: ControlPlane, nam
         restore = ("restore", "--at", noted, "--source", "agents", "--to", target, "--overwrite", *chosen)
         refused = archiver.call(*restore)
         assert (refused.returncode, "captured cluster itself" in refused.stderr) == (3, True), refused.stderr
-        plan = archiver.call(*restore, "--into-source", "--dry-run", "--json")
-        assert plan.returncode == 0, plan.stderr
+        unasked = archiver.call(*restore, "--into-source")
+        assert (unasked.returncode, "controllers live in the target" in unasked.stderr) == (3, True), unasked.stderr
         before = list(controller.submitted)
         lease = ("--hold-lease", f"{namespace}/agents-controller-leader", "--uid-map", str(tmp_path / "uids.json"))
+        plan = archiver.call(*restore, "--into-source", *lease, "--dry-run", "--json")
+        assert plan.returncode == 0, plan.stderr
         done = archiver.call(*restore, "--into-source", *lease, "--json")
         assert done.returncode == 0, done.stderr + done.stdout
         looked = controller.looked

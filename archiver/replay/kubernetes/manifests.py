@@ -23,6 +23,11 @@ SERVER_FIELDS = (
 """Of ``metadata``: set by the server, ignored or refused in a request."""
 
 
+def namespace(name: str) -> Manifest:
+    """A namespace that a restore makes because objects must be somewhere."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
 def identity(manifest: Manifest) -> tuple[str, str]:
     """Namespace and name."""
     metadata = manifest["metadata"]

@@ -42,9 +42,9 @@ class PatientApi:
         answer, _ = await self._ask("GET", path, None, params, most)
         return answer
 
-    async def send(self, method: str, path: str, body: Manifest) -> tuple[Answer, bool]:
+    async def send(self, method: str, path: str, body: Manifest, params: Mapping[str, str] | None = None) -> tuple[Answer, bool]:
         """One write: its last answer, and whether an earlier attempt, whose answer was lost, may have been done."""
-        return await self._ask(method, path, msgspec.json.encode(body), None)
+        return await self._ask(method, path, msgspec.json.encode(body), params)
 
     async def _ask(
         self, method: str, path: str, body: bytes | None, params: Mapping[str, str] | None, most: int = SINGLE_BYTES

@@ -15,6 +15,8 @@ from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, O
 
 Do = Literal["create", "replace", "skip"]
 
+KEPT = "stays as the target has it"
+
 
 class Action(msgspec.Struct, frozen=True):
     """One object of the plan."""
@@ -57,6 +59,10 @@ class ClusterPlan(msgspec.Struct):
     """What the user should know, and nothing to refuse for."""
     orphans: list[str] = []
     """Objects and their owners that are neither in the plan nor in the target: those references are left out."""
+    would_fail: list[str] = []
+    """What the target says that it would not take, and why; only where it was asked."""
+    not_asked: list[str] = []
+    """What it cannot be asked about before the restore has begun."""
     refusals: list[str] = []
     """Why this plan must not run."""
     resources: dict[str, Resource] = {}
@@ -82,11 +88,13 @@ def make_plan(
     live: Mapping[Key, Manifest] | None = None,
     *,
     overwrite: bool = False,
+    strict: bool = False,
     owners: Mapping[str, str] | None = None,
 ) -> tuple[ClusterPlan, Objects]:
     """The plan for ``selection``. ``live``: what the target holds of the same resources; ``None`` for a folder. ``owners``: UIDs of owners
     outside the selection that the target holds.
 
+    What the target holds already stays as it is; with ``overwrite`` it is replaced, with ``strict`` the plan is refused.
     Owners stand before what they own; definitions before everything.
     """
     objects = selection.objects
@@ -113,8 +121,11 @@ def make_plan(
             continue
         if there is not None and manifests.terminating(there):
             plan.refusals.append(f"{label(key)} is being deleted in the target")
+        elif there is not None and strict and not overwrite:
+            plan.refusals.append(f"{label(key)} exists in the target; --overwrite replaces it, without --strict it stays as it is")
         elif there is not None and not overwrite:
-            plan.refusals.append(f"{label(key)} exists in the target; --overwrite replaces it")
+            skipped.append(Action("skip", *key, _kept(manifest, there)))
+            continue
         why = "the target holds it already" if there is not None else ""
         has_status = key[0] != DEFINITIONS and bool(manifest.get("status"))
         do: Do = "replace" if there is not None else "create"
@@ -128,6 +139,15 @@ def make_plan(
         if lost:
             plan.orphans.append(f"{label(key)}: {', '.join(map(owner_label, lost))}")
     return plan, objects
+
+
+def _kept(manifest: Manifest, there: Manifest) -> str:
+    """Why an object is left alone, and in what it is another one. Owners have other UIDs in another cluster: they are not compared."""
+    one, other = ({**each, "metadata": {**each["metadata"], "ownerReferences": []}} for each in (manifest, there))
+    paths = manifests.differing(one, other, {})
+    if not paths:
+        return KEPT
+    return f"{KEPT}, and differs in {', '.join(paths[:5])}{', …' if len(paths) > 5 else ''}"
 
 
 def _turn(resource: str) -> int:

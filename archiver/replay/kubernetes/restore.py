@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,11 @@ from archiver.kubernetes.cluster import Cluster, identify
 from archiver.replay.kubernetes.fold import read_streams
 from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.kubernetes.leases import hold_leases
+from archiver.replay.kubernetes.living_leases import living_leases
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.patient_api import PatientApi
 from archiver.replay.kubernetes.plan import ClusterPlan, make_plan
+from archiver.replay.kubernetes.rehearsal import rehearse
 from archiver.replay.kubernetes.selection import DEFINITIONS, Key, Objects, RestoreScope, Selection, select
 from archiver.replay.kubernetes.target_objects import live_objects, living_owners, unusable_namespaces
 from archiver.replay.kubernetes.to_cluster import ClusterReport, Progress, Restorer
@@ -96,7 +99,7 @@ class ClusterRestoration:
         if not found:
             return None
         more = f" (and {len(found) - 1} more; --dry-run lists them)" if len(found) > 1 else ""
-        return Refused(f"{self.source}: {found[0]}{more}", hint="take an empty target, or say the option it names")
+        return Refused(f"{self.source}: {found[0]}{more}", hint="say the option that it names, or take another target")
 
     @property
     def gaps(self) -> list[str]:
@@ -134,7 +137,20 @@ async def plan_objects(reader: Reader, source: str, target: Target | None, cut: 
     api = await _open(target, clock)
     try:
         scope = RestoreScope(options.kinds, options.namespaces)
-        prepared = await plan_cluster(reader, source, cut, scope, api, clock, overwrite=options.overwrite, into_source=options.into_source)
+        prepared = await plan_cluster(
+            reader,
+            source,
+            cut,
+            scope,
+            api,
+            clock,
+            overwrite=options.overwrite,
+            strict=options.strict,
+            into_source=options.into_source,
+            leases=options.leases,
+            allow_controllers=options.allow_controllers,
+            ask_target=options.ask_target,
+        )
     except BaseException:
         if api is not None:
             await api.close()
@@ -158,12 +174,19 @@ async def plan_cluster(
     clock: Clock,
     *,
     overwrite: bool = False,
+    strict: bool = False,
     into_source: bool = False,
+    leases: Sequence[str] = (),
+    allow_controllers: bool = False,
+    ask_target: bool = False,
 ) -> PreparedRestore:
     """What a restore of ``source`` as it was at ``cut`` would do; ``api``: the target, ``None`` for a folder. Changes nothing.
 
-    What forbids the restore is in ``plan.refusals`` (the target is the captured cluster, objects exist, …), what is not known of the
-    history in ``plan.gaps``. Raises ``Invalid`` when the archive has no such source, ``HistoryLost`` when nothing of it is known at the
+    ``leases``: held while it runs; ``allow_controllers``: others may live there. ``ask_target``: have the target say of each object whether
+    it would take it.
+
+    What forbids the restore is in ``plan.refusals`` (the target is the captured cluster, controllers live there, …), what is not known of
+    the history in ``plan.gaps``. Raises ``Invalid`` when the archive has no such source, ``HistoryLost`` when nothing of it is known at the
     cut, ``Unavailable`` when the target does not answer, ``Invalid`` when it does not let its user look; and the errors of ``Reader``.
     """
     folds = await read_streams(reader, source, cut)
@@ -175,13 +198,36 @@ async def plan_cluster(
     target = await identify(server)
     live = await _live(server, selection)
     owners = await living_owners(server, selection, live)
-    plan, objects = make_plan(source, selection, live, overwrite=overwrite, owners=owners)
+    plan, objects = make_plan(source, selection, live, overwrite=overwrite, strict=strict, owners=owners)
     plan.refusals = [
         *_own_source(selection, target, server.server, into_source=into_source),
         *await unusable_namespaces(server, plan.namespaces),
+        *await _controllers(server, plan, leases, clock, allowed=allow_controllers),
         *plan.refusals,
     ]
+    if ask_target:
+        await rehearse(server, plan, objects, live)
     return PreparedRestore(plan, objects, live, owners)
+
+
+async def _controllers(server: PatientApi, plan: ClusterPlan, held: Sequence[str], clock: Clock, *, allowed: bool) -> list[str]:
+    """Why objects with a status must not be restored there: a controller that sees one before its status does its work again."""
+    resources = sorted({action.resource for action in plan.actions if action.status and action.do != "skip"})
+    if not resources:
+        return []
+    found = await living_leases(server, plan.namespaces, clock)
+    if found.unseen:
+        where = ", ".join("all other namespaces" if name == "*" else name for name in found.unseen)
+        plan.notes.append(f"whether controllers live in the target is not known of {where}: its user may not list leases there")
+    names = [name for name in found.names if name not in held]
+    if not names:
+        return []
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    text = f"controllers live in the target (leases {shown}), and may do the work of restored objects again"
+    plan.notes.append(text)
+    # Who holds one that lives has thought of it.
+    chosen = allowed or len(names) < len(found.names)
+    return [] if chosen else [f"{text}; --hold-lease for each that acts on them, or --allow-controllers"]
 
 
 async def _live(server: PatientApi, selection: Selection) -> dict[Key, Manifest]:
@@ -231,7 +277,9 @@ def restore_to_folder(prepared: PreparedRestore, folder: Path, *, overwrite: boo
 def _require(plan: ClusterPlan, *, allow_gaps: bool) -> None:
     if plan.refusals:
         more = f", and {len(plan.refusals) - 1} more" if len(plan.refusals) > 1 else ""
-        raise Refused(f"{plan.refusals[0]}{more}", hint="restore into an empty target; `--dry-run` shows the whole plan")
+        raise Refused(
+            f"{plan.refusals[0]}{more}", hint="say the option that it names, or take another target; `--dry-run` shows the whole plan"
+        )
     if plan.gaps and not allow_gaps:
         more = f", and {len(plan.gaps) - 1} more" if len(plan.gaps) > 1 else ""
         raise Refused(f"{plan.gaps[0]}{more}", hint="choose another point, or say --allow-gaps to restore what is known")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 _AT_ONCE = 16
+_LONGEST_MESSAGE = 500
 
 
 class _ServedResource(msgspec.Struct):
@@ -49,6 +50,7 @@ class _Details(msgspec.Struct):
 
 class _Status(msgspec.Struct):
     reason: str | None = None
+    message: str | None = None
     details: _Details | None = None
 
 
@@ -64,14 +66,25 @@ def member(path: str, name: str) -> str:
 
 
 def told(answer: Answer) -> str:
-    """Code, reason and the fields that are wrong: the message of a validation error quotes values, and is left out."""
+    """Code, reason, and the fields that are wrong, or what admission, quota and rights say. What the server itself finds wrong with a value
+    quotes it, and is left out.
+    """
     try:
         status = decode_untrusted(answer.body, _Status, most=kj.OBJECT_BYTES)
     except Unreadable:
         return str(answer.status)
     causes = status.details.causes or [] if status.details else []
     fields = ", ".join(f"{cause.field} ({cause.reason})" for cause in causes if cause.field)
-    return f"{answer.status} {status.reason or ''}".strip() + (f": {fields}" if fields else "")
+    message = status.message or ""
+    if answer.status == 400 and not message.startswith("admission webhook"):
+        message = ""
+    said = fields or _shown(message)
+    return f"{answer.status} {status.reason or ''}".strip() + (f": {said}" if said else "")
+
+
+def _shown(message: str) -> str:
+    text = "".join(sign if sign.isprintable() else " " for sign in message)
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}…"
 
 
 async def served(server: PatientApi, group: str, version: str) -> dict[str, _ServedResource]:

@@ -18,7 +18,7 @@ from archiver.kubernetes import json_fields as kj
 from archiver.replay.kubernetes import manifests, sure_writes
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.owners import references
-from archiver.replay.kubernetes.plan import Action, ClusterPlan
+from archiver.replay.kubernetes.plan import KEPT, Action, ClusterPlan
 from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, label
 from archiver.replay.kubernetes.target_objects import collection, live_objects, member, served, told
 
@@ -43,6 +43,8 @@ class ClusterReport(msgspec.Struct):
     """Statuses put back."""
     uids: dict[str, str] = {}
     """Captured UID -> UID in the target, for stores that keep UIDs of objects."""
+    kept: list[str] = []
+    """What the target holds already and was left as it is, although it is another one: object and paths."""
     orphans: list[str] = []
     """Objects that lost a reference to an owner."""
     failures: list[str] = []
@@ -78,6 +80,8 @@ class Restorer:
         self._with_status: dict[str, bool] = {}
         self._done: list[Action] = []
         self._lacking: list[Action] = []
+        self._without: set[str] = set()
+        """Namespaces that could not be made."""
         # What lives in the target and is not replaced keeps its UID.
         self._uids = {manifests.uid(manifest): manifests.uid(manifest) for manifest in live.values()} | dict(owners)
         for action in plan.actions:
@@ -89,6 +93,8 @@ class Restorer:
         """Do what the plan says, then compare. The contract is ``restore.restore_to_cluster``'s."""
         actions = [action for action in self._plan.actions if action.do != "skip"]
         self.report.skipped = len(self._plan.actions) - len(actions)
+        others = [action for action in self._plan.actions if action.do == "skip" and action.why.startswith(f"{KEPT},")]
+        self.report.kept = [f"{label(action.key)}: {action.why}" for action in others]
         definitions = [action for action in actions if action.resource == DEFINITIONS]
         namespaces = [action for action in actions if action.resource == NAMESPACES]
         rest = [action for action in actions if action.resource not in (DEFINITIONS, NAMESPACES)]
@@ -98,6 +104,8 @@ class Restorer:
         await self._wait_until_served({action.resource for action in rest})
         await self._level(namespaces, "namespaces")
         await self._namespaces()
+        self.report.failures += [f"{label(action.key)}: its namespace is not there" for action in rest if action.namespace in self._without]
+        rest = [action for action in rest if action.namespace not in self._without]
         for level in sorted({action.level for action in rest}):
             await self._level([action for action in rest if action.level == level], f"objects, level {level}")
         await self._late_owners()
@@ -214,8 +222,12 @@ class Restorer:
         for name in self._plan.namespaces:
             answer = await self._server.get(f"/api/v1/namespaces/{name}")
             if answer.status == 404:
-                body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-                answer = await sure_writes.create(self._server, "/api/v1/namespaces", body)
+                answer = await sure_writes.create(self._server, "/api/v1/namespaces", manifests.namespace(name))
+                if answer.status not in (200, 201, 409):
+                    # Its objects cannot be made either; those of other namespaces can.
+                    self.report.failures.append(f"namespace {name}: {told(answer)}")
+                    self._without.add(name)
+                    continue
             if answer.status == 403:
                 continue  # a namespaced user cannot look; creating objects will say what is missing
             if answer.status not in (200, 201, 409):

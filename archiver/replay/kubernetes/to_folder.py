@@ -97,7 +97,7 @@ def write_folder(plan: ClusterPlan, objects: Objects, folder: Path, *, overwrite
 def _document(written: WrittenFile, objects: Objects) -> dict[str, Any]:
     manifest = objects.by_key.get((written.resource, written.namespace, written.name))
     if manifest is None:
-        return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": written.name}}
+        return manifests.namespace(written.name)
     wanted, _ = manifests.desired(manifest, {})
     if written.resource == DEFINITIONS:
         wanted.pop("status", None)

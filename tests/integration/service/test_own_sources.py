@@ -54,6 +54,7 @@ def test_every_system_that_the_journal_named_is_its_own_source(moved: tuple[Arch
     assert rows(target_database) == 1
     plan = archiver.call("restore", "--at", point, "--to", target_database, "--dry-run", "--overwrite")
     assert "captured database itself" in plan.stdout
+    assert plan.returncode == 3, "a dry run exits as the restore would"
 
 
 def test_a_renamed_source_is_known_by_its_slot(postgres: PostgresServer, tmp_path: Path) -> None:

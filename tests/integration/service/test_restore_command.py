@@ -103,7 +103,7 @@ def test_a_plan_leaves_the_map_of_an_earlier_restore_alone(recorded: Archiver, c
     """--uid-map is written by a restore, never by a plan; a file that cannot be written is refused before anything is touched."""
     uids = recorded.folder / "uids.json"
     uids.write_text('{"old": "new"}')
-    for plan in (["--dry-run", "--to", f"kubeconfig:{cluster.kubeconfig}"], []):
+    for plan in (["--dry-run", "--into-source", "--to", f"kubeconfig:{cluster.kubeconfig}"], []):
         done = recorded.call("restore", "--at", "latest", "--uid-map", str(uids), *plan)
         assert done.returncode == 0, done.stderr
         assert uids.read_text() == '{"old": "new"}'

@@ -44,7 +44,7 @@ async def test_any_name_has_a_history_and_is_replaced(start_cluster: Callable[..
     assert [(change.event, change.changed) for change in log] == [("LISTED", []), ("MODIFIED", ["rules"])]
     plane.request("PUT", f"{ROLES}/{urllib.parse.quote(name, safe='')}", role(name, "delete"))
     async with api(plane) as server:
-        options = {"overwrite": True, "into_source": True}
+        options: dict[str, Any] = {"overwrite": True, "into_source": True}
         prepared = await plan_cluster(Reader(capture.store), capture.name, Cut(), RestoreScope(), server, SystemClock(), **options)
         report = await restore_to_cluster(server, prepared, SystemClock())
     assert (report.failures, report.differences, report.replaced) == ([], [], 2)

@@ -83,8 +83,10 @@ async def test_only_what_was_named(captured: Captured, start_cluster: Start) -> 
             await captured.plan(server, RestoreScope(frozenset({"nothings"})))
 
 
-async def test_objects_that_exist_are_refused_then_replaced(captured: Captured, start_cluster: Start) -> None:
-    """What the target holds is named and refused; with overwrite it becomes what was captured: nothing that was added stays."""
+async def test_objects_that_exist_stay_are_refused_or_replaced(captured: Captured, start_cluster: Start) -> None:
+    """What the target holds stays, and what is missing comes; strict, it is named and refused; with overwrite it becomes what was captured:
+    nothing that was added stays.
+    """
     target = await asyncio.to_thread(start_cluster, definitions=definitions())
     space = captured.spaces[0]
     await captured.restore(target, captured.world)
@@ -95,8 +97,13 @@ async def test_objects_that_exist_are_refused_then_replaced(captured: Captured, 
         status = {"status": {"phase": "Other", "specHash": "added"}}
         target.request("PATCH", path(kind, namespace, name, status=True), status, content_type="application/merge-patch+json")
     target.request("POST", path("Tool", space), custom_resource("Tool", space, "not-captured"))
-    with pytest.raises(Refused, match=f"exists in the target; --overwrite replaces it, and {len(captured.wanted) - 1} more"):
-        await captured.restore(target, captured.world)
+    with pytest.raises(Refused, match=f"exists in the target; --overwrite replaces it, .*, and {len(captured.wanted) - 1} more"):
+        await captured.restore(target, captured.world, strict=True)
+    gone = next(key for key in captured.wanted if key[0] == "Artifact")
+    target.request("DELETE", path(*gone))
+    _, report = await captured.restore(target, captured.world)
+    assert (report.created, report.replaced, report.failures, report.differences) == (1, 0, [], [])
+    assert len(report.kept) == len(others)
     assert len(differences(captured.wanted, snapshot(target, space))) >= 3 * len(others)
     _, report = await captured.restore(target, captured.world, overwrite=True)
     assert (report.created, report.replaced) == (0, len(captured.wanted))

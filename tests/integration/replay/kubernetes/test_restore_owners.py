@@ -40,7 +40,7 @@ def own(plane: ControlPlane, place: str, owner: dict[str, Any]) -> None:
     plane.request("PATCH", place, patch, content_type="application/merge-patch+json")
 
 
-async def restored(capture: KubernetesCapture, target: ControlPlane, **options: bool) -> tuple[PreparedRestore, ClusterReport]:
+async def restored(capture: KubernetesCapture, target: ControlPlane, **options: Any) -> tuple[PreparedRestore, ClusterReport]:
     async with api(target) as server:
         prepared = await plan_cluster(Reader(capture.store), capture.name, Cut(), RestoreScope(), server, SystemClock(), **options)
         return prepared, await restore_to_cluster(server, prepared, SystemClock())

@@ -37,17 +37,27 @@ def test_objects_created_in_the_plans_order_find_their_owners(owned: dict[str, l
     assert len(plan.actions) == len(owned)
 
 
-def test_what_the_target_holds_is_refused_or_replaced() -> None:
-    """An object that exists is a refusal without ``overwrite``; one that is being deleted there always is."""
-    chosen = selection(manifest("a"), manifest("b"), manifest("c"))
-    dying = manifest("b")
+def test_what_the_target_holds_stays_is_refused_or_replaced() -> None:
+    """An object that exists stays as it is, and the plan says in what it is another one; ``strict`` refuses it, ``overwrite`` replaces it.
+    One that is being deleted there is refused always.
+    """
+    chosen = selection(manifest("a"), manifest("b"), manifest("c"), manifest("d"))
+    dying, other = manifest("b"), manifest("d")
     dying["metadata"]["deletionTimestamp"] = "now"
-    live = {(RUNS, "n", "a"): manifest("a"), (RUNS, "n", "b"): dying}
+    other["spec"] = {"more": 1}
+    live = {(RUNS, "n", "a"): manifest("a"), (RUNS, "n", "b"): dying, (RUNS, "n", "d"): other}
     plan, _ = make_plan("kube", chosen, live)
-    assert plan.refusals == [f"{RUNS} n/a exists in the target; --overwrite replaces it", f"{RUNS} n/b is being deleted in the target"]
+    assert plan.refusals == [f"{RUNS} n/b is being deleted in the target"]
+    assert [(action.name, action.why) for action in plan.actions if action.do == "skip"] == [
+        ("a", "stays as the target has it"),
+        ("d", "stays as the target has it, and differs in spec"),
+    ]
+    plan, _ = make_plan("kube", chosen, live, strict=True)
+    exists = "exists in the target; --overwrite replaces it, without --strict it stays as it is"
+    assert plan.refusals == [f"{RUNS} n/a {exists}", f"{RUNS} n/b is being deleted in the target", f"{RUNS} n/d {exists}"]
     plan, _ = make_plan("kube", chosen, live, overwrite=True)
     assert plan.refusals == [f"{RUNS} n/b is being deleted in the target"]
-    assert plan.counts() == {"replace": 2, "create": 1}
+    assert plan.counts() == {"replace": 3, "create": 1}
     assert plan.namespaces == ["n"]
 
 

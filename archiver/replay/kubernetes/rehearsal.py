@@ -1,0 +1,113 @@
+"""Asking the target about each object of a plan without writing it: the API server's own dry run, with its admission and its quotas."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from archiver.replay.kubernetes import manifests
+from archiver.replay.kubernetes.object_quotas import over_quota
+from archiver.replay.kubernetes.plan import Action, ClusterPlan
+from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, label
+from archiver.replay.kubernetes.target_objects import collection, member, served, told
+
+if TYPE_CHECKING:
+    from archiver.replay.kubernetes.manifests import Manifest
+    from archiver.replay.kubernetes.patient_api import PatientApi
+
+_AT_ONCE = 16
+_DRY = {"dryRun": "All"}
+_ELSEWHERE = "default"
+"""A namespace that every cluster has."""
+
+
+async def rehearse(server: PatientApi, plan: ClusterPlan, objects: Objects, live: Mapping[Key, Manifest]) -> None:
+    """Note in ``plan.would_fail`` what the target would not take, and in ``plan.not_asked`` what it cannot be asked about yet.
+
+    Objects whose namespace comes with the restore are asked about in another one: only what their schema says counts. Raises
+    ``Unavailable`` when the target does not answer.
+    """
+    actions = [action for action in plan.actions if action.do != "skip"]
+    missing = await _namespaces(server, plan)
+    lacking = await _not_served(server, plan, actions)
+    uids = {manifests.uid(manifest): manifests.uid(manifest) for manifest in objects.by_key.values()}
+    not_asked: Counter[str] = Counter()
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def ask(action: Action) -> Action | str:
+        wanted, _ = manifests.desired(objects.by_key[action.key], uids)
+        # With their old UIDs owners look like others; whether they are there is the plan's affair.
+        wanted["metadata"].pop("ownerReferences", None)
+        if action.resource == DEFINITIONS:
+            wanted.pop("status", None)
+        elsewhere = action.namespace in missing
+        space = _ELSEWHERE if elsewhere else action.namespace
+        if elsewhere:
+            wanted["metadata"]["namespace"] = space
+        path = collection(plan.resources[action.resource], space)
+        async with gate:
+            there = live.get(action.key)
+            if action.do == "replace" and there is not None:
+                version = {name: there["metadata"][name] for name in ("uid", "resourceVersion")}
+                body = {**wanted, "metadata": {**wanted["metadata"], **version}}
+                answer, _ = await server.send("PUT", member(path, action.name), body, _DRY)
+            else:
+                answer, _ = await server.send("POST", path, wanted, _DRY)
+        if answer.status in (200, 201) or (answer.status in (404, 409) and (elsewhere or action.do == "replace")):
+            # There by chance, or changed meanwhile: what the restore writes is looked at again first.
+            return action
+        if answer.status == 400 and b"does not support dry run" in answer.body:
+            not_asked[f"{action.resource}: {told(answer)}"] += 1
+            return action
+        if elsewhere and answer.status != 422:
+            not_asked[f"{action.resource}: namespace {action.namespace} comes with the restore"] += 1
+            return action
+        return f"{label(action.key)}: {told(answer)}"
+
+    asked = []
+    for action in actions:
+        if action.resource in lacking:
+            not_asked[f"{action.resource}: {lacking[action.resource]}"] += 1
+        else:
+            asked.append(action)
+    answers = await asyncio.gather(*map(ask, asked))
+    plan.would_fail += sorted(answer for answer in answers if isinstance(answer, str))
+    taken = [answer for answer in answers if isinstance(answer, Action) and answer.do == "create" and answer.namespace not in missing]
+    plan.would_fail += await over_quota(server, [(action.resource, action.namespace) for action in taken])
+    plan.not_asked = [f"{count} of {why}" for why, count in sorted(not_asked.items())]
+
+
+async def _namespaces(server: PatientApi, plan: ClusterPlan) -> set[str]:
+    """Namespaces that are not there yet; whether they may be made is asked, here or as of any object of the plan."""
+    missing = set()
+    planned = {action.name for action in plan.actions if action.resource == NAMESPACES and action.do != "skip"}
+    for name in plan.namespaces:
+        answer = await server.get(f"/api/v1/namespaces/{name}")
+        if answer.status != 404:
+            continue
+        missing.add(name)
+        if name in planned:
+            continue
+        answer, _ = await server.send("POST", "/api/v1/namespaces", manifests.namespace(name), _DRY)
+        if answer.status not in (200, 201, 409):
+            plan.would_fail.append(f"namespace {name}: {told(answer)}")
+    return missing
+
+
+async def _not_served(server: PatientApi, plan: ClusterPlan, actions: list[Action]) -> dict[str, str]:
+    """Resources that the target does not serve, and why it cannot be asked about their objects."""
+    coming = {action.name for action in actions if action.resource == DEFINITIONS}
+    versions: dict[tuple[str, str], set[str]] = {}
+    found = {}
+    for name in sorted({action.resource for action in actions}):
+        resource = plan.resources[name]
+        version = (resource.group, resource.version)
+        if version not in versions:
+            versions[version] = set(await served(server, *version))
+        if resource.plural not in versions[version]:
+            found[name] = "their definition comes with the restore" if name in coming else "the target does not serve them"
+            if name not in coming:
+                plan.would_fail.append(f"{name}: the target does not serve it, and its definition is not in the plan")
+    return found

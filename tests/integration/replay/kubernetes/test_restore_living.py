@@ -1,0 +1,145 @@
+"""Restores into a cluster that lives: controllers that would act again, and what the server says of each object before anything is done."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from archiver.errors import Refused
+from archiver.replay.kubernetes.selection import RestoreScope
+from tests.servers.agents_world import differences, snapshot
+from tests.servers.controlplane import ControlPlane
+from tests.servers.crds import definitions, path
+from tests.servers.elector import Elector
+from tests.servers.kubernetes_restore import Captured, api, capture_world
+
+Start = Callable[..., ControlPlane]
+RUNS = "agentruns.agents.proompteng.ai"
+
+
+@pytest.fixture(scope="module")
+def captured(cluster: ControlPlane) -> Captured:
+    return capture_world(cluster)
+
+
+def policy(name: str, resource: tuple[str, str], expression: str, message: str) -> list[dict[str, Any]]:
+    """An admission policy of the target, and its binding."""
+    group, plural = resource
+    rules = [{"apiGroups": [group], "apiVersions": ["*"], "operations": ["CREATE"], "resources": [plural]}]
+    head = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": name}}
+    spec = {
+        "failurePolicy": "Fail",
+        "matchConstraints": {"resourceRules": rules},
+        "validations": [{"expression": expression, "message": message}],
+    }
+    binding = {"policyName": name, "validationActions": ["Deny"]}
+    return [
+        head | {"kind": "ValidatingAdmissionPolicy", "spec": spec},
+        head | {"kind": "ValidatingAdmissionPolicyBinding", "spec": binding},
+    ]
+
+
+async def test_controllers_that_live_are_told_and_what_has_a_status_is_refused_without_a_word(
+    captured: Captured, start_cluster: Start
+) -> None:
+    """A Lease that somebody renews refuses a restore of statuses; holding it or saying so permits it; one that was given back does not."""
+    target = await asyncio.to_thread(start_cluster, definitions=definitions())
+    space = captured.spaces[0]
+    target.request("POST", "/api/v1/namespaces", {"metadata": {"name": "elsewhere"}})
+    with Elector(target, "elsewhere", "leader", "a") as elector:
+        while not elector.leads:
+            await asyncio.sleep(0.05)
+        with pytest.raises(Refused, match=r"leases elsewhere/leader\).*--hold-lease .* or --allow-controllers"):
+            await captured.restore(target, captured.world)
+        assert snapshot(target, space) == {}
+        async with api(target) as server:
+            held = await captured.plan(server, captured.world, leases=("elsewhere/leader",))
+            assert held.plan.refusals == []
+            tools = await captured.plan(server, RestoreScope(frozenset({"tools"}), frozenset({space})))
+            assert tools.plan.refusals == [], "nothing there has a status"
+        prepared, report = await captured.restore(target, captured.world, allow_controllers=True)
+        assert [note for note in prepared.plan.notes if "controllers live in the target" in note]
+        assert (report.failures, report.differences) == ([], [])
+        assert differences(captured.wanted, snapshot(target, space)) == []
+    lease = target.request("GET", "/apis/coordination.k8s.io/v1/namespaces/elsewhere/leases/leader")
+    lease["spec"]["holderIdentity"] = ""
+    target.request("PUT", "/apis/coordination.k8s.io/v1/namespaces/elsewhere/leases/leader", lease)
+    async with api(target) as server:
+        assert (await captured.plan(server, captured.world, overwrite=True)).plan.refusals == []
+
+
+async def test_the_server_is_asked_about_each_object_and_says_what_the_restore_would_meet(captured: Captured, start_cluster: Start) -> None:
+    """Schemas, admission policies and quotas of the target: the dry run names exactly what the restore then fails to create, with the words
+    of the server, and leaves nothing behind.
+    """
+    changed = definitions()
+    for each in changed:
+        if each["spec"]["names"]["kind"] == "ToolRun":
+            each["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["required"] = ["retries"]
+    target = await asyncio.to_thread(start_cluster, definitions=changed)
+    space = captured.spaces[0]
+    target.apply(*policy("no-agents", ("agents.proompteng.ai", "agents"), "object.metadata.name == ''", "agents are made by their team"))
+    target.request("POST", "/api/v1/namespaces", {"metadata": {"name": space}})
+    runs = [key for key in captured.wanted if key[0] == "AgentRun"]
+    quota = {f"count/{RUNS}": str(len(runs) - 1)}
+    quotas = f"/api/v1/namespaces/{space}/resourcequotas"
+    made = target.request("POST", quotas, {"metadata": {"name": "few"}, "spec": {"hard": quota}})
+    target.request("PUT", f"{quotas}/few/status", made | {"status": {"hard": quota, "used": {f"count/{RUNS}": "0"}}})
+    await asyncio.sleep(5)  # until the policy is in force
+    async with api(target) as server:
+        asked = await captured.plan(server, captured.world, ask_target=True)
+        assert (await captured.plan(server, captured.world)).plan.would_fail == []
+    assert snapshot(target, space) == {}
+    _, report = await captured.restore(target, captured.world)
+    named = {"AgentRun": "count/agentruns", "Agent": "agents are made by their team", "ToolRun": "spec.retries (FieldValueRequired)"}
+    for kind in ("Agent", "ToolRun"):
+        of = [key for key in captured.wanted if key[0] == kind]
+        for found in (asked.plan.would_fail, report.failures):
+            assert sum(named[kind] in line for line in found) == len(of) > 0
+    over = f"namespace {space}: {len(runs)} of {RUNS} come, and quota few has room for {len(runs) - 1}"
+    assert over in asked.plan.would_fail
+    assert [line for line in report.failures if "exceeded quota: few" in line]
+    assert len(asked.plan.would_fail) == len(report.failures)
+
+
+async def test_a_namespace_and_a_kind_that_come_with_the_restore(captured: Captured, start_cluster: Start) -> None:
+    """A namespace that may not be made is foreseen, costs its own objects and no others, and the server's words are told. Of kinds whose
+    definition comes too nothing can be asked, and the plan says so.
+    """
+    signals = [each for each in definitions() if each["spec"]["names"]["kind"] == "Signal"]
+    target = await asyncio.to_thread(start_cluster, definitions=signals)
+    target.apply(*policy("labelled", ("", "namespaces"), "'team' in object.metadata.labels", "namespaces need the label team"))
+    denied = f"namespace {captured.spaces[0]}: 422 Invalid: "
+    deadline = time.monotonic() + 20
+    async with api(target) as server:
+        while True:
+            asked = await captured.plan(server, captured.world, ask_target=True)
+            if asked.plan.would_fail or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(0.5)
+        (line,) = asked.plan.would_fail
+        assert line.startswith(denied)
+        assert "namespaces need the label team" in line
+        assert [line for line in asked.plan.not_asked if "their definition comes with the restore" in line]
+    _, report = await captured.restore(target, captured.world)
+    assert [line for line in report.failures if line.startswith(denied)]
+    assert len(report.failures) == len(captured.wanted) + 1
+    assert snapshot(target, captured.spaces[0]) == {}
+
+
+async def test_a_new_required_field_is_told_of_namespaces_that_come_too(captured: Captured, start_cluster: Start) -> None:
+    """Before their namespace is there, objects are asked about in another one."""
+    changed = definitions()
+    for each in changed:
+        if each["spec"]["names"]["kind"] == "ToolRun":
+            each["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["required"] = ["retries"]
+    target = await asyncio.to_thread(start_cluster, definitions=changed)
+    async with api(target) as server:
+        asked = await captured.plan(server, captured.world, ask_target=True)
+    of = [key for key in captured.wanted if key[0] == "ToolRun"]
+    assert sum("spec.retries (FieldValueRequired)" in line for line in asked.plan.would_fail) == len(of) == len(asked.plan.would_fail)
+    assert target.request("GET", path("ToolRun", "default"))["items"] == []
