@@ -89,6 +89,11 @@ class StreamState:
         """Whether a watch may resume from ``position``: everything up to there is known. An open list that only verifies does no harm."""
         return self.listing is not None and (self.pending is None or self._verifying) and not self.ended
 
+    @property
+    def loose(self) -> bool:
+        """Whether a list that did not become complete added to what is known: it is not what was at any one place."""
+        return bool(self._loose or self.pending)
+
     def known(self) -> dict[Key, KnownObject]:
         """Everything that is known to have existed and not known to be gone: what a new list is compared with."""
         return self.objects | self._loose | (self.pending or {})

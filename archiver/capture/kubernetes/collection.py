@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 _LIST_SECONDS = 120.0
 
 
-async def next_page(api: Api, path: str, follow: str, size: PageSize) -> tuple[kj.Page | None, Failure | None]:
-    """The page of a list that ``follow`` names (empty: the first), of ``size``, which is told what came: the page, or why there is none."""
+async def next_page(api: Api, path: str, follow: str, size: PageSize, *, exact: str = "") -> tuple[kj.Page | None, Failure | None]:
+    """The page of a list that ``follow`` names (empty: the first), of ``size``, which is told what came: the page, or why there is none.
+
+    ``exact``: the list as it was at that resourceVersion.
+    """
+    place = {"continue": follow} if follow else {"resourceVersion": exact, "resourceVersionMatch": "Exact"} if exact else {}
     while True:
         try:
-            return await page_of(api, path, {"limit": str(size.limit)} | ({"continue": follow} if follow else {}), size)
+            return await page_of(api, path, {"limit": str(size.limit)} | place, size)
         except TooLarge as error:
             if not size.too_large():
                 return None, Failure("unavailable", error.message)

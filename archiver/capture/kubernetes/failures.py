@@ -35,7 +35,9 @@ def failure_of(code: int, body: bytes, retry_after: float = 0.0) -> Failure:
     text = f"{code} {reason}".strip()
     if code == 410 or reason in ("Gone", "Expired"):
         return Failure("expired", text)
-    if "ResourceVersionTooLarge" in causes or "Too large resource version" in (status.message or ""):
+    message = status.message or ""
+    # etcd's own words come where a list at exactly one resourceVersion is asked for.
+    if "ResourceVersionTooLarge" in causes or "Too large resource version" in message or "is a future revision" in message:
         return Failure("ahead", text, after)
     if code == 429:
         return Failure("throttled", text, after or 1.0)

@@ -32,6 +32,8 @@ class KnownObjects:
         self.objects = objects or {}
         self.floor = ""
         """resourceVersion of the newest list, until the watch has passed it: events at or below it are older than what is known."""
+        self.loose = False
+        """Whether a list that did not become complete added to it: it is not what was at any one place."""
 
     def event(self, event: Event) -> None:
         """An event arrived."""
@@ -47,6 +49,13 @@ class KnownObjects:
         elif self.objects.get(key, ("", ""))[0] == meta.uid:
             del self.objects[key]
 
+    def place(self, position: str) -> str:
+        """The resourceVersion at which this was everything, when the watch is at ``position``; empty when there is none."""
+        if self.loose or not self.floor or self.floor == position:
+            return "" if self.loose else position
+        newer = order(self.floor, position)
+        return "" if not newer else self.floor if newer > 0 else position
+
     def compare(self, listed: Mapping[Key, Version]) -> Difference:
         """What a complete list says otherwise."""
         return Difference(
@@ -56,7 +65,7 @@ class KnownObjects:
 
     def replace(self, listed: dict[Key, Version], version: str) -> None:
         """The list is what is known now."""
-        self.objects, self.floor = listed, version
+        self.objects, self.floor, self.loose = listed, version, False
 
 
 class Verification:

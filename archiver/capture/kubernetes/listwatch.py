@@ -1,16 +1,22 @@
-"""What to do next with one stream: list, probe, confirm or watch. Pure: the reflector does it and tells how it ended.
+"""What to do next with one stream: list, probe, confirm, compare or watch. Pure: the reflector does it and tells how it ended.
 
-    ┌────────┐ nothing known, 410, replaced cluster      ┌──────┐ complete
-    │ start  ├──────────────────────────────────────────▶│ LIST ├──────────┐
-    └───┬────┘                                           └──▲───┘          ▼
-        │ complete list and position    ┌───────┐ lower     │  410     ┌───────┐
-        └──────────────────▶ PROBE ────▶│CONFIRM├───────────┤◀─────────┤ WATCH │
-                 ▲   │ 200   504 twice  └───┬───┘ new epoch │ verify   └─┬───▲─┘
-                 │   └──────────────────────┼───────────────┼────────────┼───┘
-                 └──────────────────────────┴───────────────┴── ended ◀──┘
+    ┌────────┐ nothing known, replaced cluster                   ┌──────┐ complete
+    │ start  ├──────────────────────────────────────────────────▶│ LIST ├──────────┐
+    └───┬────┘                                                   └──▲───┘          ▼
+        │ complete list and position  ┌───────┐ lower: new epoch    │  410     ┌───────┐
+        └────────────────▶ PROBE ────▶│CONFIRM├─────────────────────┤◀─────────┤ WATCH │
+                          ▲  │  │ 504└───┬───┘ another past: new   │ verify   └─┬───▲─┘
+                          │  │  ▼        │     epoch; or verify     │            │   │
+                          │  │ COMPARE ──┼──────────────────────────┘            │   │
+                          │  │ the same  │                                       │   │
+                          │  └──▶────────┼──▶────────────────────────────────────┼───┘
+                          └──────────────┴──◀──────────── ended ◀────────────────┘
 
 PROBE is a list of one object not older than the position. A watch from a position that the server has never reached is accepted and stays
 silent (kubernetes/kubernetes#107457), so no watch begins without a probe, unless a list has just shown the position.
+
+COMPARE is a list as it was at exactly the position, against what is known. An etcd that was put back soon passes the position again, with
+another past: only the objects tell. It is made where the watch did not end in order, and at a start.
 """
 
 from __future__ import annotations
@@ -24,7 +30,8 @@ from archiver.waiting import GrowingPause
 
 Cause = Literal["start", "resume", "expired", "error", "schema_changed", "cluster_changed", "verify"]
 
-_PROBES = 3
+_COMPARISONS = 2
+"""Failed for other reasons than a server that is away for a moment: it cannot do it."""
 _ERRORS_BEFORE_LIST = 8
 _SHORT_SECONDS = 1.0
 
@@ -34,6 +41,7 @@ class Step(Enum):
 
     PROBE = "probe"
     CONFIRM = "confirm"
+    COMPARE = "compare"
     LIST = "list"
     WATCH = "watch"
 
@@ -69,40 +77,65 @@ class ListWatch:
         """Why the next watch begins, if that is worth an entry."""
         self.overflowed = False
         """Set when the watch was given up because the journal could not keep up; until the next list or event."""
+        self.rewound = False
+        """The cluster has gone back in time, and nobody was told yet."""
         self._replaced = replaced
-        self._ahead = 0
+        self._proven = False
+        """Whether the server's past is the one that is known."""
+        self._failed_comparisons = 0
         self._errors = 0
         self._backoff = Backoff()
 
     def probed(self, failure: Failure | None, now: float, chance: float) -> None:
         """The server answered the probe."""
         if failure is None:
-            self._ahead = 0
-            self._go(Step.WATCH)
+            self._go(Step.WATCH if self._proven else Step.COMPARE)
         elif failure.kind == "ahead":
-            self._ahead += 1
-            if self._ahead >= _PROBES:
-                self._go(Step.CONFIRM)
-            else:
-                self._go(Step.PROBE, failure.retry_after or 1.0)
+            self._proven = False
+            self._go(Step.CONFIRM)
         else:
             self._failed(failure, now, chance)
 
-    def confirmed(self, version: str, now: float, chance: float) -> None:
-        """A consistent list of one object carries ``version``: older than the position means that the cluster was rewound."""
-        self._ahead = 0
-        if order(version, self.position) < 0:
-            self.cause = "cluster_changed"
-            self._replaced = True
-            self._go(Step.LIST)
+    def confirmed(self, version: str, known: str, now: float, chance: float) -> None:
+        """A consistent list of one object carries ``version``: older than what is known (``known``) means that the cluster was rewound."""
+        if order(version, known) < 0:
+            self._rewound()
         else:
-            # The server that answered the probes lags; it is asked again, but ever more slowly.
+            # The server that answered lags, or has passed the position meanwhile; it is asked again, but ever more slowly.
             self._go(Step.PROBE, self._backoff.pause(now, chance))
+
+    def compared(self, failure: Failure | None, *, same: bool, now: float, chance: float) -> None:
+        """The server listed what it held at exactly the place of what is known: the ``same``, or ``failure``."""
+        if failure is None and same:
+            self._proven, self._failed_comparisons = True, 0
+            self._go(Step.WATCH)
+        elif failure is None:
+            self._rewound()
+        elif failure.kind == "ahead":
+            self._go(Step.CONFIRM)
+        elif failure.kind == "expired":
+            self.verify()
+        else:
+            self._failed_comparisons += failure.kind == "unavailable"
+            if self._failed_comparisons >= _COMPARISONS:
+                self.verify()
+            else:
+                self._failed(failure, now, chance)
+
+    def replaced(self) -> None:
+        """Another stream has found that the cluster went back in time: list anew, in a new epoch."""
+        self.cause = "cluster_changed"
+        self._replaced = True
+        self._go(Step.LIST)
+
+    def _rewound(self) -> None:
+        self.rewound = True
+        self.replaced()
 
     def list_began(self, version: str) -> Cause:
         """The first page of a consistent list carries ``version``; why this list is made. A rewound cluster begins a new epoch here."""
-        if self.position and order(version, self.position) < 0:
-            self._replaced = True
+        if self.position and not self._replaced and order(version, self.position) < 0:
+            self._replaced = self.rewound = True
         if self._replaced:
             self.epoch += 1
             self._replaced = False
@@ -114,9 +147,10 @@ class ListWatch:
         """The list is complete and handed to the journal. After a verifying list the watch goes on where it was."""
         if self.cause != "verify" or not self.position:
             self.position = version
+            self.watch_cause = None
         self.overflowed = False
         self._errors = 0
-        self.watch_cause = None
+        self._proven, self._failed_comparisons = True, 0
         self._go(Step.WATCH)
 
     def list_failed(self, failure: Failure, now: float, chance: float) -> None:
@@ -130,8 +164,12 @@ class ListWatch:
         self._errors = 0
         self.overflowed = False
 
-    def watch_ended(self, failure: Failure | None, lasted: float, *, heard: bool, now: float, chance: float) -> None:
-        """The watch ended: ``None`` in order. A watch that ends at once having said nothing counts as a failure: no tight loop."""
+    def watch_ended(self, failure: Failure | None, lasted: float, *, heard: bool, early: bool, now: float, chance: float) -> None:
+        """The watch ended: ``None`` in order. A watch that ends at once having said nothing counts as a failure: no tight loop. ``early``:
+        before its time, as when the server was stopped.
+        """
+        if failure is not None or early:
+            self._proven = False
         if failure is not None:
             self._failed(failure, now, chance)
         elif lasted < _SHORT_SECONDS and not heard:

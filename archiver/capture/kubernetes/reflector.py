@@ -19,6 +19,7 @@ from archiver.capture.kubernetes.verify_schedule import VerifySchedule
 from archiver.capture.kubernetes.watch_batch import WatchBatch
 from archiver.capture.kubernetes.watch_lines import LineSplitter, TooLong
 from archiver.errors import Unavailable
+from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.page_size import SINGLE_BYTES, PageSize
 
 if TYPE_CHECKING:
@@ -74,6 +75,10 @@ class Reflector:
         self._silence = Silence()
         self._schedule = VerifySchedule(context.config.verify_seconds)
         self._listed_generation = 0
+        self._rewinds = context.rewinds.count
+        self._deadline: asyncio.Timeout | None = None
+        """Of the watch that is open."""
+        context.rewinds.tell(self._wake)
 
     @property
     def scope(self) -> StreamScope:
@@ -90,6 +95,7 @@ class Reflector:
                 machine.pause = 0.0
             if context.outbox.full:
                 await context.outbox.room()
+            self._heed_rewinds()
             match machine.step:
                 case Step.LIST:
                     async with context.lists:
@@ -100,8 +106,29 @@ class Reflector:
                 case Step.CONFIRM:
                     async with context.probes:
                         await self._confirm()
+                case Step.COMPARE:
+                    async with context.lists:
+                        await self._compare()
                 case Step.WATCH:
                     await self._watch()
+
+    def _heed_rewinds(self) -> None:
+        """What one stream finds out about its cluster's past holds for all of them."""
+        machine, rewinds = self._machine, self._context.rewinds
+        if machine.rewound:
+            machine.rewound = False
+            if self._rewinds == rewinds.count:
+                _log.error("cluster_rewound", stream=self.scope.stream, position=machine.position)
+                rewinds.found()
+            self._rewinds = rewinds.count
+        elif self._rewinds < rewinds.count:
+            self._rewinds = rewinds.count
+            machine.replaced()
+
+    def _wake(self) -> None:
+        """End the watch that is open: another stream has found that the cluster went back in time."""
+        if self._deadline is not None:
+            self._deadline.reschedule(asyncio.get_running_loop().time())
 
     def resume(self, scope: StreamScope) -> None:
         """``run`` was cancelled, or never called: it may begin. It lists what is served again or otherwise, and else goes on."""
@@ -146,7 +173,33 @@ class Reflector:
             self._note(failure)
             self._machine.probed(failure, now, chance)
         else:
-            self._machine.confirmed(page.metadata.resource_version, now, chance)
+            known = self._journal.place or self._machine.position
+            self._machine.confirmed(page.metadata.resource_version, known, now, chance)
+
+    async def _compare(self) -> None:
+        """Whether the cluster's past is the one that is known: its objects at exactly the place of what is known."""
+        context, clock = self._context, self._context.clock
+        place = self._journal.place
+        if not place:
+            self._machine.verify()
+            return
+        listed: dict[Key, Version] = {}
+        follow, size = "", PageSize(context.config.page_size)
+        while True:
+            page, failure = await next_page(context.api, self.scope.path, follow, size, exact=place)
+            if page is None:
+                assert failure is not None
+                if failure.kind != "expired":
+                    self._note(failure)
+                break
+            for item in page.items or []:
+                meta = kj.head.decode(item).metadata
+                listed[meta.namespace, meta.name] = (meta.uid, meta.resource_version)
+            follow = page.metadata.continue_
+            if not follow:
+                break
+        same = page is not None and self._journal.agrees(listed)
+        self._machine.compared(failure, same=same, now=clock.monotonic(), chance=clock.random())
 
     async def _list(self) -> None:
         """One consistent list in pages. Its K8S_WATCH is journaled once the server has said at which resourceVersion it lists."""
@@ -197,17 +250,19 @@ class Reflector:
         lasted = clock.monotonic() - began
         if lasted > _LIVING_SECONDS:
             self._silence.broken()
-        if machine.step is not Step.WATCH:
+        if machine.step is not Step.WATCH or self._rewinds < self._context.rewinds.count:
             return
         if failure is not None:
             self._note(failure)
         else:
             self.figures.restarts["timeout"] += 1
-        if failure is None and lasted < asked - _EARLY_SECONDS:
+        early = lasted < asked - _EARLY_SECONDS
+        if failure is None and early:
             # The server ends watches early when the definition changed. Until then it sent objects as the old schema has them, without
             # fields that they hold already; no event will ever bring those, a list does.
             self._schedule.ended_early(clock.monotonic())
-        machine.watch_ended(failure, lasted, heard=self.figures.events > heard, now=clock.monotonic(), chance=clock.random())
+        heard_something = self.figures.events > heard
+        machine.watch_ended(failure, lasted, heard=heard_something, early=early, now=clock.monotonic(), chance=clock.random())
 
     async def _receive(self, params: dict[str, str]) -> Failure | None:
         """Receive until the response ends, breaks off, says nothing for too long, or something else is due; why, None for in order."""
@@ -221,6 +276,9 @@ class Reflector:
                 asyncio.timeout_at(min(until, verify)) as deadline,
                 self._context.api.receive("GET", self.scope.path, params, identity=True) as response,
             ):
+                self._deadline = deadline
+                if self._rewinds < self._context.rewinds.count:
+                    return None
                 if response.status != 200:
                     return failure_of(response.status, await response.body(), response.retry_after)
                 self.figures.phase = "watching"
@@ -244,6 +302,8 @@ class Reflector:
             return Failure("unavailable", f"neither event nor bookmark for {inactivity:g} s")
         except (Unavailable, TooLong) as error:
             return Failure("unavailable", str(error))
+        finally:
+            self._deadline = None
         return None
 
     def _lines(self, lines: Sequence[bytes]) -> Failure | None:

@@ -13,7 +13,7 @@ from archiver.capture.kubernetes.discovery import DEFINITIONS, Discovery, Select
 from archiver.capture.kubernetes.journal_view import resume_streams
 from archiver.capture.kubernetes.outbox import Outbox
 from archiver.capture.kubernetes.reflector import Reflector
-from archiver.capture.kubernetes.stream_context import Interest, StreamContext
+from archiver.capture.kubernetes.stream_context import Interest, Rewinds, StreamContext
 from archiver.capture.kubernetes.stream_scope import StreamScope
 from archiver.capture.kubernetes.stream_status import whole
 from archiver.capture.status import SourceStatus
@@ -112,6 +112,7 @@ class _Attempt:
             lists=asyncio.Semaphore(self._config.list_concurrency),
             # One object from the watch cache costs next to nothing beside a list.
             probes=asyncio.Semaphore(8 * self._config.list_concurrency),
+            rewinds=Rewinds(),
         )
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._hurry = asyncio.Event()

@@ -29,6 +29,26 @@ class StreamContext:
     """Bounds lists that run at the same time."""
     probes: asyncio.Semaphore
     """Bounds requests for one object at the same time."""
+    rewinds: Rewinds
+    """How often the cluster went back in time."""
+
+
+class Rewinds:
+    """How often the streams of a source found that their cluster went back in time. One finds it, all list anew."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._told: list[Callable[[], None]] = []
+
+    def tell(self, told: Callable[[], None]) -> None:
+        """Call ``told`` at every rewind from now on."""
+        self._told.append(told)
+
+    def found(self) -> None:
+        """A stream found one that nobody knew of."""
+        self.count += 1
+        for told in self._told:
+            told()
 
 
 @dataclass(frozen=True, slots=True)

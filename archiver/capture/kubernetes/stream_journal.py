@@ -54,6 +54,7 @@ class StreamJournal:
         self._known = KnownObjects({key: version for key, version in objects.items() if keep is None or keep(key[1])})
         if state is not None and state.listing is not None:
             self._known.floor = state.listing.resource_version
+            self._known.loose = state.loose
         self._covered = state is not None and state.listing is not None
         """Whether there is history before the next list, so that what happened in between is a gap."""
         self._unwatched = state is not None and state.unwatched is not None
@@ -85,6 +86,18 @@ class StreamJournal:
     def list_failed(self, listed: dict[Key, Version]) -> None:
         """A list did not become complete; what was journaled of it did exist."""
         self._known.objects |= listed
+        self._known.loose = self._known.loose or bool(listed)
+
+    @property
+    def place(self) -> str:
+        """The resourceVersion at which what is known was everything; empty when there is none."""
+        return self._known.place(self._machine.position)
+
+    def agrees(self, listed: dict[Key, Version]) -> bool:
+        """Whether ``listed`` is what is known."""
+        if self._interest.keep is not None:
+            listed = {key: version for key, version in listed.items() if self._interest.keep(key[1])}
+        return listed == self._known.objects
 
     def items(self, items: Sequence[msgspec.Raw], listed: dict[Key, Version]) -> int:
         """Journal objects of a list and note them in ``listed``; how many bytes they were."""

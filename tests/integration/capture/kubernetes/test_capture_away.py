@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from archiver.clock import SystemClock
 from archiver.journal.entry import Kind
 from tests.servers.controlplane import ControlPlane
@@ -162,3 +164,41 @@ async def test_a_rewound_etcd_opens_a_new_epoch(start_cluster: Callable[..., Con
         pass
     await agrees(capture, plane, "default")
     assert (await capture.records(stream, Kind.CHECKPOINT))[-1].epoch == 2
+
+
+@pytest.mark.parametrize("runs", [True, False])
+async def test_a_rewind_that_is_overtaken_is_noticed_by_every_stream(start_cluster: Callable[..., ControlPlane], runs: bool) -> None:
+    """etcd goes back a little, and other writes pass the version before the archiver asks, be it running or not: what the rewound cluster
+    held at exactly the known position tells. All streams list anew, also one that lost nothing, and no ghost stays.
+    """
+    plane = await asyncio.to_thread(lambda: start_cluster(etcd_flags=[], definitions=definitions()))
+    streams = [f"{TOOLS}@default", "agents.proompteng.ai/agents@default"]
+    await create(plane, "default", "old")
+    await asyncio.to_thread(plane.keep)
+    resources = ["tools.tools.proompteng.ai", "agents.agents.proompteng.ai"]
+    capture = KubernetesCapture(config_for(plane, "default", resources=resources, custom_resource_definitions=False))
+    await capture.start()
+    await capture.until_streaming()
+    ghosts = await create(plane, "default", *(f"ghost{number}" for number in range(8)))
+    newest = ghosts[-1]["metadata"]["resourceVersion"]
+    await capture.until_durable(streams[0], newest)
+    if not runs:
+        await capture.stop()
+
+    def rewind_and_overtake() -> None:
+        plane.rewind()
+        for number in range(40):
+            plane.request("POST", "/api/v1/namespaces/default/configmaps", {"metadata": {"name": f"busy{number}"}})
+
+    await asyncio.to_thread(rewind_and_overtake)
+    if not runs:
+        await capture.start()
+    await capture.until(lambda status: status.restarts.get("list_cluster_changed", 0) == len(streams), "all list anew", 60)
+    await capture.until_streaming()
+    await capture.stop()
+    await agrees(capture, plane, "default")
+    assert {record.name for record in await capture.records(streams[0], Kind.K8S_ABSENT)} == {f"ghost{number}" for number in range(8)}
+    for stream in streams:
+        epochs = [listing.epoch for listing in await capture.records(stream, Kind.CHECKPOINT)]
+        assert (set(epochs), epochs[-1]) == ({0, 1}, 1)
+        assert "cluster_changed" in [gap.reason for gap in await capture.records(stream, Kind.GAP)]

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import pytest
 
+from archiver.capture.kubernetes.stream_journal import StreamJournal
 from archiver.clock import SystemClock
 from archiver.journal.entry import Kind
 from tests.servers.controlplane import ControlPlane
@@ -35,10 +37,11 @@ async def create(plane: ControlPlane, namespace: str, *names: str) -> str:
     return await asyncio.to_thread(act)
 
 
-async def verified(plane: ControlPlane) -> KubernetesCapture:
+async def verified(plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> KubernetesCapture:
     """A capture whose verifying list has just found that the cluster was rewound and has moved on beyond its position: nothing else shows
-    that the objects ``lost…`` are gone. The watch has not passed the list.
+    that the objects ``lost…`` are gone, as if the comparison at the start had missed it. The watch has not passed the list.
     """
+    monkeypatch.setattr(StreamJournal, "agrees", lambda *_: True)
     await create(plane, "default", "a")
     await asyncio.to_thread(plane.keep)
     capture = KubernetesCapture(config_for(plane, "default", verify_seconds=3600.0, **ONLY_TOOLS))
@@ -72,10 +75,12 @@ async def tells_what_was_missed(capture: KubernetesCapture, reason: str) -> None
     assert {record.not_before for record in absent} == {gap.from_time}
 
 
-async def test_what_a_verifying_list_found_is_told_after_a_restart(start_cluster: Callable[..., ControlPlane]) -> None:
+async def test_what_a_verifying_list_found_is_told_after_a_restart(
+    start_cluster: Callable[..., ControlPlane], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Killed before the watch has passed a verifying list, the next run still says what was missed, and which objects are gone."""
     plane = await asyncio.to_thread(lambda: start_cluster(etcd_flags=[], definitions=definitions()))
-    capture = await verified(plane)
+    capture = await verified(plane, monkeypatch)
     await capture.kill()
     capture.config = msgspec.structs.replace(capture.config, verify_seconds=3600.0)
     async with capture.running():
@@ -84,10 +89,12 @@ async def test_what_a_verifying_list_found_is_told_after_a_restart(start_cluster
     await tells_what_was_missed(capture, "events_missed")
 
 
-async def test_what_a_verifying_list_found_is_told_when_the_watch_cannot_go_on(start_cluster: Callable[..., ControlPlane]) -> None:
+async def test_what_a_verifying_list_found_is_told_when_the_watch_cannot_go_on(
+    start_cluster: Callable[..., ControlPlane], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The API server forgets the position before the watch has passed a verifying list: the gap holds what that list found, too."""
     plane = await asyncio.to_thread(lambda: start_cluster(etcd_flags=[], definitions=definitions()))
-    capture = await verified(plane)
+    capture = await verified(plane, monkeypatch)
     await asyncio.to_thread(plane.restart_apiserver)
     await capture.until(lambda status: status.restarts.get("list_expired", 0) == 1, "listed again")
     await capture.stop()

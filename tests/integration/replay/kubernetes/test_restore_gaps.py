@@ -124,7 +124,7 @@ async def test_a_verifying_list_does_not_hide_that_the_watch_had_stopped(start_c
             asked = len(proxy.requests)
             proxy.hang(DOWN)
             create(plane, "two")
-            await capture.until(lambda _: any("limit=100" in each.target for each in proxy.requests[asked:]), "the next one is asked for")
+            await capture.until(lambda _: any("limit=10" in each.target for each in proxy.requests[asked:]), "the next one is asked for")
             inside = clock.now()
             await asyncio.to_thread(plane.restart_apiserver)
             proxy.reset()
