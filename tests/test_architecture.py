@@ -116,6 +116,42 @@ def test_what_a_source_wrote_is_decoded_in_one_place() -> None:
     assert found == []
 
 
+PRINTING = {"print", "click.echo", "click.secho", "click.echo_via_pager", "pprint.pprint"}
+PRINTERS = ("archiver/cli/output.py", "archiver/cli/streams.py")
+
+
+def test_everything_printed_passes_through_one_file() -> None:
+    """Only ``cli/output`` and ``cli/streams`` write to a terminal; ``logs`` and the progress bar show control characters themselves."""
+    found = []
+    for path in PRODUCT:
+        if name(path) in PRINTERS:
+            continue
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                if (
+                    called in PRINTING
+                    or called.startswith(("traceback.print", "sys.stdout.write", "sys.stdout.buffer", "sys.stderr.write"))
+                    or called.endswith("console().print")
+                ):
+                    found.append(f"{name(path)}:{node.lineno} calls {called}")
+            if isinstance(node, ast.ImportFrom) and node.module == "rich.console":
+                found.append(f"{name(path)}:{node.lineno} makes a console")
+            if (
+                isinstance(node, ast.Attribute)
+                and (streams := ast.unparse(node)) in ("sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__")
+                and name(path)
+                not in (
+                    "archiver/logs.py",
+                    "archiver/cli/progress.py",
+                )
+            ):
+                found.append(f"{name(path)}:{node.lineno} uses {streams}")
+    for shows in ("archiver/logs.py", "archiver/cli/progress.py", *PRINTERS[:1]):
+        assert "archiver.terminal" in imported(ROOT / shows)
+    assert found == []
+
+
 def test_product_does_not_import_its_tests() -> None:
     """The package works without this repository around it."""
     outside = {"tests", "benchmarks", "demo"}

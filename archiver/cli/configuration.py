@@ -31,7 +31,7 @@ def show(context: Context, *, as_json: bool) -> None:
     if as_json:
         output.print_json(plain)
     else:
-        click.echo(yaml.safe_dump(plain, sort_keys=False), nl=False)
+        output.document(yaml.safe_dump(plain, sort_keys=False))
 
 
 def redact(settings: Settings) -> object:

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
-import yaml
 
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
@@ -19,6 +18,7 @@ from archiver.history.row_at import row_at
 from archiver.history.rows import RowChange, RowRef, row_log
 from archiver.journal.reader import Reader
 from archiver.replay.kubernetes.folded_stream import Cut
+from archiver.replay.kubernetes.yaml_text import to_yaml
 from archiver.replay.points import Point, parse_point, resolve
 from archiver.settings import Settings
 from archiver.store.open import open_store
@@ -110,11 +110,11 @@ def show(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
         if as_json:
             output.print_json(state if asked.table else known)
         elif state is None:
-            click.echo("it is not known whether it existed then" if known.gaps else "it did not exist then", err=True)
+            output.say("it is not known whether it existed then" if known.gaps else "it did not exist then")
         elif asked.table:
             output.facts((name, "NULL" if value is None else value or "''") for name, value in state.items())
         else:
-            click.echo(_document(state), nl=False)
+            output.document(to_yaml(state))
         return 0 if state is not None else 1
 
     return _with_reader(context.settings(), work)
@@ -148,7 +148,7 @@ def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
         else:
             for name, state in (("from", one), ("until", other)):
                 if state is None:
-                    click.echo(f"it did not exist at --{name}")
+                    output.answer(f"it did not exist at --{name}")
             output.table(
                 "", ["", "before", "after"], [(path, _side(one, path, old), _side(other, path, new)) for path, old, new in changed]
             )
@@ -160,7 +160,7 @@ def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
 async def _row(reader: Reader, asked: Subject, at: str) -> dict[str, str | None] | None:
     found = await row_at(reader, asked.source, RowRef.parse(asked.table, asked.key), await _point(reader, at))
     for note in found.notes:
-        click.echo(f"note: {note}", err=True)
+        output.say(f"note: {note}")
     return found.state
 
 
@@ -180,7 +180,7 @@ def _warn(known: ObjectAt, where: str = "") -> None:
     """Say on standard error what is not known of an answer."""
     for word, texts in (("gap", known.gaps), ("note", known.notes)):
         for text in texts:
-            click.echo(f"{word}: {where}{text}", err=True)
+            output.say(f"{word}: {where}{text}")
 
 
 def _both(first: ObjectAt, last: ObjectAt) -> dict[str, dict[str, list[str]]]:
@@ -263,15 +263,7 @@ def _print_rows(changes: list[RowChange], *, as_json: bool) -> None:
 
 
 def _say_nothing_known() -> None:
-    click.echo("the journal has no change of it in that time", err=True)
-
-
-def _document(state: dict[str, Any]) -> str:
-    """An object for people; as JSON where it nests too deeply for YAML."""
-    try:
-        return str(yaml.safe_dump(state, sort_keys=False, allow_unicode=True))
-    except yaml.representer.RepresenterError:
-        return msgspec.json.encode(state).decode() + "\n"
+    output.say("the journal has no change of it in that time")
 
 
 def _side(state: Any, path: str, value: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-import traceback
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from archiver import __version__, disk
-from archiver.cli import streams
+from archiver.cli import output, streams
 from archiver.errors import ArchiverError, Bug, Invalid
 from archiver.settings import Settings, load
 
@@ -115,7 +115,7 @@ def _run() -> int:
     try:
         result = cli.main(standalone_mode=False, prog_name="archiver")
     except click.exceptions.Abort:
-        click.echo("interrupted", err=True)
+        output.say("interrupted")
         return 130
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -126,7 +126,7 @@ def _run() -> int:
         _show(error)
         return error.exit_code
     except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
+        output.say("interrupted")
         return 130
     except OSError as error:
         # A write that fails anywhere: full disks and their like are no bug.
@@ -141,8 +141,10 @@ def _run() -> int:
 
 
 def _bug() -> int:
-    traceback.print_exc()
-    click.echo("this is a bug in archiver: report it with the lines above", err=True)
+    from archiver import logs
+
+    output.trace(logs.traced(sys.exc_info()[1]))
+    output.say("this is a bug in archiver: report it with the lines above")
     return Bug.exit_code
 
 
@@ -165,6 +167,6 @@ def wait_for(work: Callable[[], Awaitable[Result]]) -> Result:
 
 
 def _show(error: ArchiverError) -> None:
-    click.secho(f"error: {error.message}", fg="red", err=True)
+    output.say(f"error: {error.message}", style="red")
     if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
+        output.say(f"hint: {error.hint}")

@@ -1,4 +1,7 @@
-"""Tables for people on standard output, ``--json`` for scripts; errors and progress on standard error."""
+"""Tables for people on standard output, ``--json`` for scripts; errors and progress on standard error.
+
+Everything that is printed passes through here, and so through ``terminal``: ``tests/test_architecture.py`` finds what does not.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import click
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from archiver import clock
+from archiver.terminal import visible, visible_json, visible_lines
 
 
 def print_json(value: Any) -> None:
@@ -19,15 +24,42 @@ def print_json(value: Any) -> None:
     text = msgspec.json.encode(value)
     with contextlib.suppress(RecursionError):
         text = msgspec.json.format(text, indent=2)
-    sys.stdout.buffer.write(text + b"\n")
+    # JSON is UTF-8, whatever the terminal's encoding.
     sys.stdout.flush()
+    sys.stdout.buffer.write(visible_json(text.decode()).encode() + b"\n")
+    sys.stdout.flush()
+
+
+def say(text: str, *, style: str | None = None) -> None:
+    """One line for people on standard error."""
+    click.secho(visible(text), fg=style, err=True)
+
+
+def trace(lines: str) -> None:
+    """Lines on standard error."""
+    click.echo(visible_lines(lines), err=True, nl=False)
+
+
+def answer(text: str) -> None:
+    """One line of the answer."""
+    click.echo(visible(text))
+
+
+def document(text: str) -> None:
+    """Lines of the answer, the last one with its end."""
+    click.echo(visible_lines(text), nl=False)
+
+
+def heading(name: str, rest: str = "") -> None:
+    """An empty line, and one with a name in bold."""
+    click.echo(f"\n{click.style(visible(name), bold=True)}{visible(rest)}")
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table of plain text: nothing in a cell is read as markup."""
-    grid = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    grid = Table(title=_plain(title) if title else None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        grid.add_column(column, overflow="fold")
+        grid.add_column(_plain(column) if column else "", overflow="fold")
     for row in rows:
         grid.add_row(*(_plain(cell) for cell in row))
     _print(grid)
@@ -39,11 +71,11 @@ def facts(pairs: Iterable[tuple[str, object]]) -> None:
     grid.add_column(style="bold")
     grid.add_column(overflow="fold")
     for name, value in pairs:
-        grid.add_row(name, _plain(value))
+        grid.add_row(_plain(name), _plain(value))
     _print(grid)
 
 
-def console() -> Console:
+def _console() -> Console:
     """Standard output; where it is no terminal as wide as needed, so that scripts never see a folded line."""
     return Console(width=None if sys.stdout.isatty() else 4000, highlight=False, soft_wrap=False)
 
@@ -68,7 +100,7 @@ def moment(microseconds: int) -> str:
 
 
 def _print(grid: Table) -> None:
-    shown = console()
+    shown = _console()
     with shown.capture() as text:
         shown.print(grid)
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in text.get().splitlines()))
@@ -77,4 +109,4 @@ def _print(grid: Table) -> None:
 def _plain(cell: object) -> Any:
     from rich.text import Text
 
-    return Text("-" if cell is None or cell == "" else str(cell))
+    return Text("-" if cell is None or cell == "" else visible(str(cell)))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import click
-
+from archiver.cli import output
 from archiver.replay.points import meaning, parse_point
 
 
 def say_meaning(text: str) -> None:
     """Say on standard error how a time without a zone is read. Raises ``Invalid`` for what is no point."""
     if said := meaning(parse_point(text)):
-        click.echo(f"note: {said}", err=True)
+        output.say(f"note: {said}")

@@ -6,9 +6,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from archiver.cli import output
+from archiver.terminal import visible
 
 
 @contextmanager
@@ -29,6 +31,6 @@ def steps(title: str) -> Iterator[Callable[[str, int, int], None]]:
         task = bar.add_task(title, total=None)
 
         def show(step: str, done: int, total: int) -> None:
-            bar.update(task, description=f"{title}: {step}" if step else title, completed=done, total=total or None)
+            bar.update(task, description=escape(visible(f"{title}: {step}" if step else title)), completed=done, total=total or None)
 
         yield show

@@ -214,7 +214,7 @@ def _foresee(plans: Plans, options: Options) -> None:
 def _print_plans(plans: Plans) -> None:
     output.facts(list(summary(plans).items()))
     for planned in plans.sources:
-        output.console().print(f"\n[bold]{planned.source}[/] -> {planned.target.shown if planned.target else 'no target'}")
+        output.heading(planned.source, f" -> {planned.target.shown if planned.target else 'no target'}")
         if isinstance(planned, DatabaseRestoration):
             _print_database(planned)
         elif isinstance(planned, ClusterRestoration):
@@ -250,7 +250,7 @@ def _print_cluster(plan: ClusterPlan) -> None:
 
 
 def _print_done(done: RestoredSource) -> None:
-    output.console().print(f"\n[bold]{done.source}[/] -> {done.target}")
+    output.heading(done.source, f" -> {done.target}")
     output.facts([("not certain", text) for text in done.doubts])
     report = done.report
     if isinstance(report, RestoreReport):

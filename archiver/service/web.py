@@ -23,6 +23,7 @@ from archiver.service.marking import REQUEST_BYTES, Marker, MarkFailure, MarkReq
 from archiver.service.metrics import StatusCollector
 from archiver.service.service import Service
 from archiver.service.status import problems, shortfalls
+from archiver.terminal import visible_json
 from archiver.untrusted import Unreadable, decode_untrusted
 
 log = structlog.get_logger()
@@ -115,5 +116,6 @@ def _from_here(remote: str | None) -> bool:
 
 
 def _json(value: object, status: int) -> web.Response:
-    body = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
-    return web.Response(body=body, status=status, content_type="application/json")
+    # Read by people on terminals, too.
+    body = visible_json(msgspec.json.format(msgspec.json.encode(value), indent=2).decode()) + "\n"
+    return web.Response(body=body.encode(), status=status, content_type="application/json")

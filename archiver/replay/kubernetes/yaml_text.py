@@ -1,7 +1,8 @@
 """JSON values -> YAML that every reader understands alike.
 
 YAML 1.1 and 1.2, PyYAML and Go read bare words differently: ``1e3`` is text to one and a number to the other, ``y`` a boolean, ``1:30``
-a number. So only words that nobody can mistake stand bare; every other text is quoted, or a literal block when it is plain lines.
+a number. So only words that nobody can mistake stand bare; every other text is quoted, or a literal block when it is plain lines. What a
+terminal would obey stands as its escape.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any
 
 import msgspec
 import yaml
+
+from archiver.terminal import HIDDEN, visible_json, visible_yaml
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9./_-]*")
 _TAKEN = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf", "infinity"))
@@ -25,7 +28,7 @@ class _Dumper(yaml.SafeDumper):
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     if _WORD.fullmatch(text) and text.lower() not in _TAKEN:
         style = None
-    elif _LINES.fullmatch(text):
+    elif _LINES.fullmatch(text) and not HIDDEN.search(text.replace("\n", "")):
         style = "|"
     else:
         style = '"'
@@ -49,5 +52,5 @@ def to_yaml(document: dict[str, Any]) -> str:
     try:
         text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=140)
     except _TooDeep:
-        return msgspec.json.encode(document).decode() + "\n"
-    return text
+        return visible_json(msgspec.json.encode(document).decode()) + "\n"
+    return visible_yaml(text)
