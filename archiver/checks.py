@@ -27,6 +27,8 @@ class Check(msgspec.Struct, frozen=True):
     subject: str
     text: str
     remedy: str = ""
+    apply: str = ""
+    """The least rights that capture of the source needs: SQL for psql, or objects for ``kubectl apply -f -``."""
 
 
 async def check_all(settings: Settings, clock: Clock) -> list[Check]:
@@ -103,6 +105,7 @@ async def _postgres(name: str, settings: Settings) -> list[Check]:
     modes = [table.mode for table in report.catalog.tables if table.kind == "r"]
     counted = ", ".join(f"{modes.count(mode)} {mode}" for mode in ("key", "full", "insert", "excluded") if mode in modes)
     found.append(Check("ok", name, "tables", f"{counted or 'none'}; schema changes noticed by {report.ddl}"))
+    found.append(Check("ok", name, "least rights", "what capture needs, as SQL below", apply="\n".join([*report.least_rights, ""])))
     return found
 
 
@@ -119,17 +122,20 @@ async def _known(name: str, settings: Settings) -> bool:
 
 
 async def _kubernetes(name: str, settings: Settings, clock: Clock) -> list[Check]:
+    from archiver.capture.kubernetes.least_rights import least_rights
     from archiver.capture.kubernetes.rights import check_rights
     from archiver.kubernetes.api import Api
+    from archiver.replay.kubernetes.yaml_text import to_yaml
 
     values = settings.sources[name].kubernetes
     assert values is not None
     api = await Api.open(clock, kubeconfig=values.kubeconfig, context=values.context)
     try:
-        report = await check_rights(api, kubernetes_config(values, settings))
+        config = kubernetes_config(values, settings)
+        report = await check_rights(api, config)
     finally:
         await api.close()
-    remedy = "grant it: the chart's rbac values, or a Role like the chart's"
+    remedy = "grant it: the chart's rbac values, or the Roles below"
     found = [Check("refused" if right.required else "warning", name, "rights", f"may not {right}", remedy) for right in report.missing]
     if not report.resources:
         found.append(Check("warning", name, "resources", "the API server serves none of them now", "they are captured once they appear"))
@@ -137,4 +143,6 @@ async def _kubernetes(name: str, settings: Settings, clock: Clock) -> list[Check
     found.append(
         Check("ok", name, "rights", f"{len(report.checked) - len(report.missing)} of {len(report.checked)} at {report.server}: {kinds}")
     )
+    roles = "---\n".join(map(to_yaml, least_rights(config, report.checked, report.user)))
+    found.append(Check("ok", name, "least rights", "what capture needs, as Roles below", apply=roles))
     return found

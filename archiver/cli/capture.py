@@ -87,4 +87,8 @@ def check(context: Context, *, as_json: bool) -> int:
                 for item in findings
             ],
         )
+        for item in findings:
+            if item.apply:
+                output.heading(item.source, ": the least rights")
+                output.document(item.apply)
     return 3 if any(item.level == "refused" for item in findings) else 0

@@ -11,7 +11,7 @@ from archiver.capture.kubernetes.discovery import DEFINITIONS, Selector, discove
 from archiver.capture.kubernetes.failures import failure_of
 from archiver.errors import Invalid, Unavailable
 from archiver.kubernetes import json_fields as kj
-from archiver.untrusted import decode_untrusted
+from archiver.untrusted import Unreadable, decode_untrusted
 
 if TYPE_CHECKING:
     from archiver.capture.kubernetes.config import KubernetesConfig
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from archiver.kubernetes.records import Resource
 
 _REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+"""From version 1.28 on."""
 _AT_ONCE = 8
 
 
@@ -42,10 +44,22 @@ class RightsReport(msgspec.Struct, frozen=True):
     """Answer of ``check_rights``."""
 
     server: str
+    user: str
+    """Who the credentials are to the server; empty where it does not say."""
     resources: list[Resource]
     """What the settings select and the server serves now; empty is worth a warning."""
     checked: list[Right]
     missing: list[Right]
+
+
+class _Review(msgspec.Struct):
+    class Status(msgspec.Struct):
+        class User(msgspec.Struct):
+            username: str = ""
+
+        user: User = msgspec.field(name="userInfo")
+
+    status: Status
 
 
 class _Answer(msgspec.Struct):
@@ -79,7 +93,8 @@ async def check_rights(api: Api, config: KubernetesConfig) -> RightsReport:
             return await _allowed(api, right)
 
     allowed = await asyncio.gather(*map(ask, rights))
-    return RightsReport(api.server, found.resources, rights, [right for right, granted in zip(rights, allowed, strict=True) if not granted])
+    missing = [right for right, granted in zip(rights, allowed, strict=True) if not granted]
+    return RightsReport(api.server, await _whoami(api), found.resources, rights, missing)
 
 
 async def _allowed(api: Api, right: Right) -> bool:
@@ -98,3 +113,13 @@ async def _allowed(api: Api, right: Right) -> bool:
             raise Invalid(f"{api.server} refuses the credentials: {failure.message}", hint="see the kubeconfig or the service account")
         raise Unavailable(f"{api.server} does not answer whether it allows to {right}: {failure.message}")
     return decode_untrusted(answer.body, _Answer, most=kj.OBJECT_BYTES).status.allowed
+
+
+async def _whoami(api: Api) -> str:
+    answer = await api.post(_WHO, msgspec.json.encode({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}))
+    if answer.status not in (200, 201):
+        return ""
+    try:
+        return decode_untrusted(answer.body, _Review, most=kj.OBJECT_BYTES).status.user.username
+    except Unreadable:
+        return ""

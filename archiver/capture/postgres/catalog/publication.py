@@ -16,6 +16,7 @@ from psycopg import sql
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.session.access import Session, translated
 from archiver.errors import Refused, Unavailable
+from archiver.postgres.pasteable import identifier, statement
 from archiver.postgres.records import Catalog
 
 _OPERATIONS = {True: "insert, update, delete, truncate", False: "insert, truncate"}
@@ -162,7 +163,7 @@ async def reconcile_publications(
             if publication and (why := why_unusable(publication, whole=whole)):
                 raise Refused(
                     f"publication {publication.name} cannot be used: {why}",
-                    hint=f"drop it (DROP PUBLICATION {publication.name}) so that the archiver creates its own, or set another slot name",
+                    hint=f"DROP PUBLICATION {identifier(publication.name)} so that the archiver makes its own, or set another slot name",
                 )
         change = plan_members(names, current, catalog)
         if left := change.effect.added & journaled:
@@ -173,7 +174,7 @@ async def reconcile_publications(
         if strange := [publication.name for publication in current if publication and not publication.owned]:
             raise Refused(
                 f"publication {', '.join(strange)} needs other members and belongs to another role",
-                hint="let its owner run: " + "; ".join(statement.as_string(None) for statement in change.statements),
+                hint="let its owner run: " + "; ".join(statement(each.as_string(None)) for each in change.statements),
             )
         if await _apply(session, change.statements, _TOGETHER_SECONDS):
             return change.effect
@@ -198,8 +199,8 @@ async def _apply(session: Session, statements: list[sql.Composed], seconds: floa
     try:
         async with session.transaction():
             await session.execute(f"SET LOCAL lock_timeout = {int(seconds * 1000)}".encode())
-            for statement in statements:
-                await session.execute(statement)
+            for each in statements:
+                await session.execute(each)
     except psycopg.errors.LockNotAvailable:
         return False
     return True

@@ -42,6 +42,8 @@ class Rights:
     owner_name: str
     hidden_rows: bool
     """Row-level security would apply to the role."""
+    owner_superuser: bool = False
+    """Its owner is one: nobody else should become a member."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,12 @@ class Facts:
     """Schemas that have one of our names."""
     restricts_views: bool = True
     """The server keeps a view from running with the rights of whoever reads it under the name of something else."""
-    hidden_sequences: list[str] = field(default_factory=list)
+    sequences: list[tuple[str, str]] = field(default_factory=list)
+    """Captured ones: schema and name."""
+    hidden_sequences: list[tuple[str, str]] = field(default_factory=list)
+    """Those that may not be read."""
+    row_security: frozenset[int] = frozenset()
+    """Tables with row-level security, for whoever does not go around it."""
     hidden_schemas: list[str] = field(default_factory=list)
     """Schemas with sequences, without USAGE."""
     foreign_tables: list[str] = field(default_factory=list)
@@ -159,6 +166,17 @@ async def _gather(session: Session, config: PostgresConfig, scope: Scope, *, tri
         identityless,
     ):
         breaking.setdefault(publication, []).append(f"{schema}.{table}")
+    sequences = [
+        row
+        for row in await rows(
+            # The order of AND is the planner's; the function refuses what is no sequence.
+            "SELECT n.nspname, c.relname, CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT,USAGE') END"
+            " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND NOT EXISTS (SELECT FROM pg_depend e"
+            " WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e') ORDER BY 1, 2"
+        )
+        if scope.covers_schema(row[0])
+    ]
     return Facts(
         version=version,
         database=database,
@@ -179,7 +197,8 @@ async def _gather(session: Session, config: PostgresConfig, scope: Scope, *, tri
             oid: Rights(*values)
             for oid, *values in await rows(
                 "SELECT c.oid::int8, has_table_privilege(c.oid, 'SELECT'), has_schema_privilege(c.relnamespace, 'USAGE'),"
-                " pg_has_role(c.relowner, 'USAGE'), pg_get_userbyid(c.relowner)::text, row_security_active(c.oid)"
+                " pg_has_role(c.relowner, 'USAGE'), pg_get_userbyid(c.relowner)::text, row_security_active(c.oid),"
+                " (SELECT rolsuper FROM pg_roles WHERE oid = c.relowner)"
                 " FROM pg_class c WHERE c.oid = ANY(%s::oid[])",
                 [table.oid for table in observed.catalog.tables],
             )
@@ -188,17 +207,9 @@ async def _gather(session: Session, config: PostgresConfig, scope: Scope, *, tri
         triggers=triggers,
         candidates=await candidates(session),
         restricts_views=await restricts_views(session),
-        hidden_sequences=[
-            f"{schema}.{name}"
-            for schema, name in await rows(
-                "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-                # The order of AND is the planner's; the function refuses what is no sequence.
-                " WHERE CASE c.relkind WHEN 'S' THEN NOT has_sequence_privilege(c.oid, 'SELECT,USAGE') ELSE false END"
-                " AND c.relpersistence <> 't' AND NOT EXISTS (SELECT FROM pg_depend e"
-                " WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e') ORDER BY 1, 2"
-            )
-            if scope.covers_schema(schema)
-        ],
+        sequences=[(schema, name) for schema, name, _ in sequences],
+        hidden_sequences=[(schema, name) for schema, name, readable in sequences if not readable],
+        row_security=frozenset(oid for (oid,) in await rows("SELECT oid::int8 FROM pg_class WHERE relrowsecurity")),
         hidden_schemas=[
             schema
             for (schema,) in await rows(

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-_SHOWN = 5
+SHOWN = 5
+"""Names of a kind that are told one by one."""
 
 
 @dataclass(frozen=True)
@@ -26,5 +27,10 @@ def several(noun: str, names: Sequence[str]) -> str:
     """``table a.b``, or ``7 tables (a.b, c.d, …)``."""
     if len(names) == 1:
         return f"{noun} {names[0]}"
-    more = ", …" if len(names) > _SHOWN else ""
-    return f"{len(names)} {noun}s ({', '.join(names[:_SHOWN])}{more})"
+    more = ", …" if len(names) > SHOWN else ""
+    return f"{len(names)} {noun}s ({', '.join(names[:SHOWN])}{more})"
+
+
+def and_others(names: Sequence[object]) -> str:
+    """What to add to a statement that has only the first of ``names``."""
+    return f" (and {len(names) - SHOWN} more: see the statements below)" if len(names) > SHOWN else ""

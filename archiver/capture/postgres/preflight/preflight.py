@@ -6,7 +6,7 @@ stopping then would make the source keep its log for us, and the journal records
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,11 +17,13 @@ from archiver.capture.postgres.catalog.publication import plan_members, why_unus
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.preflight.facts import Facts, gather_facts
 from archiver.capture.postgres.preflight.failover import failover_findings, slot_gets_failover
-from archiver.capture.postgres.preflight.findings import Finding, several
+from archiver.capture.postgres.preflight.findings import SHOWN, Finding, and_others, several
+from archiver.capture.postgres.preflight.least_rights import least_rights
 from archiver.capture.postgres.preflight.tables import table_findings
 from archiver.capture.postgres.session.access import Session
 from archiver.capture.postgres.session.failover import commits_wait_for
 from archiver.errors import Refused
+from archiver.postgres.pasteable import identifier, statement
 from archiver.postgres.records import Catalog
 
 __all__ = ["Finding", "Preflight", "judge", "preflight"]
@@ -48,6 +50,8 @@ class Preflight:
     """Insert-only tables to the updates and deletes counted before anything was copied: ``take_baseline`` keeps them."""
     failover: bool = False
     """The slot is to be one that standbys may keep."""
+    least_rights: Sequence[str] = ()
+    """Lines of SQL that give a role all that capture needs."""
 
     def raise_refusals(self) -> None:
         """Raise ``Refused`` with every refusal and its remedy; nothing when there is none."""
@@ -91,6 +95,7 @@ def judge(facts: Facts, config: PostgresConfig) -> Preflight:
         [finding for finding in findings if finding.level == "note"],
         facts.writes,
         slot_gets_failover(facts, config),
+        least_rights(facts, config),
     )
 
 
@@ -186,7 +191,7 @@ def _slots(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
 def _role(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
     about = f"role {facts.role}"
     if not facts.replication:
-        yield Finding("replication", about, "it lacks the REPLICATION attribute", f"ALTER ROLE {facts.role} REPLICATION")
+        yield Finding("replication", about, "it lacks the REPLICATION attribute", f"ALTER ROLE {identifier(facts.role)} REPLICATION")
     if not _can_trigger(facts, config) and config.ddl != "poll":
         yield Finding(
             "no_trigger",
@@ -217,15 +222,16 @@ def _own_schemas(facts: Facts) -> Iterator[Finding]:
 
 def _publications(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
     names = config.publications
+    role = identifier(facts.role)
     for name, publication, whole in zip(names, facts.publications, (True, False), strict=True):
         if publication and (why := why_unusable(publication, whole=whole)):
-            yield Finding("publication", f"publication {name}", why, f"DROP PUBLICATION {name}, or choose another slot name")
+            yield Finding("publication", f"publication {name}", why, f"DROP PUBLICATION {identifier(name)}, or choose another slot name")
         if publication and publication.owned_below and facts.superuser:
             yield Finding(
                 "publication_owner",
                 f"publication {name}",
                 f"{publication.owner} made it, who has fewer rights than {facts.role} and can take tables out of it",
-                f"ALTER PUBLICATION {name} OWNER TO {facts.role}, if it was made for the archiver; else choose another slot name",
+                f"ALTER PUBLICATION {identifier(name)} OWNER TO {role}, if it was made for the archiver; else choose another slot name",
                 "warning" if facts.slot_exists else "refused",
             )
     change = plan_members(names, facts.publications, facts.observed.catalog)
@@ -237,7 +243,7 @@ def _publications(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
             "create",
             f"role {facts.role}",
             f"it may not create the publications {', '.join(missing)}: CREATE on the database is missing",
-            f"GRANT CREATE ON DATABASE {facts.database} TO {facts.role}, or let a superuser run: {_statements(change.statements)}",
+            f"GRANT CREATE ON DATABASE {identifier(facts.database)} TO {role}, or let a superuser run: {_statements(change.statements)}",
         )
     for name, publication in zip(names, facts.publications, strict=True):
         if publication and not publication.owned and not facts.superuser:
@@ -256,28 +262,32 @@ def _publications(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
         if table.oid in joining and (rights := facts.rights.get(table.oid)) is not None and not rights.owner
     ]
     if strange and not facts.superuser:
-        owners = sorted({facts.rights[table.oid].owner_name for table in strange})
+        # Whoever is a member of a superuser is one.
+        owners = sorted({facts.rights[table.oid].owner_name for table in strange if not facts.rights[table.oid].owner_superuser})
+        by_superuser = f"let a superuser run: {_statements(change.statements)}"
         yield Finding(
             "owner",
             several("table", [f"{table.schema}.{table.name}" for table in strange]),
             "only their owner may publish them",
-            f"{'; '.join(f'GRANT {owner} TO {facts.role}' for owner in owners)}; or let a superuser run: {_statements(change.statements)}",
+            "; ".join([*(f"GRANT {identifier(owner)} TO {role}" for owner in owners), f"or {by_superuser}" if owners else by_superuser]),
             "warning" if facts.slot_exists else "refused",
         )
 
 
 def _statements(statements: list[sql.Composed]) -> str:
-    text = "; ".join(statement.as_string(None) for statement in statements)
-    return text if len(text) <= 600 else text[:600] + " …"
+    text = "; ".join(statement(each.as_string(None)) for each in statements)
+    # Never a part of one: an open quote would take in whatever is pasted next.
+    return text if len(text) <= 600 else "the last of the statements below"
 
 
 def _database(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
     if facts.hidden_sequences:
         yield Finding(
             "sequence_rights",
-            several("sequence", facts.hidden_sequences),
+            several("sequence", [f"{schema}.{name}" for schema, name in facts.hidden_sequences]),
             "their values cannot be read, and a restore would hand them out again",
-            f"GRANT SELECT ON SEQUENCE {', '.join(facts.hidden_sequences[:5])} TO {facts.role}",
+            f"GRANT SELECT ON SEQUENCE {', '.join(identifier(*names) for names in facts.hidden_sequences[:SHOWN])}"
+            f" TO {identifier(facts.role)}{and_others(facts.hidden_sequences)}",
             "warning" if facts.slot_exists else "refused",
         )
     if facts.large_objects:
@@ -317,6 +327,6 @@ def _database(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
             "set_unlogged",
             "database",
             "the server refuses ALTER TABLE … SET UNLOGGED for members of a publication",
-            f"in the same transaction first: ALTER PUBLICATION {config.publications[0]} DROP TABLE …",
+            f"in the same transaction first: ALTER PUBLICATION {identifier(config.publications[0])} DROP TABLE …",
             "note",
         )

@@ -7,7 +7,8 @@ from typing import Literal
 
 from archiver.capture.postgres.catalog.capture_mode import Cause
 from archiver.capture.postgres.preflight.facts import Facts
-from archiver.capture.postgres.preflight.findings import Finding, several
+from archiver.capture.postgres.preflight.findings import SHOWN, Finding, and_others, several
+from archiver.postgres.pasteable import identifier
 from archiver.postgres.records import Column
 
 _ONLY_SNAPSHOTS = "their UPDATEs and DELETEs are not published; the journal knows them only by repeated copies, with gaps in between"
@@ -91,6 +92,7 @@ def _columns(facts: Facts, wanted: Callable[[Column], bool]) -> list[str]:
 
 def _rights(facts: Facts) -> Iterator[Finding]:
     level: Literal["refused", "warning"] = "warning" if facts.slot_exists else "refused"
+    role = identifier(facts.role)
     captured = [
         (table, facts.rights[table.oid])
         for table in facts.observed.catalog.tables
@@ -101,15 +103,16 @@ def _rights(facts: Facts) -> Iterator[Finding]:
             "schema_rights",
             several("schema", spaces),
             "USAGE is missing: its tables cannot be copied, nor all of its sequences be read",
-            f"GRANT USAGE ON SCHEMA {', '.join(spaces)} TO {facts.role}, or name the captured schemas in `schemas`",
+            f"GRANT USAGE ON SCHEMA {', '.join(map(identifier, spaces))} TO {role}, or name the captured schemas in `schemas`",
             level,
         )
-    if tables := [f"{table.schema}.{table.name}" for table, rights in captured if not rights.select]:
+    if unread := [table for table, rights in captured if not rights.select]:
+        names = ", ".join(identifier(table.schema, table.name) for table in unread[:SHOWN])
         yield Finding(
             "select_rights",
-            several("table", tables),
+            several("table", [f"{table.schema}.{table.name}" for table in unread]),
             "SELECT is missing: rows cannot be copied",
-            f"GRANT SELECT ON {', '.join(tables[:5])} TO {facts.role}, or name them in `exclude_tables`",
+            f"GRANT SELECT ON {names} TO {role}{and_others(unread)}, or name them in `exclude_tables`",
             level,
         )
     if tables := [f"{table.schema}.{table.name}" for table, rights in captured if rights.hidden_rows]:
@@ -117,6 +120,6 @@ def _rights(facts: Facts) -> Iterator[Finding]:
             "row_security",
             several("table", tables),
             f"row-level security applies to {facts.role}: a copy would lack rows",
-            f"ALTER ROLE {facts.role} BYPASSRLS, or name them in `exclude_tables`",
+            f"ALTER ROLE {role} BYPASSRLS, or name them in `exclude_tables`",
             level,
         )

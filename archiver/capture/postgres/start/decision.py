@@ -12,6 +12,7 @@ from typing import Literal
 from archiver.errors import Refused
 from archiver.journal.records import Gap
 from archiver.postgres.lsn import format_position
+from archiver.postgres.pasteable import literal
 
 
 @dataclass(frozen=True)
@@ -161,5 +162,5 @@ def _gap(known: JournalView, reason: str, detail: str, *, position: int = 0) -> 
 def _not_ours(slot_name: str) -> Refused:
     return Refused(
         f"replication slot {slot_name} exists, and this archive did not create it",
-        hint=f"choose another slot name; or, if nobody needs it: SELECT pg_drop_replication_slot('{slot_name}')",
+        hint=f"choose another slot name; or, if nobody needs it: SELECT pg_drop_replication_slot({literal(slot_name)})",
     )
