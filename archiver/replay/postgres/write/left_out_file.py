@@ -30,6 +30,12 @@ SET intervalstyle = 'postgres';
 SET lc_monetary = 'C';
 SET timezone = 'UTC';
 """
+_KNOWS_RESTRICT = r"""\set archiver_stop :ON_ERROR_STOP
+\set ON_ERROR_STOP on
+\restrict known
+\unrestrict known
+\set ON_ERROR_STOP :archiver_stop
+"""
 
 
 class LeftOutFile:
@@ -75,8 +81,8 @@ class LeftOutFile:
             with file:
                 key = secrets.token_hex(16)
                 file.write(f"-- {_comment(title)}\n-- Mend what each reason names, then: psql -f {path.name}\n\n".encode())
-                # Nothing in it is a command for psql itself.
-                file.write(f"\\restrict {key}\n{_SETTINGS}".encode())
+                # Nothing in it is a command for psql itself. One that does not know the word must not go on.
+                file.write(f"{_KNOWS_RESTRICT}\\restrict {key}\n{_SETTINGS}".encode())
                 for each in before:
                     file.write(_item(each))
                 for each in rows:

@@ -1,10 +1,15 @@
-"""A plan -> a folder of SQL that psql loads in one transaction: ``psql -f restore.sql``."""
+"""A plan -> a folder of SQL that psql loads in one transaction: ``psql -f restore.sql``.
+
+Everything that came from the source stands in files of its own, each between ``\\restrict`` and ``\\unrestrict`` with a word that nobody
+could know: psql runs no command of its own there, whatever a dump says (CVE-2025-8714).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import re
+import secrets
 import time
 from contextlib import aclosing
 from pathlib import Path
@@ -40,6 +45,11 @@ SET intervalstyle = 'postgres';
 SET lc_monetary = 'C';
 SET timezone = 'UTC';
 """
+_HEAD = """-- psql -f restore.sql: one transaction, all or nothing.
+-- It needs a psql that knows \\restrict (18, 17.6, 16.10, 15.14 or newer): what came from the source must not command psql.
+\\set ON_ERROR_STOP on
+BEGIN;
+"""
 _LENIENT = """-- What a view needs may not be there, another server for example: it is left unpopulated then, and the rest goes on.
 \\set ON_ERROR_ROLLBACK on
 \\set ON_ERROR_STOP off
@@ -66,6 +76,7 @@ class Manifest(msgspec.Struct, frozen=True):
     notes: list[str] = []
 
 
+_VIEWS = "views.sql"
 _LAST = "event-triggers.sql"
 
 
@@ -82,7 +93,7 @@ async def write_folder(
 ) -> RestoreReport:
     """Write ``schema-pre.sql``, ``rows/….sql``, ``schema-post.sql``, ``sequences.sql``, ``restore.sql`` and ``manifest.json``.
 
-    And ``event-triggers.sql`` if there are any.
+    And ``views.sql`` and ``event-triggers.sql`` if there are any.
 
     The folder must be empty or new, or ``overwrite``: files of the same names are then replaced, and those that an older manifest lists
     removed. A file ``INCOMPLETE`` is there until all is written. Raises ``Refused``, ``Corrupt``, ``Unavailable``, ``Invalid`` where the
@@ -109,12 +120,13 @@ async def write_folder(
     point = parse_lsn(plan.point.lsn)
     statements = [statement.as_string(None) + ";\n" for statement in setting(schema, material.before, material.after, point)]
     sequences = len(statements)
-    if schema.catalog.materialized:
-        statements += [_LENIENT, *(f"REFRESH MATERIALIZED VIEW {view};\n" for view in schema.catalog.materialized), _STRICT]
     await asyncio.to_thread(output.write, "sequences.sql", "".join(statements).encode("utf-8", "surrogateescape"))
+    if schema.catalog.materialized:
+        refreshed = "".join(f"REFRESH MATERIALIZED VIEW {view};\n" for view in schema.catalog.materialized)
+        await asyncio.to_thread(output.write, _VIEWS, refreshed.encode("utf-8", "surrogateescape"))
     if script.last:
         await asyncio.to_thread(output.write, _LAST, script.last)
-    await asyncio.to_thread(output.write, "restore.sql", _restore_script(output).encode())
+    await asyncio.to_thread(output.write, "restore.sql", _restore_script(output).encode(), foreign=False)
     manifest = Manifest(
         plan.archive,
         plan.source,
@@ -151,12 +163,13 @@ def _restore_script(output: _Output) -> str:
     rows = [f"\\ir '{name}'\n" for name in output.files if name.startswith("rows/")]
     return "".join(
         [
-            "-- psql -f restore.sql: one transaction, all or nothing.\n\\set ON_ERROR_STOP on\nBEGIN;\n\\ir 'schema-pre.sql'\n",
+            f"{_HEAD}\\ir 'schema-pre.sql'\n",
             _SETTINGS,
             *rows,
             "\\ir 'schema-post.sql'\n",
             _SETTINGS,
             "\\ir 'sequences.sql'\n",
+            f"{_LENIENT}\\ir '{_VIEWS}'\n{_STRICT}" if _VIEWS in output.files else "",
             f"\\ir '{_LAST}'\n" if _LAST in output.files else "",
             "COMMIT;\n",
         ]
@@ -230,8 +243,8 @@ class _Output:
             if path.is_relative_to(self.folder.resolve()):
                 path.unlink(missing_ok=True)
 
-    def write(self, name: str, data: bytes) -> None:
-        file = _File(self, name)
+    def write(self, name: str, data: bytes, *, foreign: bool = True) -> None:
+        file = _File(self, name, foreign=foreign)
         file.write(data)
         file.close()
 
@@ -241,17 +254,22 @@ class _Output:
 
 
 class _File:
-    """One file, hashed while it is written."""
+    """One file, hashed while it is written. ``foreign``: it holds what came from the source, and no commands for psql."""
 
-    def __init__(self, output: _Output, name: str) -> None:
+    def __init__(self, output: _Output, name: str, *, foreign: bool = True) -> None:
         self._output, self._name = output, name
         self._file = (output.folder / name).open("wb")
         self._hash = hashlib.sha256()
+        self._word = secrets.token_hex(32) if foreign else ""
+        if self._word:
+            self.write(f"\\restrict {self._word}\n".encode())
 
     def write(self, data: bytes | memoryview) -> None:
         self._file.write(data)
         self._hash.update(data)
 
     def close(self) -> None:
+        if self._word:
+            self.write(f"\n\\unrestrict {self._word}\n".encode())
         self._file.close()
         self._output.files[self._name] = self._hash.hexdigest()
