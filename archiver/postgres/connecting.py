@@ -29,6 +29,9 @@ _STANDBY = ("session is read-only", "server is in hot standby mode")
 POOLER = "connect to the server itself: a pooler (PgBouncer and the like) hands on neither start-up settings nor replication nor snapshots"
 _TRACE_SECONDS = 10.0
 
+OWN_PATH = "pg_catalog, pg_temp"
+"""``search_path`` of what we say ourselves. Where ``pg_temp`` is not named it comes first, and what stands there anybody's code may have
+made in this session."""
 MANUAL = "its forms: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING"
 """For a connection string that libpq does not understand."""
 
@@ -36,6 +39,7 @@ MANUAL = "its forms: https://www.postgresql.org/docs/current/libpq-connect.html#
 async def connect(dsn: str, doing: str, **more: Any) -> Connection:
     """A connection in autocommit mode that prepares nothing, guarded as ``connection_string`` has it. ``more``: as for ``psycopg.connect``.
 
+    A bare name means the server's own object, whatever role and database set, and nobody's view is read (``allow_views``).
     Raises as ``refusal`` has it; ``doing`` is what it says we were at.
     """
     try:
@@ -44,10 +48,34 @@ async def connect(dsn: str, doing: str, **more: Any) -> Connection:
         raise Invalid(f"{doing}: libpq does not understand the connection string", hint=MANUAL) from None
     more |= guarded({**given, **more})
     try:
-        return await psycopg.AsyncConnection.connect(dsn, autocommit=True, prepare_threshold=None, **more)
+        connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, prepare_threshold=None, **more)
     except psycopg.Error as error:
         state = await asyncio.to_thread(refusal_state, conninfo.make_conninfo(dsn, **more), str(error))
         raise refusal(str(error), state, doing) from error
+    try:
+        await connection.execute(f"SELECT pg_catalog.set_config('search_path', '{OWN_PATH}', false)".encode())
+        await connection.execute(_restricting("view, foreign-table"))
+    except psycopg.Error as error:
+        await connection.close()
+        said = error.diag.message_primary or "the connection was lost"
+        raise Unavailable(f"{doing}: {said}", hint="the session could not be made safe; it is tried again") from error
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+async def allow_views(connection: Connection) -> None:
+    """For what runs the user's own queries, with nobody's rights but their owner's."""
+    await connection.execute(_restricting(""))
+
+
+def _restricting(kinds: str) -> bytes:
+    """Functions of a view that stands under a name that we read would run with our rights (CVE-2024-7348). Older servers lack it."""
+    return (
+        f"SELECT pg_catalog.set_config(name, '{kinds}', false) FROM pg_catalog.pg_settings"
+        " WHERE name OPERATOR(pg_catalog.=) 'restrict_nonsystem_relation_kind'"
+    ).encode()
 
 
 def refusal_state(dsn: str, text: str) -> str:

@@ -108,7 +108,7 @@ class BlockingObject:
 
 
 async def find_blocking(connection: Connection, items: Sequence[Item]) -> list[BlockingObject]:
-    """Every object of the target whose name one of ``items`` needs, in their order. Sessions have an empty ``search_path``."""
+    """Every object of the target whose name one of ``items`` needs, in their order. Sessions have ``OWN_PATH``."""
     found: dict[tuple[int, int], tuple[int, str]] = {}
     for query, kinds in ((_FIND_RELATIONS, _RELATIONS | _TYPES), (_FIND_TYPES, _TYPES), (_FIND_ROUTINES, _ROUTINES)):
         await _find(connection, query, [(n, item) for n, item in enumerate(items) if item.kind in kinds], found)

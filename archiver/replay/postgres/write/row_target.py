@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from archiver.postgres.connecting import OWN_PATH
 from archiver.postgres.records import Table
 from archiver.replay.postgres.write.target_database import pin
 
@@ -115,6 +116,9 @@ async def read_target_tables(connection: Connection, tables: Sequence[Table]) ->
     return {tables[place - 1].oid: TargetTable(*facts) for place, *facts in await cursor.fetchall()}
 
 
+_SET_PATH = "SELECT pg_catalog.set_config('search_path', %s, true)"
+
+
 class SchemaChangedByRows(Exception):
     """A function that was called for a row made, changed or dropped objects."""
 
@@ -135,7 +139,7 @@ class RowTarget:
     async def open(self) -> None:
         """Make ready. Raises what the server says."""
         if self._path and not self._staged:
-            await self._connection.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (self._path,))
+            await self._connection.execute(_SET_PATH, (f"{self._path}, pg_temp",))
         if self._staged:
             self._schema = await self._schema_now()
             await self._grant("SCHEMA", _names([self._table.schema]), "USAGE")
@@ -154,12 +158,14 @@ class RowTarget:
             return cursor.rowcount
         cursor = await self._connection.execute(b"SELECT pg_temp.archiver_load()")
         row = await cursor.fetchone()
+        # What ran may have set another path, for good.
+        await self._connection.execute("SELECT pg_catalog.set_config('search_path', %s, false)", (OWN_PATH,))
         return int(row[0]) if row else 0
 
     async def close(self) -> None:
         """Remove what ``open`` made. Raises ``SchemaChangedByRows``."""
         if self._path and not self._staged:
-            await self._connection.execute(b"SELECT pg_catalog.set_config('search_path', '', true)")
+            await self._connection.execute(_SET_PATH, (OWN_PATH,))
         if self._staged:
             await self._connection.execute(b"DROP FUNCTION pg_temp.archiver_load(); DROP TABLE pg_temp.archiver_rows")
             owner = sql.Identifier(self._table.owner).as_string(None)
@@ -184,7 +190,7 @@ class RowTarget:
             # What is deferred would run with the rights of whoever commits.
             " SET CONSTRAINTS ALL IMMEDIATE; RETURN written; END"
         )
-        path = f"{self._path}, pg_temp" if self._path else "pg_catalog, pg_temp"
+        path = f"{self._path}, pg_temp" if self._path else OWN_PATH
         await self._connection.execute(
             f"CREATE TEMP TABLE archiver_rows ON COMMIT DROP AS SELECT {read} FROM ONLY {self._table.name} WITH NO DATA;"
             f"GRANT SELECT ON pg_temp.archiver_rows TO {owner};"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
+from archiver.postgres.connecting import OWN_PATH
 from archiver.replay.postgres.plan.plan import LeftOutItem
 from archiver.replay.postgres.write.dump_items import Item, Items
 from archiver.replay.postgres.write.search_paths import SearchPaths
@@ -100,7 +101,7 @@ class SchemaWriter:
         """As its maker made it: functions and operators of its own text may be found by the maker's ``search_path`` alone."""
         if before.sqlstate in _NOT_FOUND:
             for path in await self._paths.of(item.schema, item.owner):
-                if await self._attempt(_in_path(path) + item.sql + b"\n" + _in_path(""), doing) is None:
+                if await self._attempt(_in_path(f"{path}, pg_temp") + item.sql + b"\n" + _in_path(OWN_PATH), doing) is None:
                     self.made += 1
                     self.notes.append(f"{item.name} was made with search_path = {path}, which it needs")
                     return

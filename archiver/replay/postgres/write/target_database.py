@@ -13,7 +13,7 @@ from psycopg import conninfo
 
 from archiver.errors import ArchiverError, Corrupt, Invalid, Refused, Unavailable
 from archiver.postgres.captured_systems import CapturedDatabase, is_captured
-from archiver.postgres.connecting import connect
+from archiver.postgres.connecting import OWN_PATH, connect
 from archiver.postgres.connection_string import without_secrets
 from archiver.replay.postgres.plan.plan import RestorePlan
 
@@ -21,7 +21,7 @@ Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 _SESSION = {
     "client_encoding": "UTF8",
-    "search_path": "",
+    "search_path": OWN_PATH,
     "datestyle": "ISO, MDY",
     "intervalstyle": "postgres",
     "lc_monetary": "C",

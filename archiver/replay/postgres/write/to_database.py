@@ -14,6 +14,7 @@ import structlog
 from psycopg import sql
 
 from archiver.errors import ArchiverError, Bug, Refused, Unavailable
+from archiver.postgres.connecting import allow_views
 from archiver.postgres.lsn import parse_lsn
 from archiver.replay.postgres.fold.database import DatabaseFold, Summary
 from archiver.replay.postgres.plan.plan import LeftOutItem, RestoredTable, RestorePlan, RestoreReport
@@ -69,6 +70,8 @@ async def write_database(
                 raise occupied([str(each) for each in blocking])
             with restore.timed("read"):
                 fold, summary = await fold_changes(plan, material, reader, progress)
+            # Checks and materialized views of the database read its views.
+            await allow_views(connection)
             async with _transaction(connection):
                 tables = await restore.run(connection, items, material, fold, store, blocking)
             await restore.analyze(connection, tables)
