@@ -20,7 +20,8 @@ MESSAGE = ord("M")
 
 _KEEPALIVE = struct.Struct(">cQqB")
 _STATUS = struct.Struct(">cQQQqB")
-_COMMIT_END = struct.Struct(">QQq")
+_BEGIN = struct.Struct(">QqI")
+_COMMIT = struct.Struct(">QQq")
 
 
 class Keepalive(NamedTuple):
@@ -29,6 +30,22 @@ class Keepalive(NamedTuple):
     lsn: int
     reply: bool
     """The server wants a status update at once."""
+
+
+class SentCommit(NamedTuple):
+    """A transaction's end as the server sends it; sent again it is the same."""
+
+    xid: int
+    """32 bits; 0 where its beginning was not seen."""
+    lsn: int
+    """Where its commit record starts."""
+    end: int
+    time: int
+    """As the server writes it: microseconds since ``PG_EPOCH``."""
+
+    def is_same(self, other: SentCommit) -> bool:
+        """Whether both are one transaction of one history."""
+        return self[1:] == other[1:] and (self.xid == other.xid or 0 in (self.xid, other.xid))
 
 
 def parse_keepalive(body: bytes | memoryview) -> Keepalive:
@@ -51,5 +68,18 @@ def status_update(durable: int, now: int, *, reply: bool) -> bytes:
 def commit_end(frame: bytes | memoryview) -> tuple[int, int]:
     """End LSN and commit time (microseconds since 1970) of an XLogData message that holds a Commit or Stream Commit."""
     at = XLOG_HEADER + (2 if frame[XLOG_HEADER] == COMMIT else 6)
-    _, end, time = _COMMIT_END.unpack_from(frame, at)
+    _, end, time = _COMMIT.unpack_from(frame, at)
     return end, time + PG_EPOCH
+
+
+def sent_begin(frame: bytes | memoryview) -> tuple[int, int, int]:
+    """What an XLogData message with a Begin says of the transaction: where its commit record starts, its commit time, its xid."""
+    lsn, time, xid = _BEGIN.unpack_from(frame, XLOG_HEADER + 1)
+    return lsn, time, xid
+
+
+def sent_commit(frame: bytes | memoryview, xid: int) -> SentCommit:
+    """What an XLogData message says that holds a Commit, of transaction ``xid``, or a Stream Commit."""
+    if frame[XLOG_HEADER] == COMMIT:
+        return SentCommit(xid, *_COMMIT.unpack_from(frame, XLOG_HEADER + 2))
+    return SentCommit(int.from_bytes(frame[XLOG_HEADER + 1 : XLOG_HEADER + 5], "big"), *_COMMIT.unpack_from(frame, XLOG_HEADER + 6))

@@ -27,9 +27,10 @@ from archiver.capture.postgres.session.session_settings import OUTPUT
 from archiver.capture.postgres.session.slot import NewSlot, SlotExistsError, create_slot, drop_slot, set_failover
 from archiver.capture.postgres.session.slot_health import SlotHealth, ask_status, read_health, warnings_of
 from archiver.capture.postgres.session.snapshot import HeldSnapshot, hold_snapshot
-from archiver.capture.postgres.start.decision import FreshStart, ServerView, decide
+from archiver.capture.postgres.start.decision import FreshStart, Resumption, ServerView, decide
 from archiver.capture.postgres.start.journal_view import newest_schema, read_journal
 from archiver.capture.postgres.start.server_view import read_server
+from archiver.capture.postgres.stream.continuation import Diverged
 from archiver.capture.postgres.stream.stream import ReplicationStream, StreamOptions, protocol_version
 from archiver.capture.postgres.watch.schema_watcher import SchemaWatcher
 from archiver.capture.status import SourceStatus, State
@@ -76,6 +77,7 @@ class PostgresSource:
         self._gaps = 0
         self._restarts: dict[str, int] = {}
         self._undecodable = ""
+        self._diverged = ""
 
     def status(self) -> SourceStatus:
         """How it stands now."""
@@ -131,6 +133,8 @@ class PostgresSource:
         except ArchiverError as error:
             if isinstance(error, Unpublished):
                 self._undecodable = error.message
+            if isinstance(error, Diverged):
+                self._diverged = error.message
             self._failed(error)
             raise
         finally:
@@ -157,7 +161,7 @@ class PostgresSource:
             known = await read_journal(reader, self.name, mark)
             async with self._replication() as replication:
                 server = await read_server(replication, query, self._config.slot, known)
-                server = dataclasses.replace(server, undecodable=self._undecodable)
+                server = dataclasses.replace(server, undecodable=self._undecodable, diverged=self._diverged)
                 decision = decide(known, server, slot_name=self._config.slot, adopt_new_system=self._config.adopt_new_system)
                 chosen = "begin" if isinstance(decision, FreshStart) else "resume"
                 log.info("source_decided", source=self.name, decision=chosen, position=format_position(known.position))
@@ -167,7 +171,7 @@ class PostgresSource:
                         snapshot = hold_snapshot(self._access, exported=created.snapshot, lsn=created.consistent_point)
                         held = await holding.enter_async_context(snapshot)
                         start = parse_position(created.consistent_point)
-                        stream, entry = await self._start(replication, report, server, start, fresh=True)
+                        stream, entry = await self._start(replication, report, server, Resumption(start, start), fresh=True)
                         baseline = self._baseline_then_watch(holding, held, report, tools, entry)
                         await self._capture(stream, query, stop, baseline)
                     return
@@ -177,8 +181,8 @@ class PostgresSource:
                 if server.slot is not None and server.slot.failover != report.failover:
                     await set_failover(replication, self._config.slot, failover=report.failover)
                 schema = await newest_schema(reader, self.name, mark)
-                stream, _ = await self._start(replication, report, server, decision.position, fresh=False)
-                await self._capture(stream, query, stop, self._watch(tools, schema))
+                stream, _ = await self._start(replication, report, server, decision, fresh=False)
+                await self._capture(stream, query, stop, self._watch_once_proven(stream, tools, schema))
 
     @contextlib.asynccontextmanager
     async def _replication(self) -> AsyncIterator[Connection]:
@@ -224,18 +228,20 @@ class PostgresSource:
             raise Refused(
                 f"replication slot {self._config.slot} was created by somebody else just now", hint="choose another slot name"
             ) from None
-        self._undecodable = ""
+        self._undecodable = self._diverged = ""
         # No command may run on the replication connection until the snapshot is held; this is not one.
         await self._record_slot(server, "created", created.consistent_point)
         return created
 
     async def _start(
-        self, replication: Connection, report: Preflight, server: ServerView, start: int, *, fresh: bool
+        self, replication: Connection, report: Preflight, server: ServerView, where: Resumption, *, fresh: bool
     ) -> tuple[ReplicationStream, int]:
         """Journal PG_STREAM, then start the stream; the stream and the number of that entry."""
         options = StreamOptions(
             slot=self._config.slot,
-            start=start,
+            start=where.start,
+            known=where.position,
+            newest=where.newest,
             publications=self._config.publications,
             protocol=protocol_version(report.server_version),
             streaming=self._config.streaming,
@@ -249,13 +255,13 @@ class PostgresSource:
             timeline=server.timeline,
             database=server.database,
             server_version=report.server_version,
-            start=format_position(start),
+            start=format_position(where.start),
             protocol=options.protocol,
             streaming=options.streaming,
             publications=list(options.publications),
             settings=dict(OUTPUT),
         )
-        position = format_position(start) if fresh else ""
+        position = format_position(where.start) if fresh else ""
         entry = await self._append(Kind.PG_STREAM, msgspec.json.encode(record), position=position)
         await self._writer.durable(entry)
         self._stream = await ReplicationStream.start(replication, self.name, options, self._clock, self._ddl_seen)
@@ -319,6 +325,11 @@ class PostgresSource:
 
     def _progress(self, rows: int, size: int) -> None:
         self._detail = f"baseline: {rows} rows, {size} bytes"
+
+    async def _watch_once_proven(self, stream: ReplicationStream, tools: PgTools, schema: Schema | None) -> None:
+        """Watch the schema as soon as the server's history is known to be the journal's: nothing is read from another one."""
+        await stream.proven()
+        await self._watch(tools, schema)
 
     async def _watch(self, tools: PgTools, schema: Schema | None) -> None:
         self._watcher = SchemaWatcher(self.name, self._access, self._config, tools, self._writer, self._clock, known=schema)

@@ -13,6 +13,7 @@ from archiver.errors import Refused
 from archiver.journal.records import Gap
 from archiver.postgres.lsn import format_position
 from archiver.postgres.pasteable import literal
+from archiver.postgres.replication_messages import SentCommit
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class JournalView:
     system_id: str = ""
     timeline: int = 0
     database: str = ""
+    newest: SentCommit | None = None
+    """The newest commit that came through the newest slot; ``None``: none did."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class ServerView:
     """Where each earlier timeline of its history ended."""
     undecodable: str = ""
     """What it said when it last could not decode what follows the journal's end, and never will; empty: it did not."""
+    diverged: str = ""
+    """What it sent, in the attempt before, that showed its history to be another one than the journal's; empty: nothing did."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,13 @@ class FreshStart:
 
 @dataclass(frozen=True)
 class Resumption:
-    """Start replication at ``position``."""
+    """Go on behind ``position``: everything that committed before it is in the journal."""
 
     position: int
+    start: int
+    """Where to start replication: not behind the slot, which is as old as the server's storage is."""
+    newest: SentCommit | None = None
+    """A commit of the journal that must be sent again; ``None``: the slot says itself that the server had all of the journal's."""
 
 
 def decide(known: JournalView, server: ServerView, *, slot_name: str, adopt_new_system: bool = False) -> FreshStart | Resumption:
@@ -98,7 +107,18 @@ def decide(known: JournalView, server: ServerView, *, slot_name: str, adopt_new_
         return FreshStart(drop=server.slot is not None)
     if lost := _lost(known, server, slot_name):
         return FreshStart(drop=server.slot is not None, gap=lost)
-    return Resumption(known.position)
+    assert server.slot is not None
+    return _resumption(known, server.slot.confirmed)
+
+
+def _resumption(known: JournalView, confirmed: int) -> Resumption:
+    """Storage that is put back takes the slot back with it. So a slot that confirms the newest commit is in a log that has that commit, and
+    all that follows the slot is new; where it does not, the commit must come again. Never is anything between slot and journal passed over.
+    """
+    newest = known.newest
+    if newest is None or newest.end <= confirmed:
+        return Resumption(known.position, min(confirmed, known.position))
+    return Resumption(known.position, max(confirmed, newest.lsn), newest)
 
 
 def _foreign(known: JournalView, server: ServerView, slot_name: str) -> str:
@@ -139,6 +159,8 @@ def _lost(known: JournalView, server: ServerView, slot_name: str) -> Gap | None:
             position=server.position,
         )
     slot = server.slot
+    if server.diverged:
+        return _gap(known, "timeline_changed", server.diverged, position=min(slot.confirmed, known.position) if slot else 0)
     if slot is None:
         return _gap(known, "slot_lost", f"replication slot {slot_name} does not exist any more")
     if slot.wal_status == "lost" or slot.invalid:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -9,8 +10,13 @@ import msgspec
 from archiver.capture.postgres.start.decision import JournalView
 from archiver.journal.entry import Kind, SourceMark
 from archiver.journal.reader import Reader
+from archiver.journal.segment import SegmentHeader
 from archiver.postgres.lsn import parse_position
 from archiver.postgres.records import Schema, Slot, Stream
+from archiver.postgres.replication_messages import BEGIN, COMMIT, STREAM_COMMIT, XLOG_HEADER, SentCommit, sent_begin, sent_commit
+
+NEAR = 8
+"""Newest segments in which the newest commit is looked for first: it stands in the last one, unless the source is idle."""
 
 
 async def newest_schema(reader: Reader, source: str, mark: SourceMark) -> Schema | None:
@@ -40,7 +46,43 @@ async def read_journal(reader: Reader, source: str, mark: SourceMark) -> Journal
         system_id=newest.system_id,
         timeline=newest.timeline,
         database=newest.database,
+        newest=await _newest_commit(reader, source, mark) if complete else None,
     )
+
+
+async def _newest_commit(reader: Reader, source: str, mark: SourceMark) -> SentCommit | None:
+    """The newest commit that was journaled behind the newest PG_SLOT entry.
+
+    It is in one of the last segments, or in the first one that has the newest commit time, behind which there are heartbeats only.
+    """
+    if not mark.changed:
+        return None
+    last = await reader.last()
+    for number in range(last, max(last - NEAR, -1), -1):
+        if (found := await _commit_in(reader, source, mark, number)) is not None:
+            return found
+    return await _commit_in(reader, source, mark, await reader.bisect(lambda header: _changed(header, source) >= mark.changed))
+
+
+def _changed(header: SegmentHeader, source: str) -> int:
+    return header.sources.get(source, SourceMark()).changed
+
+
+async def _commit_in(reader: Reader, source: str, mark: SourceMark, number: int) -> SentCommit | None:
+    found, xid = None, 0
+    async with aclosing(reader.read(number, last=number)) as runs:
+        async for placed in runs:
+            if placed.run.source != source or placed.run.kind is not Kind.PG_FRAMES or placed.first <= mark.control:
+                continue
+            for frame in placed.run.bodies():
+                kind = frame[XLOG_HEADER]
+                if kind == BEGIN:
+                    _, _, xid = sent_begin(frame)
+                elif kind in (COMMIT, STREAM_COMMIT):
+                    commit = sent_commit(frame, xid)
+                    # What was sent again after a restart stands behind what it repeats.
+                    found = commit if found is None or commit.end > found.end else found
+    return found
 
 
 async def _newest(reader: Reader, source: str, segment: int, kind: Kind, record: type[Any]) -> Any:

@@ -10,9 +10,12 @@ from __future__ import annotations
 class Feedback:
     """Positions of one stream. Times are monotonic seconds."""
 
-    def __init__(self, start: int, interval_seconds: float, now: float) -> None:
-        """``start``: where replication starts, which is durable. ``interval_seconds``: at most a third of ``wal_sender_timeout``."""
-        self.durable = start
+    def __init__(self, start: int, interval_seconds: float, now: float, *, durable: int = 0) -> None:
+        """``start``: where replication starts, which is durable. ``interval_seconds``: at most a third of ``wal_sender_timeout``.
+
+        ``durable``: how far the journal has it already, if that is further.
+        """
+        self.durable = max(start, durable)
         """Everything before it is in the journal. Set from the event loop's thread."""
         self.acknowledged = start
         self._interval = interval_seconds

@@ -47,6 +47,11 @@ class Handover:
         """Resume position of everything handed over."""
         return self._packer.received
 
+    @property
+    def proven(self) -> bool:
+        """Whether what comes is known to go on with what the journal has."""
+        return self._packer.proven
+
     def gather(self, now: float) -> list[bytes]:
         """Return the list to which whole XLogData messages are appended. If it is empty, its first frame begins to wait now."""
         frames = self._packer.frames

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 
+from archiver.capture.postgres.stream.continuation import Continuation
 from archiver.journal.entry import Kind, Run
 from archiver.postgres.announcements import PREFIX_BYTES
 from archiver.postgres.lsn import format_position
@@ -40,8 +41,19 @@ _INT64 = np.arange(8)
 class Packer:
     """Gathers frames; ``pack`` gives them as one run. Not safe for use by several threads at once."""
 
-    def __init__(self, source: str, start: int, ddl_seen: Callable[[bytes], None] = lambda _: None) -> None:
-        """``start``: where replication starts; what is received can never stand before it. ``ddl_seen`` is told what our messages say."""
+    def __init__(
+        self,
+        source: str,
+        start: int,
+        ddl_seen: Callable[[bytes], None] = lambda _: None,
+        *,
+        continuation: Continuation | None = None,
+    ) -> None:
+        """``start``: what the journal has; what is received can never stand before it. ``ddl_seen`` is told what our messages say.
+
+        ``continuation`` must be proven before anything counts as received that was not known before.
+        """
+        self._continuation = continuation or Continuation(None)
         self._ddl_seen = ddl_seen
         self._ddl_streamed = False
         self._source = source
@@ -53,6 +65,11 @@ class Packer:
         self._idle_at = 0
         self.confirmed = False
         """A keepalive has said since the last run that nothing is left to send."""
+
+    @property
+    def proven(self) -> bool:
+        """Whether what comes is known to go on with what the journal has."""
+        return self._continuation.proven
 
     @property
     def half_received(self) -> bool:
@@ -69,15 +86,24 @@ class Packer:
         return self._idle_at > self.received
 
     def keepalive(self, lsn: int) -> None:
-        """The server has sent everything that committed before ``lsn``."""
+        """The server has sent everything that committed before ``lsn``. Raises ``Diverged``."""
+        if not self._continuation.proven:
+            self._continuation.look(self.frames)
+            if not self.half_received:
+                self._continuation.passed(lsn)
         if lsn >= self._idle_at and not self.half_received:
             self._idle_at = lsn
             self.confirmed = True
 
     def pack(self, now: int) -> Run | None:
-        """What was gathered since the last call, as one run; ``None`` when that is nothing. ``now``: microseconds since 1970."""
+        """What was gathered since the last call, as one run; ``None`` when that is nothing. ``now``: microseconds since 1970.
+
+        Raises ``Diverged`` instead of giving what is not known to continue the journal.
+        """
         if not self.frames:
             return None
+        if not self._continuation.proven:
+            self._continuation.look(self.frames)
         frames = self.frames[:]
         self.frames.clear()
         lengths = array("I", map(len, frames))

@@ -125,6 +125,11 @@ class Receiver:
         return self._handover.received
 
     @property
+    def proven(self) -> bool:
+        """Whether what comes is known to go on with what the journal has."""
+        return self._handover.proven
+
+    @property
     def acknowledged(self) -> int:
         """Newest position that was confirmed to the server."""
         return self._updates.acknowledged
@@ -165,7 +170,8 @@ class Receiver:
         got = 0
         while not self._abort:
             now = time.monotonic()
-            self._updates.send(handover.received, now)
+            # Nothing is acknowledged before it is proven: a slot that was moved on could prove nothing any more.
+            self._updates.send(handover.received if handover.proven else 0, now)
             if self._quiesce:
                 handover.hand_over(now)
                 self.quiet.set()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from archiver.capture.postgres.session.replication import SENDER_TIMEOUT_SECONDS, Connection, explained, literal, quoted
+from archiver.capture.postgres.stream.continuation import Continuation
 from archiver.capture.postgres.stream.feedback import Feedback
 from archiver.capture.postgres.stream.packer import Packer
 from archiver.capture.postgres.stream.receiver import Receiver
@@ -26,6 +27,7 @@ from archiver.postgres.lsn import format_position
 if TYPE_CHECKING:
     from archiver.clock import Clock
     from archiver.journal.entry import Run
+    from archiver.postgres.replication_messages import SentCommit
 
 FEEDBACK_SECONDS = 10.0
 """Longest interval between status updates."""
@@ -38,6 +40,11 @@ class StreamOptions:
 
     slot: str
     start: int
+    """Where replication starts."""
+    known: int
+    """Everything that committed before it is in the journal."""
+    newest: SentCommit | None
+    """The journal's newest commit, which must come again; ``None`` when it cannot."""
     publications: tuple[str, ...]
     protocol: int
     streaming: bool
@@ -89,8 +96,8 @@ class ReplicationStream:
         interval = min(FEEDBACK_SECONDS, (seconds or SENDER_TIMEOUT_SECONDS) / 3)
         stream.receiver = Receiver(
             connection.pgconn,
-            Packer(source, options.start, ddl_seen),
-            Feedback(options.start, interval, time.monotonic()),
+            Packer(source, options.known, ddl_seen, continuation=Continuation(options.newest)),
+            Feedback(options.start, interval, time.monotonic(), durable=options.known),
             clock,
             queue_bytes=options.queue_bytes,
             heartbeat_seconds=options.heartbeat_seconds,
@@ -114,6 +121,11 @@ class ReplicationStream:
             self._some.clear()
             await self._some.wait()
         return self._runs.popleft()
+
+    async def proven(self) -> None:
+        """Return once what comes is known to go on with what the journal has. The end of the stream tells when that never happens."""
+        while not self.receiver.proven:  # noqa: ASYNC110 - set in a thread, mostly before this is called
+            await asyncio.sleep(0.02)
 
     async def quiesce(self) -> None:
         """Read no more from the server; on return ``next`` gives what is left and then ``None``. Acknowledging goes on."""

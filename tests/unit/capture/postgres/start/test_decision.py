@@ -8,6 +8,7 @@ import pytest
 
 from archiver.capture.postgres.start.decision import FreshStart, JournalView, Resumption, ServerView, SlotView, decide
 from archiver.errors import Refused
+from archiver.postgres.replication_messages import SentCommit
 
 OURS = SlotView(plugin="pgoutput", database="app", confirmed=90, wal_status="reserved")
 KNOWN = JournalView(position=100, slot="created", complete=True, system_id="1", timeline=1, database="app")
@@ -53,14 +54,32 @@ def test_an_unfinished_baseline_begins_again(action: str, slot: SlotView | None,
     assert go(known, server(slot)) == FreshStart(drop=drop)
 
 
-def test_it_resumes_at_the_journals_end() -> None:
-    """The journal's position counts, not the slot's, which may have gone back in a crash."""
-    assert go(KNOWN, server()) == Resumption(100)
+def test_it_resumes_where_the_slot_is() -> None:
+    """Nothing of the journal lies behind the slot: what the server sends from there on is new, also if its storage was put back."""
+    assert go(KNOWN, server()) == Resumption(100, 90)
+
+
+def test_the_newest_commit_must_be_sent_again_unless_the_slot_confirms_it() -> None:
+    """A slot goes back with its storage: only one that has the commit itself proves that the server has it."""
+    newest = SentCommit(7, 92, 96, 1)
+    known = dataclasses.replace(KNOWN, newest=newest)
+    assert go(known, server()) == Resumption(100, 92, newest)
+    assert go(known, server(dataclasses.replace(OURS, confirmed=96))) == Resumption(100, 96)
+    assert go(known, server(dataclasses.replace(OURS, confirmed=94))) == Resumption(100, 94, newest)
+
+
+def test_another_history_on_the_same_timeline_is_a_gap_from_the_slot_on() -> None:
+    """What it sent in the attempt before told it."""
+    decision = go(KNOWN, dataclasses.replace(server(), diverged="the newest transaction is not there"))
+    assert reason(decision) == "timeline_changed"
+    assert isinstance(decision, FreshStart)
+    assert decision.gap is not None
+    assert (decision.drop, decision.gap.from_position) == (True, "0/5A")
 
 
 def test_a_slot_exactly_at_the_journals_end_resumes() -> None:
     """Everything acknowledged, nothing new."""
-    assert go(KNOWN, server(SlotView("pgoutput", "app", confirmed=100))) == Resumption(100)
+    assert go(KNOWN, server(SlotView("pgoutput", "app", confirmed=100))) == Resumption(100, 100)
 
 
 def test_what_the_server_can_never_decode_is_a_gap() -> None:
@@ -96,7 +115,7 @@ def test_an_invalidated_slot_is_a_gap(slot: SlotView) -> None:
 
 def test_a_failover_before_the_fork_resumes() -> None:
     """Everything in the journal is older than the end of its timeline, so the new one continues it."""
-    assert go(KNOWN, server(timeline=2, t1=100)) == Resumption(100)
+    assert go(KNOWN, server(timeline=2, t1=100)) == Resumption(100, 90)
 
 
 def test_a_failover_behind_the_journal_is_a_gap_from_the_fork() -> None:

@@ -11,6 +11,8 @@ def test_start_command_quotes_names() -> None:
     """Names with quotes stay names."""
     options = StreamOptions(
         slot="archiver_db",
+        known=16,
+        newest=None,
         start=0x16B374D848,
         publications=("it's", 'a "b"'),
         protocol=4,
