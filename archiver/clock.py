@@ -58,6 +58,55 @@ class SystemClock:
         return uuid.uuid4().hex
 
 
+STEP_SECONDS = 1.0
+"""A wall clock that differs by more from what the monotonic one says was set."""
+ADOPT_SECONDS = 600.0
+"""A set clock that keeps its new course for this long is believed."""
+
+
+class HeldClock(SystemClock):
+    """The machine's clock, whose wall time follows the monotonic one: a step, there and back, changes nothing that is written meanwhile.
+
+    A step that lasts is believed in the end: then it was a correction. Every change is told once, by ``steps``.
+    """
+
+    def __init__(self, source: Clock) -> None:
+        self._source = source
+        self._apart = source.now() - self._elapsed()
+        self._differs: tuple[int, float] | None = None
+        self._steps: list[tuple[int, bool]] = []
+
+    def now(self) -> int:
+        self._compare()
+        return self._apart + self._elapsed()
+
+    def monotonic(self) -> float:
+        return self._source.monotonic()
+
+    def steps(self) -> list[tuple[int, bool]]:
+        """What was noticed since the last call: by how many microseconds the wall clock differs (0: no longer); whether it is believed."""
+        self._compare()
+        found, self._steps = self._steps, []
+        return found
+
+    def _elapsed(self) -> int:
+        return int(self._source.monotonic() * 1_000_000)
+
+    def _compare(self) -> None:
+        step = self._source.now() - self._elapsed() - self._apart
+        now = self._source.monotonic()
+        if abs(step) <= STEP_SECONDS * 1_000_000:
+            if self._differs is not None:
+                self._differs = None
+                self._steps.append((0, False))
+        elif self._differs is None or abs(step - self._differs[0]) > STEP_SECONDS * 1_000_000:
+            self._differs = (step, now)
+            self._steps.append((step, False))
+        elif now - self._differs[1] >= ADOPT_SECONDS:
+            self._apart, self._differs = self._apart + step, None
+            self._steps.append((step, True))
+
+
 def to_text(microseconds: int) -> str:
     """RFC 3339 in UTC with six decimals, which sorts as text in time order; ``-`` for zero (not known)."""
     if not microseconds:

@@ -10,7 +10,7 @@ import structlog
 
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
-from archiver.clock import SystemClock
+from archiver.clock import HeldClock, SystemClock
 from archiver.errors import Invalid
 from archiver.pages import page
 from archiver.settings import Settings
@@ -35,7 +35,7 @@ async def _run(settings: Settings) -> None:
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    service = Service(settings, SystemClock(), build_sources)
+    service = Service(settings, HeldClock(SystemClock()), build_sources)
     work = asyncio.create_task(service.run(stop))
 
     def asked(number: signal.Signals) -> None:

@@ -14,20 +14,20 @@ from archiver.journal.verifier import VerifyReport
 from archiver.journal.verifier import verify as verify_journal
 from archiver.kubernetes.stream_silence import open_silence
 from archiver.pages import page
-from archiver.service.status import ArchiveStatus, SourceLine, lines
+from archiver.service.status import ArchiveStatus, SourceLine, lines, shown
 from archiver.settings import Settings
 from archiver.store.open import open_store
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="JSON for scripts; times in microseconds since 1970.")
+@click.option("--json", "as_json", is_flag=True, help="JSON for scripts; times in microseconds since 1970, null for what is not known.")
 @click.option("--offline", is_flag=True, help="Only what the journal says; do not ask the sources for their lag.")
 @click.pass_obj
 def status(context: Context, *, as_json: bool, offline: bool) -> None:
     """Show durable positions, lag, age of the last commit and the last baseline of every source."""
     value = wait_for(lambda: _status(context.settings(), offline=offline))
     if as_json:
-        output.print_json(value)
+        output.print_json(shown(value, running=False))
         return
     output.facts(
         [

@@ -26,6 +26,7 @@ class Kind(IntEnum):
     GAP = 3  # journal.records.Gap: history that is not known
     PROGRESS = 4  # empty body: nothing happened at the source up to this run's position
     MARK = 5  # journal.records.Mark: a name that a user gave to this place
+    CLOCK = 7  # journal.records.ClockStep: the archiver's wall clock was set
     CHECKPOINT = 6  # a complete state of the source: postgres_records.Snapshot or kubernetes_records.Listing
 
     PG_STREAM = 16  # postgres_records.Stream: replication started here; unfinished transactions before it are void

@@ -49,6 +49,19 @@ class Gap(msgspec.Struct, frozen=True):
     """PostgreSQL: oid of the table that ``what`` names, which it keeps when it is renamed. 0: not told."""
 
 
+class ClockStep(msgspec.Struct, frozen=True):
+    """A wall clock was set: the archiver's, or (in an entry of a source) the source's. Times may be wrong around it."""
+
+    time: int
+    """By the clock that times are written by."""
+    step: int
+    """Microseconds by which the wall clock differs from it; 0: no longer."""
+    believed: bool = False
+    """Times are written by the wall clock's new course from here on."""
+    reason: str = "set"
+    """set: while the archiver ran; behind: it began with a clock behind the journal; source: a commit is older than one before it."""
+
+
 class Mark(msgspec.Struct, frozen=True):
     """A name for a place in the journal, for ``--at mark:NAME``."""
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
+from archiver.clock import STEP_SECONDS
 from archiver.errors import ArchiverError, Bug, Unavailable
 from archiver.journal.buffer import Buffer
 from archiver.journal.chain import End
@@ -49,6 +50,8 @@ class _Sealed(msgspec.Struct, frozen=True):
     end: End
     taken: int
     """Weight to release."""
+    heard: dict[str, float]
+    """By source, when the newest of its runs was received, on the monotonic clock."""
 
 
 class Writer:
@@ -63,6 +66,7 @@ class Writer:
         self._sealed = end
         self._durable = end
         self._confirmed = clock.monotonic()
+        self._heard: dict[str, float] = {}
         self._budget = Budget(limits.puts_per_second, limits.put_burst, self._confirmed)
         self._wakeup = asyncio.Event()
         self._buffer = Buffer(limits.buffer_bytes, limits.segment_bytes, end.next, self._wakeup.set)
@@ -128,8 +132,21 @@ class Writer:
 
     @property
     def age_seconds(self) -> float:
-        """Since the newest segment became durable. Journal time alone would not tell: it may stand ahead of a clock that was set back."""
-        return max(self._clock.monotonic() - self._confirmed, (self._clock.now() - self.last_commit) / 1_000_000)
+        """Since the newest segment became durable, on the monotonic clock: the wall clock may have been set meanwhile."""
+        return self._clock.monotonic() - self._confirmed
+
+    def rpo_seconds(self, source: str) -> float | None:
+        """Since what is durable of ``source`` was received, whatever became of the wall clock since; ``None`` when nothing is.
+
+        What an earlier session wrote counts by the time that it wrote, and is not known when that lies ahead of the clock.
+        """
+        if (heard := self._heard.get(source)) is not None:
+            return max(0.0, self._clock.monotonic() - heard)
+        mark = self.marks.get(source)
+        if mark is None or not mark.observed:
+            return None
+        age = (self._clock.now() - mark.observed) / 1_000_000
+        return max(0.0, age) if age > -STEP_SECONDS else None
 
     def reader(self) -> Reader:
         """A new reader of this archive: it sees what is durable."""
@@ -324,7 +341,9 @@ class Writer:
         level = self._limits.compression_level
         data, footer = encode(header, runs, level) if taken <= _INLINE_BYTES else await self._offload(encode, header, runs, level)
         self._sealed = End.after(header, footer)
-        return _Sealed(data, self._sealed, taken)
+        ahead = self._clock.monotonic() - self._clock.now() / 1_000_000
+        heard = {run.source: ahead + run.observed / 1_000_000 for run in runs if run.source and run.observed}
+        return _Sealed(data, self._sealed, taken, heard)
 
     async def _confirm(self, sealed: _Sealed) -> None:
         other = await put_once(self._store, self._clock, segment_key(sealed.end.segment), sealed.data)
@@ -337,6 +356,7 @@ class Writer:
     def _publish(self, sealed: _Sealed) -> None:
         before, self._durable = self._durable, sealed.end
         self._confirmed = self._clock.monotonic()
+        self._heard |= sealed.heard
         self._buffer.release(sealed.taken)
         for source, mark in self._durable.sources.items():
             known = before.sources.get(source)

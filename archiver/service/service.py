@@ -22,6 +22,7 @@ from archiver.clock import Clock
 from archiver.errors import ArchiverError, Bug, Corrupt, Fenced, HistoryLost, Invalid, Refused, Unavailable
 from archiver.journal.drill_reports import DrillReport, newest
 from archiver.journal.writer import Writer, WriterLimits
+from archiver.service.clock_steps import record_steps
 from archiver.service.status import ArchiveStatus, Drill, lay_over, lines
 from archiver.settings import Settings
 from archiver.store.open import open_store
@@ -98,12 +99,13 @@ class Service:
                 log.info("stopped_before_the_session")
                 return
             self.writer = opened
-            drills = asyncio.create_task(self._watch_drills(self.store))
+            beside = [asyncio.create_task(self._watch_drills(self.store)), asyncio.create_task(record_steps(self.writer, self.clock))]
             try:
                 await self._capture(self.writer, stop)
             finally:
-                drills.cancel()
-                await asyncio.gather(drills, return_exceptions=True)
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
         finally:
             await self.store.close()
 
@@ -166,7 +168,7 @@ class Service:
             last_commit=writer.last_commit,
             age_seconds=writer.age_seconds,
             buffered_bytes=writer.buffered_bytes,
-            sources=lines(writer.marks, kinds(self.settings), now),
+            sources=lines(writer.marks, kinds(self.settings), now, writer.rpo_seconds),
             drill=self.drill,
         )
         running = [(item.source.status(), item.failures, item.error.message if item.error else "") for item in self.sources]

@@ -6,12 +6,13 @@ Times are microseconds since 1970, 0 unknown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
 
 from archiver.capture.status import SourceStatus
-from archiver.clock import to_text
+from archiver.clock import STEP_SECONDS, to_text
 from archiver.journal.entry import SourceMark
 
 
@@ -91,8 +92,13 @@ class ArchiveStatus(msgspec.Struct, kw_only=True):
     """Objects behind the segments that are none."""
 
 
-def lines(marks: Mapping[str, SourceMark], kinds: Mapping[str, str], now: int) -> list[SourceLine]:
-    """A line for every source that the journal or the settings know, by name. ``kinds``: configured source to kind."""
+def lines(
+    marks: Mapping[str, SourceMark], kinds: Mapping[str, str], now: int, rpo_seconds: Callable[[str], float | None] | None = None
+) -> list[SourceLine]:
+    """A line for every source that the journal or the settings know, by name. ``kinds``: configured source to kind.
+
+    ``rpo_seconds``: what a running writer knows better than the times of its entries tell. A time that lies ahead tells nothing.
+    """
     names = sorted({name for name in marks if name} | {name for name, kind in kinds.items() if kind == "postgres"})
     found = []
     for name in names:
@@ -104,11 +110,16 @@ def lines(marks: Mapping[str, SourceMark], kinds: Mapping[str, str], now: int) -
                 durable_position=mark.position,
                 newest_change=mark.changed,
                 observed=mark.observed,
-                rpo_seconds=max(0.0, (now - mark.observed) / 1e6) if mark.observed else None,
+                rpo_seconds=rpo_seconds(name) if rpo_seconds else _age(mark.observed, now),
                 checkpoint=mark.checkpoint if mark.checkpoint > mark.control or "/" in name else 0,
             )
         )
     return found
+
+
+def _age(observed: int, now: int) -> float | None:
+    age = (now - observed) / 1e6
+    return max(0.0, age) if observed and age > -STEP_SECONDS else None
 
 
 def add(line: SourceLine, source: SourceStatus) -> None:
@@ -129,6 +140,25 @@ def add(line: SourceLine, source: SourceStatus) -> None:
     line.restarts = dict(source.restarts)
     line.warnings = list(source.warnings)
     line.problem = line.problem or source.detail
+
+
+_ZERO_UNKNOWN = ("newest_change", "observed", "last_baseline", "checkpoint")
+_EMPTY_UNKNOWN = ("durable_position", "received_position", "acknowledged_position", "source_position", "state")
+_OF_A_RUN = ("entries", "bytes", "gaps", "failures", "restarts")
+
+
+def shown(status: ArchiveStatus, *, running: bool) -> dict[str, Any]:
+    """For JSON: null stands for what is not known. ``running``: the process that captures says it, so what it counts is known."""
+    value: dict[str, Any] = msgspec.to_builtins(status)
+    if not status.archive:
+        value |= dict.fromkeys(("archive", "slot", "epoch", "last_entry", "last_commit"))
+    if not running:
+        value["buffered_bytes"] = None
+    for line in value["sources"]:
+        line.update({name: line[name] or None for name in (*_ZERO_UNKNOWN, *_EMPTY_UNKNOWN)})
+        if not running or line["state"] == "ended":
+            line.update(dict.fromkeys(_OF_A_RUN))
+    return value
 
 
 def lay_over(found: list[SourceLine], running: Iterable[tuple[SourceStatus, int, str]]) -> None:

@@ -22,7 +22,7 @@ from archiver.service.connections import BODY_SECONDS, Connections
 from archiver.service.marking import REQUEST_BYTES, Marker, MarkFailure, MarkRequest
 from archiver.service.metrics import StatusCollector
 from archiver.service.service import Service
-from archiver.service.status import problems, shortfalls
+from archiver.service.status import problems, shortfalls, shown
 from archiver.terminal import visible_json
 from archiver.untrusted import Unreadable, decode_untrusted
 
@@ -82,7 +82,7 @@ class Web:
         return _json({"ready": not found, "problems": found, "not_captured": shortfalls(status)}, 503 if found else 200)
 
     async def _status(self, _request: web.Request) -> web.Response:
-        return _json(self._service.status(), 200)
+        return _json(shown(self._service.status(), running=True), 200)
 
     async def _mark(self, request: web.Request) -> web.Response:
         # The content type keeps pages of a browser on this machine from asking: theirs would need our consent first.

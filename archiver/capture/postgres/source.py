@@ -34,8 +34,10 @@ from archiver.capture.postgres.stream.continuation import Diverged
 from archiver.capture.postgres.stream.stream import ReplicationStream, StreamOptions, protocol_version
 from archiver.capture.postgres.watch.schema_watcher import SchemaWatcher
 from archiver.capture.status import SourceStatus, State
+from archiver.clock import STEP_SECONDS
 from archiver.errors import ArchiverError, HistoryLost, Refused, Unavailable
 from archiver.journal.entry import Kind, Run, SourceMark
+from archiver.journal.records import ClockStep
 from archiver.postgres.lsn import format_position, parse_position
 from archiver.postgres.records import Schema, Slot, Stream
 from archiver.waiting import cancel, first_of
@@ -78,6 +80,8 @@ class PostgresSource:
         self._restarts: dict[str, int] = {}
         self._undecodable = ""
         self._diverged = ""
+        self._newest_change = 0
+        self._behind = False
 
     def status(self) -> SourceStatus:
         """How it stands now."""
@@ -294,10 +298,22 @@ class PostgresSource:
     async def _pump(self, stream: ReplicationStream) -> None:
         while (run := await stream.next()) is not None:
             first = await self._writer.append(run)
+            await self._compare_times(run.changed)
             self._appended = max(self._appended, first + run.count - 1)
             stream.receiver.taken(len(run.data) + len(run.lengths))
             self._frames += run.count
             self._bytes += len(run.data)
+
+    async def _compare_times(self, changed: int) -> None:
+        """Record, once for each time that the source's clock was set back, that commits are older than those before them."""
+        if not changed:
+            return
+        newest = max(self._newest_change, self._writer.marks.get(self.name, SourceMark()).changed)
+        behind = changed < newest - int(STEP_SECONDS * 1_000_000)
+        if behind and not self._behind:
+            log.warning("source_clock_step", source=self.name, seconds=(changed - newest) / 1e6)
+            await self._append(Kind.CLOCK, msgspec.json.encode(ClockStep(changed, changed - newest, believed=True, reason="source")))
+        self._behind, self._newest_change = behind, max(newest, changed)
 
     async def _baseline_then_watch(
         self, holding: contextlib.AsyncExitStack, held: HeldSnapshot, report: Preflight, tools: PgTools, entry: int

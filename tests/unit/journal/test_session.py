@@ -92,8 +92,8 @@ def test_a_living_writer_is_let_be() -> None:
     play(story())
 
 
-def test_a_silent_writer_is_fenced_at_once() -> None:
-    """A journal whose last sign is older than the limit has no living writer."""
+def test_how_old_a_journal_looks_proves_nothing() -> None:
+    """The writer's clock may be behind: only silence that was waited for counts."""
 
     async def story() -> None:
         store = MemoryStore()
@@ -101,7 +101,7 @@ def test_a_silent_writer_is_fenced_at_once() -> None:
         await opened(store, clock=clock)
         await asyncio.sleep(31)
         assert (await opened(store, clock=clock, instance="b")).epoch == 2
-        assert clock.monotonic() < 32
+        assert 60 < clock.monotonic() < 64
 
     play(story())
 

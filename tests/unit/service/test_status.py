@@ -8,7 +8,7 @@ import pytest
 
 from archiver.capture.status import SourceStatus, State
 from archiver.journal.entry import SourceMark
-from archiver.service.status import ArchiveStatus, SourceLine, lay_over, lines, problems
+from archiver.service.status import ArchiveStatus, SourceLine, lay_over, lines, problems, shown
 
 NOW = 1_700_000_000_000_000
 
@@ -39,9 +39,43 @@ def test_lines_of_a_journal() -> None:
     assert found["db"].checkpoint == 0
 
 
-def test_a_clock_that_went_back_gives_no_negative_age() -> None:
-    """An entry from the future is zero seconds old."""
-    assert lines({"db": mark(-10)}, {}, NOW)[0].rpo_seconds == 0
+def test_an_entry_from_the_future_has_no_age() -> None:
+    """Some clock was wrong. What a writer that runs knows is better than any difference of times."""
+    assert lines({"db": mark(-0.5)}, {}, NOW)[0].rpo_seconds == 0
+    assert lines({"db": mark(-10)}, {}, NOW)[0].rpo_seconds is None
+    assert lines({"db": mark(-10)}, {}, NOW, lambda _: 3.0)[0].rpo_seconds == 3
+
+
+def test_json_has_null_for_what_is_not_known() -> None:
+    """Only the process that captures knows what it counted; nobody knows a time or a position that there never was."""
+    found = shown(archive(lines({}, {"db": "postgres"}, NOW)), running=False)
+    [line] = found["sources"]
+    unknown = {
+        "durable_position",
+        "newest_change",
+        "observed",
+        "checkpoint",
+        "last_baseline",
+        "state",
+        "lag_bytes",
+        "entries",
+        "gaps",
+        "restarts",
+    }
+    assert {name for name in unknown if line[name] is not None} == set()
+    live = archive(lines({"db": mark()}, {"db": "postgres"}, NOW))
+    lay_over(live.sources, [(database(), 0, "")])
+    [line] = shown(live, running=True)["sources"]
+    assert (line["state"], line["entries"], line["checkpoint"]) == ("streaming", 0, 5)
+    empty = ArchiveStatus(archive="", url="u", segment=-1, epoch=0, last_entry=0, last_commit=0, age_seconds=1)
+    assert shown(empty, running=True)["last_commit"] is None
+
+
+def test_what_is_not_known_of_a_source_is_not_ready() -> None:
+    """It streams, and a restore has a gap all the same."""
+    found = lines({"db": mark()}, {"db": "postgres"}, NOW)
+    lay_over(found, [(database(unknown_since=NOW, warnings=["schema: locked"]), 0, "")])
+    assert "schema: locked" in problems(archive(found), 60)[0]
 
 
 def test_a_baseline_before_a_gap_does_not_count() -> None:

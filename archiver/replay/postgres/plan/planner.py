@@ -120,8 +120,12 @@ def _plan(
         approximations.append(f"the schema: {choice.reason}")
     before = [found for found in survey.polls if state.has_poll(found)]
     after = survey.polls[len(before) :]
-    if not after and any(value.owner_oid == 0 for found in before[-1:] for value in found.record.values):
-        approximations.append("sequences that no column owns: as last read before the point; values handed out since then are not known")
+    read = before[-1].record.values if before and not after else []
+    if unowned := sorted(f"{value.schema}.{value.name}" for value in read if not value.owner_oid):
+        approximations.append(
+            f"sequences that no column owns, as last read before the point: {', '.join(unowned)}; values handed out since then are not"
+            " known, and may be given again"
+        )
     stream = survey.streams[0] if survey.streams else None
     return RestorePlan(
         archive=tail.archive,

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from archiver.clock import STEP_SECONDS
 from archiver.postgres.lsn import parse_lsn, parse_position
 from archiver.replay.postgres.plan.journal_survey import SCHEMA_UNCERTAIN
 
@@ -93,6 +96,19 @@ class StateAtPoint:
         else:
             crossed = point.number > max(survey.changed, gap.from_time)
         return (seq, gap) if crossed else None
+
+    def time_gap(self) -> tuple[int, int] | None:
+        """For a point in time under a later commit time: the entry of a commit behind the point that is older, and when it was committed.
+
+        The source's clock was set back then, and a time names several places. Commits that end at nearly one moment are not meant.
+        """
+        if self.point.kind != "time":
+            return None
+        for commits in self.survey.behind:
+            older = np.flatnonzero(commits.time <= self.point.number - int(STEP_SECONDS * 1_000_000))
+            if len(older):
+                return int(commits.seq[older[0]]), int(commits.time[older[0]])
+        return None
 
     def schema_gap(self, schema: FoundRecord[Schema]) -> tuple[int, Gap] | None:
         """The gap of the schema that reaches the point; ``None`` when ``schema``, the one at the point, is known not to be in one.

@@ -33,6 +33,18 @@ def cover(
     rows |= {table.oid: (copy, table) for copy in copies for table in copy.record.tables}
     if (crossed := state.crossed_gap()) is not None:
         result.gaps.append(_gap_line(*crossed))
+    if (older := state.time_gap()) is not None:
+        seq, time = older
+        result.gaps.append(
+            GapLine(
+                seq,
+                "time",
+                "clock_step",
+                f"the source's clock was set back: entry {seq}, behind the point, was committed at {clock.to_text(time)}, before the asked"
+                " time; name an entry or an LSN",
+                from_time=time,
+            )
+        )
     result.gaps += _unknown(schema, state)
     for table in sorted(schema.record.catalog.tables, key=lambda each: (each.schema, each.name)):
         if table.kind == "p":

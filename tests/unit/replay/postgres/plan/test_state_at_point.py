@@ -19,13 +19,20 @@ TIME = 1_800_000_000_000_000
 POINTS = [Point("", "lsn", 0x35), Point("", "time", TIME + 0x35), Point("", "entry", 0x35)]
 
 
-def state(point: Point, *, gaps: dict[int, Gap] | None = None, commits: tuple[int, ...] = (0x20, 0x30, 0x40)) -> StateAtPoint:
-    """``commits``: LSN, xid, entry number and, behind ``TIME``, time of a transaction each."""
+def state(
+    point: Point,
+    *,
+    gaps: dict[int, Gap] | None = None,
+    commits: tuple[int, ...] = (0x20, 0x30, 0x40),
+    back: dict[int, int] | None = None,
+) -> StateAtPoint:
+    """``commits``: LSN, xid, entry number and, behind ``TIME``, time of a transaction each; ``back``: others, whose time is that much less."""
     survey = Survey(limit_of(point), from_seq=1, from_lsn=0x10, checkpoint=0x10)
     entries = [(seq, Kind.GAP, [msgspec.json.encode(gap)], 0) for seq, gap in (gaps or {}).items()]
-    for at in commits:
-        messages = [wire.begin(at, at, TIME + at), wire.commit(at, at + 1, TIME + at)]
-        entries.append((at - 1, Kind.PG_FRAMES, [wire.frame(message) for message in messages], TIME + at))
+    for at in (*commits, *(back or {})):
+        time = TIME + at - (back or {}).get(at, 0)
+        messages = [wire.begin(at, at, time), wire.commit(at, at + 1, time)]
+        entries.append((at - 1, Kind.PG_FRAMES, [wire.frame(message) for message in messages], time))
     for seq, kind, bodies, changed in sorted(entries):
         survey.feed(Placed(seq, 0, 1, 0, Run.of("db", kind, bodies, observed=TIME, changed=changed)))
     survey.flush()
@@ -62,6 +69,14 @@ def test_a_copy_that_sees_a_transaction_behind_the_point_does_not_belong_to_the_
     made = state(POINTS[0])
     assert made.has_copy(copy(0x50, "64:64:", 0x60))
     assert not made.has_copy(copy(0x50, "65:65:", 0x60))
+
+
+@pytest.mark.parametrize(("back", "found"), [(0, False), (400_000, False), (5_000_000, True)])
+def test_a_time_under_a_later_commit_time_names_several_places(back: int, found: bool) -> None:
+    """The source's clock was set back behind the point: commits there are older than what was asked for."""
+    made = state(POINTS[1], back={0x50: back})
+    assert made.time_gap() == ((0x50, TIME + 0x50 - back) if found else None)
+    assert state(POINTS[0], back={0x50: back}).time_gap() is None
 
 
 @pytest.mark.parametrize("point", POINTS)
