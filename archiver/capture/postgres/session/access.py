@@ -26,6 +26,9 @@ Session = psycopg.AsyncConnection[tuple[Any, ...]]
 
 _LIVENESS = {"keepalives_idle": "15", "keepalives_interval": "5", "keepalives_count": "3", "tcp_user_timeout": "30000"}
 
+_QUOTES_BYTES_ONLY = ("22021", "22P05")
+"""Text that is not of its encoding: the bytes of one character say where to look."""
+
 
 @dataclass(frozen=True)
 class Access:
@@ -130,7 +133,10 @@ def translated(error: psycopg.Error, doing: str) -> ArchiverError:
     """
     state = error.sqlstate or ""
     if state:
-        text = f"{doing}: {error.diag.message_primary or type(error).__name__} (SQLSTATE {state})"
+        # Data exceptions quote values, and what a function of the user's raises may quote anything.
+        quotes = state.startswith(("22", "23", "P0")) and state not in _QUOTES_BYTES_ONLY
+        said = type(error).__name__ if quotes else error.diag.message_primary or type(error).__name__
+        text = f"{doing}: {said} (SQLSTATE {state})"
     else:
         # libpq itself: it speaks about hosts and sockets, never about rows. Refusals at the start are told by ``connecting``.
         lines = str(error).strip().splitlines()
