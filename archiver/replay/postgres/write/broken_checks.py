@@ -13,10 +13,10 @@ from archiver.replay.postgres.plan.plan import LeftOutItem
 if TYPE_CHECKING:
     from archiver.replay.postgres.write.target_database import Connection
 
-# A check that came from a parent is that of the parent.
+# A check that came from a parent is that of the parent. Up to 15 to_regtype and to_regclass raise for an empty name.
 _CHECKS = """
 WITH RECURSIVE held (oid, relation) AS (
-    SELECT k.oid, k.conrelid FROM pg_constraint k WHERE k.contype = 'c' AND k.conrelid = to_regclass(%(table)s)
+    SELECT k.oid, k.conrelid FROM pg_constraint k WHERE k.contype = 'c' AND k.conrelid = to_regclass(nullif(%(table)s, ''))
        AND CASE WHEN %(name)s <> '' THEN k.conname = %(name)s
                 ELSE EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_constraint'::regclass AND d.objid = k.oid
                                 AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass) AND d.refobjid >= 16384) END
@@ -28,7 +28,7 @@ SELECT 'TABLE ' || k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid),
   FROM held JOIN pg_constraint k ON k.oid = held.oid WHERE k.coninhcount = 0 AND k.convalidated
 UNION ALL
 SELECT 'DOMAIN ' || k.contypid::regtype, k.conname, pg_get_constraintdef(k.oid), obj_description(k.oid, 'pg_constraint')
-  FROM pg_constraint k WHERE k.contype = 'c' AND k.contypid = to_regtype(%(domain)s) AND k.conname = %(name)s AND k.convalidated
+  FROM pg_constraint k WHERE k.contype = 'c' AND k.contypid = to_regtype(nullif(%(domain)s, '')) AND k.conname = %(name)s AND k.convalidated
 """
 
 

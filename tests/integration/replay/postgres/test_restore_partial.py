@@ -19,8 +19,6 @@ from tests.integration.replay.postgres.arrange import ask, baseline, plan, quiet
 from tests.servers.compare import differences
 from tests.servers.postgres import PostgresServer
 
-pytestmark = pytest.mark.postgres(16, 18)
-
 
 @asynccontextmanager
 async def recorded(database: str, before: str, after: str = "") -> AsyncIterator[tuple[Capture, RestorePlan]]:
@@ -100,6 +98,7 @@ INSERT INTO docs SELECT g, 'd' || g, ('[' || g || ',0,1]')::vector FROM generate
 """
 
 
+@pytest.mark.postgres(16, 18)  # vector is there
 async def test_a_trigger_whose_operator_is_not_the_servers_comes_back(database: str, target_database: str, tmp_path: Path) -> None:
     """Such an operator is written without its schema, where a condition says IS DISTINCT FROM."""
     async with recorded(database, VECTOR, "UPDATE docs SET embedding = '[1,2,3]' WHERE id < 4") as (made, planned):
