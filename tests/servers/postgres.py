@@ -55,6 +55,11 @@ def has_vector(version: int) -> bool:
     return version in _WHEEL_TREES
 
 
+def programs(version: int) -> Path:
+    """The folder with psql, pg_dump and the rest of this version."""
+    return _home(version) / "bin"
+
+
 class PostgresServer:
     """One server: its processes, its folder and the ways to reach it. Made by ``start``."""
 

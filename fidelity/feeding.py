@@ -1,0 +1,116 @@
+"""SQL scripts given to psql, with stops in between: at a stop psql has nothing pending and no transaction open."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import psycopg
+
+from fidelity.statements import cut
+
+NAME = "fidelity"
+"""What the feeding sessions call themselves."""
+
+
+class Script:
+    """One file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.pieces = cut(path.read_bytes().decode("latin-1"))
+
+
+def scripts(folder: Path, schedule: Path | None = None) -> list[Script]:
+    """Files of a folder in the order of their names, or as a schedule of PostgreSQL's suite names them (``test: a b c``)."""
+    if schedule is None:
+        found = sorted(folder.glob("*.sql"))
+    else:
+        lines = [line.partition("test:")[2].split() for line in schedule.read_text().splitlines() if line.startswith("test:")]
+        found = [folder / f"{name}.sql" for line in lines for name in line if (folder / f"{name}.sql").exists()]
+    return [Script(path) for path in found]
+
+
+class Feeder:
+    """Runs scripts, and calls ``stop`` (with a label) at ``stops`` places, evenly spread over all pieces, the last behind everything."""
+
+    def __init__(self, dsn: str, bin_folder: Path, stops: int, stop: Callable[[str], None]) -> None:
+        self._dsn, self._bin, self._stops, self._stop = dsn, bin_folder, stops, stop
+        self.errors: list[str] = []
+        """Of statements that failed; the next one ran, as in a script of psql."""
+        self.pieces = 0
+
+    def feed(self, all_scripts: Sequence[Script]) -> None:
+        """All scripts, each in a session of its own."""
+        total = sum(len(script.pieces) for script in all_scripts)
+        due = [total * at // self._stops for at in range(1, self._stops)]
+        for script in all_scripts:
+            due = self._one(script, due)
+        self._stop("the end")
+
+    def before(self, all_scripts: Sequence[Script]) -> None:
+        """Scripts without a stop."""
+        for script in all_scripts:
+            self._one(script, [])
+
+    def _one(self, script: Script, due: list[int]) -> list[int]:
+        env = {**os.environ, "PGAPPNAME": NAME, "PGCLIENTENCODING": os.environ.get("PGCLIENTENCODING", "UTF8")}
+        command: list[str | Path] = [
+            self._bin / "psql",
+            "--no-psqlrc",
+            "--quiet",
+            "--set=ON_ERROR_STOP=0",
+            f"--dbname={self._dsn}",
+            "--file=-",
+        ]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=script.path.parent, env=env
+        ) as psql:
+            for number, piece in enumerate(script.pieces):
+                if not self._give(psql, piece):
+                    break
+                self.pieces += 1
+                if due and self.pieces >= due[0] and self._reached(psql) and self._idle():
+                    due = due[1:]
+                    self._stop(f"{script.path.name}, statement {number + 1}")
+            self._reached(psql)
+            assert psql.stdin is not None
+            psql.stdin.close()
+            self._read(psql, b"")
+        return due
+
+    def _give(self, psql: subprocess.Popen[bytes], text: str) -> bool:
+        """Whether psql still reads: a script may tell it to end."""
+        assert psql.stdin is not None
+        try:
+            psql.stdin.write(text.encode("latin-1"))
+            psql.stdin.flush()
+        except BrokenPipeError:
+            return False
+        return True
+
+    def _reached(self, psql: subprocess.Popen[bytes]) -> bool:
+        """Wait until psql is through with all that it was given."""
+        mark = uuid.uuid4().hex
+        return self._give(psql, f"\n\\warn {mark}\n") and self._read(psql, mark.encode())
+
+    def _read(self, psql: subprocess.Popen[bytes], mark: bytes) -> bool:
+        assert psql.stderr is not None
+        for line in psql.stderr:
+            if mark and line.strip() == mark:
+                return True
+            if b"ERROR: " in line or b"FATAL: " in line:
+                self.errors.append(line.decode("utf-8", "replace").strip())
+        return False
+
+    def _idle(self) -> bool:
+        """Whether no session of the scripts has a transaction open, nor a locked and prepared one waits."""
+        with psycopg.connect(self._dsn, autocommit=True) as session:
+            row = session.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND state <> 'idle' AND datname = current_database()",
+                [NAME],
+            ).fetchone()
+        return row == (0,)
