@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # What needs no server: a rule, a golden file or an import that broke shows here first.
 QUICK := tests/unit tests/golden tests/test_architecture.py
 
-.PHONY: help setup controlplane quick test lint format types bench demo fidelity docs changelog dist lock clean
+.PHONY: help setup controlplane quick test lint format types bench demo fidelity fidelity-kubernetes docs changelog dist lock clean
 
 help:
 	@echo "setup         virtual environment in .venv from requirements.lock (other targets call it)"
@@ -20,6 +20,7 @@ help:
 	@echo "bench         one JSON line per measure"
 	@echo "demo          capture, disaster, restore and comparison, before your eyes"
 	@echo "fidelity      capture a hard database while it changes, restore ten points, compare; SQL=folder or DSN=… for yours"
+	@echo "fidelity-kubernetes  the same for custom resources and other objects; FOLDER=folder of YAML for yours"
 	@echo "docs          write anew the pages that are made from the code"
 	@echo "changelog     show the next release's section, from changelog.d"
 	@echo "dist          sdist and wheel in dist/, as docs/howto/release.md uses them"
@@ -67,6 +68,10 @@ demo: setup
 fidelity: setup
 	@$(BIN)/python -m fidelity $(if $(SQL),--sql '$(SQL)') $(if $(SCHEDULE),--schedule '$(SCHEDULE)') $(if $(DSN),--dsn '$(DSN)') \
 	  $(if $(POINTS),--points $(POINTS)) $(ARGS)
+
+# FOLDER=definitions and objects as YAML; its subfolders, if there are any, are states that follow each other.
+fidelity-kubernetes: setup controlplane
+	@$(BIN)/python -m fidelity.kubernetes $(if $(FOLDER),--folder '$(FOLDER)') $(if $(POINTS),--points $(POINTS)) $(ARGS)
 
 docs: setup
 	$(BIN)/python -m docs.generate

@@ -1,0 +1,225 @@
+"""One cluster: captured while folders of YAML are applied, restored at points into fresh API servers, compared object by object."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+import time
+import urllib.error
+from pathlib import Path
+from typing import Any
+
+from fidelity.database import Outcome, Point
+from fidelity.differences import differences, is_said
+from fidelity.fingerprint import Fingerprint
+from fidelity.manifests import DEFINITION, Identity, Manifest, State, identity
+from tests.servers.archiver import Archiver
+from tests.servers.controlplane import ControlPlane
+
+SOURCE = "cluster"
+_DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_SETTLE_SECONDS = 60.0
+_SERVERS_OWN = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink")
+
+
+class ClusterTrial:
+    """Captures ``plane`` while it is brought from one state to the next."""
+
+    def __init__(self, plane: ControlPlane, all_states: list[State]) -> None:
+        self._plane, self._states = plane, all_states
+        self._resources = _resources(plane, all_states)
+        self._namespaces = {"", "default"} | {identity(each)[2] for state in all_states for each in state.objects}
+        self._points: list[Point] = []
+        self._errors: list[str] = []
+        self._applied = 0
+        self._discovered: dict[str, dict[str, dict[str, Any]]] = {}
+        """API version to what it serves, by kind."""
+
+    def run(self, stops: int) -> Outcome:
+        """Apply every state, take ``stops`` points evenly spread over them, restore each."""
+        chosen = {len(self._states) * step // stops - 1 for step in range(1, stops + 1)} | {len(self._states) - 1}
+        source: dict[str, Any] = {"kubeconfig": str(self._plane.kubeconfig), "resources": sorted(self._resources), "discovery_seconds": 1}
+        source["namespaces"] = sorted(self._namespaces - {""})
+        with (
+            tempfile.TemporaryDirectory(prefix="archiver-fidelity-") as folder,
+            Archiver(Path(folder), {SOURCE: {"kubernetes": source}}, serve=True) as archiver,
+        ):
+            archiver.start()
+            archiver.wait(lambda: bool(archiver.status()), "there is no journal", 60)
+            before: dict[Identity, Manifest] = {}
+            for number, state in enumerate(self._states):
+                before = self._bring(before, state)
+                if number in chosen:
+                    self._stop(archiver, state.label)
+            archiver.stop()
+            for number, point in enumerate(self._points):
+                with ControlPlane.start(etcd=self._plane.etcd, prefix=f"/fresh-{number}") as fresh:
+                    self._restore(archiver, point, fresh)
+        return Outcome("Kubernetes", self._points, self._applied, self._errors)
+
+    def _bring(self, before: dict[Identity, Manifest], state: State) -> dict[Identity, Manifest]:
+        """Write what is new or changed, delete what is gone; what the server refuses is counted."""
+        wanted = {identity(each): each for each in state.objects}
+        for key in reversed([key for key in before if key not in wanted]):
+            self._try("DELETE", self._place(before[key]))
+        changed = [each for key, each in wanted.items() if before.get(key) != each]
+        for namespace in sorted({identity(each)[2] for each in changed} - {""}):
+            with contextlib.suppress(urllib.error.HTTPError):
+                self._plane.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+        for each in changed:
+            self._write(each)
+        self._applied += len(changed)
+        return wanted
+
+    def _write(self, manifest: Manifest) -> None:
+        """Create it, or put it in the place of what is there; then its status, where that is written apart."""
+        place = self._place(manifest)
+        if not place:
+            return
+        head, _, name = place.rpartition("/")
+        written = self._try("POST", head, manifest, but=409) or self._replace(place, manifest)
+        if manifest["kind"] == DEFINITION and written:
+            self._plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{name}", check=False)
+            self._discovered.clear()
+        elif manifest.get("status") and written and not written.get("status"):
+            self._replace(f"{place}/status", {**written, "status": manifest["status"]})
+
+    def _replace(self, place: str, manifest: Manifest) -> Manifest | None:
+        try:
+            there = self._plane.request("GET", place.removesuffix("/status"))
+        except urllib.error.HTTPError as error:
+            error.close()
+            return None
+        version = {"resourceVersion": there["metadata"]["resourceVersion"]}
+        return self._try("PUT", place, {**manifest, "metadata": {**manifest["metadata"], **version}})
+
+    def _try(self, method: str, place: str, body: Manifest | None = None, *, but: int = 0) -> Manifest | None:
+        """The answer; ``None`` and an error noted when it is refused, unless with the code ``but``."""
+        if not place:
+            return None
+        try:
+            found: Manifest = self._plane.request(method, place, body)
+            return found
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code != but:
+                    self._errors.append(f"{method} {place}: {error.code} {json.loads(error.read() or b'{}').get('message', '')[:300]}")
+            return None
+
+    def _place(self, manifest: Manifest) -> str:
+        """URL path of an object; empty (and an error noted) where its kind is not served."""
+        version, kind = manifest["apiVersion"], manifest["kind"]
+        if version not in self._discovered:
+            where = f"/apis/{version}" if "/" in version else f"/api/{version}"
+            listed = self._try("GET", where) or {"resources": []}
+            self._discovered[version] = {each["kind"]: each for each in listed["resources"] if "/" not in each["name"]}
+        served = self._discovered[version].get(kind)
+        if served is None:
+            self._errors.append(f"{version} {kind} is not served")
+            return ""
+        namespace = f"/namespaces/{manifest['metadata'].get('namespace') or 'default'}" if served["namespaced"] else ""
+        base = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        return f"{base}{namespace}/{served['name']}/{manifest['metadata']['name']}"
+
+    def _stop(self, archiver: Archiver, label: str) -> None:
+        """Wait until the journal has all of it, and look."""
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while not self._durable(archiver) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        time.sleep(2.0)  # deletions have no version that could be waited for
+        fingerprint = self._look(self._plane)
+        self._points.append(Point(label, str(archiver.live().get("last_entry", 0)), fingerprint))
+
+    def _durable(self, archiver: Archiver) -> bool:
+        lines = archiver.live().get("sources", [])
+        for resource in self._resources:
+            plural, _, group = resource.partition(".")
+            newest = max((int(item["metadata"]["resourceVersion"]) for item in self._items(self._plane, resource)), default=0)
+            found = [line for line in lines if line["name"].split("@")[0] == f"{SOURCE}/{group or 'core'}/{plural}"]
+            if newest and max((int(line.get("durable_position") or 0) for line in found), default=0) < newest:
+                return False
+        return True
+
+    def _items(self, plane: ControlPlane, resource: str) -> list[dict[str, Any]]:
+        plural, _, group = resource.partition(".")
+        version = self._resources[resource] or _served_version(plane, resource)
+        where = f"/apis/{group}/{version}/{plural}" if group else f"/api/{version}/{plural}"
+        try:
+            found = [item for item in plane.request("GET", where)["items"] if item["metadata"].get("namespace", "") in self._namespaces]
+        except urllib.error.HTTPError as error:
+            error.close()
+            return []
+        return found
+
+    def _look(self, plane: ControlPlane) -> Fingerprint:
+        """Objects of every captured kind, and their definitions."""
+        found = Fingerprint()
+        objects = {resource: self._items(plane, resource) for resource in self._resources}
+        alive = {item["metadata"]["uid"]: item["metadata"]["name"] for items in objects.values() for item in items}
+        for resource, items in objects.items():
+            for item in items:
+                metadata = item["metadata"]
+                name = "/".join(filter(None, (metadata.get("namespace", ""), metadata["name"])))
+                found.schema[resource, name] = json.dumps(_compared(item, alive), indent=1, sort_keys=True, ensure_ascii=False)
+        for item in plane.request("GET", _DEFINITIONS)["items"]:
+            if item["metadata"]["name"] in self._resources:
+                found.schema[DEFINITION, item["metadata"]["name"]] = json.dumps(item["spec"], indent=1, sort_keys=True)
+        return found
+
+    def _restore(self, archiver: Archiver, point: Point, fresh: ControlPlane) -> None:
+        began = time.monotonic()
+        where = ["--at", point.lsn, "--to", f"kubeconfig:{fresh.kubeconfig}", "--json"]
+        dry = archiver.call("restore", *where, "--dry-run", timeout=900)
+        done = archiver.call("restore", *where, "--allow-gaps", timeout=3600)
+        point.seconds = time.monotonic() - began
+        if not done.stdout.strip().startswith("{"):
+            point.failure = (done.stderr or done.stdout).strip()[-600:] or f"exit code {done.returncode}"
+            return
+        plan = json.loads(dry.stdout)["sources"][0]["plan"] if dry.returncode == 0 else {}
+        report = json.loads(done.stdout)["sources"][0]["report"]
+        point.gaps = plan.get("gaps", [])
+        texts = [
+            *point.gaps,
+            *plan.get("notes", []),
+            *(report[key][at] for key in ("orphans", "failures", "differences") for at in range(len(report[key]))),
+        ]
+        for difference in differences(point.fingerprint, self._look(fresh)):
+            (point.said if is_said(difference, texts) else point.unsaid).append(difference)
+
+
+def _compared(item: dict[str, Any], alive: dict[str, str]) -> dict[str, Any]:
+    """All but what a server writes anew. An owner is the same when the object of that name lives under the UID that is named."""
+    metadata = {key: value for key, value in item["metadata"].items() if key not in _SERVERS_OWN}
+    for owner in metadata.get("ownerReferences", []):
+        owner["uid"] = "alive" if alive.get(owner["uid"]) == owner["name"] else "nobody's"
+    return {**{key: value for key, value in item.items() if key not in ("apiVersion", "metadata")}, "metadata": metadata}
+
+
+def _resources(plane: ControlPlane, all_states: list[State]) -> dict[str, str]:
+    """``plural.group`` of every kind in the folders to a version that is served; empty where the definition is still to come."""
+    found: dict[str, str] = {}
+    manifests = [each for state in all_states for each in state.objects]
+    for each in manifests:
+        if each["kind"] == DEFINITION:
+            found[f"{each['spec']['names']['plural']}.{each['spec']['group']}"] = ""
+    for version, kind in sorted({(each["apiVersion"], each["kind"]) for each in manifests} - {("v1", "Namespace")}):
+        try:
+            listed = plane.request("GET", f"/apis/{version}" if "/" in version else f"/api/{version}")["resources"]
+        except urllib.error.HTTPError as error:
+            error.close()
+            continue
+        for each in listed:
+            if each["kind"] == kind and "/" not in each["name"] and kind != DEFINITION:
+                group = version.rpartition("/")[0]
+                found[f"{each['name']}.{group}" if group else each["name"]] = version.rpartition("/")[2]
+    return found
+
+
+def _served_version(plane: ControlPlane, resource: str) -> str:
+    try:
+        versions = plane.request("GET", f"{_DEFINITIONS}/{resource}")["spec"]["versions"]
+    except urllib.error.HTTPError as error:
+        error.close()
+        return "-"
+    return next(str(each["name"]) for each in versions if each["storage"])
