@@ -222,7 +222,7 @@ def _print_objects(found: list[ObjectChange], *, as_json: bool) -> None:
         return
     output.table(
         "",
-        ["entry", "received", "happened", "event", "resourceVersion", "by", "changed"],
+        ["entry", "received", "happened", "event", "resourceVersion", "field manager", "changed"],
         [
             (
                 each.entry or "",
@@ -230,7 +230,7 @@ def _print_objects(found: list[ObjectChange], *, as_json: bool) -> None:
                 _happened(each),
                 each.event,
                 each.resource_version,
-                each.manager,
+                each.manager or "-",
                 ", ".join(each.changed) or each.detail,
             )
             for each in found

@@ -206,6 +206,11 @@ def _apart(status: ArchiveStatus, line: SourceLine) -> bool:
     return any(each.name.partition("/")[0] == source and each.state == "streaming" for each in status.sources)
 
 
+def _lives(line: SourceLine) -> bool:
+    """Whether a watch is open and everything that it brought is durable. One that is silent for too long is closed by capture itself."""
+    return line.kind == "kubernetes" and bool(line.durable_position) and line.received_position == line.durable_position
+
+
 def problems(status: ArchiveStatus, rpo_seconds: float) -> list[str]:
     """Why the backup is not what was promised, one sentence each; empty when it is. ``shortfalls`` are not among them."""
     if not status.archive:
@@ -224,7 +229,7 @@ def problems(status: ArchiveStatus, rpo_seconds: float) -> list[str]:
             found.append(f"{line.name}: not all of it is known since {to_text(line.unknown_since)}, a restore has a gap{why}")
         elif not line.checkpoint:
             found.append(f"{line.name}: no complete baseline yet, nothing can be restored")
-        elif line.rpo_seconds is None or line.rpo_seconds > rpo_seconds:
+        elif line.rpo_seconds is None or (line.rpo_seconds > rpo_seconds and not _lives(line)):
             age = "never" if line.rpo_seconds is None else f"{line.rpo_seconds:.0f} s ago"
             found.append(f"{line.name}: newest durable entry {age}; the RPO is {rpo_seconds:g} s")
     if not live:

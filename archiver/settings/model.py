@@ -63,8 +63,9 @@ class Web(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     listen: str = ""
     """``host:port``; empty: off."""
-    rpo_seconds: Positive = 120.0
-    """``/readyz`` fails when what is known to be durable of a source is older than this. Bookmarks prove an idle watch once a minute."""
+    rpo_seconds: Positive = 300.0
+    """``/readyz`` fails when what is known to be durable of a source is older than this. Bookmarks prove an idle watch about once a minute;
+    between them one that lives counts."""
 
 
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

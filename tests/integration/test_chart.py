@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,9 @@ def validate(cluster: ControlPlane, documents: list[dict[str, Any]]) -> None:
 
 @pytest.fixture(scope="module")
 def agents(cluster: ControlPlane) -> ControlPlane:
-    """``cluster`` with a namespace called agents."""
-    cluster.kubectl("apply", "-f", "-", input=yaml.safe_dump({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "agents"}}))
+    """``cluster`` with the namespaces of the first users."""
+    spaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in ("agents", "synthesis")]
+    cluster.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(spaces))
     return cluster
 
 
@@ -97,6 +99,7 @@ def test_rendering_is_stable(agents: ControlPlane, tmp_path: Path) -> None:
         ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
         ({"controller": {"namespaces": ["*"]}}, "rbac.clusterScoped"),
         ({"controller": {"namespaces": "agents"}}, "namespaces"),
+        ({"kubernetes": {"apiGroups": []}}, "kubernetes.apiGroups"),
         ({"postgres": {"enabled": True}}, "postgres.databases"),
         (
             {
@@ -130,6 +133,26 @@ def test_namespaced_rights_read_nothing_cluster_wide(agents: ControlPlane, tmp_p
     roles = [document for document in documents if document["kind"] == "Role"]
     assert {role["metadata"]["namespace"] for role in roles} == {"agents", "synthesis"}
     assert {verb for role in roles for rule in role["rules"] for verb in rule["verbs"]} == {"get", "list", "watch"}
+
+
+def test_patterns_and_rights_come_from_one_list(agents: ControlPlane, tmp_path: Path) -> None:
+    """The groups that may be read, and all beside them, are selected: a kind that no right covers is told. What is named alone gets rights."""
+
+    def made(values: dict[str, Any]) -> tuple[list[str], list[tuple[list[str], list[str]]]]:
+        documents = render(agents, {"kubernetes": values}, tmp_path)
+        settings = next(document["data"]["archiver.yaml"] for document in documents if "archiver.yaml" in document.get("data", {}))
+        rules = next(document for document in documents if document["kind"] == "Role")["rules"]
+        resources = yaml.safe_load(settings)["sources"]["agents"]["kubernetes"]["resources"]
+        return resources, [(rule["apiGroups"], rule["resources"]) for rule in rules]
+
+    groups = ["a.example.org", "b.example.org", "example.com"]
+    assert made({"apiGroups": groups}) == (["*.example.org", "*.example.com"], [(groups, ["*"])])
+    named = ["*.example.org", "configmaps", "widgets.example.net"]
+    assert made({"apiGroups": groups, "resources": named}) == (
+        named,
+        [(groups, ["*"]), ([""], ["configmaps"]), (["example.net"], ["widgets"])],
+    )
+    assert made({})[0] == ["*.proompteng.ai"]
 
 
 def test_secrets_are_references_only(agents: ControlPlane, tmp_path: Path) -> None:
@@ -170,6 +193,12 @@ def test_every_value_is_in_the_schema_and_commented() -> None:
         assert re.search(rf"# -- .*\n(\s*#.*\n)*\s*{re.escape(key)}:", text), f"{name} has no comment"
 
 
+def _places(documents: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    for document in documents:
+        metadata = document["metadata"]
+        yield document["kind"], metadata.get("namespace", ""), metadata["name"]
+
+
 def test_kustomize_renders_what_helm_renders(agents: ControlPlane, tmp_path: Path) -> None:
     """``kubectl kustomize --enable-helm`` of the example gives the chart's own objects, as Argo CD renders them; the server takes them."""
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
@@ -179,9 +208,10 @@ def test_kustomize_renders_what_helm_renders(agents: ControlPlane, tmp_path: Pat
     validate(agents, documents)
     values = yaml.safe_load((folder / "values.yaml").read_text())
     direct = agents.helm("template", "archiver", CHART, "--namespace", "agents", "--values", folder / "values.yaml")
-    helm = sorted((document["kind"], document["metadata"]["name"]) for document in yaml.safe_load_all(direct) if document)
-    kustomize = sorted((document["kind"], document["metadata"]["name"]) for document in documents if document["kind"] not in FOREIGN)
+    helm = sorted(_places(document for document in yaml.safe_load_all(direct) if document))
+    kustomize = sorted(_places(document for document in documents if document["kind"] not in FOREIGN))
     assert helm == kustomize
+    assert {space for kind, space, _ in helm if kind == "Role"} == {"agents", "synthesis"}
     assert values["rbac"]["clusterScoped"] is False
 
 

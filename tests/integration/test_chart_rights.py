@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import urllib.error
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 
 from tests.servers.archiver import Archiver
 from tests.servers.controlplane import ControlPlane
-from tests.servers.crds import definitions
+from tests.servers.crds import NUMBER, definition, definitions
 
 CHART = Path(__file__).parents[2] / "deploy/charts/archiver"
 RUNS = "/apis/agents.proompteng.ai/v1alpha1/namespaces/agents/agentruns"
@@ -107,3 +108,51 @@ def test_cluster_wide(plane: ControlPlane, tmp_path: Path) -> None:
     code, refused = checked(archiver)
     assert code == 3
     assert any("list agentruns.agents.proompteng.ai cluster-wide" in text for text in refused)
+
+
+def ready(archiver: Archiver) -> tuple[int, dict[str, Any]]:
+    """What the readiness probe gets."""
+    code, body = archiver.get("/readyz")
+    return code, json.loads(body)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_the_example_works_in_the_first_users_cluster(
+    start_cluster: Callable[..., ControlPlane],
+    tmp_path: Path,
+    strict: bool,
+) -> None:
+    """As it is: their kinds are captured in both namespaces in which their controllers run, and it is ready. The kind of another product in
+    their group, which the Role does not cover, costs itself alone and is named, unless the settings are strict; when it goes, nothing needs a
+    restart, although the answer is 403 then too.
+    """
+    foreign = definition("tigerbeetle.proompteng.ai", "TigerBeetleCluster", {"replicas": NUMBER})
+    plane = start_cluster(definitions=[*definitions(), foreign])
+    for name in ("agents", "synthesis"):
+        plane.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    shutil.copytree(CHART.parents[1], tmp_path / "deploy")
+    rendered = plane.kubectl("kustomize", "--enable-helm", tmp_path / "deploy/kustomize/agents")
+    documents = [document for document in yaml.safe_load_all(rendered) if document]
+    rights = [document for document in documents if document["kind"] in ("ServiceAccount", "Role", "RoleBinding")]
+    plane.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(rights))
+    settings = next(document["data"]["archiver.yaml"] for document in documents if "archiver.yaml" in document.get("data", {}))
+    source = yaml.safe_load(settings)["sources"]["agents"]["kubernetes"]
+    token = plane.service_account_token("agents", "archiver-sa")
+    source |= {"kubeconfig": str(plane.kubeconfig_for(token)), "strict": strict, "discovery_seconds": 1}
+    name = "tigerbeetleclusters"
+    with Archiver(tmp_path, {"agents": {"kubernetes": source}}, serve=True) as archiver:
+        archiver.start()
+        for namespace in ("agents", "synthesis"):
+            archiver.wait_for_baseline(f"agents/agents.proompteng.ai/agentruns@{namespace}")
+        archiver.wait(lambda: name in str(ready(archiver)[1]), "the kind is named")
+        if strict:
+            assert ready(archiver)[0] == 503
+        else:
+            archiver.wait(lambda: ready(archiver)[0] == 200, "it is ready")
+        assert [line for line in ready(archiver)[1]["problems" if strict else "not_captured"] if name in line and "403" in line]
+        plane.request("POST", RUNS.replace("/agents/agentruns", "/synthesis/agentruns"), run("there"))
+        archiver.wait(lambda: archiver.live_source("agents/agents.proompteng.ai/agentruns@synthesis")["entries"] == 1, "the object")
+        plane.request("DELETE", f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{foreign['metadata']['name']}")
+        archiver.wait(lambda: name not in str(ready(archiver)[1]), "the kind that is gone is named no more")
+        archiver.wait(lambda: ready(archiver)[0] == 200, "it is ready")
+        assert archiver.stop() == 0

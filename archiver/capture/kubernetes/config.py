@@ -28,8 +28,8 @@ class KubernetesOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Context of the kubeconfig; empty: the current one."""
     discovery_seconds: Positive = 60.0
     """New kinds of the patterns are looked for this often."""
-    inactivity_seconds: Positive = 90.0
-    """A watch that brought neither event nor bookmark for this long is opened anew."""
+    inactivity_seconds: Positive = 180.0
+    """A watch that brought neither event nor bookmark for this long is opened anew. Bookmarks come about once a minute."""
     list_concurrency: Count = 3
     """Lists at the same time: bounds the load on the API server."""
     page_size: Count = 500

@@ -137,6 +137,15 @@ def test_what_is_captured_no_more_has_neither_age_nor_say() -> None:
     assert problems(archive(found), 60) == []
 
 
+@pytest.mark.parametrize(("received", "ready"), [("1", True), ("2", False), ("", False)])
+def test_a_watch_that_lives_counts(received: str, ready: bool) -> None:
+    """An idle kind is told by a bookmark only now and then: while its watch is open and all that came is durable, nothing would be lost."""
+    found = lines({"agents/g/p": mark(200)}, {}, NOW)
+    agents = SourceStatus(name="agents", kind="kubernetes", state="streaming", parts=[stream("agents/g/p", received=received)])
+    lay_over(found, [(agents, 0, "")])
+    assert (problems(archive(found), 60) == []) is ready
+
+
 def test_a_source_that_stops_is_not_one_that_ended() -> None:
     """During a stop readiness is lost, not regained."""
     found = lines({"agents/g/p": mark(), "db": mark()}, {}, NOW)

@@ -45,6 +45,16 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.controller.namespaces }}{{ toJson .Values.controller.namespaces }}{{- else }}{{ toJson (list (include "archiver.namespace" .)) }}{{- end }}
 {{- end }}
 
+{{/* What is captured: the groups above kubernetes.apiGroups, unless it is said. A kind there that the rights do not cover is told. */}}
+{{- define "archiver.resources" -}}
+{{- $patterns := list }}
+{{- range .Values.kubernetes.apiGroups }}
+{{- $parts := splitList "." . }}
+{{- $patterns = append $patterns (printf "*.%s" (ternary (rest $parts | join ".") . (gt (len $parts) 2))) }}
+{{- end }}
+{{- toJson (default (uniq $patterns) .Values.kubernetes.resources) }}
+{{- end }}
+
 {{/* The settings file, from typed values; secrets are references to environment variables of the Pod. */}}
 {{- define "archiver.settings" -}}
 {{- $archive := dict
@@ -82,7 +92,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.kubernetes.enabled }}
 {{- $namespaces := include "archiver.namespaces" . | fromJsonArray }}
 {{- $kubernetes := dict
-  "resources" .Values.kubernetes.resources
+  "resources" (include "archiver.resources" . | fromJsonArray)
   "namespaces" (ternary (list) $namespaces (has "*" $namespaces))
   "custom_resource_definitions" (and .Values.kubernetes.customResourceDefinitions .Values.rbac.clusterScoped)
   "list_concurrency" (int .Values.kubernetes.listConcurrency)
@@ -235,6 +245,15 @@ capabilities:
 - apiGroups: {{ toJson .Values.kubernetes.apiGroups }}
   resources: ["*"]
   verbs: [get, list, watch]
+{{- range include "archiver.resources" . | fromJsonArray }}
+{{- $parts := splitList "." . }}
+{{- $group := rest $parts | join "." }}
+{{- if and (not (contains "*" .)) (not (has $group $.Values.kubernetes.apiGroups)) }}
+- apiGroups: [{{ $group | quote }}]
+  resources: [{{ first $parts }}]
+  verbs: [get, list, watch]
+{{- end }}
+{{- end }}
 {{- with .Values.rbac.extraRules }}
 {{ toYaml . }}
 {{- end }}
