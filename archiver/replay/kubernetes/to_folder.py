@@ -1,10 +1,10 @@
-"""A plan into a folder: one YAML file per object, as ``kubectl apply`` takes it, and a manifest that says where each came from.
+"""A plan into a folder: one YAML file per object, as ``kubectl create`` takes it, and a manifest that says where each came from.
 
-definitions/NAME.yaml                        kubectl apply --server-side -f FOLDER/definitions
-namespaces/NAME.yaml                         kubectl apply --server-side -f FOLDER/namespaces
-objects/NAMESPACE/PLURAL.GROUP/NAME.yaml     kubectl apply --server-side -R -f FOLDER/objects
+definitions/NAME.yaml
+namespaces/NAME.yaml
+objects/NAMESPACE/PLURAL.GROUP/NAME.yaml
 objects/_cluster/PLURAL.GROUP/NAME.yaml
-manifest.json
+manifest.json                                with the commands that bring them back
 """
 
 from __future__ import annotations
@@ -28,6 +28,13 @@ INCOMPLETE = "INCOMPLETE"
 """The manifest until every file that it lists is there."""
 
 _LONGEST_NAME = 200
+# Not `apply`: client-side it keeps a second copy of the object in an annotation; server-side the API server reads kubectl's JSON as YAML,
+# which refuses some texts and changes others.
+_COMMANDS = {
+    "definitions": ["kubectl create -f definitions", "kubectl wait --for=condition=Established --timeout=60s -f definitions"],
+    "namespaces": ["kubectl create -f namespaces"],
+    "objects": ["kubectl create -R -f objects", "kubectl replace --subresource=status -R -f objects"],
+}
 
 
 class WrittenFile(msgspec.Struct, frozen=True):
@@ -50,6 +57,8 @@ class _FolderManifest(msgspec.Struct, frozen=True):
     objects: list[WrittenFile]
     doubts: list[str] = []
     """What is not certain of them."""
+    commands: list[str] = []
+    """How kubectl brings them back, run in the folder one after the other. A kind that has no status to put back is passed over."""
 
 
 class FolderReport(msgspec.Struct):
@@ -69,9 +78,9 @@ class FolderReport(msgspec.Struct):
 def write_folder(plan: ClusterPlan, objects: Objects, folder: Path, *, overwrite: bool) -> FolderReport:
     """Write every object of the plan, and the namespaces they are in.
 
-    Status is in the files, though the API server leaves it out where the kind has a status subresource: restore into a cluster brings it
-    back. Raises ``Refused`` when the folder holds anything, unless ``overwrite``, which takes away what an earlier restore wrote, be it
-    complete or not. A file ``INCOMPLETE`` is there until all is written.
+    Status is in the files; where the kind has a status subresource, a command of its own brings it back. Raises ``Refused`` when the folder
+    holds anything, unless ``overwrite``, which takes away what an earlier restore wrote, be it complete or not. A file ``INCOMPLETE`` is
+    there until all is written.
     """
     if folder.exists() and any(folder.iterdir()):
         if not overwrite:
@@ -84,7 +93,7 @@ def write_folder(plan: ClusterPlan, objects: Objects, folder: Path, *, overwrite
             written.append(WrittenFile(str(_place(action.key)), *action.key, manifests.uid(manifest), owner_uids(manifest)))
     needed = [(NAMESPACES, "", name) for name in plan.namespaces if (NAMESPACES, "", name) not in objects.by_key]
     written += [WrittenFile(str(_place(key)), *key, "", []) for key in needed]
-    contents = _FolderManifest(plan.source, plan.cluster, plan.entry, to_text(plan.observed), written, plan.doubts())
+    contents = _FolderManifest(plan.source, plan.cluster, plan.entry, to_text(plan.observed), written, plan.doubts(), _commands(written))
     folder.mkdir(parents=True, exist_ok=True)
     # First, so that what a restore that was stopped has left can be told from what is the user's.
     (folder / INCOMPLETE).write_bytes(msgspec.json.format(msgspec.json.encode(contents), indent=2) + b"\n")
@@ -92,6 +101,11 @@ def write_folder(plan: ClusterPlan, objects: Objects, folder: Path, *, overwrite
         _write(folder / each.file, _document(each, objects))
     (folder / INCOMPLETE).rename(folder / _MANIFEST)
     return FolderReport(str(folder), len(written), contents.entry, contents.observed)
+
+
+def _commands(written: list[WrittenFile]) -> list[str]:
+    there = {each.file.partition("/")[0] for each in written}
+    return [command for folder, commands in _COMMANDS.items() if folder in there for command in commands]
 
 
 def _document(written: WrittenFile, objects: Objects) -> dict[str, Any]:

@@ -20,37 +20,50 @@ _TAKEN = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null",
 _LINES = re.compile(r"[!-~\u00a1-\u1fff][ -~\u00a1-\u1fff]*(\n([!-~\u00a1-\u1fff][ -~\u00a1-\u1fff]*)?)+")
 
 
-class _Dumper(yaml.SafeDumper):
+class Slow(yaml.SafeDumper):
+    """PyYAML's own emitter, for where libyaml is not there."""
+
     def ignore_aliases(self, _data: Any) -> bool:
+        """Everything is written where it stands."""
         return True
 
 
-def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+class Fast(yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper):  # type: ignore[misc]
+    """libyaml's emitter under the same rules, several times as fast."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        """Everything is written where it stands."""
+        return True
+
+
+def _text(dumper: Any, text: str) -> yaml.ScalarNode:
     if _WORD.fullmatch(text) and text.lower() not in _TAKEN:
         style = None
     elif _LINES.fullmatch(text) and not HIDDEN.search(text.replace("\n", "")):
         style = "|"
     else:
         style = '"'
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+    node: yaml.ScalarNode = dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+    return node
 
 
 class _TooDeep(Exception):
     """The document holds a value that nests too deeply to be written as YAML."""
 
 
-def _deep(_dumper: _Dumper, _value: msgspec.Raw) -> yaml.ScalarNode:
+def _deep(_dumper: Any, _value: msgspec.Raw) -> yaml.ScalarNode:
     raise _TooDeep
 
 
-_Dumper.add_representer(str, _text)
-_Dumper.add_representer(msgspec.Raw, _deep)
+for _dumper in (Slow, Fast):
+    _dumper.add_representer(str, _text)
+    _dumper.add_representer(msgspec.Raw, _deep)
 
 
-def to_yaml(document: dict[str, Any]) -> str:
+def to_yaml(document: dict[str, Any], dumper: type[Slow | Fast] = Fast) -> str:
     """``document`` as one YAML document, keys in their order; as JSON, which is YAML too, where it nests very deeply."""
     try:
-        text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=140)
+        text: str = yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=True, width=140)
     except _TooDeep:
         return visible_json(msgspec.json.encode(document).decode()) + "\n"
     return visible_yaml(text)

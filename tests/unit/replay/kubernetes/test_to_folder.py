@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from archiver.errors import Corrupt, Refused
 from archiver.replay.kubernetes.plan import make_plan
 from archiver.replay.kubernetes.to_folder import write_folder
-from archiver.replay.kubernetes.yaml_text import to_yaml
+from archiver.replay.kubernetes.yaml_text import Fast, Slow, to_yaml
 from tests.unit.replay.kubernetes.objects import manifest, selection
 
 texts = st.one_of(st.text(max_size=40), st.text("yno1e3-+.:#\n\t \"'\\~", max_size=8))
@@ -30,6 +30,25 @@ def test_a_yaml_reader_gets_back_what_was_written(document: dict[str, Any]) -> N
     read = yaml.safe_load(to_yaml(document))
     assert read == document
     assert repr(read) == repr(document)
+
+
+@given(st.dictionaries(texts, values, max_size=5))
+@settings(max_examples=150, deadline=None)
+def test_both_emitters_write_the_same(document: dict[str, Any]) -> None:
+    """Whether libyaml is there or not, both readers get back the document from what either emitter wrote."""
+    read = [yaml.load(to_yaml(document, dumper), reader) for dumper in (Fast, Slow) for reader in (yaml.CSafeLoader, yaml.SafeLoader)]
+    assert {repr(each) for each in read} == {repr(document)}
+
+
+@pytest.mark.parametrize(
+    "sign", ["\x00", "\x07", "\x1b", "\x7f", "\x80", "\x85", "\x9f", "\xa0", "\xad", "\u2028", "\u2029", "\ufeff", "\ufffe"]
+)
+def test_every_sign_survives(sign: str) -> None:
+    """Alone, amid, at the ends and in long lines; as value and as key; and none that moves a terminal's cursor stands bare."""
+    for text in (sign, f"a{sign}b", f" {sign}\n{'w ' * 100}{sign}", f"line\n{sign}\n"):
+        written = to_yaml({text: text})
+        assert yaml.safe_load(written) == yaml.load(written, yaml.CSafeLoader) == {text: text}
+        assert not {each for each in written if ord(each) < 0x20 or 0x7F <= ord(each) < 0xA0} - {"\n"}
 
 
 def test_names_that_are_too_long_for_files_stay_apart(tmp_path: Path) -> None:
