@@ -15,6 +15,7 @@ from archiver.clock import SystemClock
 from archiver.errors import Invalid, Partial, Refused, Unavailable
 from archiver.journal.reader import Reader
 from archiver.pages import page
+from archiver.replay.kubernetes.plan import Mode
 from archiver.replay.kubernetes.restore import ClusterPlan, ClusterReport, ClusterRestoration, FolderReport
 from archiver.replay.postgres.restore import TABLE_COLUMNS, DatabaseRestoration, RestoreReport
 from archiver.replay.restoration import Options
@@ -48,6 +49,13 @@ from archiver.store.open import open_store
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--overwrite", is_flag=True, help="Replace what the target holds already of what the plan creates. The plan lists it.")
+@click.option(
+    "--mode",
+    type=click.Choice(["create-missing", "merge", "exact"]),
+    default="create-missing",
+    show_default=True,
+    help="Kubernetes: what the target holds already stays, has what was captured laid over it, or becomes it (as --overwrite).",
+)
 @click.option("--allow-gaps", is_flag=True, help="Restore although part of the history in use is not known. The plan lists it.")
 @click.option("--no-owner", is_flag=True, help="PostgreSQL: leave out ownership and grants; needed where the roles are missing.")
 @click.option(
@@ -90,6 +98,7 @@ def restore(
     wait: float,
     dry_run: bool,
     overwrite: bool,
+    mode: Mode,
     allow_gaps: bool,
     no_owner: bool,
     into_source: bool,
@@ -119,6 +128,7 @@ def restore(
         raise Invalid(f"--uid-map {uid_map}: it cannot be written there", hint="name a file in a folder that exists and may be written to")
     options = Options(
         overwrite=overwrite,
+        mode=mode,
         allow_gaps=allow_gaps,
         no_owner=no_owner,
         into_source=into_source,
@@ -273,10 +283,12 @@ def _print_done(done: RestoredSource) -> None:
             [
                 ("created", report.created),
                 ("replaced", report.replaced),
+                ("merged", report.merged),
                 ("skipped", report.skipped),
                 *(("kept", text) for text in report.kept),
                 ("with status", report.statuses),
                 *(("owner left out", text) for text in report.orphans),
+                *(("fields not given back", text) for text in report.managers),
                 *(("not taken", text) for text in report.failures),
                 *(("differs", text) for text in report.differences),
             ]

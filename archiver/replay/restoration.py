@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -33,6 +33,8 @@ class Options(msgspec.Struct, frozen=True):
     """Folder for a file of what a database did not take; None for that of temporary files."""
     leases: tuple[str, ...] = ()
     """``namespace/name`` of Leases in the target cluster, held while everything is restored, so that their controllers pause."""
+    mode: Literal["create-missing", "merge", "exact"] = "create-missing"
+    """What becomes of objects that a target cluster holds already. ``overwrite`` means ``exact``."""
     allow_controllers: bool = False
     """Objects with a status may be restored although controllers live in the target cluster."""
     ask_target: bool = False

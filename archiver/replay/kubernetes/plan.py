@@ -13,7 +13,9 @@ from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.owners import levels, owner_label, owner_uids, references
 from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, Selection, Stream, label
 
-Do = Literal["create", "replace", "skip"]
+Do = Literal["create", "replace", "merge", "skip"]
+Mode = Literal["create-missing", "merge", "exact"]
+"""What becomes of objects that the target holds already: they stay, have what was captured laid over them, or become what was captured."""
 
 KEPT = "stays as the target has it"
 
@@ -27,7 +29,7 @@ class Action(msgspec.Struct, frozen=True):
     namespace: str
     name: str
     why: str = ""
-    """For ``skip`` and ``replace``."""
+    """For ``skip``, ``merge`` and ``replace``."""
     level: int = 0
     """0 has no owner in the plan, 1 is owned by 0, …"""
     status: bool = False
@@ -88,15 +90,18 @@ def make_plan(
     live: Mapping[Key, Manifest] | None = None,
     *,
     overwrite: bool = False,
+    mode: Mode = "create-missing",
     strict: bool = False,
     owners: Mapping[str, str] | None = None,
 ) -> tuple[ClusterPlan, Objects]:
     """The plan for ``selection``. ``live``: what the target holds of the same resources; ``None`` for a folder. ``owners``: UIDs of owners
     outside the selection that the target holds.
 
-    What the target holds already stays as it is; with ``overwrite`` it is replaced, with ``strict`` the plan is refused.
+    ``mode`` says what becomes of what the target holds already; ``overwrite`` is mode ``exact``. With ``strict``, mode ``create-missing``
+    refuses it.
     Owners stand before what they own; definitions before everything.
     """
+    mode = "exact" if overwrite else mode
     objects = selection.objects
     plan = ClusterPlan(
         source=source,
@@ -121,14 +126,14 @@ def make_plan(
             continue
         if there is not None and manifests.terminating(there):
             plan.refusals.append(f"{label(key)} is being deleted in the target")
-        elif there is not None and strict and not overwrite:
+        elif there is not None and strict and mode == "create-missing":
             plan.refusals.append(f"{label(key)} exists in the target; --overwrite replaces it, without --strict it stays as it is")
-        elif there is not None and not overwrite:
+        elif there is not None and mode == "create-missing":
             skipped.append(Action("skip", *key, _kept(manifest, there)))
             continue
         why = "the target holds it already" if there is not None else ""
         has_status = key[0] != DEFINITIONS and bool(manifest.get("status"))
-        do: Do = "replace" if there is not None else "create"
+        do: Do = "create" if there is None else "merge" if mode == "merge" else "replace"
         plan.actions.append(Action(do, *key, why, depth[manifests.uid(manifest)], has_status))
     plan.actions.sort(key=lambda action: (_turn(action.resource), action.level, action.key))
     plan.actions += skipped

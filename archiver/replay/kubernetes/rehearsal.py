@@ -49,13 +49,15 @@ async def rehearse(server: PatientApi, plan: ClusterPlan, objects: Objects, live
         path = collection(plan.resources[action.resource], space)
         async with gate:
             there = live.get(action.key)
-            if action.do == "replace" and there is not None:
+            if action.do != "create" and there is not None:
+                if action.do == "merge":
+                    wanted = manifests.merged(manifests.bare(there), wanted)
                 version = {name: there["metadata"][name] for name in ("uid", "resourceVersion")}
                 body = {**wanted, "metadata": {**wanted["metadata"], **version}}
                 answer, _ = await server.send("PUT", member(path, action.name), body, _DRY)
             else:
                 answer, _ = await server.send("POST", path, wanted, _DRY)
-        if answer.status in (200, 201) or (answer.status in (404, 409) and (elsewhere or action.do == "replace")):
+        if answer.status in (200, 201) or (answer.status in (404, 409) and (elsewhere or action.do != "create")):
             # There by chance, or changed meanwhile: what the restore writes is looked at again first.
             return action
         if answer.status == 400 and b"does not support dry run" in answer.body:

@@ -20,7 +20,7 @@ from archiver.replay.kubernetes.leases import hold_leases
 from archiver.replay.kubernetes.living_leases import living_leases
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.patient_api import PatientApi
-from archiver.replay.kubernetes.plan import ClusterPlan, make_plan
+from archiver.replay.kubernetes.plan import ClusterPlan, Mode, make_plan
 from archiver.replay.kubernetes.rehearsal import rehearse
 from archiver.replay.kubernetes.selection import DEFINITIONS, Key, Objects, RestoreScope, Selection, select
 from archiver.replay.kubernetes.target_objects import live_objects, living_owners, unusable_namespaces
@@ -145,6 +145,7 @@ async def plan_objects(reader: Reader, source: str, target: Target | None, cut: 
             api,
             clock,
             overwrite=options.overwrite,
+            mode=options.mode,
             strict=options.strict,
             into_source=options.into_source,
             leases=options.leases,
@@ -174,6 +175,7 @@ async def plan_cluster(
     clock: Clock,
     *,
     overwrite: bool = False,
+    mode: Mode = "create-missing",
     strict: bool = False,
     into_source: bool = False,
     leases: Sequence[str] = (),
@@ -192,13 +194,13 @@ async def plan_cluster(
     folds = await read_streams(reader, source, cut)
     selection = select(folds, scope)
     if api is None:
-        plan, objects = make_plan(source, selection, None, overwrite=overwrite)
+        plan, objects = make_plan(source, selection, None)
         return PreparedRestore(plan, objects, {}, {})
     server = PatientApi(api, clock, _PLAN_SECONDS)
     target = await identify(server)
     live = await _live(server, selection)
     owners = await living_owners(server, selection, live)
-    plan, objects = make_plan(source, selection, live, overwrite=overwrite, strict=strict, owners=owners)
+    plan, objects = make_plan(source, selection, live, overwrite=overwrite, mode=mode, strict=strict, owners=owners)
     plan.refusals = [
         *_own_source(selection, target, server.server, into_source=into_source),
         *await unusable_namespaces(server, plan.namespaces),
@@ -255,7 +257,7 @@ async def restore_to_cluster(
     An object that the server does not take is in ``failures`` and the others go on; what reads back otherwise is in ``differences``.
     Raises ``Refused`` when the plan has refusals, or gaps without ``allow_gaps`` (nothing was changed then), or when the target does not
     serve a kind (definitions were created then); ``Unavailable`` when it stops answering. A failure or cancellation leaves what was
-    created; a new plan with ``overwrite`` goes on.
+    created; a new plan with mode ``exact`` goes on.
     """
     _require(prepared.plan, allow_gaps=allow_gaps)
     return await _write(api, prepared, clock, progress)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from archiver.kubernetes import json_fields as kj
 from archiver.replay.kubernetes import manifests
@@ -11,6 +11,8 @@ from archiver.replay.kubernetes.owners import owner_uids, references
 from archiver.replay.kubernetes.target_objects import member
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from archiver.kubernetes.api import Answer
     from archiver.replay.kubernetes.patient_api import PatientApi
 
@@ -71,6 +73,30 @@ async def put_owners(server: PatientApi, place: str, uid: str, wanted: list[Mani
         current["metadata"]["ownerReferences"] = wanted
         answer, _ = await server.send("PUT", place, current)
         if answer.status != 409:
+            break
+    return answer
+
+
+async def put_managers(
+    server: PatientApi, place: str, written: Manifest, wanted: Callable[[Manifest], list[dict[str, Any]]]
+) -> Answer | None:
+    """PUT managedFields over an object just ``written``: those ``wanted`` for it as it is. ``None`` when it has them, or none are wanted.
+
+    A write of somebody else in between is met with another attempt, as long as it is the same object.
+    """
+    current, answer = written, None
+    for _ in range(_CONFLICTS):
+        entries = wanted(current)
+        if not entries or kj.same(entries, current["metadata"].get("managedFields")):
+            return None
+        answer, _ = await server.send("PUT", place, {**current, "metadata": {**current["metadata"], "managedFields": entries}})
+        if answer.status != 409:
+            break
+        there = await server.get(place)
+        if there.status != 200:
+            return there
+        current = kj.plain(there.body)
+        if manifests.uid(current) != manifests.uid(written):
             break
     return answer
 

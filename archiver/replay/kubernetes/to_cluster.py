@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from archiver.errors import ArchiverError, Refused
 from archiver.kubernetes import json_fields as kj
 from archiver.replay.kubernetes import manifests, sure_writes
+from archiver.replay.kubernetes.field_managers import added_back, given_back
 from archiver.replay.kubernetes.manifests import Manifest
-from archiver.replay.kubernetes.owners import references
+from archiver.replay.kubernetes.owners import owner_uids, references
 from archiver.replay.kubernetes.plan import KEPT, Action, ClusterPlan
 from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, label
 from archiver.replay.kubernetes.target_objects import collection, live_objects, member, served, told
@@ -38,6 +39,7 @@ class ClusterReport(msgspec.Struct):
 
     created: int = 0
     replaced: int = 0
+    merged: int = 0
     skipped: int = 0
     statuses: int = 0
     """Statuses put back."""
@@ -47,6 +49,8 @@ class ClusterReport(msgspec.Struct):
     """What the target holds already and was left as it is, although it is another one: object and paths."""
     orphans: list[str] = []
     """Objects that lost a reference to an owner."""
+    managers: list[str] = []
+    """Objects whose fields could not be given back to their managers, and why: server-side apply may meet conflicts."""
     failures: list[str] = []
     """What the server refused: object and its reason."""
     differences: list[str] = []
@@ -99,7 +103,7 @@ class Restorer:
         namespaces = [action for action in actions if action.resource == NAMESPACES]
         rest = [action for action in actions if action.resource not in (DEFINITIONS, NAMESPACES)]
         await self._wait_until_served({action.resource for action in (*definitions, *namespaces)})
-        await self._look_again([action for action in actions if action.do == "replace"])
+        await self._look_again([action for action in actions if action.do in ("replace", "merge")])
         await self._level(definitions, "definitions")
         await self._wait_until_served({action.resource for action in rest})
         await self._level(namespaces, "namespaces")
@@ -152,7 +156,10 @@ class Restorer:
         if has_status or action.resource == DEFINITIONS:
             wanted.pop("status", None)
         path = collection(resource, action.namespace)
-        live = self._live.get(action.key) if action.do == "replace" else None
+        live = self._live.get(action.key) if action.do in ("replace", "merge") else None
+        if action.do == "merge" and live is not None:
+            status = manifests.merged(live.get("status"), status) if status is not None else live.get("status")
+            wanted = manifests.merged(manifests.bare(live), wanted)
         if live is not None:
             answer = await sure_writes.replace(self._server, path, wanted, live)
         else:
@@ -163,7 +170,9 @@ class Restorer:
         written: Manifest = kj.plain(answer.body)
         self._uids[manifests.uid(manifest)] = self.report.uids[manifests.uid(manifest)] = manifests.uid(written)
         self._done.append(action)
-        if live is not None:
+        if live is not None and action.do == "merge":
+            self.report.merged += 1
+        elif live is not None:
             self.report.replaced += 1
         else:
             self.report.created += 1
@@ -173,6 +182,23 @@ class Restorer:
                 self.report.failures.append(f"{label(action.key)} status: {told(answer)}")
             else:
                 self.report.statuses += 1
+                written = kj.plain(answer.body)
+        if not lost:
+            await self._give_back(action, written)
+
+    async def _give_back(self, action: Action, written: Manifest) -> None:
+        """Give the fields of an object just written back to those who managed them when it was captured."""
+        manifest = self._objects.by_key[action.key]
+        place = member(collection(self._plan.resources[action.resource], action.namespace), action.name)
+
+        def wanted(there: Manifest) -> list[dict[str, Any]]:
+            if action.do == "merge":
+                return added_back(manifest, there, self._uids)
+            return given_back(manifest, written, there, self._uids)
+
+        answer = await sure_writes.put_managers(self._server, place, written, wanted)
+        if answer is not None and answer.status != 200:
+            self.report.managers.append(f"{label(action.key)}: {told(answer)}")
 
     async def _late_owners(self) -> None:
         """Owners that were not there when what they own was written."""
@@ -187,6 +213,13 @@ class Restorer:
                 answer = await sure_writes.put_owners(self._server, place, self._uids[manifests.uid(manifest)], references(wanted))
                 if answer.status != 200:
                     self.report.failures.append(f"{label(action.key)} owners: {told(answer)}")
+                    continue
+                await self._give_back(action, kj.plain(answer.body))
+            elif action.key in done:
+                place = member(collection(self._plan.resources[action.resource], action.namespace), action.name)
+                answer = await self._server.get(place)
+                if answer.status == 200:
+                    await self._give_back(action, kj.plain(answer.body))
 
     async def _wait_until_served(self, names: set[str]) -> None:
         """A definition is usable when discovery and a list answer, not when its conditions say so."""
@@ -247,5 +280,11 @@ class Restorer:
                 wanted, found = dict(wanted), dict(found)
                 wanted.pop("status", None)
                 found.pop("status", None)
-            self.report.differences += [f"{label(action.key)}: {path}" for path in manifests.differing(wanted, found, self._uids)]
+            there = self._live.get(action.key) if action.do == "merge" else None
+            if there is not None:
+                wanted = {**manifests.merged(manifests.bare(there), manifests.desired(wanted, self._uids)[0])}
+                same = {owner: owner for owner in owner_uids(wanted)}
+            else:
+                same = self._uids
+            self.report.differences += [f"{label(action.key)}: {path}" for path in manifests.differing(wanted, found, same)]
         self._progress("comparing", len(self._done), len(self._done))

@@ -58,6 +58,8 @@ def test_what_the_target_holds_stays_is_refused_or_replaced() -> None:
     plan, _ = make_plan("kube", chosen, live, overwrite=True)
     assert plan.refusals == [f"{RUNS} n/b is being deleted in the target"]
     assert plan.counts() == {"replace": 3, "create": 1}
+    plan, _ = make_plan("kube", chosen, live, mode="merge")
+    assert plan.counts() == {"merge": 3, "create": 1}
     assert plan.namespaces == ["n"]
 
 
