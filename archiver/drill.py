@@ -23,12 +23,15 @@ from archiver.journal.reader import Reader
 from archiver.journal.verifier import verify
 from archiver.pages import page
 from archiver.postgres.captured_systems import CapturedDatabase, named_databases
-from archiver.replay.postgres.restore import scratch_database
+from archiver.replay.postgres.restore import abandoned_databases, scratch_database
 from archiver.replay.restoration import Options, Progress
 from archiver.restore import carry_out, close_plans, make_plans, source_kinds
 from archiver.store.protocol import Store
 
 log = structlog.get_logger()
+
+_DATABASES = "archiver_drill_"
+"""How names of scratch databases begin."""
 
 
 class Scratch(msgspec.Struct, frozen=True):
@@ -97,8 +100,9 @@ async def _prove(
         if not found.ok:
             raise Corrupt(f"the archive is not whole: {found.verdict}", hint=f"see {page('runbooks/archive-corrupt.md')}")
     async with _step(report, clock, "scratch") as step:
+        left = await _left_behind(scratch.dsn)
         targets = await places.enter_async_context(_targets(reader, wanted, scratch, clock, options.configured))
-        step.detail = f"{len(targets)} places"
+        step.detail = f"{len(targets)} places{left}"
     async with _step(report, clock, "plan") as step:
         plans = await make_plans(reader, at=report.at, targets=targets, wanted=wanted, options=options, clock=clock)
         places.push_async_callback(close_plans, plans)
@@ -114,6 +118,12 @@ async def _prove(
             raise Partial(
                 f"{len(problems)} objects are not as captured, first {problems[0]}", hint=f"see {page('runbooks/failed-drill.md')}"
             )
+
+
+async def _left_behind(dsn: str) -> str:
+    """Say which databases drills that were killed could not drop. They are not dropped here: a drill elsewhere may be about to connect."""
+    found = await abandoned_databases(dsn, _DATABASES) if dsn else []
+    return f"; drills that were killed left {', '.join(found)}: drop them when no drill runs" if found else ""
 
 
 @asynccontextmanager
@@ -152,7 +162,7 @@ async def _targets(
     async with AsyncExitStack() as stack:
         for name, kind in kinds.items():
             if kind == "postgres" and scratch.dsn:
-                made = scratch_database(scratch.dsn, f"archiver_drill_{clock.unique()[:12]}", never_on=systems)
+                made = scratch_database(scratch.dsn, f"{_DATABASES}{clock.unique()[:12]}", never_on=systems)
                 dsn = await stack.enter_async_context(made)
                 targets.append(f"{name}={dsn}")
             elif kind == "kubernetes" and scratch.kubeconfig:

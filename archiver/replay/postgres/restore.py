@@ -10,7 +10,7 @@ from archiver.errors import ArchiverError, Refused
 from archiver.replay.postgres.plan.plan import TABLE_COLUMNS, GapLine, RestorePlan, RestoreReport
 from archiver.replay.postgres.plan.planner import plan_restore
 from archiver.replay.postgres.write.plan_records import Progress
-from archiver.replay.postgres.write.scratch_database import scratch_database
+from archiver.replay.postgres.write.scratch_database import abandoned_databases, scratch_database
 from archiver.replay.postgres.write.to_database import occupied, preview_target, write_database
 from archiver.replay.postgres.write.to_folder import write_folder
 
@@ -26,6 +26,7 @@ __all__ = [
     "DatabaseRestoration",
     "RestorePlan",
     "RestoreReport",
+    "abandoned_databases",
     "plan_database",
     "plan_restore",
     "refuse_gaps",

@@ -63,6 +63,16 @@ def failed(report: dict[str, Any]) -> list[str]:
     return [step["name"] for step in report["steps"] if not step["ok"]]
 
 
+def test_what_killed_drills_left_is_named(recorded: Archiver, scratch_server: PostgresServer, tmp_path: Path) -> None:
+    """Nobody else may drop it: a drill on another machine could be at work there."""
+    scratch_server.execute("CREATE DATABASE archiver_drill_0123456789ab")
+    code, report, errors = drill(recorded, "--scratch-dsn", scratch_server.dsn(), "--scratch-folder", str(tmp_path / "scratch"))
+    assert code == 0, errors
+    (scratch,) = [step["detail"] for step in report["steps"] if step["name"] == "scratch"]
+    assert "archiver_drill_0123456789ab" in scratch
+    assert databases(scratch_server) == ["archiver_drill_0123456789ab", "postgres"]
+
+
 def test_both_kinds_are_proven_and_shown(
     database: str,
     scratch_server: PostgresServer,

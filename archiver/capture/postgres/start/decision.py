@@ -94,10 +94,11 @@ def decide(known: JournalView, server: ServerView, *, slot_name: str, adopt_new_
         if not adopt_new_system:
             raise Refused(
                 foreign,
-                hint="capture it under another source name; or set adopt_new_system: the journal then records a gap and a new baseline",
+                hint="capture it under another source name; or, after pg_upgrade or a move, set adopt_new_system: the journal then records"
+                " a gap and a new baseline",
             )
         if server.slot is not None:
-            raise _not_ours(slot_name)
+            raise _not_ours(slot_name, kept=known.slot == "created")
         return FreshStart(drop=False, gap=_gap(known, "system_changed", foreign))
     if known.slot in ("", "dropped"):
         if server.slot is not None:
@@ -181,7 +182,14 @@ def _gap(known: JournalView, reason: str, detail: str, *, position: int = 0) -> 
     return Gap(what="all", reason=reason, detail=detail, from_position=format_position(position or known.position))
 
 
-def _not_ours(slot_name: str) -> Refused:
+def _not_ours(slot_name: str, *, kept: bool = False) -> Refused:
+    """``kept``: it may be ours all the same, and only its owner can tell: another archive may use the same name there."""
+    if kept:
+        return Refused(
+            f"replication slot {slot_name} exists at this system: pg_upgrade kept the one of this archive (17 and newer), or another"
+            " archive made it",
+            hint=f"after pg_upgrade: SELECT pg_drop_replication_slot({literal(slot_name)}), and start again; else choose another slot name",
+        )
     return Refused(
         f"replication slot {slot_name} exists, and this archive did not create it",
         hint=f"choose another slot name; or, if nobody needs it: SELECT pg_drop_replication_slot({literal(slot_name)})",

@@ -32,6 +32,17 @@ async def scratch_database(dsn: str, name: str, *, never_on: Collection[str] = (
         await _execute(dsn, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
+async def abandoned_databases(dsn: str, prefix: str) -> list[str]:
+    """Databases whose names begin with ``prefix`` and that nobody is connected to: left by whoever was killed. Raises as above."""
+    query = sql.SQL(
+        "SELECT pg_catalog.string_agg(d.datname, ' ' ORDER BY d.datname) FROM pg_catalog.pg_database d"
+        " WHERE pg_catalog.starts_with(d.datname, {})"
+        " AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)"
+    ).format(sql.Literal(prefix))
+    found = await _execute(dsn, query)
+    return found.split()
+
+
 async def _require_other(dsn: str, never_on: Collection[str]) -> None:
     query = sql.SQL("SELECT system_identifier::text FROM pg_catalog.pg_control_system()").format()
     system = await _execute(dsn, query) if never_on else ""
@@ -48,7 +59,7 @@ async def _execute(dsn: str, statement: sql.Composed) -> str:
         async with await connect(dsn, "connecting to the scratch server", connect_timeout="10") as connection:
             cursor = await connection.execute(statement)
             row = await cursor.fetchone() if cursor.description else None
-            return str(row[0]) if row else ""
+            return str(row[0]) if row and row[0] is not None else ""
     except psycopg.errors.InsufficientPrivilege:
         raise Invalid("the scratch role may not create databases", hint="ALTER ROLE … CREATEDB at the scratch server") from None
     except psycopg.OperationalError as error:

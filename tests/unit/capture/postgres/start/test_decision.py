@@ -149,9 +149,10 @@ def test_another_system_can_be_adopted_as_a_gap() -> None:
 
 
 def test_adopting_never_drops_a_slot_there() -> None:
-    """A slot of our name on a server that we never used is somebody else's."""
-    with pytest.raises(Refused, match="did not create"):
+    """A slot of our name on a server that we never used is ours if pg_upgrade kept it, or somebody else's: the user tells, and drops it."""
+    with pytest.raises(Refused, match="pg_upgrade kept") as refused:
         go(KNOWN, server(OURS, system="2"), adopt=True)
+    assert "pg_drop_replication_slot" in refused.value.hint
 
 
 def test_another_database_is_refused() -> None:
