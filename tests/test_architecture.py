@@ -46,6 +46,16 @@ def test_layers_are_kept() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_what_is_called_pure_is_held_to_it() -> None:
+    """Every file that calls itself pure is in the contract that forbids I/O, clocks and logs."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (held,) = [contract["source_modules"] for contract in contracts if contract["name"].startswith("pure code")]
+    folders = tuple(f"{module.replace('.', '/')}" for module in held)
+    called = [path for path in PRODUCT if re.search(r"\bPure\b", ast.get_docstring(tree(path)) or "")]
+    assert len(called) > 20
+    assert [name(path) for path in called if not name(path).removesuffix(".py").startswith(folders)] == []
+
+
 def test_no_module_imports_itself_through_others() -> None:
     """There is no import cycle, not even one hidden in a function; imports for types alone do not count.
 
