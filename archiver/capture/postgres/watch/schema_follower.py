@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from archiver.capture.postgres.watch.publication_keeper import PublicationKeeper
     from archiver.capture.postgres.watch.schema_recorder import SchemaRecorder
     from archiver.capture.postgres.watch.stale_marker import StaleMarker
-    from archiver.capture.postgres.watch.table_recopier import TableRecopier
+    from archiver.capture.postgres.watch.table_gaps import TableGaps
     from archiver.clock import Clock
     from archiver.postgres.records import Catalog
 
@@ -44,18 +44,18 @@ class SchemaFollower:
         clock: Clock,
         horizon: Horizon,
         *,
-        recopier: TableRecopier,
+        gaps: TableGaps,
         publications: PublicationKeeper,
         marker: StaleMarker,
         recorder: SchemaRecorder,
     ) -> None:
-        """``horizon`` is kept here; ``recopier`` reads it."""
+        """``horizon`` is kept here; ``gaps`` reads it."""
         self._access = access
         self._tools = tools
         self._scope = scope
         self._clock = clock
         self._horizon = horizon
-        self._recopier = recopier
+        self._gaps = gaps
         self._publications = publications
         self._marker = marker
         self._recorder = recorder
@@ -117,4 +117,4 @@ class SchemaFollower:
 
     def _journaled(self) -> frozenset[int]:
         catalog = self._recorder.catalog
-        return self._recopier.journaled(catalog) if catalog else frozenset()
+        return self._gaps.journaled(catalog) if catalog else frozenset()

@@ -15,7 +15,8 @@ from archiver.journal.records import Gap
 if TYPE_CHECKING:
     from archiver.capture.postgres.baseline.schema_entry import SchemaEntry
     from archiver.capture.postgres.watch.publication_keeper import PublicationKeeper
-    from archiver.capture.postgres.watch.table_recopier import TableRecopier
+    from archiver.capture.postgres.watch.table_gaps import TableGaps
+    from archiver.capture.postgres.watch.write_counts import WriteCounts
     from archiver.clock import Clock
     from archiver.journal.writer import Writer
     from archiver.postgres.records import Catalog, Schema
@@ -31,7 +32,8 @@ class SchemaRecorder:
         source: str,
         writer: Writer,
         clock: Clock,
-        recopier: TableRecopier,
+        gaps: TableGaps,
+        counts: WriteCounts,
         publications: PublicationKeeper,
         journaled: Schema | None,
     ) -> None:
@@ -39,7 +41,8 @@ class SchemaRecorder:
         self._source = source
         self._writer = writer
         self._clock = clock
-        self._recopier = recopier
+        self._gaps = gaps
+        self._counts = counts
         self._publications = publications
         self._journaled = journaled
         self._taken: SchemaEntry | None = None
@@ -74,7 +77,7 @@ class SchemaRecorder:
     @property
     def pending_recorded(self) -> bool:
         """Whether the journal names the tables that are to be copied now."""
-        return self._recopier.pending == self._pending
+        return self._gaps.pending == self._pending
 
     async def record(self, taken: SchemaEntry, *, exact: bool) -> int:
         """Append PG_SCHEMA; the number of its last entry. ``exact``: no DDL ran during the dump, so it need not be taken again."""
@@ -96,7 +99,8 @@ class SchemaRecorder:
         await self._writer.durable(entry)
 
     async def _append(self, taken: SchemaEntry) -> int:
-        catalog = with_members(self._recopier.annotate(taken.schema.catalog), self._publications.known)
+        catalog = msgspec.structs.replace(self._counts.annotate(taken.schema.catalog), pending=self._gaps.pending)
+        catalog = with_members(catalog, self._publications.known)
         schema = msgspec.structs.replace(taken.schema, catalog=catalog)
         run = dataclasses.replace(taken, schema=schema).run(self._source, self._clock.now())
         first = await self._writer.append(run)

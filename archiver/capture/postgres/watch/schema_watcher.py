@@ -1,7 +1,7 @@
 """Keeps the journal's knowledge of the schema true while the stream runs, over ordinary sessions of its own.
 
 A round: poll (cheap) -> on a change: publications, marks, PG_SCHEMA (``schema_follower``). Copies of tables whose rows are no longer known
-run beside the rounds (``table_recopier``).
+run beside the rounds (``table_gaps``, ``table_recopier``).
 
 Every entry is complete in itself. PG_SCHEMA says which tables are still to be copied, so a stop at any moment loses nothing: the next start
 compares the catalog with the journal's newest PG_SCHEMA and goes on from there.
@@ -24,8 +24,10 @@ from archiver.capture.postgres.watch.schema_follower import SchemaFollower
 from archiver.capture.postgres.watch.schema_recorder import SchemaRecorder
 from archiver.capture.postgres.watch.sequence_recorder import SequenceRecorder
 from archiver.capture.postgres.watch.stale_marker import StaleMarker
+from archiver.capture.postgres.watch.table_gaps import TableGaps
 from archiver.capture.postgres.watch.table_recopier import TableRecopier
 from archiver.capture.postgres.watch.thread_event import ThreadEvent
+from archiver.capture.postgres.watch.write_counts import WriteCounts
 from archiver.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ class SchemaWatcher:
         self._config = config
         scope = Scope(config.schemas, config.exclude_tables)
         horizon = Horizon((known.floor or known.lsn) if known else "")
+        counts = WriteCounts(known.catalog if known else None)
+        self._gaps = TableGaps(source, writer, clock, horizon, interval_seconds=config.insert_only_snapshot_seconds)
         self._recopier = TableRecopier(
             source,
             access,
@@ -70,19 +74,20 @@ class SchemaWatcher:
             writer,
             clock,
             horizon,
+            gaps=self._gaps,
+            counts=counts,
             limits=CopyLimits(config.baseline_jobs, config.part_bytes, compression_level),
-            interval_seconds=config.insert_only_snapshot_seconds,
         )
-        self._marker = StaleMarker(self._recopier)
+        self._marker = StaleMarker(self._gaps)
         self._publications = PublicationKeeper(source, config, self._marker, known.catalog if known else None)
-        self._recorder = SchemaRecorder(source, writer, clock, self._recopier, self._publications, known)
+        self._recorder = SchemaRecorder(source, writer, clock, self._gaps, counts, self._publications, known)
         self._follower = SchemaFollower(
             access,
             tools,
             scope,
             clock,
             horizon,
-            recopier=self._recopier,
+            gaps=self._gaps,
             publications=self._publications,
             marker=self._marker,
             recorder=self._recorder,
@@ -98,12 +103,12 @@ class SchemaWatcher:
     @property
     def gaps(self) -> int:
         """Gaps recorded by this watcher."""
-        return self._recopier.gaps + self._recorder.gaps
+        return self._gaps.recorded + self._recorder.gaps
 
     @property
     def unknown_since(self) -> int | None:
         """Since when the journal does not have schema or rows as they are; ``None`` while it has. Unpublished updates do not count."""
-        known = [since for since in (self._recorder.unknown_since, self._recopier.unknown_since) if since is not None]
+        known = [since for since in (self._recorder.unknown_since, self._gaps.unknown_since) if since is not None]
         return min(known, default=None)
 
     @property
@@ -116,7 +121,7 @@ class SchemaWatcher:
         found = [f"schema: {self._problem}"] if self._problem else []
         if forbidden := self._publications.forbidden:
             found.append(f"{len(forbidden)} tables may not be published; `archiver check` names the missing rights")
-        if pending := self._recopier.pending:
+        if pending := self._gaps.pending:
             found.append(f"{len(pending)} tables wait to be copied")
         return found
 
@@ -194,7 +199,7 @@ class SchemaWatcher:
             await self._follower.follow_members(session, cause, seen, catalog)
         moved = await self._keep_tables(session, seen)
         await self.read_sequences(session)
-        soon = self._recopier.waits or not self._recorder.fingerprint
+        soon = self._gaps.waits or not self._recorder.fingerprint
         self._pause = min(2 * self._pause if soon and not moved else SOON_SECONDS, self._config.poll_seconds)
         return self._pause if soon else self._config.poll_seconds
 

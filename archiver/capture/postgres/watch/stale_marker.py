@@ -10,16 +10,16 @@ from archiver.capture.postgres.catalog.horizon import running_here
 
 if TYPE_CHECKING:
     from archiver.capture.postgres.session.access import Session
-    from archiver.capture.postgres.watch.table_recopier import TableRecopier
+    from archiver.capture.postgres.watch.table_gaps import TableGaps
     from archiver.postgres.records import Catalog
 
 
 class StaleMarker:
     """Marks tables whose rows are no longer known after the schema or the members of a publication changed."""
 
-    def __init__(self, recopier: TableRecopier) -> None:
-        """``recopier`` records the gaps of marked tables and copies them again."""
-        self._recopier = recopier
+    def __init__(self, gaps: TableGaps) -> None:
+        """``gaps`` takes the marks."""
+        self._gaps = gaps
         self._earlier: frozenset[int] = frozenset()
         """Transactions that ran when watching began."""
         self._unseen: dict[int, frozenset[int]] = {}
@@ -30,8 +30,11 @@ class StaleMarker:
         """Mark again what ``journaled``, the journal's newest catalog, says is still to be copied."""
         # Whatever an earlier life changed in the publications, only what runs now can have missed it.
         self._earlier = await running_here(session)
-        if journaled is not None:
-            await self._recopier.recall(journaled, self._earlier)
+        if journaled is None:
+            return
+        for table in journaled.tables:
+            if table.oid in journaled.pending:
+                await self._gaps.mark(table, "table_added", "its rows are not in the journal yet", waits=self._earlier)
 
     def files_seen(self, filenodes: dict[int, int]) -> None:
         """Remember the files of tables, newer than those in the catalog that the next one is compared with."""
@@ -46,7 +49,7 @@ class StaleMarker:
         """The same of tables that have just joined or moved: a copy of one that began before does not count."""
         for oid in oids:
             self.missed([oid], running)
-            self._recopier.hold(oid, running)
+            self._gaps.hold(oid, running)
 
     async def mark(self, before: Catalog, after: Catalog, *, forbidden: frozenset[int], unpublished: frozenset[int]) -> None:
         """Mark what changed from ``before`` to ``after``, and the tables ``unpublished`` for a while, which no catalog shows.
@@ -58,11 +61,11 @@ class StaleMarker:
         for oid, change in found.items():
             waits = self._unseen.get(oid, frozenset()) | self._earlier
             if oid in forbidden:
-                await self._recopier.mark(tables[oid], "table_not_readable", "the archiver's role may not publish it", waits=waits)
+                await self._gaps.mark(tables[oid], "table_not_readable", "the archiver's role may not publish it", waits=waits)
             else:
-                await self._recopier.mark(tables[oid], change.reason, change.detail, cause=change.reason, waits=waits)
+                await self._gaps.mark(tables[oid], change.reason, change.detail, cause=change.reason, waits=waits)
         for oid in sorted(unpublished & tables.keys() - found.keys()):
             waits = self._unseen.get(oid, frozenset()) | self._earlier
-            await self._recopier.mark(tables[oid], "table_added", "it was in no publication for a while", waits=waits)
+            await self._gaps.mark(tables[oid], "table_added", "it was in no publication for a while", waits=waits)
         self._unseen.clear()
-        self._recopier.keep_only(after)
+        self._gaps.keep_only(after)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from archiver.capture.postgres.watch.stale_marker import StaleMarker
-from archiver.capture.postgres.watch.table_recopier import TableRecopier
+from archiver.capture.postgres.watch.table_gaps import TableGaps
 from archiver.postgres.records import Catalog, Column, Table
 
 TABLE = Table(10, "public", "t", "r", "p", "d", 100, "key", [Column(1, "id", "integer", 23)], [1], version="1")
@@ -13,8 +13,8 @@ OTHER = msgspec.structs.replace(TABLE, oid=11, name="u")
 NONE: frozenset[int] = frozenset()
 
 
-class MarkedTables(TableRecopier):
-    """Remembers what it is told and copies nothing."""
+class MarkedTables(TableGaps):
+    """Remembers what it is told and journals nothing."""
 
     def __init__(self) -> None:
         self.marks: list[tuple[int, str, str, frozenset[int]]] = []
