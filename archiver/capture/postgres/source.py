@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import psycopg
@@ -19,27 +19,29 @@ import structlog
 from archiver.capture.postgres.baseline.baseline import take_baseline
 from archiver.capture.postgres.catalog import ddl_triggers
 from archiver.capture.postgres.catalog.publication import reconcile_publications
+from archiver.capture.postgres.figures import SourceFigures
 from archiver.capture.postgres.preflight.preflight import Preflight, preflight
 from archiver.capture.postgres.session.access import Access
 from archiver.capture.postgres.session.replication import Connection, Unpublished, connect_replication, explained
 from archiver.capture.postgres.session.schema_dump import PgTools, find_tools
 from archiver.capture.postgres.session.session_settings import OUTPUT
 from archiver.capture.postgres.session.slot import NewSlot, SlotExistsError, create_slot, drop_slot, set_failover
-from archiver.capture.postgres.session.slot_health import SlotHealth, ask_status, read_health, warnings_of
+from archiver.capture.postgres.session.slot_health import ask_status, read_health
 from archiver.capture.postgres.session.snapshot import HeldSnapshot, hold_snapshot
+from archiver.capture.postgres.source_entries import SourceEntries
 from archiver.capture.postgres.start.decision import FreshStart, Resumption, ServerView, decide
 from archiver.capture.postgres.start.journal_view import newest_schema, read_journal
 from archiver.capture.postgres.start.server_view import read_server
 from archiver.capture.postgres.stream.continuation import Diverged
 from archiver.capture.postgres.stream.stream import ReplicationStream, StreamOptions, protocol_version
 from archiver.capture.postgres.watch.schema_watcher import SchemaWatcher
-from archiver.capture.status import SourceStatus, State
+from archiver.capture.status import SourceStatus
 from archiver.clock import STEP_SECONDS
 from archiver.errors import ArchiverError, HistoryLost, Refused, Unavailable
-from archiver.journal.entry import Kind, Run, SourceMark
+from archiver.journal.entry import Kind, SourceMark
 from archiver.journal.records import ClockStep
 from archiver.postgres.lsn import format_position, parse_position
-from archiver.postgres.records import Schema, Slot, Stream
+from archiver.postgres.records import Schema, Stream
 from archiver.waiting import cancel, first_of
 
 if TYPE_CHECKING:
@@ -66,18 +68,10 @@ class PostgresSource:
         self._writer = writer
         self._clock = clock
         self._access = Access.of(config.dsn)
-        self._state: State = "starting"
-        self._detail = ""
-        self._appended = 0
+        self._entries = SourceEntries(name, writer, clock)
+        self._figures = SourceFigures()
         self._stream: ReplicationStream | None = None
         self._watcher: SchemaWatcher | None = None
-        self._health = SlotHealth()
-        self._warnings: list[str] = []
-        self._last_baseline = 0
-        self._frames = 0
-        self._bytes = 0
-        self._gaps = 0
-        self._restarts: dict[str, int] = {}
         self._undecodable = ""
         self._diverged = ""
         self._newest_change = 0
@@ -87,32 +81,7 @@ class PostgresSource:
         """How it stands now."""
         mark = self._writer.marks.get(self.name, SourceMark())
         receiver = self._stream.receiver if self._stream else None
-        return SourceStatus(
-            name=self.name,
-            kind="postgres",
-            state=self._state,
-            detail=self._detail,
-            received=format_position(receiver.received) if receiver else "",
-            durable=mark.position,
-            acknowledged=format_position(receiver.acknowledged) if receiver else "",
-            source_position=format_position(max(self._health.position, receiver.server_position if receiver else 0)),
-            newest_change=mark.changed,
-            observed=max(mark.observed, receiver.observed if receiver else 0),
-            last_baseline=self._last_baseline,
-            lag_bytes=max(0, self._health.position - parse_position(mark.position)) if self._health.position else None,
-            retained_bytes=self._health.retained_bytes,
-            safe_bytes=self._health.safe_bytes,
-            frames=self._frames,
-            bytes=self._bytes,
-            gaps=self._gaps + (self._watcher.gaps if self._watcher else 0),
-            unknown_since=self._watcher.unknown_since if self._watcher else None,
-            restarts=dict(self._restarts),
-            warnings=[
-                *self._warnings,
-                *warnings_of(self._health),
-                *(self._watcher.warnings() if self._watcher else []),
-            ],
-        )
+        return self._figures.show(self.name, mark, receiver, self._watcher)
 
     async def run(self, stop: asyncio.Event) -> None:
         """One attempt. Returns after ``stop`` once everything received is durable and the slot confirms it.
@@ -120,44 +89,40 @@ class PostgresSource:
         Raises ``Unavailable``, ``Refused``, ``Invalid``, ``HistoryLost``, and what ended the writer. Cancelled: stops at once; what was not
         durable was not acknowledged.
         """
-        self._state, self._detail = "starting", ""
+        self._figures.state, self._figures.detail = "starting", ""
         stopping = asyncio.create_task(stop.wait())
         work = asyncio.create_task(self._attempt(stop))
         try:
             await first_of(work, stopping)
-            if not work.done() and self._state == "starting":
+            if not work.done() and self._figures.state == "starting":
                 work.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await work
             else:
                 await work
-            self._state = "stopped"
+            self._figures.state = "stopped"
         except psycopg.Error as error:
-            raise self._failed(explained(error, "talking to the source")) from error
+            failure = explained(error, "talking to the source")
+            self._figures.failed(failure)
+            raise failure from error
         except ArchiverError as error:
             if isinstance(error, Unpublished):
                 self._undecodable = error.message
             if isinstance(error, Diverged):
                 self._diverged = error.message
-            self._failed(error)
+            self._figures.failed(error)
             raise
         finally:
             await cancel(stopping, work)
             self._stream = None
 
-    def _failed(self, error: ArchiverError) -> ArchiverError:
-        self._state, self._detail = "failed", error.message
-        cause = type(error).__name__.lower()
-        self._restarts[cause] = self._restarts.get(cause, 0) + 1
-        return error
-
     async def _attempt(self, stop: asyncio.Event) -> None:
         # What an earlier attempt handed in counts as known only when it is durable.
-        await self._writer.durable(self._appended)
+        await self._entries.durable()
         self._access = Access.of(self._dsn())
         async with await self._access.connect() as query:
             report = await preflight(query, self._config)
-            self._warnings = [f"{finding.about}: {finding.reason}" for finding in report.warnings]
+            self._figures.warnings = [f"{finding.about}: {finding.reason}" for finding in report.warnings]
             report.raise_refusals()
             tools = await asyncio.to_thread(find_tools, report.server_version, self._config.pg_bin)
             reader = self._writer.reader()
@@ -181,7 +146,7 @@ class PostgresSource:
                     return
                 if known.complete and mark.checkpoint_segment >= 0:
                     header = await reader.header(mark.checkpoint_segment)
-                    self._last_baseline = header.time if header else 0
+                    self._figures.last_baseline = header.time if header else 0
                 if server.slot is not None and server.slot.failover != report.failover:
                     await set_failover(replication, self._config.slot, failover=report.failover)
                 schema = await newest_schema(reader, self.name, mark)
@@ -211,12 +176,12 @@ class PostgresSource:
                 )
             log.error("history_lost", source=self.name, reason=decision.gap.reason, detail=decision.gap.detail)
             gap = msgspec.structs.replace(decision.gap, from_time=self._writer.marks.get(self.name, SourceMark()).changed)
-            await self._append(Kind.GAP, msgspec.json.encode(gap))
-            self._gaps += 1
+            await self._entries.append(Kind.GAP, msgspec.json.encode(gap))
+            self._figures.gaps += 1
         if self._config.ddl != "poll":
             await ddl_triggers.install(query)
         await reconcile_publications(query, self._config, report.catalog)
-        await self._record_slot(server, "creating")
+        await self._entries.record_slot(self._config.slot, server, "creating")
         if decision.drop:
             await drop_slot(replication, self._config.slot)
         try:
@@ -228,13 +193,13 @@ class PostgresSource:
                 timeout_seconds=self._config.slot_timeout_seconds,
             )
         except SlotExistsError:
-            await self._record_slot(server, "dropped")
+            await self._entries.record_slot(self._config.slot, server, "dropped")
             raise Refused(
                 f"replication slot {self._config.slot} was created by somebody else just now", hint="choose another slot name"
             ) from None
         self._undecodable = self._diverged = ""
         # No command may run on the replication connection until the snapshot is held; this is not one.
-        await self._record_slot(server, "created", created.consistent_point)
+        await self._entries.record_slot(self._config.slot, server, "created", created.consistent_point)
         return created
 
     async def _start(
@@ -266,10 +231,10 @@ class PostgresSource:
             settings=dict(OUTPUT),
         )
         position = format_position(where.start) if fresh else ""
-        entry = await self._append(Kind.PG_STREAM, msgspec.json.encode(record), position=position)
+        entry = await self._entries.append(Kind.PG_STREAM, msgspec.json.encode(record), position=position)
         await self._writer.durable(entry)
         self._stream = await ReplicationStream.start(replication, self.name, options, self._clock, self._ddl_seen)
-        self._state = "baseline" if fresh else "streaming"
+        self._figures.state = "baseline" if fresh else "streaming"
         return self._stream, entry
 
     async def _capture(self, stream: ReplicationStream, query: Connection, stop: asyncio.Event, beside: Coroutine[Any, Any, None]) -> None:
@@ -283,10 +248,10 @@ class PostgresSource:
                 task.result()
             watcher = self._watcher
             await cancel(*others)
-            self._state = "stopping"
+            self._figures.state = "stopping"
             await stream.quiesce()
             await pump
-            await self._writer.durable(self._appended)
+            await self._entries.durable()
             await stream.finish()
             if watcher is not None:
                 await self._last_sequences(watcher, query)
@@ -297,12 +262,10 @@ class PostgresSource:
 
     async def _pump(self, stream: ReplicationStream) -> None:
         while (run := await stream.next()) is not None:
-            first = await self._writer.append(run)
+            await self._entries.take(run)
             await self._compare_times(run.changed)
-            self._appended = max(self._appended, first + run.count - 1)
             stream.receiver.taken(len(run.data) + len(run.lengths))
-            self._frames += run.count
-            self._bytes += len(run.data)
+            self._figures.received(run)
 
     async def _compare_times(self, changed: int) -> None:
         """Record, once for each time that the source's clock was set back, that commits are older than those before them."""
@@ -312,7 +275,9 @@ class PostgresSource:
         behind = changed < newest - int(STEP_SECONDS * 1_000_000)
         if behind and not self._behind:
             log.warning("source_clock_step", source=self.name, seconds=(changed - newest) / 1e6)
-            await self._append(Kind.CLOCK, msgspec.json.encode(ClockStep(changed, changed - newest, believed=True, reason="source")))
+            await self._entries.append(
+                Kind.CLOCK, msgspec.json.encode(ClockStep(changed, changed - newest, believed=True, reason="source"))
+            )
         self._behind, self._newest_change = behind, max(newest, changed)
 
     async def _baseline_then_watch(
@@ -332,15 +297,16 @@ class PostgresSource:
             progress=self._progress,
         )
         await holding.aclose()
-        await self._append(Kind.PG_SCHEMA, msgspec.json.encode(baseline.schema), baseline.dump)
-        await self._append(Kind.PG_SEQUENCES, msgspec.json.encode(baseline.sequences))
-        await self._writer.durable(await self._append(Kind.CHECKPOINT, msgspec.json.encode(baseline.snapshot(entry))))
-        self._last_baseline, self._state, self._detail = self._clock.now(), "streaming", ""
+        await self._entries.append(Kind.PG_SCHEMA, msgspec.json.encode(baseline.schema), baseline.dump)
+        await self._entries.append(Kind.PG_SEQUENCES, msgspec.json.encode(baseline.sequences))
+        await self._writer.durable(await self._entries.append(Kind.CHECKPOINT, msgspec.json.encode(baseline.snapshot(entry))))
+        figures = self._figures
+        figures.last_baseline, figures.state, figures.detail = self._clock.now(), "streaming", ""
         log.info("baseline_finished", source=self.name, tables=len(baseline.tables))
         await self._watch(tools, baseline.schema)
 
     def _progress(self, rows: int, size: int) -> None:
-        self._detail = f"baseline: {rows} rows, {size} bytes"
+        self._figures.detail = f"baseline: {rows} rows, {size} bytes"
 
     async def _watch_once_proven(self, stream: ReplicationStream, tools: PgTools, schema: Schema | None) -> None:
         """Watch the schema as soon as the server's history is known to be the journal's: nothing is read from another one."""
@@ -352,7 +318,7 @@ class PostgresSource:
         try:
             await self._watcher.run()
         finally:
-            self._gaps += self._watcher.gaps
+            self._figures.gaps += self._watcher.gaps
             self._watcher = None
 
     def _ddl_seen(self, content: bytes) -> None:
@@ -363,14 +329,14 @@ class PostgresSource:
     async def _poll(self, query: Connection, stream: ReplicationStream) -> None:
         """Look at the slot every now and then, and notice when commits begin to wait for us."""
         while True:
-            self._health = await read_health(query, self._config.slot)
-            if self._health.can_hang:
+            self._figures.health = await read_health(query, self._config.slot)
+            if self._figures.health.can_hang:
                 raise Unavailable(
                     "the server's settings changed so that every commit could wait for this archive while it waits for a standby",
                     hint="the next attempt takes FAILOVER from the slot; `archiver check` says what to choose between (failover_hang)",
                 )
-            if self._health.commits_wait and not stream.receiver.synchronous:
-                log.info("commits_wait_for_us", source=self.name, sync_state=self._health.sync_state)
+            if self._figures.health.commits_wait and not stream.receiver.synchronous:
+                log.info("commits_wait_for_us", source=self.name, sync_state=self._figures.health.sync_state)
                 stream.receiver.commits_wait()
             await self._clock.sleep(self._config.poll_seconds)
 
@@ -394,15 +360,3 @@ class PostgresSource:
                 return
             await self._clock.sleep(0.05)
         log.info("source_stopped", source=self.name, position=format_position(position))
-
-    async def _append(self, kind: Kind, *bodies: bytes, position: str = "") -> int:
-        """Append a run of our own; the number of its last entry."""
-        first = await self._writer.append(Run.of(self.name, kind, bodies, observed=self._clock.now(), position=position))
-        last = first + len(bodies) - 1
-        self._appended = max(self._appended, last)
-        return last
-
-    async def _record_slot(self, server: ServerView, action: Literal["creating", "created", "dropped"], consistent_point: str = "") -> None:
-        """Journal what is about to be done, or was done, with the slot; durable on return."""
-        slot = Slot(action, self._config.slot, server.system_id, server.timeline, server.database, consistent_point)
-        await self._writer.durable(await self._append(Kind.PG_SLOT, msgspec.json.encode(slot)))
