@@ -10,6 +10,7 @@ import pytest
 
 from archiver.clock import SystemClock
 from archiver.journal.entry import Kind
+from archiver.kubernetes.stream_state import UNWATCHED
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import custom_resource, definition, definitions, path
 from tests.servers.kubernetes_capture import KubernetesCapture, config_for, objects, served
@@ -132,7 +133,9 @@ async def test_restarts_of_the_api_server_lose_nothing(start_cluster: Callable[.
             await capture.until_durable(stream, last["metadata"]["resourceVersion"], 40)
     await agrees(capture, plane, "default")
     lists = await capture.records(stream, Kind.CHECKPOINT)
-    assert len(await capture.records(stream, Kind.GAP)) == len(lists) - 1
+    # A slow machine needs so long for a restart that the silence itself is told as well.
+    gaps = [gap for gap in await capture.records(stream, Kind.GAP) if gap.reason != UNWATCHED]
+    assert len(gaps) == len(lists) - 1
 
 
 async def test_a_rewound_etcd_opens_a_new_epoch(start_cluster: Callable[..., ControlPlane]) -> None:
