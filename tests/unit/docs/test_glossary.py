@@ -10,7 +10,22 @@ import pytest
 ROOT = Path(__file__).parents[3]
 GLOSSARY = ROOT / "docs/reference/glossary.md"
 ENTRIES = dict(re.findall(r"^\| \*\*(.+?)\*\* \| (.+) \|$", GLOSSARY.read_text(encoding="utf-8"), re.MULTILINE))
-OWN = {"archive", "segment", "number", "run", "entry", "epoch", "mark", "part", "gap", "point", "stretch", "baseline", "checkpoint"}
+OWN = {
+    "archive",
+    "segment",
+    "number",
+    "run",
+    "entry",
+    "epoch",
+    "mark",
+    "part",
+    "gap",
+    "point",
+    "stretch",
+    "stage",
+    "baseline",
+    "checkpoint",
+}
 """Words that are ours and must be explained as long as the product has them."""
 
 

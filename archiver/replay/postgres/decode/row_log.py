@@ -81,8 +81,8 @@ class RowLog:
                 continue
             if relation is None:
                 raise Corrupt(f"rows of relation {self.oid} come before its description")
-            stretch = rows[first:last]
-            fitting = stretch[self._fits(chunk, stretch, body, relation)].tolist()
+            between = rows[first:last]
+            fitting = between[self._fits(chunk, between, body, relation)].tolist()
             found += [(at, self._change(chunk, at, relation)) for at in fitting]
         if chunk.streamed and chunk.complete:
             if self._streamed is not None and (self._relation is None or self._relation[0] < self._streamed[0]):

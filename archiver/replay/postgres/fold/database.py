@@ -142,7 +142,7 @@ class DatabaseFold:
         return self._reader
 
     def _apply(self, chunk: Chunk) -> None:
-        """Sort a chunk's messages by table; relations and truncations cut a table's changes into stretches."""
+        """Sort a chunk's messages by table; relations and truncations cut a table's changes apart."""
         body = 5 if chunk.streamed else 1
         cuts, emptied = self._control(chunk)
         rows = np.flatnonzero(_ROW[chunk.types])

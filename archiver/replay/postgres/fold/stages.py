@@ -1,4 +1,4 @@
-"""A table's history is a sequence of stages: stretches in which rows are identified in one way.
+"""A table's history is a sequence of stages, in each of which rows are identified in one way.
 
 Most tables have one stage. Another begins when the key changes, when a table gets or loses one, or, where the whole row
 identifies, when the columns change. Rows flow through the stages in order: what one leaves is what the next begins with.
@@ -56,10 +56,10 @@ class Pass(Protocol):
 
 
 class Stage(Protocol):
-    """Gathers changes of one stretch."""
+    """Gathers changes of one stage."""
 
     def accepts(self, layout: Layout) -> bool:
-        """Whether changes of this layout belong to this stretch."""
+        """Whether changes of this layout belong to this stage."""
         ...
 
     def add(self, changes: Changes, layout: Layout) -> None:
