@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import hashlib
 import select
-import sys
 import threading
 from collections.abc import Awaitable, Callable
 
@@ -18,13 +16,9 @@ from psycopg import errors
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
+from archiver.capture.postgres.baseline.growing_part import GrowingPart
 from archiver.errors import Unavailable
 from archiver.journal.parts import Part
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 _BATCH_BYTES = 256 * 1024
 _STOP_CHECK_SECONDS = 0.2
@@ -57,20 +51,52 @@ async def copy_parts(
         raise
 
 
+class _PartStorage:
+    """Stores one part at a time, while the next one grows. Its methods are called in a thread."""
+
+    def __init__(self, store: StorePart, stop: threading.Event) -> None:
+        """Made in the event loop's thread, where ``store`` is called."""
+        self._store = store
+        self._stop = stop
+        self._loop = asyncio.get_running_loop()
+        self._pending: tuple[Part, concurrent.futures.Future[str]] | None = None
+        self.parts: list[Part] = []
+        """In order, all durable."""
+
+    def put(self, part: Part, data: bytes) -> None:
+        """Begin to store ``part`` once the one before it is durable."""
+        self.wait()
+        self._pending = part, asyncio.run_coroutine_threadsafe(_call(self._store, data), self._loop)
+
+    def wait(self) -> None:
+        """Wait until the part that is being stored is durable."""
+        if self._pending is None:
+            return
+        part, stored = self._pending
+        while True:
+            try:
+                key = stored.result(_STOP_CHECK_SECONDS)
+                break
+            except concurrent.futures.TimeoutError:
+                if self._stop.is_set():
+                    stored.cancel()
+                    raise _StoppedCopy from None
+        self.parts.append(Part(key, part.rows, part.size, part.raw_size, part.sha256))
+        self._pending = None
+
+
 class _Copy:
+    """Reads the rows of one COPY and cuts them into parts."""
+
     def __init__(self, pgconn: PGconn, command: bytes, store: StorePart, *, part_bytes: int, level: int) -> None:
         self.stop = threading.Event()
         self._pgconn = pgconn
         self._command = command
-        self._store = store
-        self._loop = asyncio.get_running_loop()
         self._part_bytes = part_bytes
         self._level = level
         self._poll = select.poll()
-        self._parts: list[Part] = []
-        self._stored: concurrent.futures.Future[str] | None = None
-        self._unnamed: Part | None = None
-        self._begin_part()
+        self._storage = _PartStorage(store, self.stop)
+        self._part = GrowingPart(level)
 
     def run(self) -> list[Part]:
         """The whole COPY. Runs in a thread."""
@@ -80,15 +106,15 @@ class _Copy:
             self._wait(select.POLLOUT)
         self._expect(ExecStatus.COPY_OUT)
         while self._read_some():
-            if self._raw >= self._part_bytes:
+            if self._part.raw_size >= self._part_bytes:
                 self._end_part()
-        if self._rows:
+        if self._part.rows:
             self._end_part()
-        self._await_stored()
+        self._storage.wait()
         self._expect(ExecStatus.COMMAND_OK)
         while self._result() is not None:
             pass
-        return self._parts
+        return self._storage.parts
 
     def _read_some(self) -> bool:
         """Compress one batch of rows; False at the end. Every CopyData message of the server is one row (manual, COPY Operations)."""
@@ -109,48 +135,13 @@ class _Copy:
                 ended = True
                 break
         if batch:
-            data = b"".join(batch)
-            self._rows += len(batch)
-            self._raw += len(data)
-            self._add(self._compressor.compress(data))
+            self._part.add(batch)
         return not ended
 
-    def _begin_part(self) -> None:
-        self._compressor = zstd.ZstdCompressor(level=self._level)
-        self._hash = hashlib.sha256()
-        self._chunks: list[bytes] = []
-        self._rows = 0
-        self._raw = 0
-
-    def _add(self, compressed: bytes) -> None:
-        if compressed:
-            self._hash.update(compressed)
-            self._chunks.append(compressed)
-
     def _end_part(self) -> None:
-        self._add(self._compressor.flush())
-        data = b"".join(self._chunks)
-        part = Part("", self._rows, len(data), self._raw, self._hash.hexdigest())
-        self._begin_part()
-        self._await_stored()
-        self._unnamed = part
-        self._stored = asyncio.run_coroutine_threadsafe(_call(self._store, data), self._loop)
-
-    def _await_stored(self) -> None:
-        """Wait until the part that is being stored is durable."""
-        if self._stored is None or self._unnamed is None:
-            return
-        while True:
-            try:
-                key = self._stored.result(_STOP_CHECK_SECONDS)
-                break
-            except concurrent.futures.TimeoutError:
-                if self.stop.is_set():
-                    self._stored.cancel()
-                    raise _StoppedCopy from None
-        part = self._unnamed
-        self._parts.append(Part(key, part.rows, part.size, part.raw_size, part.sha256))
-        self._stored = None
+        part, data = self._part.end()
+        self._part = GrowingPart(self._level)
+        self._storage.put(part, data)
 
     def _expect(self, status: ExecStatus) -> None:
         result = self._result()
