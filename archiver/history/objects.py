@@ -84,7 +84,7 @@ class ObjectChange(msgspec.Struct, frozen=True):
 
 async def object_log(reader: Reader, source: str, ref: ObjectRef, *, to_entry: int = 0) -> list[ObjectChange]:
     """Every change of the object in the journal, in its order, up to entry ``to_entry`` (0: all). Reads the journal through. Whether the
-    journal's end is known was asked when the points were settled.
+    journal's end is known was asked when the points were resolved.
 
     A repetition (list after watch, relist of what is known) is left out. Gaps stand where they are known, from the object's first
     state on. Raises ``Invalid`` when the archive has no such source, never saw such a resource, or saw the plural in several groups.

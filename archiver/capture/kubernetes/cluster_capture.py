@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from archiver.capture.kubernetes.absence import Absence
 from archiver.capture.kubernetes.definitions import Definitions
 from archiver.capture.kubernetes.discovery import DEFINITIONS, Discovery, discover
 from archiver.capture.kubernetes.reflector import Reflector
+from archiver.capture.kubernetes.resource_absence import ResourceAbsence
 from archiver.capture.kubernetes.stream_scope import StreamScope
 from archiver.errors import Bug, Invalid, Unavailable
 from archiver.kubernetes.cluster import Cluster
@@ -43,7 +43,7 @@ class ClusterCapture:
         self._resumed = resumed
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._definitions = Definitions(selectors)
-        self._absence = Absence(context.api)
+        self._absence = ResourceAbsence(context.api)
 
     async def run(self, found: Discovery, stop: asyncio.Event) -> None:
         """Capture until ``stop``, then return once the journal took everything. ``found``: what is served at the beginning."""

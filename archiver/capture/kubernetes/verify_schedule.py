@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _FIRST_SECONDS = 30.0
-_SETTLED_SECONDS = 2.0
+_CALM_SECONDS = 2.0
 
 
 class VerifySchedule:
@@ -23,7 +23,7 @@ class VerifySchedule:
 
     def ended_early(self, now: float) -> None:
         """The server ended a watch before its time: list as soon as changes have calmed down."""
-        self.at = min(self.at, now + _SETTLED_SECONDS)
+        self.at = min(self.at, now + _CALM_SECONDS)
 
     def wait(self, now: float) -> float:
         """Seconds until it is due."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _LOOKS = 3
 
 
-class Absence:
+class ResourceAbsence:
     """Asks for what discovery did not name, and counts how often in a row it did not."""
 
     def __init__(self, api: Api) -> None:
