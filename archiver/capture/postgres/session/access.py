@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 from psycopg import conninfo
 
-from archiver.capture.postgres.session.session_settings import RESTRICTED, pin_newer, startup_options
+from archiver.capture.postgres.session.session_settings import PLAIN_SQL, RESTRICTED, pin_newer, startup_options
 from archiver.errors import ArchiverError, Invalid, Refused, Unavailable
 from archiver.postgres.connecting import MANUAL, POOLER, connect
 from archiver.postgres.connection_string import ALLOWED_UNENCRYPTED, SECRETS, guarded, without_secrets
@@ -76,9 +76,9 @@ class Access:
         values: dict[str, Any] = conninfo.conninfo_to_dict(self.dsn)
         values |= guarded({**values, **self.secrets}, base)
         environment = {**base, "PGAPPNAME": self.application_name, "LC_ALL": "C"}
-        if restricted:
-            name, value = RESTRICTED
-            values["options"] = f"{values.get('options') or ''} -c {name}={value.replace(' ', '')}".strip()
+        pinned = {**PLAIN_SQL, **({RESTRICTED[0]: RESTRICTED[1].replace(" ", "")} if restricted else {})}
+        words = [str(values.get("options") or ""), *(f"-c {name}={value}" for name, value in pinned.items())]
+        values["options"] = " ".join(words).strip()
         # A word that libpq knows from 16 on; older programs leave the variable alone.
         if needed := values.pop("require_auth", None):
             environment["PGREQUIREAUTH"] = needed

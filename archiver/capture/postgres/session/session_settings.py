@@ -23,7 +23,11 @@ OUTPUT: Mapping[str, str] = {
 """What decides the text of a value; recorded in ``postgres_records.Stream.settings``. With this ``search_path`` the values
 of ``regclass``, ``regtype`` and the like come qualified, and a bare name means the server's own object, never one that a user made."""
 
+PLAIN_SQL: Mapping[str, str] = {"array_nulls": "on", "standard_conforming_strings": "on", "transform_null_equals": "off"}
+"""What SQL means, ours and that of pg_dump: the owner of a database can set it otherwise."""
+
 _BEHAVIOUR: Mapping[str, str] = {
+    **PLAIN_SQL,
     "default_transaction_isolation": "read\\ committed",
     "default_transaction_read_only": "off",
     "idle_in_transaction_session_timeout": "0",

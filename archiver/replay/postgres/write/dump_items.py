@@ -14,6 +14,7 @@ from archiver.postgres.announcements import TRIGGERS
 from archiver.replay.postgres.write.dump_toc import SECTION_DATA, SECTION_NONE, SECTION_POST, SECTION_PRE, TocEntry, read_toc
 
 _ENCODING = re.compile(rb"SET client_encoding = '(\w+)'")
+_BACKSLASHES = b"SET standard_conforming_strings = 'off'"
 _SETTINGS = frozenset({b"ENCODING", b"STDSTRINGS", b"SEARCHPATH"})
 _ELSEWHERE = re.compile(rb"DATABASE\b|SUBSCRIPTION\b|PUBLICATION\b|STATISTICS DATA$|BLOB")
 """Kinds that are no part of the state that a restore brings back."""
@@ -66,6 +67,8 @@ class Items:
 
     encoding: str
     """As PostgreSQL calls it: what ``sql`` is written in."""
+    backslashes: bool = False
+    """They escape in plain strings (``standard_conforming_strings = off``), as in dumps that earlier versions took of such databases."""
     pre: list[Item] = field(default_factory=list)
     """Everything that rows need: schemas, types, functions, tables; then the grants on them."""
     post: list[Item] = field(default_factory=list)
@@ -86,9 +89,9 @@ class Items:
 def items_of(dump: bytes, *, no_owner: bool = False, existing_schemas: Collection[str] = ()) -> Items:
     """What a restore makes. ``existing_schemas`` are not made again. Raises as ``read_toc`` does."""
     entries = read_toc(dump)
-    settings = b"".join(entry.create for entry in entries if entry.kind == b"ENCODING")
+    settings = b"".join(entry.create for entry in entries if entry.kind in (b"ENCODING", b"STDSTRINGS"))
     found = _ENCODING.search(settings)
-    items = Items(found[1].decode() if found else "UTF8")
+    items = Items(found[1].decode() if found else "UTF8", _BACKSLASHES in settings)
     text = _decoder(items.encoding)
     grants: tuple[list[Item], list[Item]] = ([], [])
     section = SECTION_PRE

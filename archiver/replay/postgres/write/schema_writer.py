@@ -41,7 +41,7 @@ class SchemaWriter:
 
         Raises ``Unavailable``; where strict what ``explained`` says of the first failure.
         """
-        await pin_for_schema(self._connection, self._items.encoding)
+        await pin_for_schema(self._connection, self._items.encoding, backslashes=self._items.backslashes)
         size = _TOGETHER if together and not self._strict else 1
         for start in range(0, len(items), size):
             some = items[start : start + size]
@@ -54,7 +54,7 @@ class SchemaWriter:
 
     async def again(self, doing: str, *, last: bool = False) -> None:
         """Try those that wait, as long as one more succeeds. ``last``: also in weaker forms, since nothing more will come."""
-        await pin_for_schema(self._connection, self._items.encoding)
+        await pin_for_schema(self._connection, self._items.encoding, backslashes=self._items.backslashes)
         while await self._round(doing, self._make):
             pass
         if last and self._waiting:

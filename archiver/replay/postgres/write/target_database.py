@@ -22,6 +22,10 @@ Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 _SESSION = {
     "client_encoding": "UTF8",
     "search_path": OWN_PATH,
+    "array_nulls": "on",
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
+    "xmloption": "content",
     "datestyle": "ISO, MDY",
     "intervalstyle": "postgres",
     "lc_monetary": "C",
@@ -133,15 +137,15 @@ async def _missing(connection: Connection, query: str, wanted: Sequence[str]) ->
 _FOR_SCHEMA = {
     "check_function_bodies": "off",
     "client_min_messages": "warning",
-    "standard_conforming_strings": "on",
     "xmloption": "content",
 }
 """What pg_restore sets before it makes anything."""
 
 
-async def pin_for_schema(connection: Connection, encoding: str) -> None:
-    """Set what the SQL of a dump in ``encoding`` depends on. Afterwards ``pin`` again."""
-    for name, value in {**_FOR_SCHEMA, "client_encoding": encoding}.items():
+async def pin_for_schema(connection: Connection, encoding: str, *, backslashes: bool = False) -> None:
+    """Set what the SQL of a dump in ``encoding`` depends on. ``backslashes``: they escape in its strings. Afterwards ``pin`` again."""
+    strings = "off" if backslashes else "on"
+    for name, value in {**_FOR_SCHEMA, "client_encoding": encoding, "standard_conforming_strings": strings}.items():
         await connection.execute(_SET, (name, value))
 
 
