@@ -3,18 +3,20 @@
 PYTHON ?= python3
 JOBS ?= 2
 COVERAGE ?= --cov --cov-report=term
+EXAMPLES ?= 2000
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # What needs no server: a rule, a golden file or an import that broke shows here first.
 QUICK := tests/unit tests/golden tests/test_architecture.py
 
-.PHONY: help setup controlplane quick test lint format types bench demo fidelity fidelity-kubernetes docs changelog dist lock clean
+.PHONY: help setup controlplane quick test fuzz lint format types bench demo fidelity fidelity-kubernetes docs changelog dist lock clean
 
 help:
 	@echo "setup         virtual environment in .venv from requirements.lock (other targets call it)"
 	@echo "quick         unit tests, golden files and architecture: no servers, half a minute; ARGS as for test"
 	@echo "test          all tests, on real servers, and how much of the code they run; ARGS='-k name' chooses, JOBS=4 runs more at once"
+	@echo "fuzz          damaged and forged bytes through every decoder; EXAMPLES=20000 tries that many at each"
 	@echo "lint types    ruff and import-linter; mypy"
 	@echo "format        rewrite what ruff can"
 	@echo "bench         one JSON line per measure"
@@ -45,6 +47,9 @@ quick: setup
 
 test: setup controlplane
 	$(BIN)/pytest -n $(JOBS) --dist loadfile $(if $(ARGS),$(ARGS),$(COVERAGE))
+
+fuzz: setup
+	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -q -n $(JOBS) tests/fuzz $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

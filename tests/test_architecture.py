@@ -13,6 +13,8 @@ from pathlib import Path
 import grimp
 import pytest
 
+from tests.fuzz.decoders import DECODERS, SEQUENCES
+
 ROOT = Path(__file__).parent.parent
 PRODUCT = sorted((ROOT / "archiver").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
@@ -90,45 +92,28 @@ def test_drivers_stay_in_files_named_for_their_product() -> None:
     assert wrong == []
 
 
-OUR_OWN = (
-    "archiver/journal/",
-    "archiver/settings/load.py",
-    "archiver/replay/kubernetes/to_folder.py",
-    "archiver/replay/postgres/write/to_folder.py",
+_DECODES = re.compile(
+    r"(json|msgspec|msgpack|yaml|zstd|zlib|gzip|pickle|marshal|tomllib)\.\w*(loads?|load_all|decode|Decoder|decompress|Decompressor|decompressobj)"
+    r"|\w+\.unpack(_from)?|int\.from_bytes|\w*tree\.fromstring"
 )
-"""Files that decode only what the archiver or its user wrote, into forms of their own."""
 
 
-def _forms(path: Path) -> set[str]:
-    """Names in a file of forms that only the archiver writes: those of its records, and variables for one of them."""
-    names = set()
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.endswith("records"):
-            names |= {alias.asname or alias.name for alias in node.names}
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.arg) and node.annotation is not None and node.arg in ("of", "record"):
-            names.add(node.arg)
-    return names
-
-
-def test_what_a_source_wrote_is_decoded_in_one_place() -> None:
-    """JSON is decoded by ``untrusted``, or into a record that only the archiver writes."""
-    found = []
+def test_every_decoder_is_fuzzed() -> None:
+    """What turns bytes into values stands in a file that ``tests/fuzz`` names: a decoder elsewhere is added there, or calls one of these."""
+    found = set()
     for path in PRODUCT:
-        if name(path) == "archiver/untrusted.py" or name(path).startswith(OUR_OWN):
-            continue
         for node in ast.walk(tree(path)):
-            if isinstance(node, ast.ImportFrom) and node.module in ("json", "msgspec.json"):
-                found.append(f"{name(path)}:{node.lineno} imports from {node.module}")
-            if not isinstance(node, ast.Call):
-                continue
-            called = ast.unparse(node.func)
-            form = next((ast.unparse(word.value) for word in node.keywords if word.arg == "type"), "")
-            if called in ("json.loads", "json.load", "msgspec.json.Decoder"):
-                found.append(f"{name(path)}:{node.lineno} calls {called}")
-            if called == "msgspec.json.decode" and form not in _forms(path):
-                found.append(f"{name(path)}:{node.lineno} decodes {form or 'anything'}")
-    assert found == []
+            if isinstance(node, ast.Call) and _DECODES.fullmatch(ast.unparse(node.func).removeprefix("msgspec.")):
+                found.add(name(path))
+            if isinstance(node, ast.ImportFrom) and node.module in ("json", "msgspec.json", "msgspec.msgpack", "yaml"):
+                found.add(f"{name(path)} imports names from {node.module}")
+    fuzzed = {
+        f"archiver/{file}"
+        for files in (*(each.files for each in DECODERS.values()), *(each[2] for each in SEQUENCES.values()))
+        for file in files
+    }
+    assert found <= fuzzed, "not fuzzed"
+    assert fuzzed <= {name(path) for path in PRODUCT}
 
 
 PRINTING = {"print", "click.echo", "click.secho", "click.echo_via_pager", "pprint.pprint"}

@@ -12,6 +12,7 @@ from archiver.clock import to_text
 from archiver.errors import Invalid
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.reader import Reader
+from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.change_time import ChangeTime, change_time, managers_of
@@ -103,7 +104,7 @@ async def object_log(reader: Reader, source: str, ref: ObjectRef, *, to_entry: i
                 continue
             if run.kind is Kind.K8S_WATCH:
                 for body in run.bodies():
-                    watch = msgspec.json.decode(body, type=Watch)
+                    watch = read_record(body, Watch, placed)
                     began = streams.setdefault(run.source, _Stream(watch.resource, watch.namespace))
                     log.began(began, watch)
                     began.resumed = run.observed if watch.resource_version else 0
@@ -199,12 +200,12 @@ class _Log:
                 case Kind.K8S_ITEM:
                     self._item(entry, run.observed, body, stream)
                 case Kind.K8S_ABSENT:
-                    self._absent(entry, run.observed, msgspec.json.decode(body, type=Absent))
+                    self._absent(entry, run.observed, read_record(body, Absent, placed))
                 case Kind.CHECKPOINT:
-                    listing = msgspec.json.decode(body, type=Listing)
+                    listing = read_record(body, Listing, placed)
                     self._checkpoint(entry, run.observed, listing, stream)
                 case Kind.GAP if self._known is not None:
-                    gap = msgspec.json.decode(body, type=Gap)
+                    gap = read_record(body, Gap, placed)
                     self.changes.append(ObjectChange(entry, run.observed, "GAP", detail=f"{gap.reason} {gap.detail}".strip()))
                 case _:
                     pass

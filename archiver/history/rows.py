@@ -14,9 +14,11 @@ from archiver.errors import Invalid
 from archiver.history.row_states import CopiedRow, HeardChange, HistoryGap, RowChange, State, states, text_of
 from archiver.journal.entry import Kind
 from archiver.journal.parts import fetch_part, opened
+from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
 from archiver.postgres.lsn import parse_lsn
-from archiver.postgres.records import Schema, Snapshot, TableRows
+from archiver.postgres.records import Snapshot, TableRows
+from archiver.postgres.schema_bodies import read_schema
 from archiver.postgres.visibility import Visible
 from archiver.replay.points import Point, resolve
 from archiver.replay.postgres.columnar.copy_text import escape, unescape
@@ -146,7 +148,7 @@ class _TableHistory:
         """The next run of the source."""
         run = placed.run
         if run.kind is Kind.PG_SCHEMA:
-            schema = msgspec.json.decode(next(run.bodies()), type=Schema)
+            schema, _ = read_schema(placed)
             holder = 0
             for table in schema.catalog.tables:
                 if self._ref.names(table.schema, table.name):
@@ -157,10 +159,10 @@ class _TableHistory:
         elif run.kind in (Kind.PG_TABLES, Kind.CHECKPOINT):
             for entry, body in enumerate(run.bodies(), placed.first):
                 if entry != self._start.ref.seq:
-                    self._copy(entry, msgspec.json.decode(body, type=Snapshot), baseline=run.kind is Kind.CHECKPOINT)
+                    self._copy(entry, read_record(body, Snapshot, placed), baseline=run.kind is Kind.CHECKPOINT)
         elif run.kind is Kind.GAP:
             for entry, body in enumerate(run.bodies(), placed.first):
-                self._gap(entry, msgspec.json.decode(body, type=Gap))
+                self._gap(entry, read_record(body, Gap, placed))
 
     def require(self) -> None:
         """``Invalid`` when the table, or a column of the key, was never seen."""

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import msgspec
 
 from archiver.errors import Corrupt
-from archiver.journal.segment import UNREADABLE
 from archiver.store.protocol import Store
+from archiver.untrusted import Unreadable, decode_untrusted
 
 PREFIX = "drills/"
 _MOST_BYTES = 1 << 24
@@ -61,8 +61,8 @@ async def newest(store: Store, sources: Iterable[str], after: str = "") -> tuple
         if data is None:
             continue
         try:
-            report = msgspec.json.decode(data, type=DrillReport)
-        except UNREADABLE as error:
+            report = decode_untrusted(data, DrillReport, most=_MOST_BYTES)
+        except Unreadable as error:
             raise Corrupt(f"{key} of {store.url} is not a report of a drill: {error}", hint="move it away") from None
         found |= dict.fromkeys(missing.intersection(report.sources), report)
         missing.difference_update(report.sources)

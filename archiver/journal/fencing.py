@@ -12,8 +12,9 @@ from archiver.journal.identity import read_identity
 from archiver.journal.keys import SEGMENTS, number_of, segment_key
 from archiver.journal.last_segment import look_behind
 from archiver.journal.put_once import FOREIGN_BYTES
+from archiver.journal.record_reader import read_record
 from archiver.journal.records import Session
-from archiver.journal.segment import UNREADABLE, CorruptSegment, Segment, decode
+from archiver.journal.segment import CorruptSegment, Segment, decode
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -50,10 +51,8 @@ def session_of(segment: Segment) -> Session | None:
     """The session that ``segment`` opens; ``None`` when it opens none. ``Corrupt`` when it cannot be read."""
     if not segment.runs or segment.runs[0].kind is not Kind.SESSION:
         return None
-    try:
-        return msgspec.json.decode(next(segment.runs[0].bodies()), type=Session)
-    except UNREADABLE as error:
-        raise CorruptSegment(segment.header.number, f"its session entry cannot be read: {error}") from error
+    opening = next(segment.placed())
+    return read_record(next(opening.run.bodies()), Session, opening)
 
 
 async def recheck(store: Store, clock: Clock, own: End) -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from archiver.errors import Corrupt, Invalid
 from archiver.journal.keys import IDENTITY, segment_key
-from archiver.journal.segment import UNREADABLE
+from archiver.untrusted import Unreadable, decode_untrusted
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -38,8 +38,8 @@ async def read_identity(store: Store) -> Identity | None:
         if data is None:
             raise Corrupt(f"{store.url} has segments but no {IDENTITY}", hint=f"put {IDENTITY} back from a copy of the archive")
     try:
-        identity = msgspec.json.decode(data, type=Identity)
-    except UNREADABLE as error:
+        identity = decode_untrusted(data, Identity, most=_MOST_BYTES)
+    except Unreadable as error:
         raise Corrupt(
             f"{IDENTITY} of {store.url} cannot be read: {error}", hint=f"put {IDENTITY} back from a copy of the archive"
         ) from error

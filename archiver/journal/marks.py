@@ -9,6 +9,7 @@ import msgspec
 from archiver.errors import Invalid
 from archiver.journal.entry import Kind, Run
 from archiver.journal.reader import Reader
+from archiver.journal.record_reader import read_record
 from archiver.journal.records import Mark
 
 LONGEST = 200
@@ -45,7 +46,7 @@ async def find_mark(reader: Reader, last: int, name: str) -> int:
             async for placed in runs:
                 if placed.run.kind is Kind.MARK:
                     for entry, body in enumerate(placed.run.bodies(), placed.first):
-                        if msgspec.json.decode(body, type=Mark).name == name:
+                        if read_record(body, Mark, placed).name == name:
                             found = entry
         if found:
             return found

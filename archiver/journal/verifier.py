@@ -16,8 +16,9 @@ from archiver.journal.known_head import HeadComparison, KnownHead
 from archiver.journal.last_segment import strays_of
 from archiver.journal.parts import Offload, Part, part_fault
 from archiver.journal.reader import Reader
+from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap, Session
-from archiver.journal.segment import UNREADABLE, CorruptSegment, Segment
+from archiver.journal.segment import CorruptSegment, Segment
 
 if TYPE_CHECKING:
     from archiver.store.protocol import Store
@@ -185,17 +186,12 @@ async def _count(store: Store, segment: Segment, report: VerifyReport, *, deep: 
     report.raw_bytes += segment.footer.raw
     for placed in segment.placed():
         run = placed.run
-        try:
-            if run.kind is Kind.GAP:
-                report.gaps += [
-                    FoundGap(run.source, placed.first + n, msgspec.json.decode(body, type=Gap)) for n, body in enumerate(run.bodies())
-                ]
-            elif run.kind is Kind.SESSION:
-                report.sessions += sum(1 for body in run.bodies() if msgspec.json.decode(body, type=Session).epoch == placed.epoch)
-            elif run.kind in (Kind.CHECKPOINT, Kind.PG_TABLES):
-                await _check_parts(store, placed, report, deep=deep, offload=offload)
-        except UNREADABLE as error:
-            raise CorruptSegment(placed.segment, f"entry {placed.first} ({run.kind.name}) cannot be read: {error}") from error
+        if run.kind is Kind.GAP:
+            report.gaps += [FoundGap(run.source, placed.first + n, read_record(body, Gap, placed)) for n, body in enumerate(run.bodies())]
+        elif run.kind is Kind.SESSION:
+            report.sessions += sum(1 for body in run.bodies() if read_record(body, Session, placed).epoch == placed.epoch)
+        elif run.kind in (Kind.CHECKPOINT, Kind.PG_TABLES):
+            await _check_parts(store, placed, report, deep=deep, offload=offload)
 
 
 class _Table(msgspec.Struct):
@@ -218,7 +214,7 @@ async def _check_parts(store: Store, placed: Placed, report: VerifyReport, *, de
     parts = [
         (placed.first + n, part)
         for n, body in enumerate(placed.run.bodies())
-        for table in msgspec.json.decode(body, type=_Naming).tables
+        for table in read_record(body, _Naming, placed).tables
         for part in table.parts
     ]
     faults = await asyncio.gather(*(check(part) for _, part in parts))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from archiver.journal.entry import Kind
+from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
 from archiver.journal.spans import last_segment_of
 from archiver.kubernetes.stream_state import UNWATCHED
@@ -27,5 +26,5 @@ async def open_silence(reader: Reader, stream: str, mark: SourceMark) -> Gap | N
             found = placed.run
     if found is None or found.kind is not Kind.GAP:
         return None
-    gaps = [msgspec.json.decode(body, type=Gap) for body in found.bodies()]
+    gaps = [read_record(body, Gap) for body in found.bodies()]
     return gaps[-1] if gaps[-1].reason == UNWATCHED else None

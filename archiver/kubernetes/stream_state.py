@@ -20,6 +20,7 @@ import msgspec
 
 from archiver.errors import Corrupt
 from archiver.journal.entry import Kind, Placed
+from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.records import Absent, Listing, Resource, Watch
@@ -109,17 +110,17 @@ class StreamState:
                     self._items(placed)
                 case Kind.K8S_WATCH:
                     for body in run.bodies():
-                        self._watch(msgspec.json.decode(body, type=Watch), run.observed)
+                        self._watch(read_record(body, Watch, placed), run.observed)
                 case Kind.K8S_ABSENT:
                     if self.pending is None:
                         for body in run.bodies():
-                            self._absent(msgspec.json.decode(body, type=Absent))
+                            self._absent(read_record(body, Absent, placed))
                 case Kind.CHECKPOINT:
                     for body in run.bodies():
-                        self._complete(msgspec.json.decode(body, type=Listing))
+                        self._complete(read_record(body, Listing, placed))
                 case Kind.GAP:
                     for body in run.bodies():
-                        self._gap(msgspec.json.decode(body, type=Gap))
+                        self._gap(read_record(body, Gap, placed))
                 case _:
                     pass
         except msgspec.MsgspecError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.journal.entry import Kind
+from archiver.journal.record_reader import read_record
 from archiver.postgres.records import Slot
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ async def named_databases(reader: Reader) -> list[CapturedDatabase]:
         while header is not None and (at := header.sources[source].control_segment if source in header.sources else -1) >= 0:
             async for placed in reader.read(at, last=at):
                 if placed.run.source == source and placed.run.kind is Kind.PG_SLOT:
-                    slots = [msgspec.json.decode(body, type=Slot) for body in placed.run.bodies()]
+                    slots = [read_record(body, Slot, placed) for body in placed.run.bodies()]
                     found |= {CapturedDatabase(slot.system_id, slot.database, slot.name) for slot in slots}
             header = await reader.valid_before(at)
     return sorted(found)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from archiver.errors import Unavailable
+
 PG_EPOCH = 946_684_800_000_000
 """2000-01-01T00:00:00Z, where PostgreSQL's clock starts, in microseconds since 1970."""
 XLOG_HEADER = 25
@@ -49,9 +51,9 @@ class SentCommit(NamedTuple):
 
 
 def parse_keepalive(body: bytes | memoryview) -> Keepalive:
-    """Primary keepalive message. ``ValueError`` when it is none."""
+    """Primary keepalive message. ``Unavailable`` when it is none: whoever answers does not speak the protocol."""
     if len(body) != KEEPALIVE_BYTES or body[0] != ord("k"):
-        raise ValueError(f"not a keepalive: type {bytes(body[:1])!r}, {len(body)} bytes")
+        raise not_understood(f"a keepalive of type {bytes(body[:1])!r} and {len(body)} bytes")
     _, lsn, _, reply = _KEEPALIVE.unpack(body)
     return Keepalive(lsn, bool(reply))
 
@@ -66,20 +68,33 @@ def status_update(durable: int, now: int, *, reply: bool) -> bytes:
 
 
 def commit_end(frame: bytes | memoryview) -> tuple[int, int]:
-    """End LSN and commit time (microseconds since 1970) of an XLogData message that holds a Commit or Stream Commit."""
-    at = XLOG_HEADER + (2 if frame[XLOG_HEADER] == COMMIT else 6)
-    _, end, time = _COMMIT.unpack_from(frame, at)
+    """End LSN and commit time (microseconds since 1970) of an XLogData message that holds a Commit or Stream Commit; else
+    ``Unavailable``.
+    """
+    at = XLOG_HEADER + (2 if frame[XLOG_HEADER : XLOG_HEADER + 1] == bytes([COMMIT]) else 6)
+    _, end, time = _unpacked(_COMMIT, frame, at)
     return end, time + PG_EPOCH
 
 
 def sent_begin(frame: bytes | memoryview) -> tuple[int, int, int]:
     """What an XLogData message with a Begin says of the transaction: where its commit record starts, its commit time, its xid."""
-    lsn, time, xid = _BEGIN.unpack_from(frame, XLOG_HEADER + 1)
+    lsn, time, xid = _unpacked(_BEGIN, frame, XLOG_HEADER + 1)
     return lsn, time, xid
 
 
 def sent_commit(frame: bytes | memoryview, xid: int) -> SentCommit:
     """What an XLogData message says that holds a Commit, of transaction ``xid``, or a Stream Commit."""
-    if frame[XLOG_HEADER] == COMMIT:
-        return SentCommit(xid, *_COMMIT.unpack_from(frame, XLOG_HEADER + 2))
-    return SentCommit(int.from_bytes(frame[XLOG_HEADER + 1 : XLOG_HEADER + 5], "big"), *_COMMIT.unpack_from(frame, XLOG_HEADER + 6))
+    if frame[XLOG_HEADER : XLOG_HEADER + 1] == bytes([COMMIT]):
+        return SentCommit(xid, *_unpacked(_COMMIT, frame, XLOG_HEADER + 2))
+    return SentCommit(int.from_bytes(frame[XLOG_HEADER + 1 : XLOG_HEADER + 5], "big"), *_unpacked(_COMMIT, frame, XLOG_HEADER + 6))
+
+
+def not_understood(what: str) -> Unavailable:
+    """What to raise for bytes that no server sends in a replication stream."""
+    return Unavailable(f"the server sent {what} in the replication stream", hint="is there a proxy between? connect to the server directly")
+
+
+def _unpacked(form: struct.Struct, frame: bytes | memoryview, at: int) -> tuple[int, ...]:
+    if len(frame) < at + form.size:
+        raise not_understood(f"a message of {len(frame)} bytes, which is too short for its type")
+    return form.unpack_from(frame, at)

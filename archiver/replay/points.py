@@ -18,6 +18,9 @@ PointKind = Literal["latest", "time", "entry", "lsn", "mark"]
 
 _HINT = "a point is an RFC 3339 time (2026-11-23T10:05:00Z), `latest`, an entry number, an LSN (16/B374D848), or mark:NAME"
 
+_DIGITS = 18
+"""Of an entry number, at most."""
+
 HINT_LATEST = "say `latest` for its end, or let `restore --wait SECONDS` wait for it"
 
 
@@ -49,6 +52,8 @@ def parse_point(text: str) -> Point:
     if stripped.startswith("mark:") and stripped != "mark:":
         return Point(text, "mark", name=stripped.removeprefix("mark:"))
     if stripped.isascii() and stripped.isdigit():
+        if len(stripped) > _DIGITS:
+            raise Invalid("no journal has an entry of so many digits", hint=_HINT)
         if int(stripped) == 0:
             raise Invalid("entries are counted from 1", hint=_HINT)
         return Point(text, "entry", int(stripped))

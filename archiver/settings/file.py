@@ -28,8 +28,12 @@ def read_file(path: Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         where = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise Invalid(f"settings file {path} is not YAML{where}: {error.problem}", hint="check indentation and quotes there") from None
-    except yaml.YAMLError:
-        raise Invalid(f"settings file {path} is not YAML", hint="check it for characters that YAML does not allow") from None
+    except (yaml.YAMLError, ValueError, TypeError):
+        raise Invalid(
+            f"settings file {path} is not YAML", hint="check it for characters, dates and numbers that YAML does not allow"
+        ) from None
+    except RecursionError:
+        raise Invalid(f"settings file {path} nests too deeply", hint="start with `archive:` or `sources:`") from None
     if data is None:
         return {}
     if not isinstance(data, dict):

@@ -21,6 +21,7 @@ from archiver.pages import page
 from archiver.settings.file import read_file
 from archiver.settings.model import Settings
 from archiver.settings.rules import check
+from archiver.untrusted import Unreadable, decode_untrusted
 
 PREFIX = "ARCHIVER_"
 RESERVED = frozenset({"ARCHIVER_CONFIG", "ARCHIVER_CACHE"})
@@ -28,6 +29,9 @@ RESERVED = frozenset({"ARCHIVER_CONFIG", "ARCHIVER_CACHE"})
 
 _SERVICE_LINK = re.compile(r"ARCHIVER_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 """What Kubernetes puts into every pod beside a Service called archiver (enableServiceLinks)."""
+
+_LONGEST = 1 << 20
+"""Bytes of a variable that are read as JSON."""
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -92,12 +96,14 @@ def _locate(variable: str) -> tuple[list[str], Any]:
 
 def _value(variable: str, text: str, kind: Any) -> Any:
     plain: Any = text
+    if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
+        raise Invalid(f"environment variable {variable} is not UTF-8 text", hint="set it to UTF-8 text")
     if get_origin(_bare(kind)) is list and not text.startswith("["):
         plain = [part.strip() for part in text.split(",") if part.strip()]
     elif get_origin(_bare(kind)) is list:
         try:
-            plain = msgspec.json.decode(text)
-        except msgspec.DecodeError:
+            plain = decode_untrusted(text.encode(), list, most=_LONGEST)
+        except Unreadable:
             raise Invalid(f"environment variable {variable} is not JSON", hint='write lists as ["a", "b"] or a,b') from None
     try:
         return msgspec.to_builtins(msgspec.convert(plain, kind, strict=False))

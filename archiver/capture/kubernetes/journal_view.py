@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-
 from archiver.capture.kubernetes.known_objects import KnownObjects, Verification
 from archiver.journal.checkpoints import named_checkpoint, newest_checkpoint
 from archiver.journal.entry import Kind, Placed
+from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
 from archiver.journal.spans import Span, first_segment_of, last_segment_of, read_spans
 from archiver.kubernetes import json_fields as kj
@@ -41,18 +40,18 @@ class ResumedStream:
     def apply(self, placed: Placed) -> None:
         """Fold one run, as ``StreamState.apply``."""
         run = placed.run
-        if run.kind is Kind.K8S_WATCH and any(msgspec.json.decode(body, type=Watch).cause == "verify" for body in run.bodies()):
+        if run.kind is Kind.K8S_WATCH and any(read_record(body, Watch, placed).cause == "verify" for body in run.bodies()):
             self._before = self._versions()
         self.state.apply(placed)
         match run.kind:
             case Kind.CHECKPOINT:
                 for body in run.bodies():
-                    self._listed(msgspec.json.decode(body, type=Listing), run.observed)
+                    self._listed(read_record(body, Listing, placed), run.observed)
             case Kind.K8S_EVENT if self.verification is not None:
                 for body in run.bodies():
                     self.verification.event(kj.event.decode(body))
             case Kind.GAP if self.verification is not None:
-                if any(msgspec.json.decode(body, type=Gap).reason == EVENTS_MISSED for body in run.bodies()):
+                if any(read_record(body, Gap, placed).reason == EVENTS_MISSED for body in run.bodies()):
                     self._conclude(self.verification)
             case _:
                 pass
@@ -129,4 +128,4 @@ async def _begin(reader: Reader, stream: str, mark: SourceMark) -> _Beginning:
 
 
 def _listing(placed: Placed) -> Listing:
-    return msgspec.json.decode(next(iter(placed.run.bodies())), type=Listing)
+    return read_record(next(placed.run.bodies()), Listing, placed)

@@ -10,6 +10,7 @@ import msgspec
 from archiver.clock import to_text
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.reader import Reader
+from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
 from archiver.journal.segment import SegmentHeader
 from archiver.kubernetes import json_fields as kj
@@ -153,7 +154,7 @@ def _metadata(body: bytes) -> dict[str, Any]:
 
 def _cause(placed: Placed) -> str:
     """Of a list that began here; empty for a watch that went on from its position."""
-    watch = msgspec.json.decode(next(placed.run.bodies()), type=Watch)
+    watch = read_record(next(placed.run.bodies()), Watch, placed)
     return "" if watch.resource_version else watch.cause
 
 
@@ -161,7 +162,7 @@ def _unwatched(placed: Placed) -> Gap | None:
     """What says that nothing is heard of a stream, if that is what ``placed`` is."""
     if placed.run.kind is not Kind.GAP:
         return None
-    gaps = [msgspec.json.decode(body, type=Gap) for body in placed.run.bodies()]
+    gaps = [read_record(body, Gap, placed) for body in placed.run.bodies()]
     return next((gap for gap in gaps if gap.reason == UNWATCHED), None)
 
 

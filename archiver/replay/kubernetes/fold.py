@@ -12,6 +12,7 @@ from archiver.errors import Corrupt, HistoryLost, Invalid
 from archiver.journal.checkpoints import newest_checkpoint
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.reader import Reader
+from archiver.journal.record_reader import read_record
 from archiver.journal.segment import SegmentHeader
 from archiver.journal.spans import Span, first_segment_of, last_segment_of, read_spans
 from archiver.kubernetes.records import Listing, Watch
@@ -92,7 +93,7 @@ class _Reading:
         fold.observed = max(fold.observed, kept.run.observed)
         if kept.run.kind is Kind.K8S_WATCH:
             for body in kept.run.bodies():
-                watch = msgspec.json.decode(body, type=Watch)
+                watch = read_record(body, Watch, kept)
                 if not watch.resource_version:
                     self.listing[fold.name] = kept
         elif kept.run.kind is Kind.CHECKPOINT:
@@ -120,5 +121,5 @@ async def _begin(reader: Reader, tail: SegmentHeader, name: str, cut: Cut) -> _S
     placed = await newest_checkpoint(reader, name, mark.checkpoint)
     if placed is None:
         raise Corrupt(f"the journal does not hold the checkpoint of {name} that its marks name", hint="run `archiver verify`")
-    first = min(msgspec.json.decode(body, type=Listing).first for body in placed.run.bodies())
+    first = min(read_record(body, Listing, placed).first for body in placed.run.bodies())
     return _Stretch(first, await reader.find_seq(first), last)

@@ -17,11 +17,13 @@ import msgspec
 
 from archiver.clock import to_text
 from archiver.errors import Corrupt, Refused
+from archiver.journal.segment import CONTENT_LIMIT
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.owners import owner_uids
 from archiver.replay.kubernetes.plan import ClusterPlan
 from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, label
 from archiver.replay.kubernetes.yaml_text import to_yaml
+from archiver.untrusted import Unreadable, decode_untrusted
 
 _MANIFEST = "manifest.json"
 INCOMPLETE = "INCOMPLETE"
@@ -143,8 +145,8 @@ def _clear(folder: Path) -> None:
         if not manifest.exists():
             continue
         try:
-            contents = msgspec.json.decode(manifest.read_bytes(), type=_FolderManifest)
-        except msgspec.MsgspecError:
+            contents = decode_untrusted(manifest.read_bytes(), _FolderManifest, most=CONTENT_LIMIT)
+        except Unreadable:
             raise Refused(f"{manifest} is not what a restore wrote", hint="name a new folder") from None
         if manifest.name == _MANIFEST:
             manifest = manifest.rename(folder / INCOMPLETE)  # noqa: PLW2901

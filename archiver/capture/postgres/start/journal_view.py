@@ -5,15 +5,15 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import Any
 
-import msgspec
-
 from archiver.capture.postgres.start.decision import JournalView
 from archiver.journal.entry import Kind, SourceMark
 from archiver.journal.reader import Reader
+from archiver.journal.record_reader import read_record
 from archiver.journal.segment import SegmentHeader
 from archiver.postgres.lsn import parse_position
 from archiver.postgres.records import Schema, Slot, Stream
 from archiver.postgres.replication_messages import BEGIN, COMMIT, STREAM_COMMIT, XLOG_HEADER, SentCommit, sent_begin, sent_commit
+from archiver.postgres.schema_bodies import read_schema
 
 NEAR = 8
 """Newest segments in which the newest commit is looked for first: it stands in the last one, unless the source is idle."""
@@ -26,7 +26,7 @@ async def newest_schema(reader: Reader, source: str, mark: SourceMark) -> Schema
     found: Schema | None = None
     async for placed in reader.read(mark.schema_segment, last=mark.schema_segment):
         if placed.run.source == source and placed.run.kind is Kind.PG_SCHEMA:
-            found = msgspec.json.decode(next(placed.run.bodies()), type=Schema)
+            found, _ = read_schema(placed)
     return found
 
 
@@ -91,4 +91,4 @@ async def _newest(reader: Reader, source: str, segment: int, kind: Kind, record:
         async for placed in reader.read(segment, last=segment):
             if placed.run.source == source and placed.run.kind is kind:
                 *_, found = placed.run.bodies()
-    return None if found is None else msgspec.json.decode(found, type=record)
+    return None if found is None else read_record(found, record)

@@ -29,6 +29,7 @@ from archiver.postgres.replication_messages import (
     STREAM_STOP,
     XLOG_HEADER,
     commit_end,
+    not_understood,
 )
 
 _OPENS = frozenset((BEGIN, STREAM_START))
@@ -139,6 +140,8 @@ class Packer:
 
     def _look(self, data: npt.NDArray[np.uint8], lengths: npt.NDArray[np.uint32], frames: list[bytes]) -> tuple[int, int]:
         """End of the last commit and newest commit time, 0 without a commit; notes whether a transaction is open."""
+        if lengths.min() <= XLOG_HEADER:
+            raise not_understood(f"a message of {lengths.min()} bytes")
         ends = np.cumsum(lengths, dtype=np.int64)
         types = data[ends - lengths + XLOG_HEADER]
         if (messages := np.flatnonzero(types == MESSAGE)).size:
@@ -154,6 +157,7 @@ class Packer:
         if self._ddl_streamed and (kinds == STREAM_COMMIT).any():
             self._ddl_streamed = False
             self._ddl_seen(b"")
+        newest = commit_end(frames[commits[-1]])[0]
         # The commit time is the last field of both messages.
         times = data[(ends[commits] - 8)[:, None] + _INT64].view(">i8")
-        return commit_end(frames[commits[-1]])[0], int(times.max()) + PG_EPOCH
+        return newest, int(times.max()) + PG_EPOCH

@@ -9,14 +9,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import msgspec
 import numpy as np
 
 from archiver.journal.entry import Kind, Placed
+from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
 from archiver.postgres.announcements import END_TRIGGER, read_announcement
 from archiver.postgres.lsn import parse_lsn, parse_position
 from archiver.postgres.records import Schema, Sequences, Slot, Snapshot, Stream
+from archiver.postgres.schema_bodies import read_schema
 from archiver.postgres.visibility import Committed, Visible
 from archiver.replay.postgres.decode.commit_reader import AnnouncingCommit, CommitReader, Described
 from archiver.replay.postgres.decode.commits import Commit, Commits, Limit
@@ -133,10 +134,10 @@ class Survey:
         if kind in (Kind.PG_FRAMES, Kind.PG_STREAM):
             self._take(self._commits.feed(placed))
             if kind is Kind.PG_STREAM:
-                self.streams += [msgspec.json.decode(body, type=Stream) for body in run.bodies()]
+                self.streams += [read_record(body, Stream, placed) for body in run.bodies()]
         elif kind is Kind.PG_SCHEMA:
-            schema, dump = run.bodies()
-            self.schemas.append(FoundRecord(ref, msgspec.json.decode(schema, type=Schema), END_TRIGGER.encode() in dump))
+            schema, dump = read_schema(placed)
+            self.schemas.append(FoundRecord(ref, schema, END_TRIGGER.encode() in dump))
         elif kind is Kind.PG_TABLES:
             self.copies += [FoundRecord(Ref(seq, ref.segment), copy) for seq, copy in _decoded(placed, Snapshot)]
         elif kind is Kind.PG_SEQUENCES:
@@ -208,4 +209,4 @@ Any_ = TypeVar("Any_", Gap, Slot, Snapshot, Sequences)
 
 
 def _decoded(placed: Placed, of: type[Any_]) -> list[tuple[int, Any_]]:
-    return [(placed.first + number, msgspec.json.decode(body, type=of)) for number, body in enumerate(placed.run.bodies())]
+    return [(placed.first + number, read_record(body, of, placed)) for number, body in enumerate(placed.run.bodies())]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from archiver import clock
 from archiver.errors import Invalid, Refused
 from archiver.journal.checkpoints import newest_checkpoint
 from archiver.journal.entry import Placed, SourceMark
+from archiver.journal.record_reader import read_record
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Snapshot
 from archiver.replay.points import HINT_LATEST, NotReached, Point
@@ -91,7 +90,7 @@ def mark_of(header: SegmentHeader, source: str) -> SourceMark:
 
 
 def _snapshot(placed: Placed) -> Snapshot:
-    return msgspec.json.decode(next(placed.run.bodies()), type=Snapshot)
+    return read_record(next(placed.run.bodies()), Snapshot, placed)
 
 
 def _serves(candidate: Placed, point: Point) -> bool:

@@ -8,11 +8,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
-
 from archiver.errors import Corrupt
 from archiver.journal.entry import Kind, Placed
+from archiver.journal.record_reader import read_record
 from archiver.postgres.records import Schema, Sequences, Snapshot
+from archiver.postgres.schema_bodies import read_schema
 from archiver.replay.postgres.fold.database import DatabaseFold, Limit, Summary
 from archiver.replay.postgres.plan.plan import Ref, RestorePlan
 
@@ -73,6 +73,7 @@ def _collect(placed: Placed, sought: set[int], bodies: dict[int, list[bytes]]) -
         return
     found = list(placed.run.bodies())
     if placed.run.kind is Kind.PG_SCHEMA:
+        read_schema(placed)
         bodies[placed.first] = found
         return
     for number, one in enumerate(found):
@@ -83,7 +84,7 @@ Record = TypeVar("Record", Schema, Snapshot, Sequences)
 
 
 def _of(body: bytes, of: type[Record]) -> Record:
-    return msgspec.json.decode(body, type=of)
+    return read_record(body, of)
 
 
 async def fold_changes(

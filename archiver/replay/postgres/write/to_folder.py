@@ -19,6 +19,7 @@ import msgspec
 from psycopg import sql
 
 from archiver.errors import Invalid, Refused
+from archiver.journal.segment import CONTENT_LIMIT
 from archiver.postgres.client_programs import find_tools, major_version
 from archiver.postgres.lsn import parse_lsn
 from archiver.replay.postgres.plan.plan import Moment, RestoredTable, RestorePlan, RestoreReport
@@ -26,6 +27,7 @@ from archiver.replay.postgres.write.dump_script import script_of
 from archiver.replay.postgres.write.plan_records import PlanRecords, Progress, fold_changes, gather
 from archiver.replay.postgres.write.sequence_values import setting
 from archiver.replay.postgres.write.table_rows import TableRows, rows_of
+from archiver.untrusted import Unreadable, decode_untrusted
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
@@ -234,13 +236,13 @@ class _Output:
         if not manifest.exists():
             return
         try:
-            old = msgspec.json.decode(manifest.read_bytes(), type=Manifest)
-        except msgspec.DecodeError:
+            old = decode_untrusted(manifest.read_bytes(), Manifest, most=CONTENT_LIMIT)
+        except Unreadable:
             raise Refused(f"{manifest} is not of a restore", hint="name another folder") from None
         manifest.unlink()
         for name in old.files:
             path = (self.folder / name).resolve()
-            if path.is_relative_to(self.folder.resolve()):
+            if path.is_relative_to(self.folder.resolve()) and path.is_file():
                 path.unlink(missing_ok=True)
 
     def write(self, name: str, data: bytes, *, foreign: bool = True) -> None:
