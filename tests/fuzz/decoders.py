@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from archiver.capture.kubernetes.watch_lines import LineSplitter
+from archiver.capture.kubernetes.watch_lines import LineSplitter, TooLong
 from archiver.capture.postgres.stream.packer import Packer
 from archiver.errors import ArchiverError
 from archiver.history.objects import ObjectRef
@@ -167,7 +167,7 @@ def _json(data: bytes) -> None:
 
 
 def _watch_lines(data: bytes) -> None:
-    splitter = LineSplitter()
+    splitter = LineSplitter(1 << 20)
     for at in range(0, len(data), 97):
         splitter.feed(data[at : at + 97])
 
@@ -267,7 +267,7 @@ DECODERS = {
     "copy text": Decoder(_copy_text, [b"1\tx\\n\\\\\t\\N\n2\ty\t\n", b"\\.\n"], files=("replay/postgres/columnar/copy_text.py",)),
     "dump": Decoder(items_of, DUMPS, files=("replay/postgres/write/dump_toc.py",)),
     "json": Decoder(_json, [*OBJECTS, PAGE, b'{"kind":"Status","code":410,"reason":"Expired"}'], files=("untrusted.py",)),
-    "watch lines": Decoder(_watch_lines, [b"\n".join(OBJECTS)], errors=()),
+    "watch lines": Decoder(_watch_lines, [b"\n".join(OBJECTS)], errors=(TooLong,)),
     "settings file": Decoder(_settings, [YAML, *ODD_YAML], files=("settings/file.py",)),
     "settings variable": Decoder(_variable, [b"file:///x", b'["a","b"]', b"5", b"SOURCES__DB__POSTGRES__DSN"]),
     "--at": Decoder(_text(parse_point), POINTS),
