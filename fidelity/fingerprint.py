@@ -66,6 +66,8 @@ class Fingerprint:
     """(kind, ``schema.name``) to the text that makes it."""
     leaves: dict[str, list[str]] = field(default_factory=dict)
     """Of a table partitioned by hash: the names of what is below."""
+    still: bool = True
+    """Nobody wrote while it was taken: sequences, which no snapshot holds still, are as they were at that moment."""
     unreadable: list[str] = field(default_factory=list)
     """What could not be read, and why: it was not compared."""
 
@@ -75,7 +77,7 @@ def take(dsn: str, bin_folder: Path, publications: tuple[str, ...] = (), snapsho
 
     Ours is left out: ``publications``, and the event triggers.
     """
-    found = Fingerprint()
+    found = Fingerprint(still=not snapshot)
     with psycopg.connect(dsn, autocommit=True) as session:
         for name, value in _PINNED.items():
             session.execute(sql.SQL("SELECT pg_catalog.set_config({}, {}, false)").format(name, value))

@@ -26,6 +26,8 @@ def test_what_differs() -> None:
         "VIEW s.v: was 'old;', is 'new;'": False,
     }
     assert list(differences(one, one)) == []
+    one.still = False
+    assert not any(each.kind == "sequence" for each in differences(one, other))
 
 
 def test_what_is_said() -> None:
