@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import codecs
 import re
+import secrets
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from archiver.postgres.announcements import TRIGGERS
+from archiver.postgres.connecting import OWN_PATH
 from archiver.replay.postgres.write.dump_toc import SECTION_DATA, SECTION_NONE, SECTION_POST, SECTION_PRE, TocEntry, read_toc
 
 _ENCODING = re.compile(rb"SET client_encoding = '(\w+)'")
@@ -23,6 +25,8 @@ _ABOUT_ELSEWHERE = re.compile(rb"(?:DATABASE|SUBSCRIPTION|PUBLICATION|LARGE OBJE
 _OURS = frozenset(f"{about}{name}".encode() for name in TRIGGERS for about in ("", "EVENT TRIGGER "))
 """Our own event triggers do not belong to the database's state."""
 _GRANTS = frozenset({b"ACL", b"ACL LANGUAGE", b"DEFAULT ACL"})
+_CHECKING = frozenset({b"CHECK CONSTRAINT"})
+"""Kinds for which the server runs functions on rows as whoever makes them. Those of an index run as its owner."""
 _GUARDS = frozenset({b"ROW SECURITY", b"POLICY"})
 
 Decoder = Callable[[bytes], str]
@@ -54,6 +58,30 @@ class Item:
     reference: str
     """What its DROP calls it, quoted; empty for what has none."""
     needs: tuple[int, ...]
+    run_as: bytes = b""
+    """Who is to make it, quoted: rows that are there are checked by the owner's functions. Empty: whoever restores."""
+
+    def runnable(self, sql: bytes, path: str = OWN_PATH) -> bytes:
+        """``sql``, a form of its own, so that none of the owner's functions gets more rights than the owner has."""
+        if not self.run_as:
+            return sql
+        # SET ROLE would not do: what runs under it can go back.
+        mark = b"$archiver_" + secrets.token_hex(16).encode() + b"$"
+        return (
+            b"CREATE FUNCTION pg_temp.archiver_make() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = "
+            + path.encode()
+            + b" AS "
+            + mark
+            + b"BEGIN "
+            + sql
+            + b"\nEND"
+            + mark
+            + b";\nALTER FUNCTION pg_temp.archiver_make() OWNER TO "
+            + self.run_as
+            + b";\nSELECT pg_temp.archiver_make();\n"
+            + f"SELECT pg_catalog.set_config('search_path', '{OWN_PATH}', false);\n".encode()
+            + b"DROP FUNCTION pg_temp.archiver_make();\n"
+        )
 
     @property
     def name(self) -> str:
@@ -148,7 +176,8 @@ def _item(entry: TocEntry, text: Decoder, *, no_owner: bool) -> Item:
         table = b".".join(quoted(part) for part in (entry.schema, entry.tag))
         sql += b"\nALTER TABLE " + table + b" SET ACCESS METHOD " + quoted(entry.access_method) + b";\n"
     names = (text(entry.kind), text(entry.schema), text(entry.tag), text(entry.owner))
-    return Item(entry.number, *names, sql, text(reference), entry.needs)
+    run_as = quoted(entry.owner) if entry.kind in _CHECKING and entry.owner and not no_owner else b""
+    return Item(entry.number, *names, sql, text(reference), entry.needs, run_as)
 
 
 def quoted(name: bytes) -> bytes:

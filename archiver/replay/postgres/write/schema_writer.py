@@ -45,7 +45,7 @@ class SchemaWriter:
         size = _TOGETHER if together and not self._strict else 1
         for start in range(0, len(items), size):
             some = items[start : start + size]
-            if len(some) > 1 and await self._attempt(b"".join(item.sql for item in some), doing) is None:
+            if len(some) > 1 and await self._attempt(b"".join(item.runnable(item.sql) for item in some), doing) is None:
                 self.made += len(some)
                 continue
             for item in some:
@@ -91,7 +91,7 @@ class SchemaWriter:
         return len(self._waiting) < len(waiting)
 
     async def _make(self, item: Item, doing: str, _: psycopg.Error | None = None) -> None:
-        error = await self._attempt(item.sql, f"{doing}: {item.name}")
+        error = await self._attempt(item.runnable(item.sql), f"{doing}: {item.name}")
         if error is None:
             self.made += 1
         else:
@@ -101,7 +101,12 @@ class SchemaWriter:
         """As its maker made it: functions and operators of its own text may be found by the maker's ``search_path`` alone."""
         if before.sqlstate in _NOT_FOUND:
             for path in await self._paths.of(item.schema, item.owner):
-                if await self._attempt(_in_path(f"{path}, pg_temp") + item.sql + b"\n" + _in_path(OWN_PATH), doing) is None:
+                if (
+                    await self._attempt(
+                        _in_path(f"{path}, pg_temp") + item.runnable(item.sql, f"{path}, pg_temp") + b"\n" + _in_path(OWN_PATH), doing
+                    )
+                    is None
+                ):
                     self.made += 1
                     self.notes.append(f"{item.name} was made with search_path = {path}, which it needs")
                     return
