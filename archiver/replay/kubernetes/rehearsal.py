@@ -76,7 +76,9 @@ async def rehearse(server: PatientApi, plan: ClusterPlan, objects: Objects, live
             asked.append(action)
     answers = await asyncio.gather(*map(ask, asked))
     plan.would_fail += sorted(answer for answer in answers if isinstance(answer, str))
-    taken = [answer for answer in answers if isinstance(answer, Action) and answer.do == "create" and answer.namespace not in missing]
+    # Quotas are there before the definitions of what they count.
+    coming = [action for action in actions if action.resource in lacking]
+    taken = [each for each in (*coming, *answers) if isinstance(each, Action) and each.do == "create" and each.namespace not in missing]
     plan.would_fail += await over_quota(server, [(action.resource, action.namespace) for action in taken])
     plan.not_asked = [f"{count} of {why}" for why, count in sorted(not_asked.items())]
 

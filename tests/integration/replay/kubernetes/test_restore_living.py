@@ -143,3 +143,17 @@ async def test_a_new_required_field_is_told_of_namespaces_that_come_too(captured
     of = [key for key in captured.wanted if key[0] == "ToolRun"]
     assert sum("spec.retries (FieldValueRequired)" in line for line in asked.plan.would_fail) == len(of) == len(asked.plan.would_fail)
     assert target.request("GET", path("ToolRun", "default"))["items"] == []
+
+
+async def test_a_quota_is_foreseen_although_the_definition_comes_with_the_restore(captured: Captured, start_cluster: Start) -> None:
+    """Quotas count kinds that are not served yet."""
+    target = await asyncio.to_thread(start_cluster)
+    space = captured.spaces[0]
+    target.request("POST", "/api/v1/namespaces", {"metadata": {"name": space}})
+    quota, quotas = {f"count/{RUNS}": "1"}, f"/api/v1/namespaces/{space}/resourcequotas"
+    made = target.request("POST", quotas, {"metadata": {"name": "few"}, "spec": {"hard": quota}})
+    target.request("PUT", f"{quotas}/few/status", made | {"status": {"hard": quota, "used": {f"count/{RUNS}": "0"}}})
+    async with api(target) as server:
+        asked = await captured.plan(server, captured.world, ask_target=True)
+    runs = sum(key[0] == "AgentRun" for key in captured.wanted)
+    assert asked.plan.would_fail == [f"namespace {space}: {runs} of {RUNS} come, and quota few has room for 1"]
