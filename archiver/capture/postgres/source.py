@@ -19,6 +19,7 @@ import structlog
 from archiver.capture.postgres.baseline.baseline import take_baseline
 from archiver.capture.postgres.catalog import ddl_triggers
 from archiver.capture.postgres.catalog.publication import reconcile_publications
+from archiver.capture.postgres.commit_times import CommitTimes
 from archiver.capture.postgres.figures import SourceFigures
 from archiver.capture.postgres.preflight.preflight import Preflight, preflight
 from archiver.capture.postgres.session.access import Access
@@ -36,7 +37,6 @@ from archiver.capture.postgres.stream.continuation import Diverged
 from archiver.capture.postgres.stream.stream import ReplicationStream, StreamOptions, protocol_version
 from archiver.capture.postgres.watch.schema_watcher import SchemaWatcher
 from archiver.capture.status import SourceStatus
-from archiver.clock import STEP_SECONDS
 from archiver.errors import ArchiverError, HistoryLost, Refused, Unavailable
 from archiver.journal.entry import Kind, SourceMark
 from archiver.journal.records import ClockStep
@@ -74,8 +74,7 @@ class PostgresSource:
         self._watcher: SchemaWatcher | None = None
         self._undecodable = ""
         self._diverged = ""
-        self._newest_change = 0
-        self._behind = False
+        self._commit_times = CommitTimes()
 
     def status(self) -> SourceStatus:
         """How it stands now."""
@@ -269,16 +268,11 @@ class PostgresSource:
 
     async def _compare_times(self, changed: int) -> None:
         """Record, once for each time that the source's clock was set back, that commits are older than those before them."""
-        if not changed:
-            return
-        newest = max(self._newest_change, self._writer.marks.get(self.name, SourceMark()).changed)
-        behind = changed < newest - int(STEP_SECONDS * 1_000_000)
-        if behind and not self._behind:
-            log.warning("source_clock_step", source=self.name, seconds=(changed - newest) / 1e6)
-            await self._entries.append(
-                Kind.CLOCK, msgspec.json.encode(ClockStep(changed, changed - newest, believed=True, reason="source"))
-            )
-        self._behind, self._newest_change = behind, max(newest, changed)
+        by = self._commit_times.set_back(changed, self._writer.marks.get(self.name, SourceMark()).changed)
+        if by:
+            log.warning("source_clock_step", source=self.name, seconds=by / 1e6)
+            step = ClockStep(changed, by, believed=True, reason="source")
+            await self._entries.append(Kind.CLOCK, msgspec.json.encode(step))
 
     async def _baseline_then_watch(
         self, holding: contextlib.AsyncExitStack, held: HeldSnapshot, report: Preflight, tools: PgTools, entry: int
