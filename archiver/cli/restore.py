@@ -235,6 +235,7 @@ def _print_database(planned: DatabaseRestoration) -> None:
     output.facts(planned.plan.facts())
     output.table("", TABLE_COLUMNS, planned.plan.table_rows())
     output.facts([("replaced in the target", text) for text in planned.in_the_way])
+    output.facts([("note", text) for text in planned.notes])
     if planned.refusal is not None:
         output.facts([("REFUSED", planned.refusal.message), ("hint", planned.refusal.hint)])
 

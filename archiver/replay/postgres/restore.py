@@ -45,6 +45,8 @@ class DatabaseRestoration:
     plan: RestorePlan
     in_the_way: list[str]
     """What a target database holds already of what the plan creates: replaced with ``overwrite``, refused without."""
+    notes: list[str]
+    """What should be known of the target before anything is done there."""
     refusal: ArchiverError | None
     """Why the target cannot be restored into."""
     reader: Reader
@@ -73,7 +75,7 @@ class DatabaseRestoration:
     def shown(self) -> dict[str, Any]:
         """See ``Restoration``."""
         refusal = self.refusal.message if self.refusal is not None else None
-        return {"plan": self.plan, "in_the_way": self.in_the_way, "refusal": refusal}
+        return {"plan": self.plan, "in_the_way": self.in_the_way, "notes": self.notes, "refusal": refusal}
 
     def pause(self) -> None:
         """A database has no leases."""
@@ -116,14 +118,15 @@ async def plan_database(reader: Reader, source: str, target: Target | None, poin
     A target database is looked at too, so that the plan already says what the restore would refuse or replace.
     """
     plan = await plan_restore(reader, source, point)
-    planned = DatabaseRestoration(source, target, plan, [], None, reader, options)
+    planned = DatabaseRestoration(source, target, plan, [], [], None, reader, options)
     if target is None or target.kind != "database":
         return planned
     try:
-        planned.in_the_way = await preview_target(plan, reader, target.value, no_owner=options.no_owner, configured=options.configured)
+        seen = await preview_target(plan, reader, target.value, no_owner=options.no_owner, configured=options.configured)
     except ArchiverError as error:
         planned.refusal = error
         return planned
+    planned.in_the_way, planned.notes = seen.in_the_way, seen.notes
     if planned.in_the_way and not options.overwrite:
         planned.refusal = occupied(planned.in_the_way)
     return planned

@@ -142,6 +142,7 @@ class RowTarget:
             await self._connection.execute(_SET_PATH, (f"{self._path}, pg_temp",))
         if self._staged:
             self._schema = await self._schema_now()
+            await self._grant("DATABASE", _names([self._connection.info.dbname]), "TEMPORARY")
             await self._grant("SCHEMA", _names([self._table.schema]), "USAGE")
             await self._grant("TABLE", self._table.name, "INSERT")
             await self._make_stage()
@@ -201,9 +202,9 @@ class RowTarget:
 
     async def _grant(self, kind: str, name: str, privilege: str) -> None:
         """What the owner has given away, for as long as rows are written."""
-        check = f"SELECT pg_catalog.has_{kind.lower()}_privilege(%s, %s, %s)"
+        asked = {"TABLE": name, "SCHEMA": self._table.schema, "DATABASE": self._connection.info.dbname}[kind]
         cursor = await self._connection.execute(
-            check.encode(), (self._table.owner, name if kind == "TABLE" else self._table.schema, privilege)
+            f"SELECT pg_catalog.has_{kind.lower()}_privilege(%s, %s, %s)".encode(), (self._table.owner, asked, privilege)
         )
         if await cursor.fetchone() == (False,):
             owner = sql.Identifier(self._table.owner).as_string(None)

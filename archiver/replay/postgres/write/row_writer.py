@@ -94,7 +94,8 @@ class RowWriter:
     async def _as_it_is(self, table: Table, _: psycopg.Error) -> bool:
         """Only a check that calls functions may find now what it did not find before."""
         target = self._targets[table.oid]
-        return target.runs_code and await self._attempt(table, target, freeze=True) is None
+        # Not emptied for FREEZE: it may hold rows that came through its partitioned table.
+        return target.runs_code and await self._attempt(table, target) is None
 
     async def _in_a_path(self, table: Table, _: psycopg.Error) -> bool:
         target = self._targets[table.oid]

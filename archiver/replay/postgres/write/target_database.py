@@ -81,8 +81,10 @@ async def pin(connection: Connection) -> None:
 class TargetFacts:
     """What the target is."""
 
-    server_version: int
     schemas: list[str]
+    role: str
+    """Who restores."""
+    superusers: list[str]
 
 
 async def inspect_target(
@@ -124,8 +126,13 @@ async def inspect_target(
                 f"the target server lacks roles: {', '.join(missing)}",
                 hint="CREATE ROLE them there, or leave out ownership and grants with --no-owner",
             )
-    cursor = await connection.execute("SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'")
-    return TargetFacts(version, [str(name) for (name,) in await cursor.fetchall()])
+    cursor = await connection.execute(
+        "SELECT ARRAY(SELECT nspname::text FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'),"
+        " current_user::text, ARRAY(SELECT rolname::text FROM pg_roles WHERE rolsuper)"
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return TargetFacts(*row)
 
 
 async def _missing(connection: Connection, query: str, wanted: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from archiver.postgres.lsn import parse_lsn
 from archiver.replay.postgres.fold.database import DatabaseFold, Summary
 from archiver.replay.postgres.plan.plan import LeftOutItem, RestoredTable, RestorePlan, RestoreReport
 from archiver.replay.postgres.write.blocking_objects import BlockingObject, drop_blocking, find_blocking
+from archiver.replay.postgres.write.code_rights import code_with_rights
 from archiver.replay.postgres.write.dump_items import Items, items_of
 from archiver.replay.postgres.write.left_out_file import LeftOutFile, printable
 from archiver.replay.postgres.write.plan_records import PlanRecords, Progress, fold_changes, gather
@@ -65,36 +67,55 @@ async def write_database(
     with closing(file):
         async with connected(dsn) as connection:
             material = await gather(plan, reader)
-            items, blocking = await _examine(connection, plan, material, no_owner=no_owner, configured=configured)
-            if blocking and not overwrite:
-                raise occupied([str(each) for each in blocking])
+            seen = await _examine(connection, plan, material, no_owner=no_owner, configured=configured)
+            if seen.blocking and not overwrite:
+                raise occupied([str(each) for each in seen.blocking])
+            restore.say_first(seen.notes)
             with restore.timed("read"):
                 fold, summary = await fold_changes(plan, material, reader, progress)
             # Checks and materialized views of the database read its views.
             await allow_views(connection)
             async with _transaction(connection):
-                tables = await restore.run(connection, items, material, fold, store, blocking)
+                tables = await restore.run(connection, seen.items, material, fold, store, seen.blocking)
             await restore.analyze(connection, tables)
-    return restore.report(shown(dsn), summary, [str(each) for each in blocking])
+    return restore.report(shown(dsn), summary, [str(each) for each in seen.blocking])
+
+
+@dataclass(frozen=True, slots=True)
+class TargetLook:
+    """What a restore would find."""
+
+    in_the_way: list[str]
+    """What the target holds already of what the plan creates."""
+    notes: list[str]
+    """What should be known before it begins."""
 
 
 async def preview_target(
     plan: RestorePlan, reader: Reader, dsn: str, *, no_owner: bool = False, configured: Collection[CapturedDatabase] = ()
-) -> list[str]:
-    """What the target holds already of what the plan creates; nothing is changed. Raises as ``write_database`` would."""
+) -> TargetLook:
+    """Look at the target; nothing is changed. Raises as ``write_database`` would."""
     async with connected(dsn) as connection:
-        _, blocking = await _examine(connection, plan, await gather(plan, reader), no_owner=no_owner, configured=configured)
-    return [str(each) for each in blocking]
+        seen = await _examine(connection, plan, await gather(plan, reader), no_owner=no_owner, configured=configured)
+    return TargetLook([str(each) for each in seen.blocking], seen.notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Examined:
+    items: Items
+    blocking: list[BlockingObject]
+    notes: list[str]
 
 
 async def _examine(
     connection: Connection, plan: RestorePlan, material: PlanRecords, *, no_owner: bool, configured: Collection[CapturedDatabase]
-) -> tuple[Items, list[BlockingObject]]:
+) -> _Examined:
     try:
         await pin(connection)
         target = await inspect_target(connection, plan, no_owner=no_owner, configured=configured)
         items = await asyncio.to_thread(items_of, material.dump, no_owner=no_owner, existing_schemas=frozenset(target.schemas))
-        return items, await find_blocking(connection, list(items))
+        notes = code_with_rights(items, target.role, target.superusers, no_owner=no_owner)
+        return _Examined(items, await find_blocking(connection, list(items)), notes)
     except psycopg.Error as error:
         raise explained(error, "looking at the target") from error
 
@@ -138,6 +159,12 @@ class _Restore:
 
     def timed(self, step: str) -> _StepTimer:
         return _StepTimer(self._steps, step)
+
+    def say_first(self, notes: Sequence[str]) -> None:
+        """What should be known before anything is done; the report has it too."""
+        for note in notes:
+            _log.warning("before_restore", source=self._plan.source, note=note)
+        self._notes += notes
 
     async def run(
         self,

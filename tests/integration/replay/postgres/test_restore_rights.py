@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
+from archiver.journal.reader import Reader
+from archiver.replay.postgres.restore import restore_to_database
+from archiver.replay.postgres.write.to_database import preview_target
 from tests.integration.replay.postgres.arrange import ask, run
 from tests.integration.replay.postgres.test_restore_partial import recorded, restore
 from tests.servers.compare import differences
@@ -96,3 +100,59 @@ async def test_code_that_makes_objects_gets_nothing(database: str, target_databa
     assert ask(target_database, "SELECT count(*) FROM other") == 1
     assert [(each.name, each.rows) for each in report.left_out] == [(f"{mallory}.t", 2)]
     assert "1\n2\n\\.\n" in Path(report.left_out_file).read_text()
+
+
+_RULED = """
+SET ROLE {0};
+CREATE FUNCTION {0}.f(int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+    IF current_setting('application_name') = 'archiver restore' AND current_user <> '{0}' THEN RAISE 'as %', current_user; END IF;
+    RETURN true; END $$;
+CREATE TABLE {0}.t (id int PRIMARY KEY CHECK ({0}.f(id)), v text);
+CREATE TABLE {0}.plain (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, t int REFERENCES {0}.t, v text);
+INSERT INTO {0}.t SELECT g, 'v' || g FROM generate_series(1, 20) g;
+INSERT INTO {0}.plain (t, v) SELECT id, v FROM {0}.t;
+CREATE MATERIALIZED VIEW {0}.m AS SELECT count(*) FROM {0}.plain;
+ALTER TABLE {0}.t ENABLE ROW LEVEL SECURITY; ALTER TABLE {0}.t FORCE ROW LEVEL SECURITY; CREATE POLICY p ON {0}.t USING (id < 5);
+ALTER TABLE {0}.plain ENABLE ROW LEVEL SECURITY; ALTER TABLE {0}.plain FORCE ROW LEVEL SECURITY;
+RESET ROLE;
+REVOKE TEMPORARY ON DATABASE {1} FROM PUBLIC;
+"""
+
+
+@pytest.mark.parametrize("restorer", ["superuser", "member", "member without owner"])
+async def test_owners_that_cannot_log_in_or_see_their_rows(
+    database: str, target_database: str, tmp_path: Path, mallory: str, restorer: str
+) -> None:
+    """Row security that is forced on owners holds after the restore, and takes no row from it; whoever restores."""
+    name = f"restorer_{uuid.uuid4().hex[:8]}"
+    into = str(ask(target_database, "SELECT current_database()"))
+    run(database, f"CREATE ROLE {name} LOGIN", f"GRANT {mallory} TO {name}", f"ALTER DATABASE {into} OWNER TO {name}")
+    run(target_database, f"REVOKE TEMPORARY ON DATABASE {into} FROM PUBLIC")
+    no_owner = restorer == "member without owner"
+    made_by = _RULED.format(mallory, ask(database, "SELECT current_database()"))
+    if no_owner:
+        made_by = made_by.replace(f"current_user <> '{mallory}'", "(SELECT rolsuper FROM pg_roles WHERE rolname = current_user)")
+    to = target_database if restorer == "superuser" else make_conninfo(target_database, user=name)
+    async with recorded(database, made_by) as (made, planned):
+        look = await preview_target(planned, Reader(made.store), to, no_owner=no_owner)
+        report = await restore_to_database(planned, Reader(made.store), made.store, to, no_owner=no_owner, left_out=tmp_path)
+    assert report.problems == []
+    assert [text for text in differences(database, target_database) if not text.startswith("rows of " + mallory + ".m")] == []
+    owner = name if no_owner else mallory
+    assert ask(target_database, "SELECT string_agg(DISTINCT tableowner, ' ') FROM pg_tables WHERE tablename IN ('t', 'plain')") == owner
+    assert ask(target_database, "SELECT bool_and(relforcerowsecurity) FROM pg_class WHERE relname IN ('t', 'plain')") is True
+    assert not ask(target_database, f"SELECT has_database_privilege('{mallory}', current_database(), 'TEMPORARY')")
+    # Who gives all to themselves gives the functions of others their rights, and is told so before.
+    assert any(f"may run with the rights of {name}" in note for note in look.notes) is no_owner
+    assert [note for note in look.notes if note not in report.notes] == []
+
+
+async def test_a_superuser_who_leaves_owners_out_is_told_first(database: str, target_database: str, tmp_path: Path, mallory: str) -> None:
+    """Then the checks of everybody run as a superuser: the plan says so, and what bounds it."""
+    made_by = f"SET ROLE {mallory}; {(_ATTACK + _WAYS['domain']).format(mallory)}; INSERT INTO {mallory}.t VALUES (1); RESET ROLE"
+    async with recorded(database, made_by) as (made, planned):
+        look = await preview_target(planned, Reader(made.store), target_database, no_owner=True)
+        assert (await preview_target(planned, Reader(made.store), target_database)).notes == []
+    [note] = look.notes
+    assert f"{mallory}.f(integer) of {mallory}, may run with the rights of postgres" in note
+    assert "as a role that is no superuser" in note
