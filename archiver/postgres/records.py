@@ -160,6 +160,23 @@ class TypeShape(msgspec.Struct, frozen=True):
     """Composite: attnum and type oid of each attribute."""
 
 
+class Extension(msgspec.Struct, frozen=True):
+    """One extension as it was installed."""
+
+    name: str
+    version: str
+    schema: str
+
+
+class UserPublication(msgspec.Struct, frozen=True):
+    """One publication that is not the archiver's: pg_dump is told to leave publications out."""
+
+    name: str
+    owner: str
+    sql: str
+    """The statement that makes it, names quoted."""
+
+
 class Catalog(msgspec.Struct, frozen=True):
     """What replay needs from the catalog beside the dump."""
 
@@ -170,6 +187,10 @@ class Catalog(msgspec.Struct, frozen=True):
     """Quoted names of materialized views that were populated, in dependency order: refreshed at the end of a restore."""
     extensions: list[str] = []
     types: list[TypeShape] = []
+    installed: list[Extension] = []
+    """``extensions`` with version and schema; empty for not known."""
+    publications: list[UserPublication] | None = None
+    """None for not known. Where only some schemas are captured: those that have nothing of others."""
     pending: list[int] = []
     """Captured tables (oids) whose rows, as of this entry, the journal does not have: a CHECKPOINT lacks them, and a PG_TABLES
     entry that brings them follows."""

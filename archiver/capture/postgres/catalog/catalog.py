@@ -17,8 +17,9 @@ from psycopg import sql
 from archiver.capture.postgres.catalog.capture_mode import Cause, choose_mode
 from archiver.capture.postgres.catalog.own_objects import OWN_SCHEMAS
 from archiver.capture.postgres.catalog.scope import Scope
+from archiver.capture.postgres.catalog.user_publications import read_user_publications
 from archiver.capture.postgres.session.access import Session, translated
-from archiver.postgres.records import Catalog, Column, Table, TypeShape
+from archiver.postgres.records import Catalog, Column, Extension, Table, TypeShape
 
 _MEMBER = "NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')"
 _SPACE = f"n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND n.oid <> ALL (ARRAY({OWN_SCHEMAS}))"
@@ -99,6 +100,11 @@ SELECT c.oid::int8, n.nspname, c.relname, c.relkind = 'm' AND c.relispopulated A
  ORDER BY c.oid
 """
 
+_EXTENSIONS = """
+SELECT e.extname::text, e.extversion, n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+ WHERE e.extname <> 'plpgsql' ORDER BY e.extname
+"""
+
 
 @dataclass(frozen=True)
 class ObservedCatalog:
@@ -120,14 +126,15 @@ async def read_catalog(session: Session, scope: Scope) -> ObservedCatalog:
     try:
         tables, causes = await _tables(session, scope)
         shapes, used = await _types(session)
+        extensions = [Extension(*row) for row in await _rows(session, _EXTENSIONS)]
         catalog = Catalog(
             tables=[_with_types(table, used) for table in tables],
             roles=[row[0] for row in await _rows(session, _ROLES)],
             materialized=await _materialized(session, scope),
-            extensions=[
-                row[0] for row in await _rows(session, "SELECT extname FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY extname")
-            ],
+            extensions=[extension.name for extension in extensions],
             types=shapes,
+            installed=extensions,
+            publications=await read_user_publications(session, scope),
         )
     except psycopg.Error as error:
         raise translated(error, "reading the catalog") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import psycopg
 
+from archiver.capture.postgres.catalog.user_publications import NOT_OURS
 from archiver.capture.postgres.session.access import Session, translated
 
 _KEPT_CLASS = "NOT EXISTS (SELECT FROM pg_class k WHERE k.oid = {column} AND (k.relpersistence = 't' OR k.relkind = 't'))"
@@ -92,6 +93,12 @@ def _query() -> str:
         ),
         _term("pg_roles", "x.oid::text || x.rolname", _NAMED_ROLE),
         _term("pg_user_mappings", "x::text"),
+        # The archiver's own change with every table.
+        _term("pg_publication", row, NOT_OURS.format(column="x.pubname")),
+        *(
+            _term(name, row, f"x.{column} IN (SELECT k.oid FROM pg_publication k WHERE {NOT_OURS.format(column='k.pubname')})")
+            for name, column in (("pg_publication_rel", "prpubid"), ("pg_publication_namespace", "pnpubid"))
+        ),
         _term(
             "pg_class",
             f"ROW({', '.join('x.' + name for name in _CLASS_COLUMNS.split(', '))})::text",

@@ -6,6 +6,7 @@ import msgspec
 
 from archiver import clock
 from archiver.postgres.captured_systems import CapturedDatabase
+from archiver.postgres.records import Extension
 from archiver.replay.points import PointKind
 
 
@@ -125,7 +126,11 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
     """Not empty: refused unless gaps are allowed."""
     approximations: list[str] = []
     not_included: list[str] = []
+    otherwise: list[str] = []
+    """What comes back otherwise than it was: computed anew, in another order."""
     extensions: list[str] = []
+    installed: list[Extension] = []
+    publications: list[str] = []
     roles: list[str] = []
     materialized: list[str] = []
     schemas: list[Ref] = []
@@ -164,10 +169,13 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
         ]
         if point.unfinished:
             found.append(("unfinished", f"{point.unfinished} transactions had begun and not ended: not part of the state"))
-        found += [("extension", name) for name in self.extensions]
+        known = {each.name: f"{each.name} {each.version} in schema {each.schema}" for each in self.installed}
+        found += [("extension", known.get(name, name)) for name in self.extensions]
+        found += [("publication", name) for name in self.publications]
         found += [("role", name) for name in self.roles]
         found += [("gap", f"{gap.what}: {gap.reason} {gap.detail}".rstrip()) for gap in self.gaps]
         found += [("approximate", text) for text in self.approximations]
+        found += [("otherwise", text) for text in self.otherwise]
         found += [("not included", text) for text in self.not_included]
         return found
 

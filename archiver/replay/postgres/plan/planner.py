@@ -14,6 +14,7 @@ from archiver.postgres.lsn import format_lsn, parse_lsn
 from archiver.postgres.records import Snapshot
 from archiver.replay.points import Point, resolve
 from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey
+from archiver.replay.postgres.plan.otherwise import otherwise
 from archiver.replay.postgres.plan.plan import Moment, Range, RestorePlan, SchemaLine, Start
 from archiver.replay.postgres.plan.point_location import checkpoint_at, end_segment, limit_of, mark_of, not_known_yet, require_mark
 from archiver.replay.postgres.plan.schema_choice import SchemaChoice, choose
@@ -151,7 +152,10 @@ def _plan(
         gaps=coverage.gaps,
         approximations=approximations,
         not_included=[*coverage.not_included, _ALWAYS_LEFT_OUT],
+        otherwise=otherwise(schema.catalog),
         extensions=schema.catalog.extensions,
+        installed=schema.catalog.installed,
+        publications=[each.name for each in schema.catalog.publications or []],
         roles=schema.catalog.roles,
         materialized=schema.catalog.materialized,
         schemas=[found.ref for found in survey.schemas],

@@ -31,6 +31,7 @@ _GLOBAL = {
     "ACCESS METHOD": ("pg_am", "amname"),
     "EVENT TRIGGER": ("pg_event_trigger", "evtname"),
     "FOREIGN DATA WRAPPER": ("pg_foreign_data_wrapper", "fdwname"),
+    "PUBLICATION": ("pg_publication", "pubname"),
     "SERVER": ("pg_foreign_server", "srvname"),
 }
 _SPELLED = {

@@ -8,18 +8,20 @@ from __future__ import annotations
 import codecs
 import re
 import secrets
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from archiver.postgres.announcements import TRIGGERS
 from archiver.postgres.connecting import OWN_PATH
+from archiver.postgres.records import UserPublication
 from archiver.replay.postgres.write.dump_toc import SECTION_DATA, SECTION_NONE, SECTION_POST, SECTION_PRE, TocEntry, read_toc
 
 _ENCODING = re.compile(rb"SET client_encoding = '(\w+)'")
 _BACKSLASHES = b"SET standard_conforming_strings = 'off'"
 _SETTINGS = frozenset({b"ENCODING", b"STDSTRINGS", b"SEARCHPATH"})
 _ELSEWHERE = re.compile(rb"DATABASE\b|SUBSCRIPTION\b|PUBLICATION\b|STATISTICS DATA$|BLOB")
-"""Kinds that are no part of the state that a restore brings back."""
+"""Kinds that are no part of the state that a restore brings back from a dump: publications come from the catalog."""
 _ABOUT = frozenset({b"COMMENT", b"ACL", b"SECURITY LABEL"})
 _ABOUT_ELSEWHERE = re.compile(rb"(?:DATABASE|SUBSCRIPTION|PUBLICATION|LARGE OBJECTS?) ")
 _OURS = frozenset(f"{about}{name}".encode() for name in TRIGGERS for about in ("", "EVENT TRIGGER "))
@@ -104,7 +106,7 @@ class Items:
     guards: list[Item] = field(default_factory=list)
     """Policies and row security: whoever reads rows after them may see fewer. Then default privileges."""
     last: list[Item] = field(default_factory=list)
-    """Event triggers: whatever runs after them they would see, and they may write into the rows."""
+    """Publications. Then event triggers: whatever runs after them they would see, and they may write into the rows."""
 
     def text(self, written: bytes) -> str:
         """What stands in the dump. Bytes that are no text stay as surrogates."""
@@ -114,8 +116,18 @@ class Items:
         yield from (*self.pre, *self.post, *self.guards, *self.last)
 
 
-def items_of(dump: bytes, *, no_owner: bool = False, existing_schemas: Collection[str] = ()) -> Items:
-    """What a restore makes. ``existing_schemas`` are not made again. Raises as ``read_toc`` does."""
+def items_of(
+    dump: bytes,
+    *,
+    no_owner: bool = False,
+    existing_schemas: Collection[str] = (),
+    versions: Mapping[str, str] = MappingProxyType({}),
+    publications: Sequence[UserPublication] = (),
+) -> Items:
+    """What a restore makes. ``existing_schemas`` are not made again. ``versions`` of extensions are asked for; others are the target's.
+
+    Raises as ``read_toc`` does.
+    """
     entries = read_toc(dump)
     settings = b"".join(entry.create for entry in entries if entry.kind in (b"ENCODING", b"STDSTRINGS"))
     found = _ENCODING.search(settings)
@@ -129,6 +141,8 @@ def items_of(dump: bytes, *, no_owner: bool = False, existing_schemas: Collectio
         if not _is_wanted(entry, section, no_owner=no_owner):
             continue
         item = _item(entry, text, no_owner=no_owner)
+        if item.kind == "EXTENSION" and item.tag in versions:
+            item = replace(item, sql=re.sub(rb";\s*$", b" VERSION " + quoted(versions[item.tag].encode()) + b";\n", item.sql))
         if item.kind == "SCHEMA" and item.tag in existing_schemas:
             continue
         post = section == SECTION_POST
@@ -143,7 +157,17 @@ def items_of(dump: bytes, *, no_owner: bool = False, existing_schemas: Collectio
     # Privileges come when all is there, so that nothing is made under default privileges that are part of the state.
     items.pre += grants[0]
     items.guards += grants[1]
+    items.last[:0] = [_publication(each, -number, no_owner=no_owner) for number, each in enumerate(publications, 1)]
     return items
+
+
+def _publication(publication: UserPublication, number: int, *, no_owner: bool) -> Item:
+    """``number``: one that no entry of a dump has."""
+    name = quoted(publication.name.encode())
+    script = publication.sql.encode() + b";\n"
+    if not no_owner:
+        script += b"ALTER PUBLICATION " + name + b" OWNER TO " + quoted(publication.owner.encode()) + b";\n"
+    return Item(number, "PUBLICATION", "", publication.name, publication.owner, script, name.decode(), ())
 
 
 def _is_wanted(entry: TocEntry, section: int, *, no_owner: bool) -> bool:

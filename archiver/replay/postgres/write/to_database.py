@@ -22,6 +22,7 @@ from archiver.replay.postgres.plan.plan import LeftOutItem, RestoredTable, Resto
 from archiver.replay.postgres.write.blocking_objects import BlockingObject, drop_blocking, find_blocking
 from archiver.replay.postgres.write.code_rights import code_with_rights
 from archiver.replay.postgres.write.dump_items import Items, items_of
+from archiver.replay.postgres.write.extensions import read_extensions, versions_to_ask_for
 from archiver.replay.postgres.write.left_out_file import LeftOutFile, printable
 from archiver.replay.postgres.write.plan_records import PlanRecords, Progress, fold_changes, gather
 from archiver.replay.postgres.write.row_writer import RowWriter
@@ -113,8 +114,17 @@ async def _examine(
     try:
         await pin(connection)
         target = await inspect_target(connection, plan, no_owner=no_owner, configured=configured)
-        items = await asyncio.to_thread(items_of, material.dump, no_owner=no_owner, existing_schemas=frozenset(target.schemas))
-        notes = code_with_rights(items, target.role, target.superusers, no_owner=no_owner)
+        catalog = material.schema.catalog
+        versions, notes = versions_to_ask_for(catalog.installed, await read_extensions(connection))
+        items = await asyncio.to_thread(
+            items_of,
+            material.dump,
+            no_owner=no_owner,
+            existing_schemas=frozenset(target.schemas),
+            versions=versions,
+            publications=catalog.publications or [],
+        )
+        notes += code_with_rights(items, target.role, target.superusers, no_owner=no_owner)
         return _Examined(items, await find_blocking(connection, list(items)), notes)
     except psycopg.Error as error:
         raise explained(error, "looking at the target") from error
@@ -208,7 +218,7 @@ class _Restore:
             await schema.make(items.guards, "creating policies and default privileges")
         with self.timed("views"):
             by_hand += await self._refresh(connection, material.schema.catalog.materialized)
-        await schema.make(items.last, "creating event triggers")
+        await schema.make(items.last, "creating publications and event triggers")
         await schema.again("creating the schema", last=True)
         with self.timed("verify"):
             await self._verify(connection, names)
@@ -316,7 +326,7 @@ class _Restore:
             constraints_not_valid=self._not_valid,
             seconds=seconds,
             steps=self._steps,
-            notes=[*self._plan.approximations, *self._notes, *summary.notes],
+            notes=[*self._plan.approximations, *self._plan.otherwise, *self._notes, *summary.notes],
             left_out=[printable(each) for each in self._left_out],
             left_out_file=self._written_to,
         )

@@ -11,6 +11,7 @@ import hashlib
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +32,7 @@ from archiver.untrusted import Unreadable, decode_untrusted
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
-    from archiver.postgres.records import Table
+    from archiver.postgres.records import Table, UserPublication
     from archiver.store.protocol import Store
 
 INCOMPLETE = "INCOMPLETE"
@@ -52,7 +53,7 @@ _HEAD = """-- psql -f restore.sql: one transaction, all or nothing.
 \\set ON_ERROR_STOP on
 BEGIN;
 """
-_LENIENT = """-- What a view needs may not be there, another server for example: it is left unpopulated then, and the rest goes on.
+_LENIENT = """-- What a view or a publication needs may not be there, another server for example: the rest goes on then.
 \\set ON_ERROR_ROLLBACK on
 \\set ON_ERROR_STOP off
 """
@@ -79,6 +80,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 _VIEWS = "views.sql"
+_PUBLICATIONS = "publications.sql"
 _LAST = "event-triggers.sql"
 
 
@@ -95,7 +97,7 @@ async def write_folder(
 ) -> RestoreReport:
     """Write ``schema-pre.sql``, ``rows/….sql``, ``schema-post.sql``, ``sequences.sql``, ``restore.sql`` and ``manifest.json``.
 
-    And ``views.sql`` and ``event-triggers.sql`` if there are any.
+    And ``views.sql``, ``publications.sql`` and ``event-triggers.sql`` if there are any.
 
     The folder must be empty or new, or ``overwrite``: files of the same names are then replaced, and those that an older manifest lists
     removed. A file ``INCOMPLETE`` is there until all is written. Raises ``Refused``, ``Corrupt``, ``Unavailable``, ``Invalid`` where the
@@ -126,6 +128,9 @@ async def write_folder(
     if schema.catalog.materialized:
         refreshed = "".join(f"REFRESH MATERIALIZED VIEW {view};\n" for view in schema.catalog.materialized)
         await asyncio.to_thread(output.write, _VIEWS, refreshed.encode("utf-8", "surrogateescape"))
+    if schema.catalog.publications:
+        script_of_publications = _publications(schema.catalog.publications, no_owner=no_owner)
+        await asyncio.to_thread(output.write, _PUBLICATIONS, script_of_publications.encode())
     if script.last:
         await asyncio.to_thread(output.write, _LAST, script.last)
     await asyncio.to_thread(output.write, "restore.sql", _restore_script(output).encode(), foreign=False)
@@ -140,7 +145,7 @@ async def write_folder(
         [f"{gap.what}: {gap.reason} {gap.detail}".rstrip() for gap in plan.gaps],
         plan.approximations,
         plan.not_included,
-        summary.notes,
+        [*plan.otherwise, *summary.notes],
     )
     await asyncio.to_thread(output.close, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
     return RestoreReport(
@@ -151,9 +156,18 @@ async def write_folder(
         rows=sum(table.rows for table in tables),
         seconds=time.monotonic() - started,
         sequences=sequences,
-        notes=[*plan.approximations, *summary.notes],
+        notes=[*plan.approximations, *plan.otherwise, *summary.notes],
         files=[*output.files, MANIFEST],
     )
+
+
+def _publications(publications: Sequence[UserPublication], *, no_owner: bool) -> str:
+    statements = []
+    for each in publications:
+        statements.append(f"{each.sql};\n")
+        if not no_owner:
+            statements.append(f"ALTER PUBLICATION {_quoted(each.name)} OWNER TO {_quoted(each.owner)};\n")
+    return "".join(statements)
 
 
 def _dump_version(material: PlanRecords) -> int:
@@ -172,6 +186,7 @@ def _restore_script(output: _Output) -> str:
             _SETTINGS,
             "\\ir 'sequences.sql'\n",
             f"{_LENIENT}\\ir '{_VIEWS}'\n{_STRICT}" if _VIEWS in output.files else "",
+            f"{_LENIENT}\\ir '{_PUBLICATIONS}'\n{_STRICT}" if _PUBLICATIONS in output.files else "",
             f"\\ir '{_LAST}'\n" if _LAST in output.files else "",
             "COMMIT;\n",
         ]

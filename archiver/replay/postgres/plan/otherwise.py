@@ -1,0 +1,43 @@
+"""What a restore brings back otherwise than it was at the source, although all of it is known or can be told. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from archiver.postgres.records import Catalog, Table
+
+
+def otherwise(catalog: Catalog) -> list[str]:
+    """One sentence for each thing, for people."""
+    return [*_recomputed(catalog.materialized), *_reordered(catalog.tables), *_unknown(catalog)]
+
+
+def _recomputed(views: Sequence[str]) -> Iterator[str]:
+    if views:
+        several = "materialized view" if len(views) == 1 else f"{len(views)} materialized views"
+        yield (
+            f"{several} ({', '.join(views)}): computed anew from the rows at the point, as the owner sees them;"
+            " what was held, if it was stale, is not captured"
+        )
+
+
+def _reordered(tables: Sequence[Table]) -> Iterator[str]:
+    """A dump makes a child of the parent's columns, in the parent's order, and then of its own."""
+    known = {table.oid: table for table in tables}
+    for table in tables:
+        parent = known.get(table.parent)
+        if parent is None or parent.kind == "p":
+            continue
+        inherited = [column.name for column in parent.columns]
+        if [column.name for column in table.columns][: len(inherited)] != inherited:
+            yield (
+                f"table {table.schema}.{table.name}: its columns come back in another order, first those that it inherits:"
+                " SELECT * and INSERT without names see the difference"
+            )
+
+
+def _unknown(catalog: Catalog) -> Iterator[str]:
+    if catalog.extensions and not catalog.installed:
+        yield f"extensions ({', '.join(catalog.extensions)}): in the target's versions; an older archiver kept none"
+    if catalog.publications is None:
+        yield "publications: not captured; an older archiver kept none"

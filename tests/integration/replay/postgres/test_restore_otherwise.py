@@ -1,0 +1,153 @@
+"""What comes back in another way than the rest: extensions by version and schema, publications, views, the order of columns."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from archiver.errors import Refused
+from archiver.journal.reader import Reader
+from archiver.replay.postgres.restore import restore_to_folder
+from archiver.replay.postgres.write.to_database import preview_target
+from tests.integration.replay.postgres.arrange import ask, run
+from tests.integration.replay.postgres.test_restore_partial import recorded, restore
+from tests.servers import places
+from tests.servers.compare import differences
+from tests.servers.postgres import PostgresServer
+
+pytestmark = pytest.mark.postgres(16, 18)
+
+_KIT = {
+    "kit.control": "default_version = '1.1'\ncomment = 'for tests'\nrelocatable = false\n",
+    "kit--1.0.sql": "CREATE SCHEMA kit; CREATE FUNCTION kit.f(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';",
+    "kit--1.0--1.1.sql": "CREATE OR REPLACE FUNCTION kit.f(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 3';",
+}
+_USES_KIT = "CREATE TABLE t (id int PRIMARY KEY, g int GENERATED ALWAYS AS (kit.f(id)) STORED); INSERT INTO t VALUES (1), (2);"
+
+
+@pytest.fixture
+def kit() -> Iterator[Path]:
+    """A folder with an extension of two versions, which servers can read."""
+    folder = Path(tempfile.mkdtemp(dir=places.shared_cache()))
+    folder.chmod(0o755)
+    (folder / "extension").mkdir(mode=0o755)
+    for name, text in _KIT.items():
+        (folder / "extension" / name).write_text(text)
+        (folder / "extension" / name).chmod(0o644)
+    yield folder
+    shutil.rmtree(folder)
+
+
+async def test_an_extension_comes_back_in_its_version(kit: Path, tmp_path: Path, start_postgres: Callable[..., PostgresServer]) -> None:
+    """Where the target can install it; where it cannot, or has another already, the plan says so before and the report afterwards."""
+    server = start_postgres(18, {"extension_control_path": f"{kit}:$system"})
+    with server.database() as source, server.database() as same, server.database() as newer, server.database() as there:
+        run(server.dsn(there), "CREATE EXTENSION kit")
+        async with recorded(server.dsn(source), f"CREATE EXTENSION kit VERSION '1.0'; {_USES_KIT}") as (made, planned):
+            assert ("extension", "kit 1.0 in schema public") in planned.facts()
+            assert (await preview_target(planned, Reader(made.store), server.dsn(same))).notes == []
+            report = await restore(made, planned, server.dsn(same), tmp_path)
+            assert report.problems == []
+            assert differences(server.dsn(source), server.dsn(same)) == []
+            (kit / "extension" / "kit--1.0.sql").rename(kit / "extension" / "kit--1.1.sql")
+            said = "extension kit is of version 1.1 in the target, and was 1.0 at the source"
+            for target in (newer, there):
+                assert said in (await preview_target(planned, Reader(made.store), server.dsn(target))).notes
+                assert said in (await restore(made, planned, server.dsn(target), tmp_path)).notes
+                assert ask(server.dsn(target), "SELECT extversion FROM pg_extension WHERE extname = 'kit'") == "1.1"
+
+
+async def test_an_extension_in_another_schema_of_the_target_is_refused(database: str, target_database: str, tmp_path: Path) -> None:
+    """CREATE EXTENSION IF NOT EXISTS would leave it there, where nothing finds it."""
+    before = (
+        "CREATE SCHEMA extensions; CREATE EXTENSION vector SCHEMA extensions; CREATE TABLE d (id int PRIMARY KEY, e extensions.vector(2));"
+    )
+    run(target_database, "CREATE EXTENSION vector")
+    async with recorded(database, before, "INSERT INTO d VALUES (1, '[1,2]')") as (made, planned):
+        with pytest.raises(Refused, match="vector is in schema public of the target, and was in extensions") as caught:
+            await restore(made, planned, target_database, tmp_path)
+        assert "ALTER EXTENSION" in caught.value.hint
+        run(target_database, "CREATE SCHEMA extensions", "ALTER EXTENSION vector SET SCHEMA extensions")
+        assert (await restore(made, planned, target_database, tmp_path)).problems == []
+    assert differences(database, target_database) == []
+
+
+_PUBLISHED = """
+CREATE SCHEMA "other ""space";
+CREATE TABLE sales (id int PRIMARY KEY, amount int, "odd ""name" text);
+CREATE TABLE "other ""space".t (id int PRIMARY KEY);
+CREATE PUBLICATION analytics FOR TABLE sales (id, amount) WHERE (amount > 5) WITH (publish = 'insert, delete', publish_via_partition_root);
+CREATE PUBLICATION "every ""one" FOR ALL TABLES;
+CREATE PUBLICATION mixed FOR TABLE sales, TABLES IN SCHEMA "other ""space";
+CREATE PUBLICATION nothing;
+"""
+_LATER = 'DROP PUBLICATION nothing; ALTER PUBLICATION mixed DROP TABLE sales; CREATE PUBLICATION later FOR TABLE sales ("odd ""name", id);'
+_SAYS = """
+SELECT p.pubname::text, p.puballtables, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate, p.pubviaroot,
+       (SELECT array_agg(concat_ws(' ', t.schemaname, t.tablename, t.attnames, t.rowfilter) ORDER BY t.schemaname, t.tablename) FROM pg_publication_tables t
+         WHERE t.pubname = p.pubname)
+  FROM pg_publication p WHERE p.pubname !~ '^archiver_' ORDER BY 1
+"""
+
+
+async def test_publications_come_back(postgres: PostgresServer, database: str, target_database: str, tmp_path: Path) -> None:
+    """The user's, as they were at the point, with their columns, filters and operations; not the archiver's."""
+    async with recorded(database, _PUBLISHED, _LATER) as (made, planned):
+        assert [value for name, value in planned.facts() if name == "publication"] == ["analytics", 'every "one', "later", "mixed"]
+        report = await restore(made, planned, target_database, tmp_path)
+        await restore_to_folder(planned, Reader(made.store), made.store, tmp_path / "folder")
+    assert report.problems == []
+    with postgres.database() as name:
+        command = [str(postgres.bin / "psql"), "-X", "-q", "-f", str(tmp_path / "folder" / "restore.sql"), postgres.dsn(name)]
+        subprocess.run(command, check=True, capture_output=True)
+        for target in (target_database, postgres.dsn(name)):
+            with psycopg.connect(database) as one, psycopg.connect(target) as other:
+                assert other.execute(_SAYS.encode()).fetchall() == one.execute(_SAYS.encode()).fetchall()
+    assert ask(target_database, "SELECT count(*) FROM pg_publication") == 4
+
+
+async def test_a_publication_that_the_target_does_not_take_costs_itself(database: str, target_database: str, tmp_path: Path) -> None:
+    """And what stands in the way is found like everything else."""
+    run(target_database, "CREATE PUBLICATION p")
+    async with recorded(database, "CREATE TABLE t (id int PRIMARY KEY); CREATE PUBLICATION p FOR TABLE t WHERE (id > 1)") as (
+        made,
+        planned,
+    ):
+        with pytest.raises(Refused, match="PUBLICATION p"):
+            await restore(made, planned, target_database, tmp_path)
+        run(target_database, "DROP PUBLICATION p")
+        assert (await restore(made, planned, target_database, tmp_path)).problems == []
+    assert ask(target_database, "SELECT pubname FROM pg_publication_tables WHERE rowfilter = '(id > 1)'") == "p"
+
+
+_OTHERWISE = """
+CREATE TABLE parent (a int PRIMARY KEY);
+CREATE TABLE child (own text) INHERITS (parent);
+CREATE TABLE same (last text) INHERITS (parent);
+ALTER TABLE parent ADD b int;
+ALTER TABLE same ADD more int;
+INSERT INTO child (a, own, b) VALUES (1, 'x', 2);
+CREATE TABLE plain (a int PRIMARY KEY);
+CREATE TABLE kid () INHERITS (parent);
+CREATE MATERIALIZED VIEW report AS SELECT count(*) AS n FROM parent;
+INSERT INTO child (a, own, b) VALUES (2, 'y', 3);
+"""
+
+
+async def test_the_plan_says_what_comes_back_otherwise(database: str, target_database: str, tmp_path: Path) -> None:
+    """A stale view is computed anew, and a child's columns change places: said before and afterwards, and nothing else is."""
+    async with recorded(database, _OTHERWISE) as (made, planned):
+        report = await restore(made, planned, target_database, tmp_path)
+        folder = await restore_to_folder(planned, Reader(made.store), made.store, tmp_path / "folder")
+    said = [text for name, text in planned.facts() if name == "otherwise"]
+    assert [text.partition(":")[0] for text in said] == ['materialized view ("public"."report")', "table public.child", "table public.same"]
+    assert set(said) <= set(report.notes)
+    assert set(said) <= set(folder.notes)
+    assert ask(target_database, "SELECT n FROM report") == 2
+    assert [text.partition(":")[0] for text in differences(database, target_database)] == ["rows of public.report"]
