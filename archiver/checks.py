@@ -99,7 +99,11 @@ async def _postgres(name: str, settings: Settings) -> list[Check]:
     found += [Check("note", name, item.about, item.reason, item.remedy) for item in report.notes]
     try:
         tools = await asyncio.to_thread(find_tools, report.server_version, config.pg_bin)
-        found.append(Check("ok", name, "pg_dump", tools.banner))
+        if tools.is_older(report.server_version):
+            text = f"{tools.banner} came out before the server's minor release: it may write what targets do not take"
+            found.append(Check("warning", name, "pg_dump", text, "install the server's own client programs, or set pg_bin"))
+        else:
+            found.append(Check("ok", name, "pg_dump", tools.banner))
     except Refused as error:
         found.append(Check("refused", name, "pg_dump", error.message, error.hint))
     modes = [table.mode for table in report.catalog.tables if table.kind == "r"]

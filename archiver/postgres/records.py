@@ -177,6 +177,14 @@ class UserPublication(msgspec.Struct, frozen=True):
     """The statement that makes it, names quoted."""
 
 
+class Outside(msgspec.Struct, frozen=True):
+    """An object of a schema that is not captured, which captured ones need."""
+
+    schema: str
+    name: str
+    """Kind and identity: ``type shared.mood``."""
+
+
 class Catalog(msgspec.Struct, frozen=True):
     """What replay needs from the catalog beside the dump."""
 
@@ -191,6 +199,8 @@ class Catalog(msgspec.Struct, frozen=True):
     """``extensions`` with version and schema; empty for not known."""
     publications: list[UserPublication] | None = None
     """None for not known. Where only some schemas are captured: those that have nothing of others."""
+    outside: list[Outside] = []
+    """Where only some schemas are captured: what they need of others, extensions and their members aside."""
     pending: list[int] = []
     """Captured tables (oids) whose rows, as of this entry, the journal does not have: a CHECKPOINT lacks them, and a PG_TABLES
     entry that brings them follows."""

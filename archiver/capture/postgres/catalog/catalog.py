@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from archiver.capture.postgres.catalog.capture_mode import Cause, choose_mode
+from archiver.capture.postgres.catalog.outside_schemas import read_outside
 from archiver.capture.postgres.catalog.own_objects import OWN_SCHEMAS
 from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.catalog.user_publications import read_user_publications
@@ -135,6 +136,7 @@ async def read_catalog(session: Session, scope: Scope) -> ObservedCatalog:
             types=shapes,
             installed=extensions,
             publications=await read_user_publications(session, scope),
+            outside=await read_outside(session, list(scope.schemas)) if scope.schemas else [],
         )
     except psycopg.Error as error:
         raise translated(error, "reading the catalog") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,3 +34,11 @@ def several(noun: str, names: Sequence[str]) -> str:
 def and_others(names: Sequence[object]) -> str:
     """What to add to a statement that has only the first of ``names``."""
     return f" (and {len(names) - SHOWN} more: see the statements below)" if len(names) > SHOWN else ""
+
+
+def grouped(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    """Second members by their first, in the order of their coming."""
+    found: dict[str, list[str]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return list(found.items())

@@ -17,7 +17,7 @@ from archiver.capture.postgres.catalog.publication import plan_members, why_unus
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.preflight.facts import Facts, gather_facts
 from archiver.capture.postgres.preflight.failover import failover_findings, slot_gets_failover
-from archiver.capture.postgres.preflight.findings import SHOWN, Finding, and_others, several
+from archiver.capture.postgres.preflight.findings import SHOWN, Finding, and_others, grouped, several
 from archiver.capture.postgres.preflight.least_rights import least_rights
 from archiver.capture.postgres.preflight.tables import table_findings
 from archiver.capture.postgres.session.access import Session
@@ -312,6 +312,14 @@ def _database(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
             several("table", facts.extension_tables),
             "rows that an extension keeps for the user are not captured",
             "keep them in a physical backup",
+            "warning",
+        )
+    for schema, names in grouped((each.schema, each.name) for each in facts.observed.catalog.outside):
+        yield Finding(
+            "outside",
+            f"schema {schema}",
+            f"it is not captured, and what is captured needs {several('object', names)} of it: a restore lacks what needs them",
+            f"add {schema} to `schemas`, or have it in every target before a restore",
             "warning",
         )
     for publication, tables in facts.breaking.items():

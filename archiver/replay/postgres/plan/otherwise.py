@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from archiver.postgres.records import Catalog, Table
+from archiver.postgres.records import Catalog, Outside, Table
+
+_SHOWN = 5
+"""Names that a sentence has room for."""
 
 
 def otherwise(catalog: Catalog) -> list[str]:
     """One sentence for each thing, for people."""
-    return [*_recomputed(catalog.materialized), *_reordered(catalog.tables), *_unknown(catalog)]
+    return [*_recomputed(catalog.materialized), *_reordered(catalog.tables), *_outside(catalog.outside), *_unknown(catalog)]
 
 
 def _recomputed(views: Sequence[str]) -> Iterator[str]:
@@ -34,6 +37,16 @@ def _reordered(tables: Sequence[Table]) -> Iterator[str]:
                 f"table {table.schema}.{table.name}: its columns come back in another order, first those that it inherits:"
                 " SELECT * and INSERT without names see the difference"
             )
+
+
+def _outside(needed: Sequence[Outside]) -> Iterator[str]:
+    for schema in dict.fromkeys(each.schema for each in needed):
+        names = [each.name for each in needed if each.schema == schema]
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        yield (
+            f"schema {schema} was not captured, and what was captured needs {', '.join(names[:_SHOWN])}{more}:"
+            " the target must have them, or what needs them is left out"
+        )
 
 
 def _unknown(catalog: Catalog) -> Iterator[str]:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from archiver.postgres.announcements import TRIGGERS
 from archiver.postgres.connecting import OWN_PATH
-from archiver.postgres.records import UserPublication
+from archiver.postgres.records import Extension, UserPublication
 from archiver.replay.postgres.write.dump_toc import SECTION_DATA, SECTION_NONE, SECTION_POST, SECTION_PRE, TocEntry, read_toc
 
 _ENCODING = re.compile(rb"SET client_encoding = '(\w+)'")
@@ -122,10 +122,12 @@ def items_of(
     no_owner: bool = False,
     existing_schemas: Collection[str] = (),
     versions: Mapping[str, str] = MappingProxyType({}),
+    installed: Sequence[Extension] = (),
     publications: Sequence[UserPublication] = (),
 ) -> Items:
     """What a restore makes. ``existing_schemas`` are not made again. ``versions`` of extensions are asked for; others are the target's.
 
+    ``installed``: where extensions stood. Where only some schemas were dumped, those of extensions are made with them.
     Raises as ``read_toc`` does.
     """
     entries = read_toc(dump)
@@ -135,14 +137,16 @@ def items_of(
     text = _decoder(items.encoding)
     grants: tuple[list[Item], list[Item]] = ([], [])
     section = SECTION_PRE
+    there = {*existing_schemas, *(text(entry.tag) for entry in entries if entry.kind == b"SCHEMA")}
+    homes = {each.name: each.schema for each in installed if each.schema not in there and not each.schema.startswith("pg_")}
     for entry in entries:
         # What has no section belongs to that of the entry before.
         section = section if entry.section == SECTION_NONE else entry.section
         if not _is_wanted(entry, section, no_owner=no_owner):
             continue
         item = _item(entry, text, no_owner=no_owner)
-        if item.kind == "EXTENSION" and item.tag in versions:
-            item = replace(item, sql=re.sub(rb";\s*$", b" VERSION " + quoted(versions[item.tag].encode()) + b";\n", item.sql))
+        if item.kind == "EXTENSION":
+            item = _extension(item, versions.get(item.tag, ""), homes.get(item.tag, ""))
         if item.kind == "SCHEMA" and item.tag in existing_schemas:
             continue
         post = section == SECTION_POST
@@ -159,6 +163,12 @@ def items_of(
     items.guards += grants[1]
     items.last[:0] = [_publication(each, -number, no_owner=no_owner) for number, each in enumerate(publications, 1)]
     return items
+
+
+def _extension(item: Item, version: str, home: str) -> Item:
+    script = re.sub(rb";\s*$", b" VERSION " + quoted(version.encode()) + b";\n", item.sql) if version else item.sql
+    made = b"CREATE SCHEMA IF NOT EXISTS " + quoted(home.encode()) + b";\n" if home else b""
+    return replace(item, sql=made + script)
 
 
 def _publication(publication: UserPublication, number: int, *, no_owner: bool) -> Item:

@@ -14,12 +14,14 @@ from archiver.replay.postgres.plan.plan import LeftOutItem
 from archiver.replay.postgres.write.dump_items import Item, Items
 from archiver.replay.postgres.write.search_paths import SearchPaths
 from archiver.replay.postgres.write.target_database import explained, is_fatal, pin, pin_for_schema
+from archiver.replay.postgres.write.unknown_parameters import UNRECOGNIZED, without_parameter
 
 if TYPE_CHECKING:
     from archiver.replay.postgres.write.target_database import Connection
 
 _TOGETHER = 50
 """Items that are made under one savepoint while none of them fails."""
+_MOST_PARAMETERS = 20
 _BROKEN_BY_ROWS = {"FK CONSTRAINT": "23503", "CHECK CONSTRAINT": "23514"}
 _NOT_FOUND = ("42P01", "42883", "42704", "42703", "3F000", "42725")
 """Undefined table, function, object, column, schema; ambiguous function: may depend on the ``search_path``."""
@@ -28,7 +30,9 @@ _NOT_FOUND = ("42P01", "42883", "42704", "42703", "3F000", "42725")
 class SchemaWriter:
     """Items of one restore. Strict: the first that fails ends the restore."""
 
-    def __init__(self, connection: Connection, items: Items, paths: SearchPaths, *, strict: bool) -> None:
+    def __init__(self, connection: Connection, items: Items, paths: SearchPaths, *, strict: bool, written_by: str = "") -> None:
+        """``written_by``: which program wrote the dump, of which server."""
+        self._written_by = f" ({written_by})" if written_by else ""
         self._connection, self._items, self._paths, self._strict = connection, items, paths, strict
         self._waiting: list[tuple[Item, psycopg.Error]] = []
         self._weaker: list[LeftOutItem] = []
@@ -58,7 +62,7 @@ class SchemaWriter:
         while await self._round(doing, self._make):
             pass
         if last and self._waiting:
-            for form in (self._in_a_path, self._not_validated):
+            for form in (self._in_a_path, self._not_validated, self._without_parameters):
                 while await self._round(doing, form):
                     # What has become possible by it needs no weaker form.
                     await self._round(doing, self._make)
@@ -123,6 +127,23 @@ class SchemaWriter:
                     LeftOutItem(item.name, f"NOT VALID, because rows break it: {reason}", self._items.text(_validation(item)))
                 )
                 return
+        self._waiting.append((item, before))
+
+    async def _without_parameters(self, item: Item, doing: str, before: psycopg.Error) -> None:
+        """Without storage parameters that the target does not know."""
+        script, error = item.sql, before
+        left: list[str] = []
+        while error.sqlstate == UNRECOGNIZED and len(left) < _MOST_PARAMETERS:
+            shorter, name = without_parameter(item.kind, script, error.diag.message_primary or "")
+            if not name:
+                break
+            left.append(name)
+            failed = await self._attempt(shorter, doing)
+            if failed is None:
+                self.made += 1
+                self.notes.append(f"{item.name} was made without {', '.join(left)}, which the target does not know{self._written_by}")
+                return
+            script, error = shorter, failed
         self._waiting.append((item, before))
 
     async def _attempt(self, script: bytes, doing: str) -> psycopg.Error | None:

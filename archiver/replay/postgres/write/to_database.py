@@ -122,6 +122,7 @@ async def _examine(
             no_owner=no_owner,
             existing_schemas=frozenset(target.schemas),
             versions=versions,
+            installed=catalog.installed,
             publications=catalog.publications or [],
         )
         notes += code_with_rights(items, target.role, target.superusers, no_owner=no_owner)
@@ -187,7 +188,9 @@ class _Restore:
     ) -> list[sql.Identifier]:
         """Everything between BEGIN and COMMIT; the names of the tables."""
         paths = SearchPaths(connection)
-        schema = SchemaWriter(connection, items, paths, strict=self._strict)
+        record = material.schema
+        written_by = f"written by {record.dump_version} from a server {record.server_version // 10000}.{record.server_version % 10000}"
+        schema = SchemaWriter(connection, items, paths, strict=self._strict, written_by=written_by)
         total = sum(line.rows for line in self._plan.tables)
         with self.timed("schema"):
             await drop_blocking(connection, blocking)

@@ -11,12 +11,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from archiver.capture.postgres.config import PostgresConfig
+from archiver.capture.postgres.preflight.preflight import preflight
+from archiver.capture.postgres.session.access import Access
 from archiver.errors import Refused
 from archiver.journal.reader import Reader
 from archiver.replay.postgres.restore import restore_to_folder
 from archiver.replay.postgres.write.to_database import preview_target
 from tests.integration.replay.postgres.arrange import ask, run
-from tests.integration.replay.postgres.test_restore_partial import recorded, restore
+from tests.integration.replay.postgres.test_restore_partial import recorded, refuses, restore
 from tests.servers import places
 from tests.servers.compare import differences
 from tests.servers.postgres import PostgresServer
@@ -151,3 +154,59 @@ async def test_the_plan_says_what_comes_back_otherwise(database: str, target_dat
     assert set(said) <= set(folder.notes)
     assert ask(target_database, "SELECT n FROM report") == 2
     assert [text.partition(":")[0] for text in differences(database, target_database)] == ["rows of public.report"]
+
+
+async def test_a_parameter_that_the_target_does_not_know_is_left_out(database: str, target_database: str, tmp_path: Path) -> None:
+    """Servers of newer minor releases keep more with a column than older programs know to leave out."""
+    before = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'); ALTER TABLE t ALTER v SET (n_distinct = 7);"
+    before += "UPDATE pg_attribute SET attoptions = array_append(attoptions, 'pg_attver=3') WHERE attrelid = 't'::regclass AND attnum > 0;"
+    async with recorded(database, before) as (made, planned):
+        await refuses(made, planned, target_database, tmp_path)
+        report = await restore(made, planned, target_database, tmp_path)
+    assert report.problems == []
+    [note] = report.notes
+    assert note.startswith("TABLE public.t was made without pg_attver, which the target does not know (written by pg_dump")
+    assert differences(database, target_database) == []
+    assert (
+        ask(target_database, "SELECT attoptions::text FROM pg_attribute WHERE attrelid = 't'::regclass AND attname = 'v'")
+        == "{n_distinct=7}"
+    )
+
+
+_SHARED = """
+CREATE SCHEMA extensions; CREATE EXTENSION vector SCHEMA extensions;
+CREATE SCHEMA shared; CREATE TYPE shared.mood AS ENUM ('ok', 'bad'); CREATE FUNCTION shared.f() RETURNS int LANGUAGE sql AS 'SELECT 7';
+CREATE TABLE shared.kinds (id int PRIMARY KEY); CREATE OPERATOR shared.=== (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq);
+CREATE FUNCTION shared.tr() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE SCHEMA app;
+CREATE TABLE app.docs (id int PRIMARY KEY, embedding extensions.vector(3));
+CREATE INDEX ON app.docs USING hnsw (embedding extensions.vector_l2_ops);
+INSERT INTO app.docs VALUES (1, '[1,2,3]');
+CREATE TABLE app.t (id int PRIMARY KEY CHECK (id OPERATOR(shared.===) id), m shared.mood[], n int DEFAULT shared.f(), k int REFERENCES shared.kinds);
+CREATE TRIGGER tr BEFORE INSERT ON app.t FOR EACH ROW EXECUTE FUNCTION shared.tr();
+CREATE VIEW app.v AS SELECT id FROM shared.kinds;
+CREATE PUBLICATION inside FOR TABLE app.docs; CREATE PUBLICATION across FOR TABLE app.docs, shared.kinds;
+"""
+_NEEDS = ["function shared.f()", "function shared.tr()", "operator shared.===(integer,integer)", "table shared.kinds", "type shared.mood[]"]
+
+
+async def test_a_schema_alone_brings_its_extensions_and_names_the_rest(database: str, target_database: str, tmp_path: Path) -> None:
+    """What else it needs is named by preflight, by the plan and by the report; what does not need it comes back."""
+    async with recorded(database, _SHARED, "INSERT INTO app.docs VALUES (2, '[4,5,6]')", schemas=["app"]) as (made, planned):
+        session = await Access.of(database).connect()
+        try:
+            found = (await preflight(session, PostgresConfig(dsn=database, slot="other", schemas=["app"]))).warnings
+        finally:
+            await session.close()
+        report = await restore(made, planned, target_database, tmp_path)
+    [finding] = [each for each in found if each.code == "outside"]
+    assert finding.about == "schema shared"
+    [said] = [text for name, text in planned.facts() if name == "otherwise"]
+    assert said in report.notes
+    for name in _NEEDS:
+        assert name in finding.reason
+        assert name in said
+    assert planned.publications == ["inside"]
+    assert ask(target_database, "SELECT count(*) FROM app.docs") == 2
+    assert {each.name for each in report.left_out} >= {"TABLE app.t", "VIEW app.v"}
+    assert "docs" not in " ".join(report.problems)

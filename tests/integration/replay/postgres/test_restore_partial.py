@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -21,10 +22,10 @@ from tests.servers.postgres import PostgresServer
 
 
 @asynccontextmanager
-async def recorded(database: str, before: str, after: str = "") -> AsyncIterator[tuple[Capture, RestorePlan]]:
-    """A database made by ``before``, captured, changed by ``after``, and the plan of its end."""
+async def recorded(database: str, before: str, after: str = "", **config: Any) -> AsyncIterator[tuple[Capture, RestorePlan]]:
+    """A database made by ``before``, captured as ``config`` says, changed by ``after``, and the plan of its end."""
     run(database, before)
-    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=0.3) as made:
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=0.3, **config) as made:
         await baseline(made)
         if after:
             run(database, after)
