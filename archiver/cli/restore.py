@@ -84,6 +84,13 @@ from archiver.store.open import open_store
     metavar="FOLDER",
     help="PostgreSQL: where to write what the target did not take, as SQL; default: the working folder.",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="PostgreSQL: load an empty database over N connections, in separate transactions; a failure leaves what it has done.",
+)
 @click.option("--pg-bin", default="", metavar="FOLDER", help="Into a folder: where pg_restore is; default: the newest that is found.")
 @click.option("--json", "as_json", is_flag=True, help="JSON for scripts: the plan with --dry-run, else the report.")
 @click.pass_obj
@@ -107,6 +114,7 @@ def restore(
     uid_map: Path | None,
     strict: bool,
     left_out: Path,
+    jobs: int,
     pg_bin: str,
     as_json: bool,
 ) -> None:
@@ -140,6 +148,7 @@ def restore(
         leases=leases,
         strict=strict,
         left_out=left_out,
+        jobs=jobs,
     )
     done = wait_for(lambda: _restore(settings, at, targets, sources, options, wait=wait, dry_run=dry_run or not targets, as_json=as_json))
     if uid_map is not None and done:

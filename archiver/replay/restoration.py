@@ -31,6 +31,8 @@ class Options(msgspec.Struct, frozen=True):
     """A database comes back whole or not at all; a cluster must hold none of the objects."""
     left_out: Path | None = None
     """Folder for a file of what a database did not take; None for that of temporary files."""
+    jobs: int = 1
+    """Connections that load a database, which must be empty for more than one: then each table is a transaction of its own."""
     leases: tuple[str, ...] = ()
     """``namespace/name`` of Leases in the target cluster, held while everything is restored, so that their controllers pause."""
     mode: Literal["create-missing", "merge", "exact"] = "create-missing"

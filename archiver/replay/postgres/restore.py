@@ -11,7 +11,8 @@ from archiver.replay.postgres.plan.plan import TABLE_COLUMNS, GapLine, RestorePl
 from archiver.replay.postgres.plan.planner import plan_restore
 from archiver.replay.postgres.write.plan_records import Progress
 from archiver.replay.postgres.write.scratch_database import abandoned_databases, scratch_database
-from archiver.replay.postgres.write.to_database import occupied, preview_target, write_database
+from archiver.replay.postgres.write.target_preview import occupied, preview_target
+from archiver.replay.postgres.write.to_database import write_database
 from archiver.replay.postgres.write.to_folder import write_folder
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class DatabaseRestoration:
                 configured=options.configured,
                 strict=options.strict,
                 left_out=options.left_out,
+                jobs=options.jobs,
                 progress=progress,
             )
         return await write_folder(
@@ -122,7 +124,7 @@ async def plan_database(reader: Reader, source: str, target: Target | None, poin
     if target is None or target.kind != "database":
         return planned
     try:
-        seen = await preview_target(plan, reader, target.value, no_owner=options.no_owner, configured=options.configured)
+        seen = await preview_target(plan, reader, target.value, no_owner=options.no_owner, configured=options.configured, jobs=options.jobs)
     except ArchiverError as error:
         planned.refusal = error
         return planned
@@ -142,13 +144,14 @@ async def restore_to_database(
     no_owner: bool = False,
     strict: bool = False,
     left_out: Path | None = None,
+    jobs: int = 1,
     allow_gaps: bool = False,
     progress: Progress | None = None,
 ) -> RestoreReport:
     """``write_database`` for a plan that nobody has judged yet: raises ``Refused`` for gaps too, unless they are allowed."""
     refuse_gaps(plan, allow_gaps=allow_gaps)
     return await write_database(
-        plan, reader, store, dsn, overwrite=overwrite, no_owner=no_owner, strict=strict, left_out=left_out, progress=progress
+        plan, reader, store, dsn, overwrite=overwrite, no_owner=no_owner, strict=strict, left_out=left_out, jobs=jobs, progress=progress
     )
 
 

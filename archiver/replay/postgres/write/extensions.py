@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from psycopg import sql
+
 from archiver.errors import Refused
 from archiver.postgres.records import Extension
 
@@ -49,7 +51,7 @@ def versions_to_ask_for(wanted: Sequence[Extension], target: TargetExtensions) -
         if there is not None and there.schema != extension.schema:
             raise Refused(
                 f"extension {extension.name} is in schema {there.schema} of the target, and was in {extension.schema} at the source",
-                hint=f"move it there (ALTER EXTENSION … SET SCHEMA {extension.schema}), or restore into an empty database",
+                hint=f"move it there ({_move(extension)}), or restore into an empty database",
             )
         if there is not None:
             version = there.version
@@ -60,3 +62,7 @@ def versions_to_ask_for(wanted: Sequence[Extension], target: TargetExtensions) -
         if version != extension.version:
             notes.append(f"extension {extension.name} is of version {version} in the target, and was {extension.version} at the source")
     return asked, notes
+
+
+def _move(extension: Extension) -> str:
+    return f"ALTER EXTENSION {sql.Identifier(extension.name).as_string()} SET SCHEMA {sql.Identifier(extension.schema).as_string()}"

@@ -6,7 +6,7 @@ table; without the checks that the rows break; row by row, those that are refuse
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -50,24 +50,34 @@ class RowWriter:
         say: Callable[[str, int], None],
         *,
         strict: bool,
+        restored: list[RestoredTable] | None = None,
     ) -> None:
-        """``say(step, rows)``: how many rows are written so far."""
+        """``say(step, rows)``: how many rows are written so far. ``restored``: a list of tables that several writers share."""
         self._connection, self._read, self._paths, self._aside, self._say = connection, read, paths, aside, say
         self._strict = strict
         self._targets: dict[int, TargetTable] = {}
         self._waiting: list[_WaitingTable] = []
-        self.restored: list[RestoredTable] = []
+        self.restored: list[RestoredTable] = [] if restored is None else restored
         self.set_aside: list[LeftOutItem] = []
         self.weaker: list[LeftOutItem] = []
         self.notes: list[str] = []
 
-    async def write(self, tables: Sequence[Table]) -> None:
-        """Write the rows of ``tables``, those that hold rows themselves.
+    async def write_alone(self, table: Table, tables: Sequence[Table]) -> bool:
+        """Write the rows of one of ``tables`` in a transaction of its own, if it takes them as it is and calls no code of users for it."""
+        self._targets = self._targets or await read_target_tables(self._connection, tables)
+        target = self._targets.get(table.oid)
+        if target is None or target.runs_code or not _holds_rows(table):
+            return False
+        async with self._connection.transaction():
+            return await self._attempt(table, target, freeze=True) is None
+
+    async def write(self, tables: Sequence[Table], *, written: Collection[int] = ()) -> None:
+        """Write the rows of ``tables``, those that hold rows themselves and are not ``written`` (oids).
 
         Raises ``Corrupt`` for rows that cannot be read, ``Unavailable``; where strict what ``explained`` says of the first failure.
         """
         self._targets = await read_target_tables(self._connection, tables)
-        holding = [table for table in tables if table.kind != "p" and table.mode != "excluded"]
+        holding = [table for table in tables if _holds_rows(table) and table.oid not in written]
         there = [table for table in holding if table.oid in self._targets]
         # Where no code of users runs, none can see what is still missing, or get in the way of the others.
         for table in sorted(there, key=lambda each: (self._targets[each.oid].runs_code, each.schema, each.name)):
@@ -232,6 +242,10 @@ class RowWriter:
 
     def _done(self, rows: TableRows, written: int, size: int) -> None:
         self.restored.append(RestoredTable(rows.table.schema, rows.table.name, written, rows.changes, size))
+
+
+def _holds_rows(table: Table) -> bool:
+    return table.kind != "p" and table.mode != "excluded"
 
 
 def _doing(table: Table) -> str:

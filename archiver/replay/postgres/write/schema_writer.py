@@ -56,6 +56,13 @@ class SchemaWriter:
                 await self._make(item, doing)
         await pin(self._connection)
 
+    async def make_alone(self, item: Item) -> bool:
+        """Make one item in a transaction of its own; whether it succeeded. Raises ``Unavailable``."""
+        before = self.made
+        async with self._connection.transaction():
+            await self.make([item], "creating indexes")
+        return self.made > before
+
     async def again(self, doing: str, *, last: bool = False) -> None:
         """Try those that wait, as long as one more succeeds. ``last``: also in weaker forms, since nothing more will come."""
         await pin_for_schema(self._connection, self._items.encoding, backslashes=self._items.backslashes)

@@ -1,4 +1,4 @@
-"""A plan -> a database, in one transaction: schema, rows, indexes and constraints, sequences, materialized views, counts, COMMIT."""
+"""A plan -> a database: schema, rows, indexes and constraints, sequences, views, verification; in one transaction unless asked."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ import psycopg
 import structlog
 from psycopg import sql
 
-from archiver.errors import ArchiverError, Bug, Refused, Unavailable
+from archiver.errors import ArchiverError, Bug, Unavailable
 from archiver.postgres.connecting import allow_views
 from archiver.postgres.lsn import parse_lsn
 from archiver.replay.postgres.fold.database import DatabaseFold, Summary
 from archiver.replay.postgres.plan.plan import LeftOutItem, RestoredTable, RestorePlan, RestoreReport
-from archiver.replay.postgres.write.blocking_objects import BlockingObject, drop_blocking, find_blocking
-from archiver.replay.postgres.write.code_rights import code_with_rights
-from archiver.replay.postgres.write.dump_items import Items, items_of
-from archiver.replay.postgres.write.extensions import read_extensions, versions_to_ask_for
+from archiver.replay.postgres.write.blocking_objects import drop_blocking
+from archiver.replay.postgres.write.dump_items import Item
 from archiver.replay.postgres.write.left_out_file import LeftOutFile, printable
+from archiver.replay.postgres.write.parallel_loading import ParallelLoading, partly_done
 from archiver.replay.postgres.write.plan_records import PlanRecords, Progress, fold_changes, gather
 from archiver.replay.postgres.write.row_writer import RowWriter
 from archiver.replay.postgres.write.schema_writer import SchemaWriter
 from archiver.replay.postgres.write.search_paths import SearchPaths
 from archiver.replay.postgres.write.sequence_values import setting
 from archiver.replay.postgres.write.table_rows import rows_of
-from archiver.replay.postgres.write.target_database import Connection, connected, explained, inspect_target, is_fatal, pin, shown
+from archiver.replay.postgres.write.target_database import Connection, connected, explained, is_fatal, shown
+from archiver.replay.postgres.write.target_preview import ExaminedTarget, examine_target, occupied
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
@@ -51,12 +51,16 @@ async def write_database(
     configured: Collection[CapturedDatabase] = (),
     strict: bool = False,
     left_out: Path | None = None,
+    jobs: int = 1,
     progress: Progress | None = None,
 ) -> RestoreReport:
     """Carry the plan out. On return everything is committed; whatever is raised, cancellation included, the target is as it was.
 
     Only when the connection is lost during COMMIT nobody knows, and ``Unavailable`` says so. What the target does not take is left out,
     named by the report and written as SQL to a new file in the folder ``left_out``, unless ``strict``, or unless nothing can be made.
+
+    With more than one of ``jobs`` the database must be empty: rows and indexes are committed one by one over so many connections, and
+    what is raised after that says what is there.
 
     ``overwrite`` drops what stands in the way, and nothing that depends on it. ``configured``: what is captured now, beside what the
     archive names. ``progress(step, done, total)``.
@@ -68,7 +72,7 @@ async def write_database(
     with closing(file):
         async with connected(dsn) as connection:
             material = await gather(plan, reader)
-            seen = await _examine(connection, plan, material, no_owner=no_owner, configured=configured)
+            seen = await examine_target(connection, plan, material, no_owner=no_owner, configured=configured, jobs=jobs)
             if seen.blocking and not overwrite:
                 raise occupied([str(each) for each in seen.blocking])
             restore.say_first(seen.notes)
@@ -76,67 +80,15 @@ async def write_database(
                 fold, summary = await fold_changes(plan, material, reader, progress)
             # Checks and materialized views of the database read its views.
             await allow_views(connection)
-            async with _transaction(connection):
-                tables = await restore.run(connection, seen.items, material, fold, store, seen.blocking)
+            load = _Load(connection, seen, material, fold, store)
+            if jobs > 1:
+                tables = await restore.run_in_parts(load, dsn, jobs)
+            else:
+                async with _transaction(connection):
+                    await restore.make_schema(load)
+                    tables = await restore.fill(load)
             await restore.analyze(connection, tables)
     return restore.report(shown(dsn), summary, [str(each) for each in seen.blocking])
-
-
-@dataclass(frozen=True, slots=True)
-class TargetLook:
-    """What a restore would find."""
-
-    in_the_way: list[str]
-    """What the target holds already of what the plan creates."""
-    notes: list[str]
-    """What should be known before it begins."""
-
-
-async def preview_target(
-    plan: RestorePlan, reader: Reader, dsn: str, *, no_owner: bool = False, configured: Collection[CapturedDatabase] = ()
-) -> TargetLook:
-    """Look at the target; nothing is changed. Raises as ``write_database`` would."""
-    async with connected(dsn) as connection:
-        seen = await _examine(connection, plan, await gather(plan, reader), no_owner=no_owner, configured=configured)
-    return TargetLook([str(each) for each in seen.blocking], seen.notes)
-
-
-@dataclass(frozen=True, slots=True)
-class _Examined:
-    items: Items
-    blocking: list[BlockingObject]
-    notes: list[str]
-
-
-async def _examine(
-    connection: Connection, plan: RestorePlan, material: PlanRecords, *, no_owner: bool, configured: Collection[CapturedDatabase]
-) -> _Examined:
-    try:
-        await pin(connection)
-        target = await inspect_target(connection, plan, no_owner=no_owner, configured=configured)
-        catalog = material.schema.catalog
-        versions, notes = versions_to_ask_for(catalog.installed, await read_extensions(connection))
-        items = await asyncio.to_thread(
-            items_of,
-            material.dump,
-            no_owner=no_owner,
-            existing_schemas=frozenset(target.schemas),
-            versions=versions,
-            installed=catalog.installed,
-            publications=catalog.publications or [],
-        )
-        notes += code_with_rights(items, target.role, target.superusers, no_owner=no_owner)
-        return _Examined(items, await find_blocking(connection, list(items)), notes)
-    except psycopg.Error as error:
-        raise explained(error, "looking at the target") from error
-
-
-def occupied(found: list[str]) -> Refused:
-    """What the target holds already stands in the way, and may not be replaced."""
-    return Refused(
-        f"the target has {len(found)} of the objects already that the restore creates, first {found[0]}",
-        hint="restore into an empty database, or replace what is there with --overwrite",
-    )
 
 
 @asynccontextmanager
@@ -156,12 +108,24 @@ async def _transaction(connection: Connection) -> AsyncIterator[None]:
         raise explained(error, "restoring") from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What one restore works on."""
+
+    connection: Connection
+    seen: ExaminedTarget
+    material: PlanRecords
+    fold: DatabaseFold
+    store: Store
+
+
 class _Restore:
     def __init__(self, plan: RestorePlan, file: LeftOutFile, progress: Progress | None, *, strict: bool) -> None:
         self._plan, self._file, self._progress, self._strict = plan, file, progress, strict
         self._started = time.monotonic()
         self._steps: dict[str, float] = {}
         self._tables: list[RestoredTable] = []
+        self._schema: SchemaWriter
         self._sequences = self._refreshed = 0
         self._not_valid: list[str] = []
         self._notes: list[str] = []
@@ -177,42 +141,69 @@ class _Restore:
             _log.warning("before_restore", source=self._plan.source, note=note)
         self._notes += notes
 
-    async def run(
-        self,
-        connection: Connection,
-        items: Items,
-        material: PlanRecords,
-        fold: DatabaseFold,
-        store: Store,
-        blocking: Sequence[BlockingObject],
-    ) -> list[sql.Identifier]:
-        """Everything between BEGIN and COMMIT; the names of the tables."""
-        paths = SearchPaths(connection)
-        record = material.schema
+    async def run_in_parts(self, load: _Load, dsn: str, jobs: int) -> list[sql.Identifier]:
+        """As ``make_schema`` and ``fill``, with ``jobs`` connections and many transactions."""
+        async with _transaction(load.connection):
+            await self.make_schema(load)
+        tables = load.material.schema.catalog.tables
+        written: set[int] = set()
+        try:
+            parallel = ParallelLoading(dsn, jobs, lambda one: self._row_writer(load, one), lambda one: self._schema_writer(load, one))
+            with self.timed("rows"):
+                await parallel.write_rows(tables, {line.oid: line.size for line in self._plan.tables}, written)
+            with self.timed("indexes"):
+                self._say("building indexes and constraints")
+                filled = {(table.schema, table.name) for table in tables if table.oid in written}
+                post = await parallel.build(load.seen.items, filled)
+            async with _transaction(load.connection):
+                names = await self.fill(load, written=written, post=post)
+        except ArchiverError as error:
+            raise partly_done(error, len(written)) from error
+        except asyncio.CancelledError:
+            _log.warning("partly_restored", source=self._plan.source, tables=len(written))
+            raise
+        return names
+
+    def _schema_writer(self, load: _Load, connection: Connection) -> SchemaWriter:
+        record = load.material.schema
         written_by = f"written by {record.dump_version} from a server {record.server_version // 10000}.{record.server_version % 10000}"
-        schema = SchemaWriter(connection, items, paths, strict=self._strict, written_by=written_by)
+        alone = connection is not load.connection
+        return SchemaWriter(connection, load.seen.items, SearchPaths(connection), strict=self._strict and not alone, written_by=written_by)
+
+    def _row_writer(self, load: _Load, connection: Connection) -> RowWriter:
         total = sum(line.rows for line in self._plan.tables)
+        alone = connection is not load.connection
+        return RowWriter(
+            connection,
+            lambda table: rows_of(load.fold, table, load.store),
+            SearchPaths(connection),
+            self._file,
+            lambda step, done: self._say(step, done, max(total, done)),
+            strict=self._strict and not alone,
+            restored=self._tables,
+        )
+
+    async def make_schema(self, load: _Load) -> None:
+        """Everything that rows need; first what is in the way is dropped."""
+        self._schema = schema = self._schema_writer(load, load.connection)
         with self.timed("schema"):
-            await drop_blocking(connection, blocking)
-            await schema.make(items.pre, "creating the schema", together=True)
+            await drop_blocking(load.connection, load.seen.blocking)
+            await schema.make(load.seen.items.pre, "creating the schema", together=True)
             await schema.again("creating the schema", last=True)
             if schema.first_error is not None and not schema.made:
                 raise explained(schema.first_error, "creating the schema") from schema.first_error
-        rows = RowWriter(
-            connection,
-            lambda table: rows_of(fold, table, store),
-            paths,
-            self._file,
-            lambda step, done: self._say(step, done, max(total, done)),
-            strict=self._strict,
-        )
+
+    async def fill(self, load: _Load, *, written: Collection[int] = (), post: Sequence[Item] | None = None) -> list[sql.Identifier]:
+        """Rows of tables that are not ``written`` (oids), and what needs rows; the names of the tables. ``post``: what is left of that."""
+        connection, items, material, schema = load.connection, load.seen.items, load.material, self._schema
+        rows = self._row_writer(load, connection)
         with self.timed("rows"):
-            await rows.write(material.schema.catalog.tables)
-        self._tables = sorted(rows.restored, key=lambda table: (table.schema, table.name))
+            await rows.write(material.schema.catalog.tables, written=written)
+        self._tables.sort(key=lambda table: (table.schema, table.name))
         names = [sql.Identifier(table.schema, table.name) for table in self._tables]
         with self.timed("indexes"):
             self._say("building indexes and constraints")
-            await schema.make(items.post, "creating indexes, constraints and triggers")
+            await schema.make(items.post if post is None else post, "creating indexes, constraints and triggers")
             await schema.again("creating indexes, constraints and triggers", last=True)
         by_hand: list[LeftOutItem] = []
         with self.timed("sequences"):

@@ -17,7 +17,7 @@ from archiver.capture.postgres.session.access import Access
 from archiver.errors import Refused
 from archiver.journal.reader import Reader
 from archiver.replay.postgres.restore import restore_to_folder
-from archiver.replay.postgres.write.to_database import preview_target
+from archiver.replay.postgres.write.target_preview import preview_target
 from tests.integration.replay.postgres.arrange import ask, run
 from tests.integration.replay.postgres.test_restore_partial import recorded, refuses, restore
 from tests.servers import places

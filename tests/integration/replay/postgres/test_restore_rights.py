@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from archiver.journal.reader import Reader
 from archiver.replay.postgres.restore import restore_to_database
-from archiver.replay.postgres.write.to_database import preview_target
+from archiver.replay.postgres.write.target_preview import preview_target
 from tests.integration.replay.postgres.arrange import ask, run
 from tests.integration.replay.postgres.test_restore_partial import recorded, restore
 from tests.servers.compare import differences
