@@ -49,6 +49,7 @@ def test_as_new_as_the_server_and_then_the_newest(there: Path, server: int, prog
 
 
 def test_an_older_major_version_is_refused(there: Path) -> None:
+    """It cannot read the server."""
     _install(there, "15.20")
     with pytest.raises(Refused, match="of version 15; version 18 or newer is needed"):
         find_tools(180000)

@@ -22,6 +22,7 @@ _SAYS = 'unrecognized parameter "pg_attver"'
     ],
 )
 def test_it_is_left_out(sql: bytes, expected: bytes) -> None:
+    """With the statement, where that set nothing else."""
     assert without_parameter("INDEX", sql, _SAYS) == (expected, "pg_attver")
 
 
