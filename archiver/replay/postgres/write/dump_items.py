@@ -137,8 +137,7 @@ def items_of(
     text = _decoder(items.encoding)
     grants: tuple[list[Item], list[Item]] = ([], [])
     section = SECTION_PRE
-    there = {*existing_schemas, *(text(entry.tag) for entry in entries if entry.kind == b"SCHEMA")}
-    homes = {each.name: each.schema for each in installed if each.schema not in there and not each.schema.startswith("pg_")}
+    homes = _schemas_of_extensions(entries, text, installed, existing_schemas)
     for entry in entries:
         # What has no section belongs to that of the entry before.
         section = section if entry.section == SECTION_NONE else entry.section
@@ -163,6 +162,20 @@ def items_of(
     items.guards += grants[1]
     items.last[:0] = [_publication(each, -number, no_owner=no_owner) for number, each in enumerate(publications, 1)]
     return items
+
+
+def schemas_of_extensions(dump: bytes, installed: Sequence[Extension]) -> list[str]:
+    """Schemas that extensions stand in and that the dump does not make. Raises as ``read_toc`` does."""
+    homes = _schemas_of_extensions(read_toc(dump), _decoder("UTF8"), installed, ("public",))
+    return sorted(set(homes.values()))
+
+
+def _schemas_of_extensions(
+    entries: Sequence[TocEntry], text: Decoder, installed: Sequence[Extension], existing_schemas: Collection[str]
+) -> dict[str, str]:
+    """By the extension's name."""
+    there = {*existing_schemas, *(text(entry.tag) for entry in entries if entry.kind == b"SCHEMA")}
+    return {each.name: each.schema for each in installed if each.schema not in there and not each.schema.startswith("pg_")}
 
 
 def _extension(item: Item, version: str, home: str) -> Item:

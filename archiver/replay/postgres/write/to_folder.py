@@ -24,6 +24,7 @@ from archiver.journal.segment import CONTENT_LIMIT
 from archiver.postgres.client_programs import find_tools, major_version
 from archiver.postgres.lsn import parse_lsn
 from archiver.replay.postgres.plan.plan import Moment, RestoredTable, RestorePlan, RestoreReport
+from archiver.replay.postgres.write.dump_items import schemas_of_extensions
 from archiver.replay.postgres.write.dump_script import script_of
 from archiver.replay.postgres.write.plan_records import PlanRecords, Progress, fold_changes, gather
 from archiver.replay.postgres.write.sequence_values import setting
@@ -111,7 +112,9 @@ async def write_folder(
     await asyncio.to_thread(output.open, overwrite=overwrite)
     fold, summary = await fold_changes(plan, material, reader, progress)
     schema = material.schema
-    await asyncio.to_thread(output.write, "schema-pre.sql", script.pre)
+    homes = schemas_of_extensions(material.dump, schema.catalog.installed)
+    made = "".join(f"CREATE SCHEMA IF NOT EXISTS {_quoted(name)};\n" for name in homes)
+    await asyncio.to_thread(output.write, "schema-pre.sql", made.encode() + script.pre)
     tables = []
     captured = [table for table in schema.catalog.tables if table.kind != "p" and table.mode != "excluded"]
     for table in sorted(captured, key=lambda each: (each.schema, each.name)):

@@ -210,3 +210,15 @@ async def test_a_schema_alone_brings_its_extensions_and_names_the_rest(database:
     assert ask(target_database, "SELECT count(*) FROM app.docs") == 2
     assert {each.name for each in report.left_out} >= {"TABLE app.t", "VIEW app.v"}
     assert "docs" not in " ".join(report.problems)
+
+
+async def test_a_folder_makes_the_schemas_of_extensions_too(postgres: PostgresServer, database: str, tmp_path: Path) -> None:
+    """Where only other schemas were captured; psql loads it into a fresh database."""
+    before = 'CREATE SCHEMA "my extensions"; CREATE EXTENSION vector SCHEMA "my extensions"; CREATE SCHEMA app;'
+    before += "CREATE TABLE app.docs (id int PRIMARY KEY, e \"my extensions\".vector(3)); INSERT INTO app.docs VALUES (1, '[1,2,3]');"
+    async with recorded(database, before, schemas=["app"]) as (made, planned):
+        await restore_to_folder(planned, Reader(made.store), made.store, tmp_path / "folder")
+    with postgres.database() as name:
+        command = [str(postgres.bin / "psql"), "-X", "-q", "-f", str(tmp_path / "folder" / "restore.sql"), postgres.dsn(name)]
+        subprocess.run(command, check=True, capture_output=True)
+        assert differences(database, postgres.dsn(name)) == []
