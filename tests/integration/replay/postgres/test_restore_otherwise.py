@@ -24,7 +24,7 @@ from tests.servers import places
 from tests.servers.compare import differences
 from tests.servers.postgres import PostgresServer
 
-pytestmark = pytest.mark.postgres(16, 18)
+_WITH_VECTOR = pytest.mark.postgres(16, 18)
 
 _KIT = {
     "kit.control": "default_version = '1.1'\ncomment = 'for tests'\nrelocatable = false\n",
@@ -66,6 +66,7 @@ async def test_an_extension_comes_back_in_its_version(kit: Path, tmp_path: Path,
                 assert ask(server.dsn(target), "SELECT extversion FROM pg_extension WHERE extname = 'kit'") == "1.1"
 
 
+@_WITH_VECTOR
 async def test_an_extension_in_another_schema_of_the_target_is_refused(database: str, target_database: str, tmp_path: Path) -> None:
     """CREATE EXTENSION IF NOT EXISTS would leave it there, where nothing finds it."""
     before = (
@@ -190,6 +191,7 @@ CREATE PUBLICATION inside FOR TABLE app.docs; CREATE PUBLICATION across FOR TABL
 _NEEDS = ["function shared.f()", "function shared.tr()", "operator shared.===(integer,integer)", "table shared.kinds", "type shared.mood[]"]
 
 
+@_WITH_VECTOR
 async def test_a_schema_alone_brings_its_extensions_and_names_the_rest(database: str, target_database: str, tmp_path: Path) -> None:
     """What else it needs is named by preflight, by the plan and by the report; what does not need it comes back."""
     async with recorded(database, _SHARED, "INSERT INTO app.docs VALUES (2, '[4,5,6]')", schemas=["app"]) as (made, planned):
@@ -212,6 +214,7 @@ async def test_a_schema_alone_brings_its_extensions_and_names_the_rest(database:
     assert "docs" not in " ".join(report.problems)
 
 
+@_WITH_VECTOR
 async def test_a_folder_makes_the_schemas_of_extensions_too(postgres: PostgresServer, database: str, tmp_path: Path) -> None:
     """Where only other schemas were captured; psql loads it into a fresh database."""
     before = 'CREATE SCHEMA "my extensions"; CREATE EXTENSION vector SCHEMA "my extensions"; CREATE SCHEMA app;'
