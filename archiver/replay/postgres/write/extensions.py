@@ -1,4 +1,4 @@
-"""Extensions of a target against those that were captured. Pure but for the look at the server."""
+"""Extensions of a target against those that were captured."""
 
 from __future__ import annotations
 
