@@ -170,13 +170,13 @@ class ClusterTrial:
     def _restore(self, archiver: Archiver, point: Point, fresh: ControlPlane) -> None:
         began = time.monotonic()
         where = ["--at", point.lsn, "--to", f"kubeconfig:{fresh.kubeconfig}", "--json"]
-        dry = archiver.call("restore", *where, "--dry-run", timeout=900)
+        dry = archiver.call("restore", *where, "--allow-gaps", "--dry-run", timeout=900)
         done = archiver.call("restore", *where, "--allow-gaps", timeout=3600)
         point.seconds = time.monotonic() - began
-        if not done.stdout.strip().startswith("{"):
+        if not all(each.stdout.strip().startswith("{") for each in (dry, done)):
             point.failure = (done.stderr or done.stdout).strip()[-600:] or f"exit code {done.returncode}"
             return
-        plan = json.loads(dry.stdout)["sources"][0]["plan"] if dry.returncode == 0 else {}
+        plan = json.loads(dry.stdout)["sources"][0]["plan"]
         report = json.loads(done.stdout)["sources"][0]["report"]
         point.gaps = plan.get("gaps", [])
         texts = [

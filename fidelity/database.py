@@ -131,13 +131,13 @@ class Trial:
         began = time.monotonic()
         with self._fresh() as target:
             where = ["--at", point.lsn, "--to", target, "--json"]
-            dry = archiver.call("restore", *where, "--dry-run", timeout=900)
+            dry = archiver.call("restore", *where, "--allow-gaps", "--dry-run", timeout=900)
             done = archiver.call("restore", *where, "--allow-gaps", "--left-out", str(archiver.folder), timeout=3600)
             point.seconds = time.monotonic() - began
-            if not done.stdout.strip().startswith("{"):
+            if not all(each.stdout.strip().startswith("{") for each in (dry, done)):
                 point.failure = (done.stderr or done.stdout).strip()[-600:] or f"exit code {done.returncode}"
                 return
-            plan = json.loads(dry.stdout)["sources"][0]["plan"] if dry.returncode == 0 else {}
+            plan = json.loads(dry.stdout)["sources"][0]["plan"]
             report = json.loads(done.stdout)["sources"][0]["report"]
             point.gaps = [f"{gap['what']}: {gap['reason']} {gap.get('detail', '')}" for gap in plan.get("gaps", [])]
             texts = list(_texts(plan, report))
