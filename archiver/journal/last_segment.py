@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 STRAYS_LIMIT = 100
 """More strays with keys of segments than this behind the last segment are not looked at: the end is not known then."""
+_PASSED_LIMIT = 20_000
+"""Nor are more strays with other keys: they cost a listing of each thousand."""
 _PAGE = 1000
 
 
@@ -81,18 +83,19 @@ async def grown(store: Store, number: int) -> bool:
 async def look_behind(store: Store, number: int) -> Behind:
     """What stands behind segment ``number`` (-1: in the whole journal). ``Corrupt`` when there are too many strays to tell."""
     strays: list[str] = []
-    looked_at = 0
+    looked_at = passed = 0
     async for key in _keys(store, segment_key(number) if number >= 0 else "", first=1):
+        passed += 1
         found = number_of(key)
         if found is not None:
             if found == number + 1 or (await store.get(key, 0, 7)) == HEAD_MAGIC[:7]:
                 return Behind(key, tuple(strays))
             looked_at += 1
-            if looked_at > STRAYS_LIMIT:
-                raise Corrupt(
-                    f"more than {STRAYS_LIMIT} objects of {store.url} behind segment {number} have keys of segments and are none",
-                    hint=f"move them away: nothing but segments may stand under {SEGMENTS}",
-                )
+        if looked_at > STRAYS_LIMIT or passed > _PASSED_LIMIT:
+            raise Corrupt(
+                f"{passed} objects of {store.url} behind segment {number} are none of the archive's, {looked_at} with keys of segments",
+                hint=f"move them away: nothing but segments may stand under {SEGMENTS}",
+            )
         if len(strays) < STRAYS_LIMIT:
             strays.append(key)
     return Behind("", tuple(strays))

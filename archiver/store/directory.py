@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from archiver import disk
 from archiver.errors import Refused, Unavailable
@@ -30,6 +30,8 @@ _T = TypeVar("_T")
 
 _THREADS = 8
 _STALE_SECONDS = 3600
+_DEEPEST = 50
+"""Folders in one another that are looked into."""
 _SCRATCH = "~tmp"
 """Holds files that have no name yet. ``~`` is not allowed in keys."""
 
@@ -213,7 +215,8 @@ def _link(temp: Path, path: Path, handle: int) -> bool:
 
 def _read(path: Path, start: int, length: int | None) -> bytes | None:
     try:
-        handle = os.open(path, os.O_RDONLY)
+        # A pipe of that name would keep us waiting for whoever writes into it.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
@@ -240,24 +243,62 @@ def _size(path: Path) -> int | None:
 
 
 def _walk(folder: Path, base: str, prefix: str, after: str) -> Iterator[str]:
-    """Keys below ``folder``, whose own key is ``base``, in code point order; folders that cannot hold any are not opened."""
+    """Keys below ``folder``, whose own key is ``base``, in code point order; folders that cannot hold any are not opened.
+
+    A folder below it that cannot be opened, or lies too deep, is given as a key with a slash behind it, and names that are not UTF-8 are
+    written so that they can be printed: no archive has such objects, and they hide none.
+    """
+    waiting = [_Folder(iter(_sorted(folder, base, prefix, after)), folder, base)]
+    while waiting:
+        current = waiting[-1]
+        key = next(current.keys, None)
+        if key is None:
+            waiting.pop()
+            continue
+        inside = current.path / key[len(current.base) :].rstrip("/")
+        if key.endswith("/") and len(waiting) < _DEEPEST:
+            try:
+                waiting.append(_Folder(iter(_sorted(inside, key, prefix, after)), inside, key))
+                continue
+            except OSError:
+                pass
+        if key > after:
+            yield key
+
+
+class _Folder(NamedTuple):
+    keys: Iterator[str]
+    path: Path
+    base: str
+
+
+def _sorted(folder: Path, base: str, prefix: str, after: str) -> list[str]:
+    """Keys of what stands right in ``folder``; of folders with a slash, with which they sort as the keys below them do."""
     wanted = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.startswith("~"):
                     continue
-                if entry.is_dir():
+                if _is_folder(entry):
                     key = f"{base}{entry.name}/"
                     if (key.startswith(prefix) or prefix.startswith(key)) and (key > after or after.startswith(key)):
                         wanted.append(key)
-                elif (key := base + entry.name).startswith(prefix) and key > after:
+                elif (key := base + _printable(entry.name)).startswith(prefix) and key > after:
                     wanted.append(key)
     except (FileNotFoundError, NotADirectoryError):
-        return
-    wanted.sort()  # a folder sorts with its slash, as the keys below it do
-    for key in wanted:
-        if key.endswith("/"):
-            yield from _walk(folder / key[len(base) : -1], key, prefix, after)
-        else:
-            yield key
+        return []
+    wanted.sort()
+    return wanted
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        # A name that is not UTF-8 is no folder of ours: it is told as an object.
+        return entry.is_dir() and _printable(entry.name) == entry.name
+    except OSError:
+        return False
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
