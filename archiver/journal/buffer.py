@@ -30,6 +30,7 @@ class Buffer:
         self._pending: deque[Run] = deque()
         self._waiting: deque[tuple[asyncio.Future[int], Run]] = deque()
         self._pending_bytes = 0
+        self._urgent = False
         self.held_bytes = 0
         """Everything admitted and not yet released."""
 
@@ -44,6 +45,11 @@ class Buffer:
         return bool(self._pending)
 
     @property
+    def urgent(self) -> bool:
+        """Whether there is a run to take that should not wait for the next heartbeat."""
+        return self._urgent
+
+    @property
     def full_segment(self) -> bool:
         """Whether what is pending fills a segment."""
         return self._pending_bytes >= self._segment
@@ -53,18 +59,25 @@ class Buffer:
         """Waiting for more before the next segment would gain nothing: it is full, or callers are held up."""
         return self.full_segment or (bool(self._waiting) and bool(self._pending))
 
-    def offer(self, run: Run) -> int | asyncio.Future[int]:
+    def offer(self, run: Run, *, patient: bool = False) -> int | asyncio.Future[int]:
         """Take ``run``: the number of its first entry, at once or, when there is no room, as a future.
 
         Whoever came first is served first. A run larger than the whole buffer is admitted when nothing else is held.
+        ``patient``: it goes with what comes next, or with the next heartbeat.
         """
         if not self._waiting and self._fits(run):
-            return self._admit(run)
+            return self._admit(run, patient=patient)
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((future, run))
         if len(self._waiting) == 1:
             self._wake()
         return future
+
+    def hurry(self) -> None:
+        """Somebody waits for what is pending: it should not wait for a heartbeat any more."""
+        if self._pending and not self._urgent:
+            self._urgent = True
+            self._wake()
 
     def take(self) -> tuple[list[Run], int]:
         """Runs for the next segment, at most ``segment_bytes`` unless one alone is larger, and their weight. They stay held."""
@@ -74,6 +87,7 @@ class Buffer:
             total += weight(self._pending[0])
             runs.append(self._pending.popleft())
         self._pending_bytes -= total
+        self._urgent = bool(self._pending)
         return runs, total
 
     def release(self, taken: int) -> None:
@@ -99,12 +113,14 @@ class Buffer:
     def _fits(self, run: Run) -> bool:
         return self.held_bytes == 0 or self.held_bytes + weight(run) <= self._limit
 
-    def _admit(self, run: Run) -> int:
+    def _admit(self, run: Run, *, patient: bool = False) -> int:
         first, before = self._next, self._pending_bytes
         self._next += run.count
         self._pending.append(run)
         self._pending_bytes += weight(run)
         self.held_bytes += weight(run)
-        if before == 0 or before < self._segment <= self._pending_bytes:
+        newly = not patient and not self._urgent
+        self._urgent |= newly
+        if newly or before < self._segment <= self._pending_bytes:
             self._wake()
         return first

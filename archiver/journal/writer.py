@@ -3,7 +3,7 @@
     append -> buffer -> seal (header, chain) -> encode in a thread -> PUT until it is known whose the number is -> durable
 
 Nothing in flight and something buffered: seal at once, as far as the budget of PUTs allows; a segment that is full does not ask the budget,
-because waiting could not make it fuller. While a PUT is in flight a full segment is sealed and encoded ahead, never sent ahead.
+because waiting could not make it fuller. What is patient (positions of idle streams) waits for company, up to the next heartbeat. While a PUT is in flight a full segment is sealed and encoded ahead, never sent ahead.
 The bytes under a number never change once they were sent; a number that has other bytes ends the writer (``Fenced`` or ``Corrupt``).
 """
 
@@ -157,7 +157,7 @@ class Writer:
         """Bytes appended and not yet durable."""
         return self._buffer.held_bytes
 
-    async def append(self, run: Run) -> int:
+    async def append(self, run: Run, *, patient: bool = False) -> int:
         """Hand in ``run``; the sequence number of its first entry. Not durable on return.
 
         Order is call order over all tasks. Waits while the buffer is full. Raises what ended the writer once it failed, ``Unavailable``
@@ -165,12 +165,14 @@ class Writer:
         have been taken.
         The caller must not change ``run.data`` afterwards, and must never hand in an older position than before (repeated entries: none):
         the journal cannot compare positions.
+        ``patient``: the run needs no segment of its own. It becomes durable with what comes next, with the next heartbeat, or when somebody
+        waits for it.
         """
         self._check()
         check_run(run)
         if self._closing:
             raise Unavailable("the journal is closing", hint="what was not taken was not acknowledged; its source sends it again")
-        place = self._buffer.offer(run)
+        place = self._buffer.offer(run, patient=patient)
         return place if isinstance(place, int) else await place
 
     async def durable(self, seq: int) -> None:
@@ -180,6 +182,7 @@ class Writer:
         self._check()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append((seq, waiter))
+        self._buffer.hurry()
         await waiter
 
     def on_durable(self, source: str, callback: Callable[[str], None]) -> Callable[[], None]:
@@ -294,7 +297,7 @@ class Writer:
             if self._closing or self._buffer.full:
                 return not self._buffer.empty
             idle = now - self._confirmed
-            wait = self._budget.wait(now) if self._buffer.pending else self._limits.heartbeat_seconds - idle
+            wait = self._budget.wait(now) if self._buffer.urgent else self._limits.heartbeat_seconds - idle
             if wait <= 0:
                 self._budget.take(now)
                 return True

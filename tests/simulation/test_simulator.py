@@ -81,7 +81,7 @@ def test_acknowledging_too_early_is_seen() -> None:
     """A writer that acknowledges what it only buffered breaks a promise that the judges watch."""
 
     class Hasty(Writer):
-        async def append(self, run: Run) -> int:
+        async def append(self, run: Run, *, patient: bool = False) -> int:
             seq = await super().append(run)
             if run.position:
                 self._tell(run.source, run.position)

@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from archiver.errors import ArchiverError
+from archiver.journal.entry import Kind
 
 if TYPE_CHECKING:
     from archiver.journal.entry import Run
@@ -67,7 +68,8 @@ class Outbox:
                     self._filled.clear()
                     await self._filled.wait()
                 run, future = self._queue[0]
-                first = await self._writer.append(run)
+                # Idle streams share a segment: each alone would cost one for every bookmark.
+                first = await self._writer.append(run, patient=run.kind is Kind.PROGRESS)
                 self._queue.popleft()
                 self.last = first + run.count - 1
                 self.held_bytes -= len(run.data) + _OVERHEAD

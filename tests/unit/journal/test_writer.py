@@ -62,6 +62,29 @@ def test_what_gathers_during_a_put_goes_together() -> None:
     play(story())
 
 
+def test_what_is_patient_shares_a_segment() -> None:
+    """Ten positions of idle streams go with the next heartbeat, all in one segment; with what is urgent; or when somebody waits."""
+
+    async def story() -> None:
+        store = ScriptedStore()
+        writer = await opened(store)
+        async with running(writer):
+            for number in range(10):
+                last = await writer.append(run_of(position=str(number), source=f"s{number}"), patient=True)
+                await asyncio.sleep(0.8)
+            assert writer.durable_seq == 1
+            await asyncio.sleep(3)
+            assert (writer.durable_seq, segment(store, 1).header.count) == (last, 10)
+            await writer.append(run_of(), patient=True)
+            last = await writer.append(run_of())
+            await asyncio.sleep(0.1)
+            assert (writer.durable_seq, segment(store, 2).header.count) == (last, 2)
+            await writer.durable(await writer.append(run_of(), patient=True))
+            assert segment(store, 3).header.count == 1
+
+    play(story())
+
+
 def test_a_full_segment_is_sent_alone() -> None:
     """No segment is larger than its limit, unless one run alone is."""
 
