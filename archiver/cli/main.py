@@ -46,6 +46,7 @@ COMMANDS = {
     "status": "journal:status",
     "verify": "journal:verify",
     "mark": "mark:mark",
+    "maintain": "maintain:maintain",
     "restore": "restore:restore",
     "drill": "drill:drill",
     "log": "history:log",
@@ -94,6 +95,7 @@ def cli(context: click.Context, config: Path | None, archive: str, log_level: st
     capture   run, check          continuous, into one append-only journal
     journal   status, verify      is it whole, how far behind, what is missing
               mark                a name for a point
+              maintain            keep it quick as it grows
     replay    restore, drill      a state at a point in time, into a target
     history   log, show, diff     what one row or object looked like, and when
     """

@@ -107,6 +107,19 @@ class Placed(msgspec.Struct, frozen=True):
     """Journal time of the segment: when it was sealed; strictly increasing from segment to segment."""
     run: Run
 
+    def since(self, seq: int) -> Placed:
+        """The same run without entries before number ``seq``, which it holds or which come before it."""
+        skipped = seq - self.first
+        if skipped <= 0:
+            return self
+        run = self.run
+        lengths = array("I", run.lengths[: 4 * skipped])
+        if sys.byteorder == "big":
+            lengths.byteswap()
+        size = sum(lengths)
+        rest = msgspec.structs.replace(run, lengths=run.lengths[4 * skipped :], data=memoryview(run.data)[size:])
+        return msgspec.structs.replace(self, first=seq, run=rest)
+
 
 class SourceMark(msgspec.Struct, frozen=True, array_like=True):
     """Where one source stands after a segment. Cumulative: every segment header carries all of them.

@@ -9,9 +9,12 @@ IDENTITY = "archive.json"
 SEGMENTS = "journal/"
 """Prefix of all segments, and of nothing else."""
 PARTS = "parts/"
-"""Prefix of objects that entries name."""
+"""Prefix of objects that entries or checkpoints name."""
+CHECKPOINTS = "checkpoints/"
+"""Prefix of folded checkpoints, which can be made anew from the journal."""
 
 _SEGMENT = re.compile(r"journal/([0-9a-f]{16})")
+_CHECKPOINT = re.compile(r"[0-9a-f]{16}")
 _UNSAFE = re.compile(rb"[^A-Za-z0-9._-]")
 
 
@@ -31,10 +34,29 @@ def part_prefix(source: str, identity: str) -> str:
 
     Bytes of ``source`` that a key may not hold are written ``=XX``; one source is always one level of the key.
     """
-    level = _UNSAFE.sub(lambda match: b"=%02X" % match[0][0], source.encode()).decode()
-    return f"{PARTS}{level}/{identity}/"
+    return f"{PARTS}{_level(source)}/{identity}/"
 
 
 def part_key(source: str, identity: str, number: int) -> str:
     """Key of part ``number`` (0, 1, 2, …) of one baseline or table snapshot of ``source``."""
     return f"{part_prefix(source, identity)}{number:06d}.zst"
+
+
+def checkpoint_prefix(source: str) -> str:
+    """Prefix of the folded checkpoints of ``source``."""
+    return f"{CHECKPOINTS}{_level(source)}/"
+
+
+def checkpoint_key(source: str, entry: int) -> str:
+    """Key of the folded checkpoint of ``source`` as of ``entry``. Keys sort backwards: a listing begins with the newest."""
+    return f"{checkpoint_prefix(source)}{(1 << 64) - 1 - entry:016x}"
+
+
+def checkpoint_entry(source: str, key: str) -> int | None:
+    """The entry of the folded checkpoint under ``key``; ``None`` when no checkpoint of ``source`` has such a key."""
+    match = _CHECKPOINT.fullmatch(key.removeprefix(checkpoint_prefix(source)))
+    return (1 << 64) - 1 - int(match[0], 16) if match else None
+
+
+def _level(source: str) -> str:
+    return _UNSAFE.sub(lambda match: b"=%02X" % match[0][0], source.encode()).decode()

@@ -3,7 +3,8 @@
     append -> buffer -> seal (header, chain) -> encode in a thread -> PUT until it is known whose the number is -> durable
 
 Nothing in flight and something buffered: seal at once, as far as the budget of PUTs allows; a segment that is full does not ask the budget,
-because waiting could not make it fuller. What is patient (positions of idle streams) waits for company, up to the next heartbeat. While a PUT is in flight a full segment is sealed and encoded ahead, never sent ahead.
+because waiting could not make it fuller. What is patient (positions of idle streams) waits for company, up to the next heartbeat.
+While a PUT is in flight a full segment is sealed and encoded ahead, never sent ahead.
 The bytes under a number never change once they were sent; a number that has other bytes ends the writer (``Fenced`` or ``Corrupt``).
 """
 

@@ -89,16 +89,26 @@ class CommitReader:
         self._staged: dict[int, list[tuple[int, bytes, bool]]] = {}
         """Streamed transactions that have not ended: (xid of the subtransaction, content, false) of what they announced, (xid, message,
         true) of what they described."""
+        self._began: dict[int, int] = {}
+        """Number of the entry with which each of them began."""
+        self._ended: list[tuple[int, int]] = []
+        """Of those that ended: numbers of the first and the last entry."""
 
     @property
     def unfinished(self) -> int:
         """Transactions that have begun and not ended."""
         return len(self._staged) + (self._open is not None)
 
+    def begun_before(self, seq: int) -> int:
+        """How many transactions were sent in part before entry ``seq`` and in part behind it, as far as was read."""
+        return sum(begin < seq <= end for begin, end in self._ended) + sum(begin < seq for begin in self._began.values())
+
     def feed(self, placed: Placed) -> list[Commits]:
         """Take the next run; give what is complete. Raises ``Corrupt``."""
         if placed.run.kind is Kind.PG_STREAM:
             found = self.flush()
+            for xid in list(self._began):
+                self._end_streamed(xid, placed.first)
             self._open, self._streaming = None, None
             self._contents, self._relations, self._staged = [], [], {}
             return found
@@ -171,16 +181,19 @@ class CommitReader:
             elif kind == ord("S"):
                 self._streaming = int(batch.u4(at + 1))
                 self._staged.setdefault(self._streaming, [])
+                self._began.setdefault(self._streaming, seq)
             elif kind == ord("E"):
                 self._streaming = None
             elif kind == ord("A"):
                 xid, subxid = int(batch.u4(at + 1)), int(batch.u4(at + 5))
                 if xid == subxid:
                     self._staged.pop(xid, None)
+                    self._end_streamed(xid, seq)
                 elif xid in self._staged:
                     self._staged[xid] = [each for each in self._staged[xid] if each[0] != subxid]
             elif kind == ord("c"):
                 xid = int(batch.u4(at + 1))
+                self._end_streamed(xid, seq)
                 staged = self._staged.pop(xid, [])
                 said = [content for _, content, described in staged if not described]
                 self._committed(rows, (xid, at + 6, seq), (said, [message for _, message, described in staged if described]), batch)
@@ -189,6 +202,10 @@ class CommitReader:
             else:
                 self._message(bytes(batch.data[at : int(batch.ends[frame])]))
         return Commits.read(batch, np.array(rows.xid, np.int64), np.array(rows.at, np.int64), np.array(rows.seq, np.int64))
+
+    def _end_streamed(self, xid: int, seq: int) -> None:
+        if (began := self._began.pop(xid, None)) is not None:
+            self._ended.append((began, seq))
 
     def _committed(
         self, rows: _GatheredCommits, place: tuple[int, int, int], said: tuple[list[bytes], list[bytes]], batch: FrameBatch

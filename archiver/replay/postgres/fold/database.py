@@ -31,6 +31,7 @@ import numpy.typing as npt
 from archiver.errors import Bug, Corrupt
 from archiver.journal.entry import Placed
 from archiver.postgres.announcements import PREFIX
+from archiver.postgres.folded_checkpoint import KnownRelation
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Schema, Snapshot
 from archiver.postgres.visibility import Committed, Visible
@@ -95,6 +96,28 @@ class DatabaseFold:
         self._from_lsn = parse_lsn(snapshot.lsn)
         for rows in snapshot.tables:
             self.table(rows.oid).start_from(rows, None)
+
+    def describe(self, relations: Sequence[KnownRelation]) -> None:
+        """Relations that were described before the first run that will be fed: a folded checkpoint has them. Before the first ``feed``."""
+        for each in relations:
+            layout = Layout(each.width, each.attnums, each.positions, each.mode, each.key, each.key_positions)
+            self._relations[each.oid] = (each.entry, _OMITTED if layout == _OMITTED else layout)
+
+    def described(self) -> list[KnownRelation]:
+        """What a fold that goes on from here must know. Once finished, with nothing unfinished.
+
+        ``Corrupt`` when rows of a relation cannot be read as it was described last.
+        """
+        found = []
+        for oid, (seq, layout) in sorted(self._relations.items()):
+            if layout is None:
+                continue
+            if layout.unreadable is not None:
+                raise layout.unreadable
+            found.append(
+                KnownRelation(oid, seq, layout.width, layout.attnums, layout.positions, layout.mode, layout.key, layout.key_positions)
+            )
+        return found
 
     def recopied(self, snapshot: Snapshot) -> None:
         """Rows of some tables that were copied again (PG_TABLES): they replace what was known of these tables before.

@@ -5,7 +5,7 @@ Pure. Fed with runs in journal order from the checkpoint's beginning on, past th
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -88,6 +88,7 @@ class Survey:
         self._commits = CommitReader()
         self._limit, self._from_seq, self._checkpoint = limit, from_seq, checkpoint
         self.from_lsn = from_lsn
+        self._resumed = False
 
     @property
     def announced_before(self) -> list[Committed]:
@@ -107,6 +108,9 @@ class Survey:
 
         With none at all the change that was noticed was not announced (event triggers can be off): it may be on either side.
         """
+        if self._resumed and lsn < self.from_lsn:
+            # What was announced before the folded checkpoint is not looked at: rather a gap too many than one too few.
+            return False
         until = self.last.seq if self.last else 0
         bound = next((parse_lsn(found.record.lsn) for found in self.schemas if found.ref.seq > noticed), None)
         within = [each for each in self._commits.announced if each.commit_lsn >= lsn and (bound is None or each.commit_lsn < bound)]
@@ -124,11 +128,30 @@ class Survey:
             return False
         return any(seen.sees_all(commits.xid, commits.commit_lsn).any() for commits in self.behind)
 
+    def resume(self, changed: int) -> None:
+        """The checkpoint was folded; ``changed``: the newest commit time before it. Before anything is fed."""
+        self._resumed, self.changed, self._position = True, changed, self.from_lsn
+
+    @property
+    def begun_before(self) -> int:
+        """How many transactions behind the point began to be sent before its last commit."""
+        return self._commits.begun_before(self.last.seq + 1) if self.last else 0
+
+    def recall(self, placed: Placed) -> None:
+        """Take a run from before ``from_seq`` that the folded checkpoint refers to. Before ``feed``, in order."""
+        self._take_in(placed)
+
+    def undercut(self, has_copy: Callable[[FoundRecord[Snapshot]], bool]) -> bool:
+        """Whether a copy that counts needs transactions from before the folded checkpoint, which are not in the stretch that is read."""
+        return self._resumed and any(parse_position(each.record.floor) < self.from_lsn for each in self.copies if has_copy(each))
+
     def feed(self, placed: Placed) -> None:
         """Take the next run of this source."""
+        if placed.first + placed.run.count - 1 >= self._from_seq:
+            self._take_in(placed.since(self._from_seq) if self._resumed and placed.run.kind is Kind.PG_FRAMES else placed)
+
+    def _take_in(self, placed: Placed) -> None:
         run = placed.run
-        if placed.first + run.count - 1 < self._from_seq:
-            return
         ref = Ref(placed.first, placed.segment)
         kind = run.kind
         if kind in (Kind.PG_FRAMES, Kind.PG_STREAM):

@@ -35,6 +35,8 @@ class Moment(msgspec.Struct, frozen=True):
     """Applied on top of the checkpoint."""
     unfinished: int = 0
     """Had begun by then and not ended: not part of the state."""
+    begun_before: int = 0
+    """How many that are not part of the state were sent in part before ``entry``: whoever begins to read behind it misses those."""
 
     @property
     def distance_seconds(self) -> float | None:
@@ -53,6 +55,10 @@ class Start(msgspec.Struct, frozen=True):
     rows: int
     size: int
     """Bytes to read."""
+    key: str = ""
+    """Of a folded checkpoint: its object. Empty: the entry is a copy of the source."""
+    sha256: str = ""
+    """Of that object, hex."""
 
 
 class Range(msgspec.Struct, frozen=True):

@@ -7,17 +7,18 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from archiver.errors import Refused
+from archiver.errors import Bug, Refused
 from archiver.journal.segment import SegmentHeader
 from archiver.postgres.captured_systems import CapturedDatabase, named_databases
+from archiver.postgres.folded_checkpoint import FoldedCheckpoint
 from archiver.postgres.lsn import format_lsn, parse_lsn
-from archiver.postgres.records import Snapshot
 from archiver.replay.points import Point, resolve
-from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey
+from archiver.replay.postgres.plan.journal_survey import Survey
 from archiver.replay.postgres.plan.otherwise import otherwise
 from archiver.replay.postgres.plan.plan import Moment, Range, RestorePlan, SchemaLine, Start
-from archiver.replay.postgres.plan.point_location import checkpoint_at, end_segment, limit_of, mark_of, not_known_yet, require_mark
+from archiver.replay.postgres.plan.point_location import end_segment, limit_of, mark_of, not_known_yet, require_mark
 from archiver.replay.postgres.plan.schema_choice import SchemaChoice, choose
+from archiver.replay.postgres.plan.start import Beginning, beginnings
 from archiver.replay.postgres.plan.state_at_point import StateAtPoint
 from archiver.replay.postgres.plan.table_coverage import cover
 
@@ -43,7 +44,7 @@ class _Stretch:
 
 
 async def plan_restore(reader: Reader, source: str, point: Point) -> RestorePlan:
-    """What restoring ``source`` at ``point`` means. Reads the journal's stretch between checkpoint and point once, writes nothing.
+    """What restoring ``source`` at ``point`` means. Reads the journal's stretch between checkpoint and point, writes nothing.
 
     The plan holds no rows and stays right while the journal grows. Raises ``Invalid`` for a source that the journal does not have,
     ``NotReached`` for a point that it does not have yet, ``Refused`` when that lies before the first complete baseline, ``Corrupt``,
@@ -54,21 +55,42 @@ async def plan_restore(reader: Reader, source: str, point: Point) -> RestorePlan
     assert tail is not None
     require_mark(tail, source, point)
     end = min(await end_segment(reader, source, point), tail.number)
-    checkpoint = await checkpoint_at(reader, source, point, end)
-    limit = limit_of(point)
-    survey = Survey(limit, from_seq=checkpoint.record.replay_from, from_lsn=parse_lsn(checkpoint.record.lsn), checkpoint=checkpoint.ref.seq)
-    stretch = _Stretch(await reader.find_seq(checkpoint.record.replay_from), end)
-    async with aclosing(_segments(reader, stretch.first, end)) as segments:
-        async for segment in segments:
-            _feed(survey, segment, source)
-            stretch.count += 1
-            stretch.size += segment.size
-    survey.flush()
-    state = StateAtPoint(point, survey)
-    await _look_ahead(reader, source, state, stretch, tail)
-    if point.kind == "time" and survey.next is None and survey.broken is None and survey.known_until() < point.number:
-        raise not_known_yet(source, survey.known_until(), point)
-    return _plan(tail, source, state, checkpoint, stretch, await named_databases(reader))
+    captured = await named_databases(reader)
+    async with aclosing(beginnings(reader, source, point, end)) as found:
+        async for beginning in found:
+            record = beginning.found.record
+            survey = Survey(
+                limit_of(point), from_seq=record.replay_from, from_lsn=parse_lsn(record.lsn), checkpoint=beginning.found.ref.seq
+            )
+            if beginning.folded is not None:
+                await _recall(reader, survey, beginning.folded)
+            stretch = _Stretch(await reader.find_seq(record.replay_from), end)
+            async with aclosing(_segments(reader, stretch.first, end)) as segments:
+                async for segment in segments:
+                    _feed(survey, segment, source)
+                    stretch.count += 1
+                    stretch.size += segment.size
+            survey.flush()
+            state = StateAtPoint(point, survey)
+            await _look_ahead(reader, source, state, stretch, tail)
+            if survey.undercut(state.has_copy):
+                continue
+            if point.kind == "time" and survey.next is None and survey.broken is None and survey.known_until() < point.number:
+                raise not_known_yet(source, survey.known_until(), point)
+            return _plan(tail, source, state, beginning, stretch, captured)
+    raise Bug("no beginning serves, not even a copy of the source")
+
+
+async def _recall(reader: Reader, survey: Survey, folded: FoldedCheckpoint) -> None:
+    """Tell the survey what the checkpoint says of the journal before it."""
+    survey.resume(folded.snapshot.taken)
+    wanted = {place.entry for place in (*folded.schemas, *folded.polls)}
+    for number in sorted({place.segment for place in (*folded.schemas, *folded.polls)}):
+        async with aclosing(reader.read(number, last=number)) as runs:
+            async for placed in runs:
+                entries = range(placed.first, placed.first + placed.run.count)
+                if placed.run.source == folded.source and not wanted.isdisjoint(entries) and placed.first < folded.snapshot.replay_from:
+                    survey.recall(placed)
 
 
 async def _segments(reader: Reader, first: int, last: int | None) -> AsyncGenerator[Segment]:
@@ -106,17 +128,18 @@ def _plan(
     tail: SegmentHeader,
     source: str,
     state: StateAtPoint,
-    checkpoint: FoundRecord[Snapshot],
+    beginning: Beginning,
     stretch: _Stretch,
     captured: list[CapturedDatabase],
 ) -> RestorePlan:
-    survey = state.survey
+    survey, checkpoint = state.survey, beginning.found
     if not survey.schemas:
         raise Refused(f"the journal has no schema of {source} for this point", hint="choose a later point")
     choice = _schema(state)
     schema = choice.found.record
     copies = [copy for copy in survey.copies if state.has_copy(copy)]
-    coverage = cover(choice.found, checkpoint, copies, state)
+    origins = {each.oid: each for each in beginning.folded.origins} if beginning.folded else {}
+    coverage = cover(choice.found, checkpoint, copies, state, origins)
     approximations = list(coverage.approximations)
     if not choice.certain:
         approximations.append(f"the schema: {choice.reason}")
@@ -128,14 +151,14 @@ def _plan(
             f"sequences that no column owns, as last read before the point: {', '.join(unowned)}; values handed out since then are not"
             " known, and may be given again"
         )
-    stream = survey.streams[0] if survey.streams else None
+    stream = beginning.folded or (survey.streams[0] if survey.streams else None)
     return RestorePlan(
         archive=tail.archive,
         source=source,
         system_id=stream.system_id if stream else "",
         database=stream.database if stream else "",
-        point=_moment(state, checkpoint.record),
-        checkpoint=_start(checkpoint),
+        point=_moment(state, beginning),
+        checkpoint=_start(beginning),
         segments=Range(stretch.first, stretch.last, stretch.count, stretch.size),
         schema=SchemaLine(
             choice.found.ref,
@@ -177,24 +200,29 @@ def _schema(state: StateAtPoint) -> SchemaChoice:
     )
 
 
-def _moment(state: StateAtPoint, checkpoint: Snapshot) -> Moment:
+def _moment(state: StateAtPoint, beginning: Beginning) -> Moment:
     point, survey = state.point, state.survey
     asked = point.number if point.kind == "time" else 0
     last = survey.last
     if last is None:
-        return Moment(point.text, point.kind, 0, checkpoint.lsn, checkpoint.taken, asked, 0, survey.unfinished)
-    return Moment(point.text, point.kind, last.seq, format_lsn(last.end_lsn), last.time, asked, survey.applied, survey.unfinished)
+        snapshot, folded = beginning.found.record, beginning.folded
+        entry, time = (folded.entry, folded.time) if folded else (0, snapshot.taken)
+        return Moment(point.text, point.kind, entry, snapshot.lsn, time, asked, 0, survey.unfinished)
+    end = format_lsn(last.end_lsn)
+    return Moment(point.text, point.kind, last.seq, end, last.time, asked, survey.applied, survey.unfinished, survey.begun_before)
 
 
-def _start(checkpoint: FoundRecord[Snapshot]) -> Start:
-    snapshot = checkpoint.record
+def _start(beginning: Beginning) -> Start:
+    snapshot = beginning.found.record
     parts = [part for table in snapshot.tables for part in table.parts]
     return Start(
-        checkpoint.ref,
+        beginning.found.ref,
         snapshot.lsn,
         snapshot.taken,
         snapshot.cause,
         snapshot.replay_from,
         sum(part.rows for part in parts),
         sum(part.size for part in parts),
+        beginning.key,
+        beginning.sha256,
     )

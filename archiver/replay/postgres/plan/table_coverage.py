@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import msgspec
 
 from archiver import clock
 from archiver.journal.records import Gap
+from archiver.postgres.folded_checkpoint import Origin
 from archiver.postgres.records import Schema, Snapshot, Table, TableRows
 from archiver.postgres.visibility import Visible
 from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey, is_whole
@@ -25,11 +29,18 @@ class Coverage:
 
 
 def cover(
-    schema: FoundRecord[Schema], checkpoint: FoundRecord[Snapshot], copies: Sequence[FoundRecord[Snapshot]], state: StateAtPoint
+    schema: FoundRecord[Schema],
+    checkpoint: FoundRecord[Snapshot],
+    copies: Sequence[FoundRecord[Snapshot]],
+    state: StateAtPoint,
+    origins: Mapping[int, Origin] = MappingProxyType({}),
 ) -> Coverage:
-    """What is known of each table of ``schema``, the one at the point. ``copies``: those that belong to the state."""
+    """What is known of each table of ``schema``, the one at the point. ``copies``: those that belong to the state.
+
+    ``origins``: by oid, the copies from which a folded ``checkpoint`` has rows of insert-only tables.
+    """
     result = Coverage()
-    rows = {table.oid: (checkpoint, table) for table in checkpoint.record.tables}
+    rows = {table.oid: (_from(origins.get(table.oid), checkpoint), table) for table in checkpoint.record.tables}
     rows |= {table.oid: (copy, table) for copy in copies for table in copy.record.tables}
     if (crossed := state.crossed_gap()) is not None:
         result.gaps.append(_gap_line(*crossed))
@@ -94,6 +105,12 @@ def _unknown(schema: FoundRecord[Schema], state: StateAtPoint) -> list[GapLine]:
             if column.name not in columns
         ]
     return found
+
+
+def _from(origin: Origin | None, checkpoint: FoundRecord[Snapshot]) -> FoundRecord[Snapshot]:
+    if origin is None:
+        return checkpoint
+    return replace(checkpoint, record=msgspec.structs.replace(checkpoint.record, lsn=origin.lsn, taken=origin.taken))
 
 
 def _line(table: Table, held: tuple[FoundRecord[Snapshot], TableRows] | None, note: str) -> TableLine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, TypeVar
 from archiver.errors import Corrupt
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.record_reader import read_record
+from archiver.postgres.folded_checkpoint import FoldedCheckpoint, decode_checkpoint
 from archiver.postgres.records import Schema, Sequences, Snapshot
 from archiver.postgres.schema_bodies import read_schema
 from archiver.replay.postgres.fold.database import DatabaseFold, Limit, Summary
 from archiver.replay.postgres.plan.plan import Ref, RestorePlan
+from archiver.replay.postgres.plan.start import read_checkpoint
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
@@ -37,11 +40,14 @@ class PlanRecords:
     copies: list[Snapshot]
     before: Sequences | None
     after: Sequences | None
+    folded: FoldedCheckpoint | None = None
+    """What ``checkpoint`` is of, when it was folded."""
 
 
 async def gather(plan: RestorePlan, reader: Reader) -> PlanRecords:
     """Read them. One segment is read for each that holds one. Raises ``Corrupt``, ``Unavailable``."""
-    wanted = [plan.schema.ref, *plan.schemas, plan.checkpoint.ref, *plan.recopies]
+    folded = await _folded(plan, reader) if plan.checkpoint.key else None
+    wanted = [plan.schema.ref, *plan.schemas, *([] if folded else [plan.checkpoint.ref]), *plan.recopies]
     wanted += [ref for ref in (plan.sequences_before, plan.sequences_after) if ref is not None]
     bodies: dict[int, list[bytes]] = {}
     for number in sorted({ref.segment for ref in wanted}):
@@ -61,11 +67,20 @@ async def gather(plan: RestorePlan, reader: Reader) -> PlanRecords:
         _of(schema, Schema),
         dump,
         [_of(body(ref)[0], Schema) for ref in plan.schemas],
-        _of(body(plan.checkpoint.ref)[0], Snapshot),
+        folded.snapshot if folded else _of(body(plan.checkpoint.ref)[0], Snapshot),
         [_of(body(ref)[0], Snapshot) for ref in plan.recopies],
         _of(body(plan.sequences_before)[0], Sequences) if plan.sequences_before else None,
         _of(body(plan.sequences_after)[0], Sequences) if plan.sequences_after else None,
+        folded,
     )
+
+
+async def _folded(plan: RestorePlan, reader: Reader) -> FoldedCheckpoint:
+    start = plan.checkpoint
+    body = await read_checkpoint(reader.store, start.key)
+    if hashlib.sha256(body).hexdigest() != start.sha256:
+        raise Corrupt(f"checkpoint {start.key} is not the one of the plan", hint="make a new plan")
+    return decode_checkpoint(body, key=start.key, archive=plan.archive, source=plan.source, entry=start.ref.seq)
 
 
 def _collect(placed: Placed, sought: set[int], bodies: dict[int, list[bytes]]) -> None:
@@ -93,14 +108,17 @@ async def fold_changes(
     """All changes of the plan's range, folded. Segments are fetched while the ones before are folded, in threads."""
     fold = DatabaseFold(material.schemas, limit=Limit(seq=plan.limit), strict=not plan.gaps)
     fold.checkpoint(material.checkpoint)
+    if material.folded is not None:
+        fold.describe(material.folded.relations)
     for copy in material.copies:
         fold.recopied(copy)
+    begin = plan.checkpoint.replay_from if material.folded is not None else 0
     done = 0
     async with aclosing(reader.walk(plan.segments.first, last=plan.segments.last)) as steps:
         async for segment, valid in steps:
             done += 1
             runs = [placed for placed in segment.placed() if _is_ours(placed, plan)] if valid else []
-            if runs and not await asyncio.to_thread(_feed, fold, runs):
+            if runs and not await asyncio.to_thread(_feed, fold, [placed.since(begin) for placed in runs]):
                 break
             if progress:
                 progress("reading changes", done, plan.segments.count)

@@ -1,0 +1,59 @@
+"""``archiver maintain``: keep the archive quick as it grows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing
+
+import click
+
+from archiver.cli import output
+from archiver.cli.main import Context, wait_for
+from archiver.clock import SystemClock
+from archiver.errors import Invalid
+from archiver.journal.reader import Reader
+from archiver.maintenance.folding import Folded
+from archiver.maintenance.maintenance import maintain as work
+from archiver.settings import Settings
+from archiver.store.open import open_store
+
+
+@click.command()
+@click.option("--source", "sources", multiple=True, metavar="NAME", help="Only this database (repeatable).")
+@click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")
+@click.pass_obj
+def maintain(context: Context, *, sources: tuple[str, ...], as_json: bool) -> None:
+    """Fold the journal of each database into newer checkpoints, so that restores need not read it from the first baseline on.
+
+    The sources are not asked, and the journal is only read. Safe beside `run`, beside restores and beside another `maintain`; it can be
+    killed at any time. What is not known for certain somewhere is not folded there: the table says why.
+    """
+    settings = context.settings()
+    done = wait_for(lambda: _maintain(settings, sources))
+    if as_json:
+        output.print_json(done)
+        return
+    columns = ["database", "checkpoint", "transactions", "written", "kept", "stopped because"]
+    output.table("", columns, [_row(each) for each in done])
+
+
+def _row(done: Folded) -> tuple[str, ...]:
+    sizes = output.size(done.written), output.size(done.kept)
+    return done.source, str(done.entry or "-"), str(done.transactions), *sizes, done.reason or "-"
+
+
+async def _maintain(settings: Settings, sources: Sequence[str]) -> list[Folded]:
+    store = await open_store(settings.archive.url, settings.archive.s3)
+    try:
+        reader = Reader(store)
+        done: list[Folded] = []
+        async with aclosing(work(reader, SystemClock(), sources)) as steps:
+            async for step in steps:
+                if step.key:
+                    click.echo(f"{step.source}: folded {step.transactions} transactions up to entry {step.entry}", err=True)
+                done.append(step)
+        if missing := set(sources) - {each.source for each in done}:
+            raise Invalid(f"the archive has no database {min(missing)!r}", hint="`archiver status` lists its sources")
+        return done
+    finally:
+        await store.close()

@@ -1,0 +1,96 @@
+"""What a restore begins from: a copy of the source, which the journal holds, or a checkpoint that was folded from one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from archiver.errors import Corrupt
+from archiver.journal.keys import checkpoint_entry, checkpoint_key, checkpoint_prefix
+from archiver.postgres.folded_checkpoint import LIMIT_BYTES, FoldedCheckpoint, decode_checkpoint
+from archiver.postgres.lsn import parse_lsn
+from archiver.postgres.records import Snapshot
+from archiver.replay.postgres.plan.journal_survey import FoundRecord
+from archiver.replay.postgres.plan.plan import Ref
+from archiver.replay.postgres.plan.point_location import checkpoint_at
+
+if TYPE_CHECKING:
+    from archiver.journal.reader import Reader
+    from archiver.replay.points import Point
+    from archiver.store.protocol import Store
+
+_PAGE = 100
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Rows to begin with, and where they come from."""
+
+    found: FoundRecord[Snapshot]
+    folded: FoldedCheckpoint | None = None
+    """None: the journal itself holds the copy."""
+    key: str = ""
+    sha256: str = ""
+    """Of the folded checkpoint's object."""
+
+
+async def beginnings(reader: Reader, source: str, point: Point, end: int) -> AsyncGenerator[Beginning]:
+    """All that serve ``point``, the one nearest to it first; the last is the newest copy of the source itself.
+
+    ``end``: the segment of the point. ``Refused`` when there is none, as ``checkpoint_at`` says. A folded checkpoint that cannot be read,
+    or that another journal was folded to, is passed over and named in the log: nothing is lost with it but time.
+    """
+    copy = await checkpoint_at(reader, source, point, end)
+    header = await reader.header(end)
+    assert header is not None
+    archive, after = (await reader.identity()).id, checkpoint_key(source, header.first + header.count)
+    while keys := await reader.store.list(checkpoint_prefix(source), after=after, limit=_PAGE):
+        for key in keys:
+            entry = checkpoint_entry(source, key)
+            if entry is None:
+                continue
+            if entry <= copy.record.replay_from:
+                yield Beginning(copy)
+                return
+            try:
+                body = await read_checkpoint(reader.store, key)
+                folded = decode_checkpoint(body, key=key, archive=archive, source=source, entry=entry)
+                await _require_same_journal(reader, folded, key)
+            except Corrupt as error:
+                _log.warning("checkpoint_passed_over", key=key, reason=error.message)
+                continue
+            if _serves(folded, point) and parse_lsn(folded.snapshot.lsn) >= parse_lsn(copy.record.lsn):
+                found = FoundRecord(Ref(entry, folded.segment), folded.snapshot)
+                yield Beginning(found, folded, key, hashlib.sha256(body).hexdigest())
+        after = keys[-1]
+    yield Beginning(copy)
+
+
+async def read_checkpoint(store: Store, key: str) -> bytes:
+    """The object of a folded checkpoint. ``Corrupt`` when it is gone, or larger than one can be."""
+    body = await store.get(key, 0, LIMIT_BYTES + 1)
+    if body is None:
+        raise Corrupt(f"checkpoint {key} is missing", hint="make a new plan: another checkpoint or the journal serves")
+    if len(body) > LIMIT_BYTES:
+        raise Corrupt(f"checkpoint {key} has more than {LIMIT_BYTES} bytes", hint="delete it: `archiver maintain` makes it anew")
+    return body
+
+
+async def _require_same_journal(reader: Reader, folded: FoldedCheckpoint, key: str) -> None:
+    before = await reader.before(folded.segment)
+    if before.chain.hex() != folded.chain:
+        raise Corrupt(f"{key} was folded from a journal that is not this one", hint="run `archiver verify`")
+
+
+def _serves(folded: FoldedCheckpoint, point: Point) -> bool:
+    if point.kind == "lsn":
+        return parse_lsn(folded.snapshot.lsn) <= point.number
+    if point.kind == "time":
+        return folded.snapshot.taken <= point.number
+    return folded.entry <= point.number
