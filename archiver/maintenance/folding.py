@@ -24,6 +24,7 @@ from archiver.journal.parts import fetch_part, opened
 from archiver.journal.put_once import put_once
 from archiver.maintenance.part_writer import PartWriter
 from archiver.postgres.folded_checkpoint import FoldedCheckpoint, Origin, Place
+from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Snapshot, TableRows
 from archiver.replay.points import Point
 from archiver.replay.postgres.plan.planner import AHEAD_SECONDS, plan_restore
@@ -80,18 +81,19 @@ async def fold_database(
         return Folded(source, reason="it has no complete baseline yet")
     # Far enough from the end that what the source told a little later is in the journal, too.
     settled = await reader.bisect(lambda header: header.time > tail.time - int(behind_seconds * 1e6)) - 1
-    why = "nothing has happened since the newest checkpoint"
+    why = ""
     try:
         async with aclosing(_places(reader, source, settled, most_entries)) as places:
             async for point in places:
                 plan = await plan_restore(reader, source, point)
                 if not plan.point.transactions:
                     break
-                if not (why := unsuited(plan)):
+                if not (found := unsuited(plan)):
                     return await _fold(reader, clock, plan)
+                why = why or found
     except Refused as error:
         why = error.message
-    return Folded(source, reason=why)
+    return Folded(source, reason=why or "nothing has happened since the newest checkpoint")
 
 
 async def _places(reader: Reader, source: str, settled: int, most: int) -> AsyncGenerator[Point]:
@@ -121,7 +123,8 @@ def unsuited(plan: RestorePlan) -> str:
     """Why no checkpoint can be made at the point of ``plan``; empty when one can."""
     if plan.gaps:
         return f"{plan.gaps[0].what} is not known there: {plan.gaps[0].reason}"
-    if not plan.schema.certain or plan.schema.ref.seq > plan.point.entry:
+    written_later = plan.schema.ref.seq > plan.point.entry and parse_lsn(plan.schema.lsn) > parse_lsn(plan.point.lsn)
+    if not plan.schema.certain or written_later:
         return f"the schema is not certain there: {plan.schema.reason}"
     if plan.point.begun_before:
         return f"{plan.point.begun_before} long transactions were unfinished there"
