@@ -12,7 +12,7 @@ from archiver.cli.main import Context, wait_for
 from archiver.clock import SystemClock
 from archiver.errors import Invalid
 from archiver.journal.reader import Reader
-from archiver.maintenance.folding import Folded
+from archiver.maintenance.folding import BEHIND_SECONDS, Folded
 from archiver.maintenance.maintenance import maintain as work
 from archiver.settings import Settings
 from archiver.store.open import open_store
@@ -20,16 +20,24 @@ from archiver.store.open import open_store
 
 @click.command()
 @click.option("--source", "sources", multiple=True, metavar="NAME", help="Only this database (repeatable).")
+@click.option(
+    "--behind",
+    default=BEHIND_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    help="How far before the journal's end to stay: a schema change is often recorded a little later than it was made.",
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")
 @click.pass_obj
-def maintain(context: Context, *, sources: tuple[str, ...], as_json: bool) -> None:
+def maintain(context: Context, *, sources: tuple[str, ...], behind: float, as_json: bool) -> None:
     """Fold the journal of each database into newer checkpoints, so that restores need not read it from the first baseline on.
 
     The sources are not asked, and the journal is only read. Safe beside `run`, beside restores and beside another `maintain`; it can be
     killed at any time. What is not known for certain somewhere is not folded there: the table says why.
     """
     settings = context.settings()
-    done = wait_for(lambda: _maintain(settings, sources))
+    done = wait_for(lambda: _maintain(settings, sources, behind))
     if as_json:
         output.print_json(done)
         return
@@ -42,12 +50,12 @@ def _row(done: Folded) -> tuple[str, ...]:
     return done.source, str(done.entry or "-"), str(done.transactions), *sizes, done.reason or "-"
 
 
-async def _maintain(settings: Settings, sources: Sequence[str]) -> list[Folded]:
+async def _maintain(settings: Settings, sources: Sequence[str], behind: float) -> list[Folded]:
     store = await open_store(settings.archive.url, settings.archive.s3)
     try:
         reader = Reader(store)
         done: list[Folded] = []
-        async with aclosing(work(reader, SystemClock(), sources)) as steps:
+        async with aclosing(work(reader, SystemClock(), sources, behind_seconds=behind)) as steps:
             async for step in steps:
                 if step.key:
                     click.echo(f"{step.source}: folded {step.transactions} transactions up to entry {step.entry}", err=True)

@@ -14,7 +14,7 @@ CHECKPOINTS = "checkpoints/"
 """Prefix of folded checkpoints, which can be made anew from the journal."""
 
 _SEGMENT = re.compile(r"journal/([0-9a-f]{16})")
-_CHECKPOINT = re.compile(r"[0-9a-f]{16}")
+_CHECKPOINT = re.compile(r"([0-9a-f]{16})\.json")
 _UNSAFE = re.compile(rb"[^A-Za-z0-9._-]")
 
 
@@ -49,13 +49,13 @@ def checkpoint_prefix(source: str) -> str:
 
 def checkpoint_key(source: str, entry: int) -> str:
     """Key of the folded checkpoint of ``source`` as of ``entry``. Keys sort backwards: a listing begins with the newest."""
-    return f"{checkpoint_prefix(source)}{(1 << 64) - 1 - entry:016x}"
+    return f"{checkpoint_prefix(source)}{(1 << 64) - 1 - entry:016x}.json"
 
 
 def checkpoint_entry(source: str, key: str) -> int | None:
     """The entry of the folded checkpoint under ``key``; ``None`` when no checkpoint of ``source`` has such a key."""
     match = _CHECKPOINT.fullmatch(key.removeprefix(checkpoint_prefix(source)))
-    return (1 << 64) - 1 - int(match[0], 16) if match else None
+    return (1 << 64) - 1 - int(match[1], 16) if match else None
 
 
 def _level(source: str) -> str:

@@ -23,7 +23,7 @@ from archiver.journal.keys import checkpoint_key
 from archiver.journal.parts import fetch_part, opened
 from archiver.journal.put_once import put_once
 from archiver.maintenance.part_writer import PartWriter
-from archiver.postgres.folded_checkpoint import FoldedCheckpoint, Origin, Place
+from archiver.postgres.checkpoint_records import FoldedCheckpoint, Origin, Place
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Snapshot, TableRows
 from archiver.replay.points import Point
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 _TRIES = 8
 """Places that are looked at, further and further back, until nothing is unfinished at one."""
 _LEVEL = 3
+BEHIND_SECONDS = 2 * AHEAD_SECONDS
+"""Journal time between a checkpoint and the journal's end: what the source told a little late is then in the journal, too."""
 MOST_ENTRIES = 500_000
 """Entries, of all sources, that are folded at once: memory goes with the rows that they touch."""
 
@@ -68,7 +70,7 @@ class Folded:
 
 
 async def fold_database(
-    reader: Reader, clock: Clock, source: str, *, most_entries: int = MOST_ENTRIES, behind_seconds: float = 2 * AHEAD_SECONDS
+    reader: Reader, clock: Clock, source: str, *, most_entries: int = MOST_ENTRIES, behind_seconds: float = BEHIND_SECONDS
 ) -> Folded:
     """Make one checkpoint of ``source``, at most ``most_entries`` behind the newest and ``behind_seconds`` before the journal's end.
 
@@ -79,7 +81,6 @@ async def fold_database(
     mark = tail.sources.get(source) if tail else None
     if tail is None or mark is None or not mark.checkpoint:
         return Folded(source, reason="it has no complete baseline yet")
-    # Far enough from the end that what the source told a little later is in the journal, too.
     settled = await reader.bisect(lambda header: header.time > tail.time - int(behind_seconds * 1e6)) - 1
     why = ""
     try:

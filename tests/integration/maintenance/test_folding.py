@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import uuid
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from archiver.clock import SystemClock
-from archiver.journal.keys import CHECKPOINTS
+from archiver.journal.entry import Kind, Run
+from archiver.journal.keys import CHECKPOINTS, checkpoint_key
 from archiver.journal.reader import Reader
 from archiver.maintenance.folding import Folded, fold_database
 from archiver.replay.postgres.plan.plan import RestorePlan
+from archiver.replay.postgres.plan.start import decode_checkpoint
 from archiver.replay.postgres.write.plan_records import fold_changes, gather
 from archiver.replay.postgres.write.table_rows import rows_of
+from archiver.store.directory import DirectoryStore
 from archiver.store.memory import MemoryStore
 from tests.integration.capture.postgres.rig import SOURCE, Capture, capture
 from tests.integration.replay.postgres.agents import CHANGES, FILL, SCHEMA
@@ -99,3 +106,70 @@ async def test_points_behind_a_checkpoint_are_as_without_it(database: str, slot:
         again = await folded(made)
         assert again.reason == ""
         assert (await folded(made)).reason == "nothing has happened since the newest checkpoint"
+
+
+async def test_a_checkpoint_that_is_none_costs_time_only(database: str, slot: str) -> None:
+    """One that cannot be read, is of another journal, or stands under another's name is passed over; the copy in the journal serves."""
+    run(database, "CREATE TABLE t (id int PRIMARY KEY, v text)", "INSERT INTO t SELECT g, 'old' FROM generate_series(1, 50) g")
+    async with capture(database, slot, poll_seconds=0.3) as made:
+        await baseline(made)
+        run(database, "UPDATE t SET v = 'new' WHERE id % 2 = 0")
+        await quiet(made, database)
+        first = await folded(made)
+        whole = await made.store.get(first.key) or b""
+        run(database, "DELETE FROM t WHERE id = 1")
+        point = await quiet(made, database)
+        assert (await compare(made, [point])) == ["folded"]
+        chain = decode_checkpoint(whole, key=first.key, archive=made.writer.archive, source=SOURCE, entry=first.entry).chain
+        for body in (
+            b"",
+            b"{}",
+            b"\xff",
+            whole[:-9],
+            whole.replace(chain.encode(), b"00" * 32),
+            whole.replace(b'"format":1', b'"format":2'),
+        ):
+            await made.store.delete(first.key)
+            await made.store.put_if_absent(first.key, body)
+            assert (await compare(made, [point])) == ["baseline"]
+        await made.store.delete(first.key)
+        await made.store.put_if_absent(checkpoint_key(SOURCE, first.entry + 1), whole)
+        await made.store.put_if_absent(f"{CHECKPOINTS}{SOURCE}/stranger", whole)
+        assert (await compare(made, [point])) == ["baseline"]
+
+
+async def test_a_copy_with_an_older_view_undercuts_a_checkpoint(database: str, slot: str) -> None:
+    """A copy that is recorded behind a checkpoint, of a table as it was before it, needs transactions from before: an older beginning serves."""
+    run(database, "CREATE TABLE t (id int PRIMARY KEY, v text)", "INSERT INTO t SELECT g, 'old' FROM generate_series(1, 50) g")
+    async with capture(database, slot, poll_seconds=0.3) as made:
+        await baseline(made)
+        started = await plan(made, str(made.writer.durable_seq))
+        copy = (await gather(started, Reader(made.store))).checkpoint
+        run(database, "UPDATE t SET v = 'new' WHERE id % 2 = 0", "DELETE FROM t WHERE id = 3")
+        await quiet(made, database)
+        assert (await folded(made)).reason == ""
+        late = msgspec.structs.replace(copy, cause="table_rewritten", floor=copy.lsn)
+        await made.writer.append(Run.of(SOURCE, Kind.PG_TABLES, [msgspec.json.encode(late)], observed=SystemClock().now()))
+        run(database, "INSERT INTO t VALUES (99, 'late')")
+        assert (await compare(made, [await quiet(made, database)])) == ["baseline"]
+
+
+async def test_the_command_says_what_it_did(database: str, slot: str, tmp_path: Path) -> None:
+    """One line for each step, as a table and as JSON; a second run finds nothing to do."""
+    run(database, "CREATE TABLE t (id int PRIMARY KEY)")
+    async with capture(database, slot, poll_seconds=0.3) as made:
+        await baseline(made)
+        run(database, "INSERT INTO t SELECT generate_series(1, 9)")
+        await quiet(made, database)
+        store = DirectoryStore(tmp_path)
+        for key in await made.store.list(""):
+            await store.put_if_absent(key, await made.store.get(key) or b"")
+    command = [sys.executable, "-m", "archiver", "--archive", tmp_path.as_uri(), "maintain", "--behind", "0"]
+    done = await asyncio.to_thread(subprocess.run, [*command, "--json"], capture_output=True, text=True, check=True)
+    first, last = msgspec.json.decode(done.stdout)
+    assert (first["source"], first["reason"], first["rows"]) == (SOURCE, "", 9)
+    assert last["reason"] == "nothing has happened since the newest checkpoint"
+    again = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
+    assert "nothing has happened" in " ".join(again.stdout.split())
+    wrong = await asyncio.to_thread(subprocess.run, [*command, "--source", "none"], capture_output=True, text=True, check=False)
+    assert (wrong.returncode, "the archive has no database 'none'" in wrong.stderr) == (2, True)

@@ -31,7 +31,7 @@ import numpy.typing as npt
 from archiver.errors import Bug, Corrupt
 from archiver.journal.entry import Placed
 from archiver.postgres.announcements import PREFIX
-from archiver.postgres.folded_checkpoint import KnownRelation
+from archiver.postgres.checkpoint_records import KnownRelation
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Schema, Snapshot
 from archiver.postgres.visibility import Committed, Visible

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from archiver.errors import Bug, Refused
 from archiver.journal.segment import SegmentHeader
 from archiver.postgres.captured_systems import CapturedDatabase, named_databases
-from archiver.postgres.folded_checkpoint import FoldedCheckpoint
+from archiver.postgres.checkpoint_records import FoldedCheckpoint
 from archiver.postgres.lsn import format_lsn, parse_lsn
 from archiver.replay.points import Point, resolve
 from archiver.replay.postgres.plan.journal_survey import Survey

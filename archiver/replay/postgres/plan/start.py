@@ -7,11 +7,13 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from archiver.errors import Corrupt
 from archiver.journal.keys import checkpoint_entry, checkpoint_key, checkpoint_prefix
-from archiver.postgres.folded_checkpoint import LIMIT_BYTES, FoldedCheckpoint, decode_checkpoint
+from archiver.journal.segment import UNREADABLE
+from archiver.postgres.checkpoint_records import LIMIT_BYTES, VERSION, FoldedCheckpoint
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Snapshot
 from archiver.replay.postgres.plan.journal_survey import FoundRecord
@@ -80,6 +82,20 @@ async def read_checkpoint(store: Store, key: str) -> bytes:
     if len(body) > LIMIT_BYTES:
         raise Corrupt(f"checkpoint {key} has more than {LIMIT_BYTES} bytes", hint="delete it: `archiver maintain` makes it anew")
     return body
+
+
+def decode_checkpoint(body: bytes, *, key: str, archive: str, source: str, entry: int) -> FoldedCheckpoint:
+    """The checkpoint under ``key``, which must be what its key says. ``Corrupt`` otherwise."""
+    hint = "delete it: `archiver maintain` makes it anew from the journal"
+    try:
+        found = msgspec.json.decode(body, type=FoldedCheckpoint)
+    except UNREADABLE as error:
+        raise Corrupt(f"{key} cannot be read: {error}", hint=hint) from error
+    if found.format != VERSION:
+        raise Corrupt(f"{key} has format {found.format}; this program knows {VERSION}", hint="use a newer archiver")
+    if (found.archive, found.source, found.entry) != (archive, source, entry):
+        raise Corrupt(f"{key} is a checkpoint of entry {found.entry} of {found.source} in archive {found.archive}", hint=hint)
+    return found
 
 
 async def _require_same_journal(reader: Reader, folded: FoldedCheckpoint, key: str) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from archiver import clock
 from archiver.journal.records import Gap
-from archiver.postgres.folded_checkpoint import Origin
+from archiver.postgres.checkpoint_records import Origin
 from archiver.postgres.records import Schema, Snapshot, Table, TableRows
 from archiver.postgres.visibility import Visible
 from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey, is_whole

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, TypeVar
 from archiver.errors import Corrupt
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.record_reader import read_record
-from archiver.postgres.folded_checkpoint import FoldedCheckpoint, decode_checkpoint
+from archiver.postgres.checkpoint_records import FoldedCheckpoint
 from archiver.postgres.records import Schema, Sequences, Snapshot
 from archiver.postgres.schema_bodies import read_schema
 from archiver.replay.postgres.fold.database import DatabaseFold, Limit, Summary
 from archiver.replay.postgres.plan.plan import Ref, RestorePlan
-from archiver.replay.postgres.plan.start import read_checkpoint
+from archiver.replay.postgres.plan.start import decode_checkpoint, read_checkpoint
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from archiver.journal.entry import Kind
 from archiver.journal.parts import Part as Stored
-from archiver.postgres.folded_checkpoint import KnownRelation
+from archiver.postgres.checkpoint_records import KnownRelation
 from archiver.postgres.lsn import format_lsn, parse_lsn
 from archiver.postgres.records import Snapshot, TableRows
 from archiver.replay.postgres.decode.commit_reader import CommitReader

@@ -16,8 +16,6 @@ from typing import Literal
 
 import msgspec
 
-from archiver.errors import Corrupt
-from archiver.journal.segment import UNREADABLE
 from archiver.postgres.records import Snapshot
 
 VERSION = 1
@@ -83,17 +81,3 @@ class FoldedCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
     """When, microseconds."""
     by: str = ""
     """Version of the program."""
-
-
-def decode_checkpoint(body: bytes, *, key: str, archive: str, source: str, entry: int) -> FoldedCheckpoint:
-    """The checkpoint under ``key``, which must be what its key says. ``Corrupt`` otherwise."""
-    hint = "delete it: `archiver maintain` makes it anew from the journal"
-    try:
-        found = msgspec.json.decode(body, type=FoldedCheckpoint)
-    except UNREADABLE as error:
-        raise Corrupt(f"{key} cannot be read: {error}", hint=hint) from error
-    if found.format != VERSION:
-        raise Corrupt(f"{key} has format {found.format}; this program knows {VERSION}", hint="use a newer archiver")
-    if (found.archive, found.source, found.entry) != (archive, source, entry):
-        raise Corrupt(f"{key} is a checkpoint of entry {found.entry} of {found.source} in archive {found.archive}", hint=hint)
-    return found
