@@ -58,7 +58,7 @@ async def _maintain(settings: Settings, sources: Sequence[str], behind: float) -
         async with aclosing(work(reader, SystemClock(), sources, behind_seconds=behind)) as steps:
             async for step in steps:
                 if step.key:
-                    click.echo(f"{step.source}: folded {step.transactions} transactions up to entry {step.entry}", err=True)
+                    output.say(f"{step.source}: folded {step.transactions} transactions up to entry {step.entry}")
                 done.append(step)
         if missing := set(sources) - {each.source for each in done}:
             raise Invalid(f"the archive has no database {min(missing)!r}", hint="`archiver status` lists its sources")
