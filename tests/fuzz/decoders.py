@@ -21,7 +21,7 @@ from archiver.journal import drill_reports
 from archiver.journal import segment as form
 from archiver.journal.entry import Kind, Placed, Run
 from archiver.journal.identity import read_identity
-from archiver.journal.keys import IDENTITY, part_key
+from archiver.journal.keys import IDENTITY, checkpoint_key, part_key
 from archiver.journal.known_head import KnownHead
 from archiver.journal.marks import check_name
 from archiver.journal.parts import Part, opened, part_fault
@@ -41,6 +41,7 @@ from archiver.replay.postgres.decode import pgoutput
 from archiver.replay.postgres.decode.commit_reader import CommitReader
 from archiver.replay.postgres.decode.row_log import RowLog
 from archiver.replay.postgres.decode.transactions import TransactionReader
+from archiver.replay.postgres.plan.start import decode_checkpoint
 from archiver.replay.postgres.write.dump_items import items_of
 from archiver.settings import load
 from archiver.store.memory import MemoryStore
@@ -54,6 +55,8 @@ if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
+
+CHECKPOINT = Path(__file__).parents[1] / "golden" / "checkpoint-v1" / "agents.json"
 
 Errors = tuple[type[Exception], ...]
 DOCUMENTED: Errors = (ArchiverError,)
@@ -103,6 +106,11 @@ def _identity(data: bytes) -> None:
     store = MemoryStore()
     store.create(IDENTITY, data)
     play(read_identity(store))
+
+
+def _checkpoint(data: bytes) -> object:
+    key = checkpoint_key("agents-db", 12344)
+    return decode_checkpoint(data, key=key, archive="0123456789abcdef" * 2, source="agents-db", entry=12344)
 
 
 def _drill_report(data: bytes) -> None:
@@ -270,6 +278,7 @@ DECODERS = {
     "watch lines": Decoder(_watch_lines, [b"\n".join(OBJECTS)], errors=(TooLong,)),
     "settings file": Decoder(_settings, [YAML, *ODD_YAML], files=("settings/file.py",)),
     "settings variable": Decoder(_variable, [b"file:///x", b'["a","b"]', b"5", b"SOURCES__DB__POSTGRES__DSN"]),
+    "folded checkpoint": Decoder(_checkpoint, [CHECKPOINT.read_bytes()], files=("replay/postgres/plan/start.py",)),
     "--at": Decoder(_text(parse_point), POINTS),
     "--known-head": Decoder(_text(KnownHead.parse), [b"a" * 64 + b"@5", b"0" * 64]),
     "--object": Decoder(_text(ObjectRef.parse), [b"agentruns.agents.proompteng.ai/agents/run-1"]),

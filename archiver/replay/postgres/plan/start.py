@@ -7,18 +7,17 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgspec
 import structlog
 
 from archiver.errors import Corrupt
 from archiver.journal.keys import checkpoint_entry, checkpoint_key, checkpoint_prefix
-from archiver.journal.segment import UNREADABLE
-from archiver.postgres.checkpoint_records import LIMIT_BYTES, VERSION, FoldedCheckpoint
+from archiver.postgres.checkpoint_records import LIMIT_BYTES, VERSION, FoldedCheckpoint, KnownRelation
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Snapshot
 from archiver.replay.postgres.plan.journal_survey import FoundRecord
 from archiver.replay.postgres.plan.plan import Ref
 from archiver.replay.postgres.plan.point_location import checkpoint_at
+from archiver.untrusted import Unreadable, decode_untrusted
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
@@ -88,14 +87,22 @@ def decode_checkpoint(body: bytes, *, key: str, archive: str, source: str, entry
     """The checkpoint under ``key``, which must be what its key says. ``Corrupt`` otherwise."""
     hint = "delete it: `archiver maintain` makes it anew from the journal"
     try:
-        found = msgspec.json.decode(body, type=FoldedCheckpoint)
-    except UNREADABLE as error:
-        raise Corrupt(f"{key} cannot be read: {error}", hint=hint) from error
+        found = decode_untrusted(body, FoldedCheckpoint, most=LIMIT_BYTES)
+    except Unreadable as error:
+        raise Corrupt(f"{key} cannot be read: {error}", hint=hint) from None
     if found.format != VERSION:
         raise Corrupt(f"{key} has format {found.format}; this program knows {VERSION}", hint="use a newer archiver")
     if (found.archive, found.source, found.entry) != (archive, source, entry):
-        raise Corrupt(f"{key} is a checkpoint of entry {found.entry} of {found.source} in archive {found.archive}", hint=hint)
+        raise Corrupt(f"{key} is not the checkpoint that its key says", hint=hint)
+    if not all(map(_is_sound, found.relations)):
+        raise Corrupt(f"{key} describes a relation by columns that it does not have", hint=hint)
     return found
+
+
+def _is_sound(relation: KnownRelation) -> bool:
+    columns = range(relation.width)
+    pairs = (relation.attnums, relation.positions), (relation.key, relation.key_positions)
+    return relation.width < 1 << 16 and all(len(names) == len(places) and set(places) <= set(columns) for names, places in pairs)
 
 
 async def _require_same_journal(reader: Reader, folded: FoldedCheckpoint, key: str) -> None:

@@ -14,7 +14,7 @@ class RecordingWriter(Writer):
         self.runs: list[Run] = []
         self.awaited: list[int] = []
 
-    async def append(self, run: Run) -> int:
+    async def append(self, run: Run, *, patient: bool = False) -> int:
         first = 1 + sum(each.count for each in self.runs)
         self.runs.append(run)
         return first

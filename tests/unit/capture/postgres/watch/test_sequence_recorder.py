@@ -41,7 +41,7 @@ async def test_what_was_not_journaled_is_journaled_by_the_next_reading(monkeypat
     class FailingOnce(RecordingWriter):
         failed = False
 
-        async def append(self, run: object) -> int:
+        async def append(self, run: object, *, patient: bool = False) -> int:
             if not self.failed:
                 self.failed = True
                 raise Unavailable("the journal is closing")
