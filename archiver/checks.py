@@ -141,6 +141,9 @@ async def _kubernetes(name: str, settings: Settings, clock: Clock) -> list[Check
         await api.close()
     remedy = "grant it: the chart's rbac values, or the Roles below"
     found = [Check("refused" if right.required else "warning", name, "rights", f"may not {right}", remedy) for right in report.missing]
+    level: Level = "refused" if values.strict else "warning"
+    spelling = "correct the name in the settings, or leave it when what it names is still to come"
+    found += [Check(level, name, line, "it selects nothing: nothing is captured for it", spelling) for line in report.unmatched]
     if not report.resources:
         found.append(Check("warning", name, "resources", "the API server serves none of them now", "they are captured once they appear"))
     kinds = ", ".join(f"{each.plural}.{each.group}" if each.group else each.plural for each in report.resources)

@@ -37,6 +37,8 @@ class SourceStatus(msgspec.Struct, kw_only=True):
     """Nothing is known of it since then although it is selected, 0: never was; ``None``: it is captured."""
     tolerated: bool = False
     """What is wrong with it costs it alone, and is no reason against the others."""
+    unmatched: list[str] = []
+    """Lines of its settings that select nothing: they may be misspelt."""
     frames: int = 0
     bytes: int = 0
     gaps: int = 0

@@ -281,6 +281,7 @@ def _print_done(done: RestoredSource) -> None:
                 ("sequences", report.sequences),
                 *(("dropped first", text) for text in report.dropped),
                 *(("note", text) for text in report.notes),
+                *(("not included", text) for text in report.not_included),
                 *(("left out", str(each)) for each in report.left_out),
                 *([("left out, as SQL", report.left_out_file)] if report.left_out_file else []),
             ]

@@ -29,6 +29,7 @@ SOURCE_GAUGES = {
     "archiver_source_retained_wal_bytes": "WAL that the source keeps for this archive.",
     "archiver_source_safe_wal_bytes": "WAL that the source can still write before it drops what has not been read.",
     "archiver_source_unknown": "1 while the source, or part of it, is not known although it is asked for: a restore has a gap; else 0.",
+    "archiver_source_unmatched_selectors": "Lines of the source's settings that select nothing.",
     "archiver_source_baseline": "1 once a complete baseline exists, else 0.",
 }
 """By source."""
@@ -90,6 +91,7 @@ class StatusCollector(Collector):
                 "archiver_source_retained_wal_bytes": line.retained_bytes,
                 "archiver_source_safe_wal_bytes": line.safe_bytes,
                 "archiver_source_unknown": float(line.unknown_since is not None),
+                "archiver_source_unmatched_selectors": len(line.unmatched),
                 "archiver_source_baseline": float(bool(line.checkpoint)),
             }
             for name, value in known.items():

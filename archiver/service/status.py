@@ -58,6 +58,8 @@ class SourceLine(msgspec.Struct, kw_only=True):
     """Nothing is known of it since then although it is selected, 0: never was; None: it is captured, or was not asked."""
     tolerated: bool = False
     """What is wrong with it costs it alone: the backup of the others is what was promised."""
+    unmatched: list[str] = []
+    """Lines of its settings that select nothing."""
     entries: int = 0
     bytes: int = 0
     gaps: int = 0
@@ -182,6 +184,7 @@ def lay_over(found: list[SourceLine], running: Iterable[tuple[SourceStatus, int,
             part = parts.get(name, source)
             line.failures, line.problem = failures, problem
             add(line, part)
+            line.unmatched = list(source.unmatched)
             if problem:
                 line.state = "failed"
             elif nothing:
@@ -195,7 +198,11 @@ def lay_over(found: list[SourceLine], running: Iterable[tuple[SourceStatus, int,
 
 def shortfalls(status: ArchiveStatus) -> list[str]:
     """What is not captured although it was asked for, and costs itself alone, one sentence each."""
-    return [f"{line.name}: not captured: {line.problem or line.state}" for line in status.sources if _apart(status, line)]
+    unmatched = {f"{line.name.partition('/')[0]}: {text}: it selects nothing" for line in status.sources for text in line.unmatched}
+    return [
+        *(f"{line.name}: not captured: {line.problem or line.state}" for line in status.sources if _apart(status, line)),
+        *sorted(unmatched),
+    ]
 
 
 def _apart(status: ArchiveStatus, line: SourceLine) -> bool:

@@ -15,6 +15,7 @@ from archiver.kubernetes.records import Resource
 from archiver.untrusted import Unreadable, decode_untrusted
 
 if TYPE_CHECKING:
+    from archiver.capture.kubernetes.config import KubernetesConfig
     from archiver.kubernetes.api import Api
 
 _T = TypeVar("_T")
@@ -110,6 +111,35 @@ async def discover(api: Api, selectors: list[Selector]) -> Discovery:
                 if selected and "/" not in each.name and {"list", "watch"} <= set(each.verbs or []):
                     found.setdefault((group.name, each.name), Resource(group.name, version, each.name, each.kind, each.namespaced))
     return Discovery(sorted(found.values(), key=lambda each: (each.group, each.plural)), frozenset(unanswered))
+
+
+def unmatched(lines: list[str], found: Discovery) -> list[str]:
+    """Lines of ``resources`` that select nothing which is served, as far as every group that they may mean has answered."""
+    selectors = [(line, Selector.parse(line)) for line in lines]
+    return [
+        line
+        for line, selector in selectors
+        if not any(selector.matches(each.group, each.plural) for each in found.resources)
+        and not any(selector.group_matches(group) for group in found.unanswered)
+    ]
+
+
+async def missing_namespaces(api: Api, namespaces: list[str]) -> list[str]:
+    """Those that do not exist, as far as the rights tell."""
+    found = []
+    for name in namespaces:
+        try:
+            if (await api.get(f"/api/v1/namespaces/{name}")).status == 404:
+                found.append(name)
+        except Unavailable:
+            continue
+    return found
+
+
+async def selects_nothing(api: Api, config: KubernetesConfig, found: Discovery) -> list[str]:
+    """Lines of the settings that select nothing, each with the setting's name."""
+    lines = [f"resources: {line}" for line in unmatched(config.resources, found)]
+    return lines + [f"namespaces: {name}" for name in await missing_namespaces(api, config.namespaces)]
 
 
 async def _get(api: Api, path: str) -> bytes:

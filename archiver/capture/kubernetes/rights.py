@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from archiver.capture.kubernetes.discovery import DEFINITIONS, Selector, discover
+from archiver.capture.kubernetes.discovery import DEFINITIONS, Selector, discover, selects_nothing
 from archiver.capture.kubernetes.failures import failure_of
 from archiver.errors import Invalid, Unavailable
 from archiver.kubernetes import json_fields as kj
@@ -50,6 +50,8 @@ class RightsReport(msgspec.Struct, frozen=True):
     """What the settings select and the server serves now; empty is worth a warning."""
     checked: list[Right]
     missing: list[Right]
+    unmatched: list[str] = []
+    """Lines of the settings that select nothing, each with the setting's name."""
 
 
 class _Review(msgspec.Struct):
@@ -94,7 +96,7 @@ async def check_rights(api: Api, config: KubernetesConfig) -> RightsReport:
 
     allowed = await asyncio.gather(*map(ask, rights))
     missing = [right for right, granted in zip(rights, allowed, strict=True) if not granted]
-    return RightsReport(api.server, await _whoami(api), found.resources, rights, missing)
+    return RightsReport(api.server, await _whoami(api), found.resources, rights, missing, await selects_nothing(api, config, found))
 
 
 async def _allowed(api: Api, right: Right) -> bool:

@@ -6,14 +6,16 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
+import structlog
 
 from archiver.capture.kubernetes.cluster_capture import ClusterCapture
-from archiver.capture.kubernetes.discovery import DEFINITIONS, Selector, discover
+from archiver.capture.kubernetes.discovery import DEFINITIONS, Discovery, Selector, discover, selects_nothing
 from archiver.capture.kubernetes.journal_view import resume_streams
 from archiver.capture.kubernetes.outbox import Outbox
 from archiver.capture.kubernetes.stream_context import Rewinds, StreamContext
 from archiver.capture.kubernetes.stream_status import whole
 from archiver.capture.status import SourceStatus
+from archiver.errors import Refused
 from archiver.kubernetes.api import Api
 from archiver.kubernetes.cluster import Cluster, identify
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from archiver.capture.kubernetes.reflector import Reflector
     from archiver.clock import Clock
     from archiver.journal.writer import Writer
+
+_log = structlog.get_logger()
 
 
 class KubernetesSource:
@@ -36,6 +40,7 @@ class KubernetesSource:
         self._reflectors: dict[str, Reflector] = {}
         self._last = 0
         self._phase: SourceStatus | None = None
+        self._unmatched: list[str] = []
 
     def status(self) -> SourceStatus:
         """A snapshot of all streams; before the first ``run`` has reached the API server: starting."""
@@ -50,7 +55,7 @@ class KubernetesSource:
                 # Without its definitions a resource is captured all the same. Once they were, nobody may think that they still are.
                 stream.state = "stopped"
                 warnings.append(f"custom resource definitions are not captured: {stream.detail}")
-        return whole(self.name, streams, warnings)
+        return msgspec.structs.replace(whole(self.name, streams, warnings), unmatched=self._unmatched)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Capture until ``stop``, then return once everything received is durable.
@@ -67,6 +72,7 @@ class KubernetesSource:
         try:
             cluster = await identify(api)
             found = await discover(api, selectors)
+            await self._compare(api, found)
             resumed = await resume_streams(self._writer.reader(), self._writer.marks, self.name)
             outbox = Outbox(self._writer, self._config.queue_bytes)
             capture = ClusterCapture(self.name, self._context(api, outbox, cluster), selectors, cluster, resumed)
@@ -80,6 +86,17 @@ class KubernetesSource:
             self._phase = msgspec.structs.replace(self.status(), state="stopped")
         finally:
             await api.close()
+
+    async def _compare(self, api: Api, found: Discovery) -> None:
+        """Say which lines of the settings select nothing at the start. ``Refused`` where the settings are strict."""
+        self._unmatched = await selects_nothing(api, self._config, found)
+        if self._unmatched and self._config.strict:
+            raise Refused(
+                f"it selects nothing: {'; '.join(self._unmatched)}",
+                hint="correct the settings, or leave `strict` when what they name is still to come",
+            )
+        for line in self._unmatched:
+            _log.warning("selects_nothing", source=self.name, selector=line, hint="`archiver check` says more")
 
     def _context(self, api: Api, outbox: Outbox, cluster: Cluster) -> StreamContext:
         return StreamContext(

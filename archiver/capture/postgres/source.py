@@ -70,6 +70,7 @@ class PostgresSource:
         self._access = Access.of(config.dsn)
         self._entries = SourceEntries(name, writer, clock)
         self._figures = SourceFigures()
+        self._unmatched: list[str] = []
         self._stream: ReplicationStream | None = None
         self._watcher: SchemaWatcher | None = None
         self._undecodable = ""
@@ -80,7 +81,7 @@ class PostgresSource:
         """How it stands now."""
         mark = self._writer.marks.get(self.name, SourceMark())
         receiver = self._stream.receiver if self._stream else None
-        return self._figures.show(self.name, mark, receiver, self._watcher)
+        return msgspec.structs.replace(self._figures.show(self.name, mark, receiver, self._watcher), unmatched=self._unmatched)
 
     async def run(self, stop: asyncio.Event) -> None:
         """One attempt. Returns after ``stop`` once everything received is durable and the slot confirms it.
@@ -122,6 +123,9 @@ class PostgresSource:
         async with await self._access.connect() as query:
             report = await preflight(query, self._config)
             self._figures.warnings = [f"{finding.about}: {finding.reason}" for finding in report.warnings]
+            self._unmatched = report.unmatched
+            for line in report.unmatched:
+                log.warning("selects_nothing", source=self.name, selector=line, hint="`archiver check` says more")
             report.raise_refusals()
             tools = await asyncio.to_thread(find_tools, report.server_version, self._config.pg_bin)
             reader = self._writer.reader()

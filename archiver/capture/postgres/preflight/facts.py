@@ -95,6 +95,8 @@ class Facts:
     """Those that may not be read."""
     row_security: frozenset[int] = frozenset()
     """Tables with row-level security, for whoever does not go around it."""
+    schemas: frozenset[str] = frozenset()
+    """All that the database has."""
     hidden_schemas: list[str] = field(default_factory=list)
     """Schemas with sequences, without USAGE."""
     foreign_tables: list[str] = field(default_factory=list)
@@ -192,6 +194,7 @@ async def _gather(session: Session, config: PostgresConfig, scope: Scope, *, tri
         read_slots=read_slots,
         slot_sync=slot_sync,
         slot_exists=slot_exists,
+        schemas=frozenset(name for (name,) in await rows("SELECT nspname::text FROM pg_namespace")),
         observed=observed,
         rights={
             oid: Rights(*values)

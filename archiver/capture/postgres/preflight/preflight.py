@@ -19,7 +19,7 @@ from archiver.capture.postgres.preflight.facts import Facts, gather_facts
 from archiver.capture.postgres.preflight.failover import failover_findings, slot_gets_failover
 from archiver.capture.postgres.preflight.findings import SHOWN, Finding, and_others, grouped, several
 from archiver.capture.postgres.preflight.least_rights import least_rights
-from archiver.capture.postgres.preflight.tables import table_findings
+from archiver.capture.postgres.preflight.tables import UNMATCHED, table_findings, unmatched_selectors
 from archiver.capture.postgres.session.access import Session
 from archiver.capture.postgres.session.failover import commits_wait_for
 from archiver.errors import Refused
@@ -53,6 +53,11 @@ class Preflight:
     least_rights: Sequence[str] = ()
     """Lines of SQL that give a role all that capture needs."""
 
+    @property
+    def unmatched(self) -> list[str]:
+        """Lines of the settings that match nothing."""
+        return [finding.about for finding in (*self.warnings, *self.refusals) if finding.code == UNMATCHED]
+
     def raise_refusals(self) -> None:
         """Raise ``Refused`` with every refusal and its remedy; nothing when there is none."""
         if self.refusals:
@@ -81,6 +86,7 @@ def judge(facts: Facts, config: PostgresConfig) -> Preflight:
         *_own_schemas(facts),
         *_publications(facts, config),
         *tables,
+        *unmatched_selectors(facts, config),
         *_database(facts, config),
     ]
     return Preflight(

@@ -242,6 +242,8 @@ class RestoreReport(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds by step: read, schema, rows, indexes, …"""
     notes: list[str] = []
     """What could not be known for certain."""
+    not_included: list[str] = []
+    """As in the plan: what a restore leaves out or makes anew."""
     files: list[str] = []
     """Restore into a folder: what it holds."""
     left_out: list[LeftOutItem] = []

@@ -321,6 +321,7 @@ class _Restore:
             seconds=seconds,
             steps=self._steps,
             notes=[*self._plan.approximations, *self._plan.otherwise, *self._notes, *summary.notes],
+            not_included=self._plan.not_included,
             left_out=[printable(each) for each in self._left_out],
             left_out_file=self._written_to,
         )

@@ -160,6 +160,7 @@ async def write_folder(
         seconds=time.monotonic() - started,
         sequences=sequences,
         notes=[*plan.approximations, *plan.otherwise, *summary.notes],
+        not_included=plan.not_included,
         files=[*output.files, MANIFEST],
     )
 
