@@ -147,7 +147,7 @@ def _table_gap(table: Table, held: FoundRecord[Snapshot] | None, state: StateAtP
             return _gap_line(*named)
         return GapLine(0, f"table {table.schema}.{table.name}", "table_added", "no copy of its rows was finished before the point")
     for seq, gap in state.survey.gaps:
-        if is_whole(gap) or not _names(gap, table) or gap.reason == "updates_not_published":
+        if is_whole(gap) or not _names(gap, table):
             continue
         # A copy ends every gap of its tables that was recorded before it, and none that was recorded after it.
         if held.ref.seq < seq and not state.gap_has_ended(gap) and state.gap_has_begun(seq, gap, announced):

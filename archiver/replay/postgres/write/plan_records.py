@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 """Step, done, total (0: not known)."""
 
+UPDATES_NOT_PUBLISHED = "updates_not_published"
+"""Reason of the gap of a table without a key, whose rows were updated or deleted."""
+
 _FOLDED = frozenset((Kind.PG_FRAMES, Kind.PG_STREAM))
 
 
@@ -106,7 +109,7 @@ async def fold_changes(
     plan: RestorePlan, material: PlanRecords, reader: Reader, progress: Progress | None = None
 ) -> tuple[DatabaseFold, Summary]:
     """All changes of the plan's range, folded. Segments are fetched while the ones before are folded, in threads."""
-    fold = DatabaseFold(material.schemas, limit=Limit(seq=plan.limit), strict=not plan.gaps)
+    fold = DatabaseFold(material.schemas, limit=Limit(seq=plan.limit), strict=not _blurs(plan))
     fold.checkpoint(material.checkpoint)
     if material.folded is not None:
         fold.describe(material.folded.relations)
@@ -123,6 +126,11 @@ async def fold_changes(
             if progress:
                 progress("reading changes", done, plan.segments.count)
     return fold, await asyncio.to_thread(fold.finish)
+
+
+def _blurs(plan: RestorePlan) -> bool:
+    """Whether changes may contradict the rows that they change: behind gaps of the stream, not where only updates were not published."""
+    return any(gap.reason != UPDATES_NOT_PUBLISHED for gap in plan.gaps)
 
 
 def _is_ours(placed: Placed, plan: RestorePlan) -> bool:

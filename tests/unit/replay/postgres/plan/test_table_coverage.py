@@ -91,11 +91,18 @@ def test_an_announced_change_says_when_a_gap_began() -> None:
 
 
 def test_what_is_never_captured_and_what_is_only_added_to_is_said_not_refused() -> None:
-    """Unlogged tables come back empty; updates of insert-only tables are an approximation, also where a gap says so."""
-    coverage = covered({0x50: gap("logs", "0/20", "updates_not_published")}, point=Point("", "lsn", 0x60), commits=[0x60])
+    """Unlogged tables come back empty; that updates of insert-only tables would be missing is an approximation."""
+    coverage = covered({}, point=Point("", "lsn", 0x60), commits=[0x60])
     assert coverage.gaps == []
     assert ["public.logs" in text for text in coverage.approximations] == [True]
     assert ["public.cache: unlogged" in text for text in coverage.not_included[:1]] == [True]
+
+
+def test_updates_that_are_known_to_be_missing_are_a_gap() -> None:
+    """From where a copy of an insert-only table last was right, until the next one."""
+    missing = {0x50: gap("logs", "0/20", "updates_not_published")}
+    assert names(covered(missing, point=Point("", "lsn", 0x60), commits=[0x60])) == ["table public.logs"]
+    assert names(covered(missing, point=Point("", "lsn", 0x1F), commits=[0x10, 0x60])) == []
 
 
 def test_a_captured_table_without_any_copy_is_a_gap() -> None:
