@@ -8,6 +8,7 @@ from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.clock import SystemClock
 from archiver.errors import Corrupt, Invalid
+from archiver.journal.entry import SourceMark
 from archiver.journal.known_head import KnownHead
 from archiver.journal.reader import Reader
 from archiver.journal.verifier import VerifyReport
@@ -93,6 +94,8 @@ async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
                 if silence is not None:
                     line.unknown_since = silence.from_time
                     line.problem = f"nothing is heard of it since {output.moment(silence.from_time)}: {silence.detail}"
+            if line.kind == "postgres" and line.name in tail.sources:
+                await _say_uncopied(reader, line, tail.sources[line.name])
             completed = await reader.header(tail.sources[line.name].checkpoint_segment) if line.checkpoint else None
             line.last_baseline = completed.time if completed is not None else 0
         if not offline:
@@ -100,6 +103,18 @@ async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
         return value
     finally:
         await store.close()
+
+
+async def _say_uncopied(reader: Reader, line: SourceLine, mark: SourceMark) -> None:
+    """Name the tables whose rows the journal does not have, as its newest schema says."""
+    from archiver.capture.postgres.start.journal_view import newest_schema
+
+    schema = await newest_schema(reader, line.name, mark)
+    if schema is None or not schema.catalog.pending:
+        return
+    names = [f"{table.schema}.{table.name}" for table in schema.catalog.tables if table.oid in schema.catalog.pending]
+    line.unknown_since = schema.taken
+    line.problem = f"rows of {len(names)} tables are not in the journal: {', '.join(sorted(names)[:5])}"
 
 
 @click.command()

@@ -134,7 +134,7 @@ def add(line: SourceLine, source: SourceStatus) -> None:
     line.lag_bytes = source.lag_bytes
     line.retained_bytes = source.retained_bytes
     line.safe_bytes = source.safe_bytes
-    line.unknown_since = source.unknown_since
+    line.unknown_since = line.unknown_since if source.unknown_since is None else source.unknown_since
     line.tolerated = source.tolerated
     line.entries = source.frames
     line.bytes = source.bytes

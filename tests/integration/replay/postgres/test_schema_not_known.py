@@ -76,3 +76,18 @@ def test_every_command_and_probe_says_so(database: str, tmp_path: Path) -> None:
             assert done.returncode == 3, done.stdout
             assert archiver.call("drill", "--at", "latest").returncode == 3
         archiver.wait(lambda: not ready(archiver), "readiness once the schema is known")
+
+
+def test_status_names_tables_whose_rows_are_not_in_the_journal(database: str, tmp_path: Path) -> None:
+    """Also without the archiver: the newest schema in the journal tells."""
+    create_table(database)
+    with Archiver(tmp_path, {"db": database_source(database, poll_seconds=0.5)}, serve=True) as archiver:
+        archiver.start()
+        captured(archiver, "db", database)
+        with psycopg.connect(database) as held:
+            # A transaction that runs may have written to a new table before it was published: its copy waits for that.
+            held.execute("INSERT INTO note (text) VALUES ('open')")
+            run(database, "CREATE TABLE later (id int PRIMARY KEY)")
+            archiver.wait(lambda: "public.later" in archiver.source("db").get("problem", ""), "the status does not name the table")
+            assert archiver.source("db")["unknown_since"] is not None
+        archiver.wait(lambda: archiver.source("db").get("unknown_since") is None, "the table is not copied")
