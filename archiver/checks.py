@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -14,6 +14,14 @@ from archiver.service.sources import kubernetes_config, postgres_config
 from archiver.settings import Settings
 from archiver.store.open import open_store
 from archiver.store.probe import probe
+
+LARGE_ROWS_SECONDS = 20.0
+"""How long tables are looked through for rows that are too large."""
+
+if TYPE_CHECKING:
+    from archiver.capture.postgres.config import PostgresConfig
+    from archiver.capture.postgres.preflight.preflight import Preflight
+    from archiver.capture.postgres.session.access import Session
 
 Level = Literal["ok", "note", "warning", "refused"]
 
@@ -76,6 +84,7 @@ async def _postgres(name: str, settings: Settings) -> list[Check]:
         protection = await protection_of(access, connection)
         report = await preflight(connection, config)
         slot = await read_health(connection, config.slot)
+        large = await _large_rows(name, connection, report, config)
     finally:
         await connection.close()
     found = [Check("ok", name, "connection", str(protection))]
@@ -97,6 +106,7 @@ async def _postgres(name: str, settings: Settings) -> list[Check]:
     found += [Check("refused", name, item.about, item.reason, item.remedy) for item in report.refusals]
     found += [Check("warning", name, item.about, item.reason, item.remedy) for item in report.warnings]
     found += [Check("note", name, item.about, item.reason, item.remedy) for item in report.notes]
+    found += large
     try:
         tools = await asyncio.to_thread(find_tools, report.server_version, config.pg_bin)
         if tools.is_older(report.server_version):
@@ -110,6 +120,39 @@ async def _postgres(name: str, settings: Settings) -> list[Check]:
     counted = ", ".join(f"{modes.count(mode)} {mode}" for mode in ("key", "full", "insert", "excluded") if mode in modes)
     found.append(Check("ok", name, "tables", f"{counted or 'none'}; schema changes noticed by {report.ddl}"))
     found.append(Check("ok", name, "least rights", "what capture needs, as SQL below", apply="\n".join([*report.least_rights, ""])))
+    return found
+
+
+async def _large_rows(name: str, session: Session, report: Preflight, config: PostgresConfig) -> list[Check]:
+    """Tables with rows that will be left out."""
+    import psycopg
+
+    from archiver.capture.postgres.baseline.large_rows import tables_with_large_rows
+    from archiver.capture.postgres.session.access import restricts_views, translated
+
+    captured = [table for table in report.catalog.tables if table.mode != "excluded"]
+    try:
+        # As when they are copied: nothing is selected by the name of a table where a view of that name would be run.
+        large, unknown = (
+            await tables_with_large_rows(session, captured, config.largest_row_bytes, LARGE_ROWS_SECONDS)
+            if await restricts_views(session)
+            else ({}, [])
+        )
+    except psycopg.Error as error:
+        raise translated(error, "looking for large rows") from error
+    found = [
+        Check(
+            "warning",
+            name,
+            f"table {table}",
+            f"rows larger than {config.largest_row_bytes >> 20} MiB as text: {count}; they are left out, and the table has a gap meanwhile",
+            "keep such values elsewhere; or raise largest_row_bytes, and the memory limit with it; or exclude the table",
+        )
+        for table, count in large.items()
+    ]
+    if unknown:
+        text = f"tables not looked through, for lack of time or rights: {len(unknown)}"
+        found.append(Check("note", name, "large rows", f"{text} ({', '.join(unknown[:5])})"))
     return found
 
 

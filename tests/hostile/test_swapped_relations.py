@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -84,7 +85,9 @@ async def test_a_view_in_the_place_of_a_table(
     monkeypatch.setattr(copy_tables, "_same_file", then_swapped)
     if ranges:
         original = copy_tables._ranges
-        monkeypatch.setattr(copy_tables, "_ranges", lambda session, tables, _bytes: original(session, tables, 65536))
+        monkeypatch.setattr(
+            copy_tables, "_ranges", lambda session, tables, limits: original(session, tables, replace(limits, range_bytes=65536))
+        )
     baseline = await taken(database, Sink())
     assert not is_superuser(database, role)
     assert [table.name for table in baseline.tables if table.name == "t"] == []
@@ -109,7 +112,9 @@ async def test_where_the_server_does_not_know_the_restriction(database: str, mal
         monkeypatch.setattr(f"archiver.capture.postgres.{module}.restricts_views", unknown)
     monkeypatch.setattr(copy_tables, "copy_command", noted)
     original = copy_tables._ranges
-    monkeypatch.setattr(copy_tables, "_ranges", lambda session, tables, _bytes: original(session, tables, 65536))
+    monkeypatch.setattr(
+        copy_tables, "_ranges", lambda session, tables, limits: original(session, tables, replace(limits, range_bytes=65536))
+    )
     baseline = await taken(database, Sink())
     assert commands == [b'COPY "theirs"."t" ("id") TO STDOUT']
     assert [sum(part.rows for part in table.parts) for table in baseline.tables] == [10000]

@@ -30,6 +30,8 @@ class PostgresOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Connections that copy tables at the same time."""
     part_bytes: Annotated[int, Meta(ge=65536, le=134217728)] = 33_554_432
     """Uncompressed size of one baseline object."""
+    largest_row_bytes: Annotated[int, Meta(ge=1048576, le=1073741824)] = 67_108_864
+    """Rows and messages whose text is larger are not captured; their table has a gap as long as it holds them. Memory grows with it."""
     insert_only_snapshot_seconds: Positive = 3600.0
     """Tables whose updates cannot be published are copied again this often, if they changed."""
     slot_timeout_seconds: Positive = 60.0

@@ -32,10 +32,13 @@ from archiver.capture.postgres.session.snapshot import HeldSnapshot, hold_snapsh
 from archiver.capture.postgres.source_entries import SourceEntries
 from archiver.capture.postgres.start.decision import FreshStart, Resumption, ServerView, decide
 from archiver.capture.postgres.start.journal_view import newest_schema, read_journal
+from archiver.capture.postgres.start.left_out import affected, gaps_of, newest_dump, tables_written, with_pending
 from archiver.capture.postgres.start.server_view import read_server
 from archiver.capture.postgres.stream.continuation import Diverged
+from archiver.capture.postgres.stream.oversized import Oversized, Transaction
 from archiver.capture.postgres.stream.stream import ReplicationStream, StreamOptions, protocol_version
 from archiver.capture.postgres.watch.schema_watcher import SchemaWatcher
+from archiver.capture.postgres.watch.table_gaps import TOO_LARGE_SECONDS
 from archiver.capture.status import SourceStatus
 from archiver.errors import ArchiverError, HistoryLost, Refused, Unavailable
 from archiver.journal.entry import Kind, SourceMark
@@ -76,6 +79,12 @@ class PostgresSource:
         self._undecodable = ""
         self._diverged = ""
         self._commit_times = CommitTimes()
+        self._oversized: Oversized | None = None
+        """Why the last attempt ended, when something was too large for it."""
+        self._lacking: dict[int, float] = {}
+        self._careful = False
+        self._careful_until = 0
+        """Up to there messages are not received, and large transactions only once they have committed: something in it is too large."""
 
     def status(self) -> SourceStatus:
         """How it stands now."""
@@ -91,7 +100,7 @@ class PostgresSource:
         """
         self._figures.state, self._figures.detail = "starting", ""
         stopping = asyncio.create_task(stop.wait())
-        work = asyncio.create_task(self._attempt(stop))
+        work = asyncio.create_task(self._attempts(stop))
         try:
             await first_of(work, stopping)
             if not work.done() and self._figures.state == "starting":
@@ -110,15 +119,25 @@ class PostgresSource:
                 self._undecodable = error.message
             if isinstance(error, Diverged):
                 self._diverged = error.message
+            if isinstance(error, Oversized):
+                self._oversized = error
             self._figures.failed(error)
             raise
         finally:
             await cancel(stopping, work)
             self._stream = None
 
+    async def _attempts(self, stop: asyncio.Event) -> None:
+        """One attempt, and another one whenever it ended in order because a stream of another kind is due."""
+        await self._attempt(stop)
+        while not stop.is_set():
+            self._figures.state = "starting"
+            await self._attempt(stop)
+
     async def _attempt(self, stop: asyncio.Event) -> None:
         # What an earlier attempt handed in counts as known only when it is durable.
         await self._entries.durable()
+        oversized, self._oversized = self._oversized, None
         self._access = Access.of(self._dsn())
         async with await self._access.connect() as query:
             report = await preflight(query, self._config)
@@ -138,12 +157,13 @@ class PostgresSource:
                 chosen = "begin" if isinstance(decision, FreshStart) else "resume"
                 log.info("source_decided", source=self.name, decision=chosen, position=format_position(known.position))
                 if isinstance(decision, FreshStart):
+                    self._careful_until = server.position if oversized is not None else 0
                     created = await self._begin(decision, query, replication, report, server)
                     async with contextlib.AsyncExitStack() as holding:
                         snapshot = hold_snapshot(self._access, exported=created.snapshot, lsn=created.consistent_point)
                         held = await holding.enter_async_context(snapshot)
                         start = parse_position(created.consistent_point)
-                        stream, entry = await self._start(replication, report, server, Resumption(start, start), fresh=True)
+                        stream, entry = await self._start(replication, report, server, _behind(start), fresh=True)
                         baseline = self._baseline_then_watch(holding, held, report, tools, entry)
                         await self._capture(stream, query, stop, baseline)
                     return
@@ -152,8 +172,16 @@ class PostgresSource:
                     self._figures.last_baseline = header.time if header else 0
                 if server.slot is not None and server.slot.failover != report.failover:
                     await set_failover(replication, self._config.slot, failover=report.failover)
-                schema = await newest_schema(reader, self.name, mark)
-                stream, _ = await self._start(replication, report, server, decision, fresh=False)
+                where, schema = decision, await newest_schema(reader, self.name, mark)
+                if oversized is not None and oversized.begun is not None and where.position < self._careful_until:
+                    schema = await self._leave_out(oversized.begun, query, where.position)
+                    where = _behind(oversized.begun.commit + 1)
+                elif oversized is not None:
+                    self._careful_until = server.position
+                    if oversized.proven:
+                        # Without messages the commit that proves the history may not come again.
+                        where = _behind(where.position)
+                stream, _ = await self._start(replication, report, server, where, fresh=False)
                 await self._capture(stream, query, stop, self._watch_once_proven(stream, tools, schema))
 
     @contextlib.asynccontextmanager
@@ -209,6 +237,7 @@ class PostgresSource:
         self, replication: Connection, report: Preflight, server: ServerView, where: Resumption, *, fresh: bool
     ) -> tuple[ReplicationStream, int]:
         """Journal PG_STREAM, then start the stream; the stream and the number of that entry."""
+        self._careful = where.position < self._careful_until
         options = StreamOptions(
             slot=self._config.slot,
             start=where.start,
@@ -216,7 +245,9 @@ class PostgresSource:
             newest=where.newest,
             publications=self._config.publications,
             protocol=protocol_version(report.server_version),
-            streaming=self._config.streaming,
+            streaming=self._config.streaming and not self._careful,
+            messages=not self._careful,
+            largest_bytes=self._config.largest_row_bytes,
             queue_bytes=self._config.queue_bytes,
             heartbeat_seconds=self._config.heartbeat_seconds,
             synchronous=self._config.synchronous,
@@ -295,13 +326,42 @@ class PostgresSource:
             progress=self._progress,
         )
         await holding.aclose()
+        self._lacking = dict.fromkeys(baseline.too_large, self._clock.monotonic() + TOO_LARGE_SECONDS)
         await self._entries.append(Kind.PG_SCHEMA, msgspec.json.encode(baseline.schema), baseline.dump)
         await self._entries.append(Kind.PG_SEQUENCES, msgspec.json.encode(baseline.sequences))
-        await self._writer.durable(await self._entries.append(Kind.CHECKPOINT, msgspec.json.encode(baseline.snapshot(entry))))
+        last = await self._entries.append(Kind.CHECKPOINT, msgspec.json.encode(baseline.snapshot(entry)))
+        if gaps := baseline.gaps():
+            log.warning("rows_left_out", source=self.name, reason="too_large", tables=[gap.what for gap in gaps])
+            last = await self._entries.append(Kind.GAP, *map(msgspec.json.encode, gaps))
+            self._figures.gaps += len(gaps)
+        await self._writer.durable(last)
         figures = self._figures
         figures.last_baseline, figures.state, figures.detail = self._clock.now(), "streaming", ""
         log.info("baseline_finished", source=self.name, tables=len(baseline.tables))
         await self._watch(tools, baseline.schema)
+
+    async def _leave_out(self, begun: Transaction, query: Connection, position: int) -> Schema | None:
+        """Journal that a transaction which cannot be received is left out, and that its tables are to be copied; durable on return."""
+        config, mark = self._config, self._writer.marks.get(self.name, SourceMark())
+        written = await tables_written(query, config.slot, config.publications, begun.xid, begun.commit)
+        found = await newest_dump(self._writer.reader(), self.name, mark)
+        if found is None:
+            return None
+        schema, dump = found
+        tables = affected(schema.catalog, written)
+        gaps = gaps_of(tables, position=position, exact=written is not None)
+        names = [f"{table.schema}.{table.name}" for table in tables]
+        log.error("transaction_left_out", source=self.name, xid=begun.xid, reason="too_large", tables=names, exact=written is not None)
+        schema = with_pending(schema, frozenset(table.oid for table in tables))
+        for table in tables:
+            self._lacking.pop(table.oid, None)
+        # What is to be copied comes first: once the position is known, nothing but the journal tells of it.
+        await self._entries.append(Kind.PG_SCHEMA, msgspec.json.encode(schema), dump)
+        # A table that the journal's schema does not have yet is found, and copied, as a new one.
+        kind, bodies = (Kind.GAP, [msgspec.json.encode(gap) for gap in gaps]) if gaps else (Kind.PROGRESS, [b""])
+        await self._writer.durable(await self._entries.append(kind, *bodies, position=format_position(begun.commit + 1)))
+        self._figures.gaps += len(gaps)
+        return schema
 
     def _progress(self, rows: int, size: int) -> None:
         self._figures.detail = f"baseline: {rows} rows, {size} bytes"
@@ -312,7 +372,9 @@ class PostgresSource:
         await self._watch(tools, schema)
 
     async def _watch(self, tools: PgTools, schema: Schema | None) -> None:
-        self._watcher = SchemaWatcher(self.name, self._access, self._config, tools, self._writer, self._clock, known=schema)
+        self._watcher = SchemaWatcher(
+            self.name, self._access, self._config, tools, self._writer, self._clock, known=schema, lacking=self._lacking
+        )
         try:
             await self._watcher.run()
         finally:
@@ -325,8 +387,14 @@ class PostgresSource:
             watcher.ddl_seen(content)
 
     async def _poll(self, query: Connection, stream: ReplicationStream) -> None:
-        """Look at the slot every now and then, and notice when commits begin to wait for us."""
+        """Look at the slot every now and then, and notice when commits begin to wait for us.
+
+        Returns when the stream need not be careful any more: it is to be ended in order, and another one begun.
+        """
         while True:
+            position = parse_position(self._writer.marks.get(self.name, SourceMark()).position)
+            if self._careful and self._figures.state == "streaming" and position >= self._careful_until:
+                return
             self._figures.health = await read_health(query, self._config.slot)
             if self._figures.health.can_hang:
                 raise Unavailable(
@@ -358,3 +426,8 @@ class PostgresSource:
                 return
             await self._clock.sleep(0.05)
         log.info("source_stopped", source=self.name, position=format_position(position))
+
+
+def _behind(position: int) -> Resumption:
+    """Begin there, with nothing to prove."""
+    return Resumption(position, position)

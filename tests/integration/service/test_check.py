@@ -71,3 +71,19 @@ def test_a_slot_that_is_not_ours_is_named(database: str, tmp_path: Path) -> None
     assert code == 3
     assert [item["subject"] for item in found if item["level"] == "refused"] == ["slot"]
     assert check(Archiver(tmp_path, {}, name="empty"))[0] == 3
+
+
+def test_rows_that_will_be_left_out_are_named(database: str, tmp_path: Path) -> None:
+    """The table is named, with what can be done; nothing of the row."""
+    create_table(database)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE blob (id int PRIMARY KEY, data bytea)")
+        connection.execute("INSERT INTO blob VALUES (1, convert_to(repeat('secret', 200000), 'UTF8')), (2, 'small')")
+    source = database_source(database)
+    source["postgres"]["largest_row_bytes"] = 1 << 20
+    _, found = check(Archiver(tmp_path, {"db": source}))
+    (line,) = [item for item in found if item["subject"] == "table public.blob"]
+    assert (line["level"], line["source"]) == ("warning", "db")
+    assert line["text"].startswith("rows larger than 1 MiB as text: 1;")
+    assert "exclude the table" in line["remedy"]
+    assert "secret" not in str(found)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from archiver.capture.postgres.baseline.copy_tables import CopyLimits, PartSink, copy_tables
+from archiver.capture.postgres.baseline.large_rows import TOO_LARGE
 from archiver.capture.postgres.baseline.schema_entry import take_schema
 from archiver.capture.postgres.catalog.publication_members import read_members, with_members
 from archiver.capture.postgres.catalog.scope import Scope
@@ -16,6 +17,7 @@ from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.session.access import Access
 from archiver.capture.postgres.session.schema_dump import PgTools
 from archiver.capture.postgres.session.snapshot import HeldSnapshot
+from archiver.journal.records import Gap
 from archiver.postgres.records import Schema, Sequences, Snapshot, Table, TableRows
 
 
@@ -24,10 +26,21 @@ class Baseline:
     """What the source appends, in this order: PG_SCHEMA (schema, dump), PG_SEQUENCES, CHECKPOINT. All parts are durable already."""
 
     schema: Schema
-    """``catalog.pending`` names the tables that DDL made unreadable under the snapshot: the watcher records gaps and copies them."""
+    """``catalog.pending`` names the tables that are not whole, because DDL made them unreadable under the snapshot or rows are too
+    large: the watcher records gaps and copies them."""
     dump: bytes
     sequences: Sequences
     tables: list[TableRows]
+    too_large: dict[int, int]
+    """Tables that lack so many rows, which are too large."""
+
+    def gaps(self) -> list[Gap]:
+        """What the source appends right behind the CHECKPOINT, which has no room for it: tables that are not whole in it."""
+        return [
+            Gap(f"table {table.schema}.{table.name}", "too_large", TOO_LARGE, self.schema.lsn, relation=table.oid)
+            for table in self.tables
+            if table.oid in self.too_large
+        ]
 
     def snapshot(self, replay_from: int) -> Snapshot:
         """Body of the CHECKPOINT; ``replay_from``: number of the entry from which the slot's transactions are in the journal."""
@@ -68,15 +81,15 @@ async def take_baseline(
         sink,
         source=source,
         identity=identity,
-        limits=CopyLimits(config.baseline_jobs, config.part_bytes, compression_level),
+        limits=CopyLimits(config.baseline_jobs, config.part_bytes, compression_level, config.largest_row_bytes),
         progress=progress,
     )
     tables = [_known(table, held.lsn, (writes or {}).get(table.oid, -1)) for table in taken.schema.catalog.tables]
-    catalog = msgspec.structs.replace(taken.schema.catalog, tables=tables, pending=copied.missed)
+    catalog = msgspec.structs.replace(taken.schema.catalog, tables=tables, pending=sorted({*copied.missed, *copied.too_large}))
     catalog = with_members(catalog, await read_members(held.connection, config.publications))
     # Whatever the slot's snapshot does not see commits at or after its consistent point.
     schema = msgspec.structs.replace(taken.schema, catalog=catalog, floor=held.lsn)
-    return Baseline(schema, taken.dump, sequences, copied.tables)
+    return Baseline(schema, taken.dump, sequences, copied.tables, copied.too_large)
 
 
 def _known(table: Table, lsn: str, writes: int) -> Table:

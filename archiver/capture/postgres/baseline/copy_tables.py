@@ -20,7 +20,8 @@ import structlog
 from psycopg import sql
 
 from archiver.capture.postgres.baseline.copy_parts import copy_parts
-from archiver.capture.postgres.session.access import Access, Session, restricts_views, translated
+from archiver.capture.postgres.baseline.large_rows import LargeRows
+from archiver.capture.postgres.session.access import Access, Session, restricts_views, translated, unsendable
 from archiver.capture.postgres.session.snapshot import HeldSnapshot, import_snapshot
 from archiver.journal.keys import part_key
 from archiver.journal.parts import Part
@@ -52,15 +53,20 @@ class CopyLimits:
     jobs: int
     part_bytes: int
     compression_level: int
+    largest_row_bytes: int = 1 << 30
+    """Rows whose text is larger are left out."""
     range_bytes: int = _RANGE_BYTES
 
 
 @dataclass(frozen=True)
 class CopyResult:
-    """Rows of the tables that could be copied, in the order asked for, and the oids of those that DDL made unreadable."""
+    """Rows of the tables that could be copied, in the order asked for."""
 
     tables: list[TableRows]
     missed: list[int]
+    """Tables (oids) that DDL made unreadable."""
+    too_large: dict[int, int]
+    """Tables that were copied but for so many rows, which are too large."""
 
 
 class _Range(NamedTuple):
@@ -93,7 +99,9 @@ async def copy_tables(
     totals = [0, 0]
     parts: dict[int, dict[int, list[Part]]] = defaultdict(dict)
     missed: set[int] = set()
-    work = iter(await _ranges(held.connection, tables, limits.range_bytes))
+    too_large: dict[int, int] = defaultdict(int)
+    ranges, large_rows = await _ranges(held.connection, tables, limits)
+    work = iter(ranges)
 
     async def store(data: bytes) -> str:
         key = part_key(source, identity, next(numbers))
@@ -109,13 +117,16 @@ async def copy_tables(
             for piece in work:
                 if piece.table.oid in missed:
                     continue
-                copied = await _copy_range(session, held.name, piece, lambda command: to_parts(session, command, pool))
-                if copied is None:
+                found = await _copy_range(session, held.name, piece, large_rows, lambda command: to_parts(session, command, pool))
+                if found is None:
                     missed.add(piece.table.oid)
                     _log.warning(
                         "table_missed", source=source, table=f"{piece.table.schema}.{piece.table.name}", reason="DDL during the copy"
                     )
                     continue
+                copied, left_out = found
+                if left_out:
+                    too_large[piece.table.oid] += left_out
                 parts[piece.table.oid][piece.number] = copied
                 totals[0] += sum(part.rows for part in copied)
                 totals[1] += sum(part.raw_size for part in copied)
@@ -138,6 +149,7 @@ async def copy_tables(
             if table.oid not in missed
         ],
         [table.oid for table in tables if table.oid in missed],
+        {oid: count for oid, count in too_large.items() if oid not in missed},
     )
 
 
@@ -146,25 +158,31 @@ def carried_columns(table: Table) -> list[Column]:
     return [column for column in table.columns if not column.generated]
 
 
-def copy_command(table: Table, first: int, end: int | None, *, whole: bool) -> bytes:
-    """COPY of a range of pages; ``whole``: of everything."""
+def within_pages(first: int, end: int | None) -> sql.Composable:
+    """The condition that a row stands on these pages."""
+    low = sql.SQL("ctid >= {}::tid").format(sql.Literal(f"({first},0)"))
+    return low if end is None else sql.SQL("{} AND ctid < {}::tid").format(low, sql.Literal(f"({end},0)"))
+
+
+def copy_command(table: Table, first: int, end: int | None, *, whole: bool, small: sql.Composable | None = None) -> bytes:
+    """COPY of a range of pages; ``whole``: of everything. ``small``: only of rows for which this holds."""
     name, columns = sql.Identifier(table.schema, table.name), carried_columns(table)
     names = sql.SQL(", ").join(sql.Identifier(column.name) for column in columns)
-    if whole:
+    if whole and small is None:
         listed = sql.SQL(" ({})").format(names) if columns else sql.SQL("")
         return sql.SQL("COPY {}{} TO STDOUT").format(name, listed).as_bytes(None)
-    low = sql.Literal(f"({first},0)")
-    conditions = [sql.SQL("ctid >= {}::tid").format(low)]
-    if end is not None:
-        conditions.append(sql.SQL("ctid < {}::tid").format(sql.Literal(f"({end},0)")))
-    where = sql.SQL(" AND ").join(conditions)
+    where = within_pages(first, end)
+    if small is not None:
+        where = sql.SQL("{} AND {}").format(where, small)
     return sql.SQL("COPY (SELECT {} FROM ONLY {} WHERE {}) TO STDOUT").format(names, name, where).as_bytes(None)
 
 
-async def _ranges(session: Session, tables: Sequence[Table], range_bytes: int) -> list[_Range]:
-    """Largest tables first, so that no worker begins a long one when the others are done."""
+async def _ranges(session: Session, tables: Sequence[Table], limits: CopyLimits) -> tuple[list[_Range], LargeRows]:
+    """Largest tables first, so that no worker begins a long one when the others are done; and what finds rows that are too large."""
     try:
         restricted = await restricts_views(session)
+        # They are found, and left out, by a SELECT; see below.
+        large_rows = await LargeRows.look(session, list(tables) if restricted else [], limits.largest_row_bytes)
         cursor = await session.execute(
             "SELECT c.oid::int8, coalesce(pg_relation_size(c.oid), 0), current_setting('block_size')::int"
             " FROM pg_class c WHERE c.oid = ANY(%s::oid[])",
@@ -177,31 +195,40 @@ async def _ranges(session: Session, tables: Sequence[Table], range_bytes: int) -
     for table in sorted(tables, key=lambda table: (-sizes.get(table.oid, (0, 1))[0], table.oid)):
         size, block = sizes.get(table.oid, (0, 8192))
         # A range is selected, which a view in the table's place would answer. COPY of a table by its name refuses views by itself.
-        step = max(1, range_bytes // block) if restricted else max(1, size)
+        step = max(1, limits.range_bytes // block) if restricted else max(1, size)
         starts = list(range(0, max(1, -(-size // block)), step))
         found += [
             _Range(table, number, first, None if first == starts[-1] else first + step, len(starts) == 1)
             for number, first in enumerate(starts)
         ]
-    return found
+    return found, large_rows
 
 
 async def _copy_range(
-    session: Session, snapshot: str, piece: _Range, to_parts: Callable[[bytes], Awaitable[list[Part]]]
-) -> list[Part] | None:
+    session: Session, snapshot: str, piece: _Range, large_rows: LargeRows, to_parts: Callable[[bytes], Awaitable[list[Part]]]
+) -> tuple[list[Part], int] | None:
+    """Its parts, and how many rows were left out because they are too large; ``None`` where DDL made the table unreadable."""
     table = piece.table
     try:
         await session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         await import_snapshot(session, snapshot)
-        parts = None
+        found = None
         if await _same_file(session, table):
-            parts = await to_parts(copy_command(table, piece.first, piece.end, whole=piece.whole))
+            left_out, small = 0, None
+            if large_rows.possible(table):
+                left_out, condition = await large_rows.find(session, table, within_pages(piece.first, piece.end))
+                small = condition if left_out else None
+            found = await to_parts(copy_command(table, piece.first, piece.end, whole=piece.whole, small=small)), left_out
         await session.execute("COMMIT")
-        return parts
+        return found
     except (*_GONE, _RESTRICTED):
         await session.execute("ROLLBACK")
         return None
     except psycopg.Error as error:
+        if unsendable(error) and not session.closed:
+            # Only where large rows are not looked for.
+            await session.execute("ROLLBACK")
+            return [], 1
         raise translated(error, f"copying table {table.schema}.{table.name}") from error
 
 

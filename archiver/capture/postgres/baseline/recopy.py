@@ -21,6 +21,8 @@ class RecopyResult:
     taken: int
     tables: list[TableRows]
     """Without those that DDL made unreadable meanwhile and those that are gone."""
+    too_large: dict[int, int]
+    """Tables that lack so many rows, which are too large."""
 
     def snapshot(self, cause: str, oids: set[int], floor: str) -> Snapshot:
         """Body of one entry, with the tables among ``oids``; ``floor``: every transaction that the copy does not see commits behind it."""
@@ -36,4 +38,4 @@ async def recopy_tables(
         observed = await read_catalog(held.connection, scope)
         tables = [table for table in observed.catalog.tables if table.oid in oids and table.mode != "excluded"]
         copied = await copy_tables(held, access, tables, sink, source=source, identity=identity, limits=limits)
-    return RecopyResult(held.lsn, held.visible, held.taken, copied.tables)
+    return RecopyResult(held.lsn, held.visible, held.taken, copied.tables, copied.too_large)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from archiver.postgres.connection_string import ALLOWED_UNENCRYPTED, SECRETS, gu
 
 Session = psycopg.AsyncConnection[tuple[Any, ...]]
 """An ordinary connection in autocommit mode with everything in ``session_settings`` pinned."""
+
+_GIGABYTE = re.compile(r"\d{10}")
 
 _LIVENESS = {"keepalives_idle": "15", "keepalives_interval": "5", "keepalives_count": "3", "tcp_user_timeout": "30000"}
 
@@ -144,6 +147,13 @@ def translated(error: psycopg.Error, doing: str) -> ArchiverError:
     if state == "42501":
         return Refused(text, hint="`archiver check` names the missing rights and the GRANT for each")
     return Unavailable(text, hint="it is tried again")
+
+
+def unsendable(error: psycopg.Error) -> bool:
+    """Whether the server says that a row is too large to be sent, in any language."""
+    if error.sqlstate == "54000":
+        return True
+    return error.sqlstate == "XX000" and bool(_GIGABYTE.search(error.diag.message_primary or ""))
 
 
 def with_password(dsn: str, password: str, *, ca_file: str = "", allow_unencrypted: bool = False) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from archiver.capture.postgres.stream.oversized import BufferWatch, Oversized
 from archiver.capture.postgres.stream.stream_end import ended_by_server
 from archiver.postgres.replication_messages import KEEPALIVE_BYTES, parse_keepalive
 
@@ -23,12 +24,15 @@ RUN_BYTES = 1 << 20
 class FrameIntake:
     """Takes messages off the connection, and notes when the server was last heard and how far it is."""
 
-    def __init__(self, pgconn: PGconn, handover: Handover, queue: QueuedBytes, updates: StatusUpdates, clock: Clock) -> None:
+    def __init__(
+        self, pgconn: PGconn, handover: Handover, queue: QueuedBytes, updates: StatusUpdates, clock: Clock, buffer: BufferWatch
+    ) -> None:
         self._pgconn = pgconn
         self._handover = handover
         self._queue = queue
         self._updates = updates
         self._clock = clock
+        self._buffer = buffer
         self.server_position = 0
         """Where the server's decoding is, as its newest keepalive says."""
         self.observed = 0
@@ -39,7 +43,7 @@ class FrameIntake:
     def drain(self) -> int:
         """Take the frames that libpq holds; return their bytes. Stops early where the queue is full.
 
-        Raises why the stream is over when the server ended it.
+        Raises why the stream is over when the server ended it, and ``Oversized`` when what comes next is too large.
         """
         get, frames = self._pgconn.get_copy_data, self._handover.gather(time.monotonic())
         append, total, size = frames.append, 0, 0
@@ -49,12 +53,18 @@ class FrameIntake:
                 append(bytes(view))
                 size += count
                 if size >= RUN_BYTES:
+                    self._buffer.received(count)
                     total += size
                     size = 0
                     self._handover.hand_over(time.monotonic())
                     if self._queue.full:
                         break
             elif count == 0:
+                if self._buffer.exceeded():
+                    raise Oversized(
+                        f"a message of the stream is larger than {self._buffer.most >> 20} MiB",
+                        hint="it is left out: what follows is received without it",
+                    )
                 break
             elif count == KEEPALIVE_BYTES:
                 self._keepalive(view)

@@ -7,6 +7,7 @@ does not hold the position back between its blocks: it commits later, so it woul
 
 from __future__ import annotations
 
+import struct
 import sys
 from array import array
 from collections.abc import Callable, Iterable
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archiver.capture.postgres.stream.continuation import Continuation
+from archiver.capture.postgres.stream.oversized import Transaction
 from archiver.journal.entry import Kind, Run
 from archiver.postgres.announcements import PREFIX_BYTES
 from archiver.postgres.lsn import format_position
@@ -37,6 +39,7 @@ _BOUNDARIES = frozenset((BEGIN, COMMIT, STREAM_START, STREAM_STOP, STREAM_COMMIT
 _IS_BOUNDARY = np.zeros(256, np.bool_)
 _IS_BOUNDARY[list(_BOUNDARIES)] = True
 _INT64 = np.arange(8)
+_BEGIN = struct.Struct(">QqI")
 
 
 class Packer:
@@ -63,6 +66,7 @@ class Packer:
         self.received = start
         """Resume position of all runs so far."""
         self._open = False
+        self._boundary = b""
         self._idle_at = 0
         self.confirmed = False
         """A keepalive has said since the last run that nothing is left to send."""
@@ -80,6 +84,14 @@ class Packer:
             if kind in _BOUNDARIES:
                 return kind in _OPENS
         return self._open
+
+    @property
+    def begun(self) -> Transaction | None:
+        """The transaction that is half received, unless it is streamed before its commit."""
+        for frame in reversed(self.frames):
+            if frame[XLOG_HEADER] in _BOUNDARIES:
+                return _begun(frame)
+        return _begun(self._boundary)
 
     @property
     def unjournaled(self) -> bool:
@@ -150,6 +162,7 @@ class Packer:
         if not len(bounds):
             return 0, 0
         self._open = int(types[bounds[-1]]) in _OPENS
+        self._boundary = frames[bounds[-1]]
         kinds = types[bounds]
         commits = bounds[(kinds == COMMIT) | (kinds == STREAM_COMMIT)]
         if not len(commits):
@@ -161,3 +174,10 @@ class Packer:
         # The commit time is the last field of both messages.
         times = data[(ends[commits] - 8)[:, None] + _INT64].view(">i8")
         return newest, int(times.max()) + PG_EPOCH
+
+
+def _begun(frame: bytes) -> Transaction | None:
+    if frame[XLOG_HEADER : XLOG_HEADER + 1] != b"B":
+        return None
+    commit, _, xid = _BEGIN.unpack_from(frame, XLOG_HEADER + 1)
+    return Transaction(xid, commit)

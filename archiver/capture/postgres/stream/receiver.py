@@ -17,6 +17,7 @@ import psycopg
 from archiver.capture.postgres.session.replication import explained
 from archiver.capture.postgres.stream.frame_intake import RUN_BYTES, FrameIntake
 from archiver.capture.postgres.stream.handover import Handover
+from archiver.capture.postgres.stream.oversized import BufferWatch, Oversized, unwritten_memory
 from archiver.capture.postgres.stream.queued_bytes import QueuedBytes
 from archiver.capture.postgres.stream.status_updates import StatusUpdates
 from archiver.capture.postgres.stream.stream_end import end_stream
@@ -53,6 +54,7 @@ class Receiver:
         queue_bytes: int,
         heartbeat_seconds: float,
         synchronous: bool,
+        largest_bytes: int,
         deliver: Callable[[Run], None],
         ended: Callable[[ArchiverError | None], None],
     ) -> None:
@@ -70,7 +72,10 @@ class Receiver:
             now=time.monotonic(),
         )
         self._updates = StatusUpdates(pgconn, feedback, clock)
-        self._intake = FrameIntake(pgconn, self._handover, self._queue, self._updates, clock)
+        self._packer = packer
+        self._intake = FrameIntake(
+            pgconn, self._handover, self._queue, self._updates, clock, BufferWatch(largest_bytes, unwritten_memory())
+        )
         self._waker = Waker()
         self._quiesce = False
         self._finish = False
@@ -153,6 +158,8 @@ class Receiver:
         error: ArchiverError | None = None
         try:
             self._read()
+        except Oversized as failure:
+            error = self._told(failure)
         except ArchiverError as failure:
             error = failure
         except psycopg.Error as failure:
@@ -163,6 +170,17 @@ class Receiver:
         finally:
             self._waker.close()
             self._ended(error)
+
+    def _told(self, failure: Oversized) -> ArchiverError:
+        """``failure`` with what is known of it, or what is worse."""
+        failure.begun = self._packer.begun
+        try:
+            # What came before it will not come again when its transaction is left out.
+            self._handover.hand_over(time.monotonic())
+        except ArchiverError as worse:
+            return worse
+        failure.proven = self._handover.proven
+        return failure
 
     def _read(self) -> None:
         handover, waker = self._handover, self._waker

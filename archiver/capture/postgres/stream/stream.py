@@ -51,6 +51,10 @@ class StreamOptions:
     queue_bytes: int
     heartbeat_seconds: float
     synchronous: bool
+    largest_bytes: int
+    """Larger messages end the stream with ``Oversized``."""
+    messages: bool = True
+    """Receive what ``pg_logical_emit_message`` sends: our announcements of schema changes, and whatever else anybody sends."""
 
 
 def protocol_version(server_version: int) -> int:
@@ -61,7 +65,9 @@ def protocol_version(server_version: int) -> int:
 def start_command(options: StreamOptions) -> str:
     """START_REPLICATION in text mode (manual 55.4 and 55.5.1)."""
     names = ",".join(quoted(name) for name in options.publications)
-    parts = [f"proto_version '{options.protocol}'", f"publication_names {literal(names)}", "messages 'true'"]
+    parts = [f"proto_version '{options.protocol}'", f"publication_names {literal(names)}"]
+    if options.messages:
+        parts.append("messages 'true'")
     if options.streaming:
         parts.append("streaming 'on'")
     return f"START_REPLICATION SLOT {quoted(options.slot)} LOGICAL {format_position(options.start)} ({', '.join(parts)})"
@@ -102,6 +108,7 @@ class ReplicationStream:
             queue_bytes=options.queue_bytes,
             heartbeat_seconds=options.heartbeat_seconds,
             synchronous=options.synchronous,
+            largest_bytes=options.largest_bytes,
             deliver=lambda run: stream._call(stream._deliver, run),
             ended=lambda error: stream._call(stream._end, error),
         )

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg.pq import ExecStatus
 
+from archiver.capture.postgres.session.access import unsendable
 from archiver.capture.postgres.session.replication import Unpublished, explained
+from archiver.capture.postgres.stream.oversized import Oversized
 from archiver.errors import ArchiverError, Unavailable
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ def ended_by_server(pgconn: PGconn) -> ArchiverError:
         if result.status == ExecStatus.FATAL_ERROR:
             error = psycopg.errors.error_from_result(result)
             found = explained(error, "the server ended the replication stream")
+            if unsendable(error):
+                return Oversized(found.message, hint="it cannot send the row, which is left out: what follows is received without it")
             # Undefined object: the only one that decoding looks for by name is a publication.
             return Unpublished(found.message, hint=found.hint) if error.sqlstate == "42704" else found
         if result.status != ExecStatus.COMMAND_OK:

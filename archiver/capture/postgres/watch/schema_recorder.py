@@ -75,6 +75,11 @@ class SchemaRecorder:
         await self._writer.append(Run.of(self._source, Kind.GAP, [msgspec.json.encode(gap)], observed=self._clock.now()))
 
     @property
+    def gaps_recorded(self) -> bool:
+        """Whether the journal has the gaps of the tables that its newest catalog says are to be copied: behind a baseline they follow."""
+        return self._journaled is not None and self._journaled.cause != "baseline"
+
+    @property
     def pending_recorded(self) -> bool:
         """Whether the journal names the tables that are to be copied now."""
         return self._gaps.pending == self._pending

@@ -57,16 +57,20 @@ class SchemaWatcher:
         clock: Clock,
         *,
         known: Schema | None,
+        lacking: dict[int, float] | None = None,
         compression_level: int = 1,
     ) -> None:
-        """``known``: the baseline's schema, or the journal's newest (``start.journal_view.newest_schema``), to compare with."""
+        """``known``: the baseline's schema, or the journal's newest (``start.journal_view.newest_schema``), to compare with.
+
+        ``lacking`` as ``TableGaps`` has it.
+        """
         self._source = source
         self._access = access
         self._config = config
         scope = Scope(config.schemas, config.exclude_tables)
         horizon = Horizon((known.floor or known.lsn) if known else "")
         counts = WriteCounts(known.catalog if known else None)
-        self._gaps = TableGaps(source, writer, clock, horizon, interval_seconds=config.insert_only_snapshot_seconds)
+        self._gaps = TableGaps(source, writer, clock, horizon, interval_seconds=config.insert_only_snapshot_seconds, lacking=lacking)
         self._recopier = TableRecopier(
             source,
             access,
@@ -76,7 +80,7 @@ class SchemaWatcher:
             horizon,
             gaps=self._gaps,
             counts=counts,
-            limits=CopyLimits(config.baseline_jobs, config.part_bytes, compression_level),
+            limits=CopyLimits(config.baseline_jobs, config.part_bytes, compression_level, config.largest_row_bytes),
         )
         self._marker = StaleMarker(self._gaps)
         self._publications = PublicationKeeper(source, config, self._marker, known.catalog if known else None)
@@ -121,6 +125,8 @@ class SchemaWatcher:
         found = [f"schema: {self._problem}"] if self._problem else []
         if forbidden := self._publications.forbidden:
             found.append(f"{len(forbidden)} tables may not be published; `archiver check` names the missing rights")
+        if large := self._gaps.too_large:
+            found.append(f"{len(large)} tables hold rows that are too large to be captured: {', '.join(large[:5])}; see largest_row_bytes")
         if pending := self._gaps.pending:
             found.append(f"{len(pending)} tables wait to be copied")
         return found
@@ -140,7 +146,7 @@ class SchemaWatcher:
         session = await self._access.connect()
         try:
             await self._install(session)
-            await self._marker.begin(session, self._recorder.catalog)
+            await self._marker.begin(session, self._recorder.catalog, gaps_recorded=self._recorder.gaps_recorded)
             cause, pause = "start", SOON_SECONDS
             while True:
                 try:

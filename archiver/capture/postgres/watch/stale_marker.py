@@ -26,15 +26,15 @@ class StaleMarker:
         """Tables that joined or moved, with the transactions that may have missed it, until they are marked."""
         self._filenodes: dict[int, int] = {}
 
-    async def begin(self, session: Session, journaled: Catalog | None) -> None:
-        """Mark again what ``journaled``, the journal's newest catalog, says is still to be copied."""
+    async def begin(self, session: Session, journaled: Catalog | None, *, gaps_recorded: bool) -> None:
+        """Mark again what ``journaled``, the journal's newest catalog, says is still to be copied. ``gaps_recorded``: so are the gaps."""
         # Whatever an earlier life changed in the publications, only what runs now can have missed it.
         self._earlier = await running_here(session)
         if journaled is None:
             return
         for table in journaled.tables:
             if table.oid in journaled.pending:
-                await self._gaps.mark(table, "table_added", "its rows are not in the journal yet", waits=self._earlier)
+                await self._gaps.recall(table, waits=self._earlier, recorded=gaps_recorded)
 
     def files_seen(self, filenodes: dict[int, int]) -> None:
         """Remember the files of tables, newer than those in the catalog that the next one is compared with."""

@@ -141,3 +141,5 @@ class TableRecopier:
             if table.mode == "insert":
                 self._counts.copied(table.oid, copy.writes.get(table.oid, -1), copy.floor)
             await self._gaps.copied(table.oid, copy.tables[table.oid][1], copy.at)
+            if table.oid in copied.too_large:
+                await self._gaps.lacks(table, copied.lsn)

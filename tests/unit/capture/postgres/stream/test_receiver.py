@@ -38,6 +38,7 @@ class Received:
             queue_bytes=queue_bytes,
             heartbeat_seconds=60.0,
             synchronous=False,
+            largest_bytes=1 << 26,
             deliver=self.runs.append,
             ended=self._end,
         )

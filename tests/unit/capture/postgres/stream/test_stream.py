@@ -20,6 +20,7 @@ def test_start_command_quotes_names() -> None:
         queue_bytes=1,
         heartbeat_seconds=1.0,
         synchronous=False,
+        largest_bytes=1 << 26,
     )
     assert start_command(options) == (
         'START_REPLICATION SLOT "archiver_db" LOGICAL 16/B374D848 ('
