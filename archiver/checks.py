@@ -125,21 +125,10 @@ async def _postgres(name: str, settings: Settings) -> list[Check]:
 
 async def _large_rows(name: str, session: Session, report: Preflight, config: PostgresConfig) -> list[Check]:
     """Tables with rows that will be left out."""
-    import psycopg
-
     from archiver.capture.postgres.baseline.large_rows import tables_with_large_rows
-    from archiver.capture.postgres.session.access import restricts_views, translated
 
     captured = [table for table in report.catalog.tables if table.mode != "excluded"]
-    try:
-        # As when they are copied: nothing is selected by the name of a table where a view of that name would be run.
-        large, unknown = (
-            await tables_with_large_rows(session, captured, config.largest_row_bytes, LARGE_ROWS_SECONDS)
-            if await restricts_views(session)
-            else ({}, [])
-        )
-    except psycopg.Error as error:
-        raise translated(error, "looking for large rows") from error
+    large, unknown = await tables_with_large_rows(session, captured, config.largest_row_bytes, LARGE_ROWS_SECONDS)
     found = [
         Check(
             "warning",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import shutil
 import subprocess
@@ -94,9 +95,15 @@ def _at(folder: Path, program: str) -> PgTools | None:
 
 
 async def run(
-    program: Path, arguments: Sequence[str], *, environment: Mapping[str, str] | None = None, stdin: bytes | None = None
+    program: Path,
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    most: int | None = None,
+    seconds: float | None = None,
 ) -> bytes:
-    """Run a client program; its standard output.
+    """Run a client program; its standard output, of at most ``most`` bytes, within ``seconds``.
 
     A password goes by ``environment`` (PGPASSWORD), never by argument. Raises ``Unavailable`` with the program's first error lines when
     it fails; cancellation ends it.
@@ -113,17 +120,60 @@ async def run(
     except OSError as error:
         raise Unavailable(f"{program.name} cannot be started: {error.strerror}", hint=f"see {program}; it is tried again") from error
     try:
-        out, err = await process.communicate(stdin)
+        async with asyncio.timeout(seconds):
+            out, err = await _communicate(process, stdin, most)
+    except TimeoutError:
+        await _ended(process)
+        raise Unavailable(f"{program.name} did not end within {seconds:g} s", hint="it is tried again") from None
     except BaseException:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        await _ended(process)
         raise
+    if most is not None and len(out) > most:
+        raise Unavailable(f"{program.name} gives more than {most >> 20} MiB", hint="see Bounds in the reference; it is tried again")
     if process.returncode:
         raise Unavailable(f"{program.name} failed with exit code {process.returncode}: {_complaint(err)}", hint="it is tried again")
     return out
 
 
+async def _communicate(process: asyncio.subprocess.Process, stdin: bytes | None, most: int | None) -> tuple[bytes, bytes]:
+    """As ``process.communicate``, but a program that gives more than ``most`` bytes is ended."""
+    if most is None:
+        return await process.communicate(stdin)
+    assert process.stdout is not None
+    assert process.stderr is not None
+
+    async def feed() -> None:
+        if process.stdin is not None:
+            # It may end without having read all; its exit code tells.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                process.stdin.write(stdin or b"")
+                await process.stdin.drain()
+            process.stdin.close()
+
+    feeding, complaining = asyncio.create_task(feed()), asyncio.create_task(process.stderr.read())
+    pieces, size = [], 0
+    try:
+        while piece := await process.stdout.read(_READ_BYTES):
+            pieces.append(piece)
+            size += len(piece)
+            if size > most:
+                await _ended(process)
+                return b"".join(pieces), b""
+        await feeding
+        await process.wait()
+        return b"".join(pieces), await complaining
+    finally:
+        feeding.cancel()
+        complaining.cancel()
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+    await process.wait()
+
+
+_READ_BYTES = 1 << 20
 _SAYS = re.compile(r"(?:error|fatal|FATAL|ERROR|detail): +(.*)")
 
 

@@ -27,6 +27,7 @@ from tests.integration.capture.postgres.rig import Capture, capture
 from tests.integration.replay.postgres.arrange import ask, baseline, caught_up, plan, run
 
 MIB = 1 << 20
+pytestmark = pytest.mark.postgres(15, 18)
 
 
 def slot() -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from archiver.capture.postgres.session.access import Session
+from archiver.capture.postgres.session.access import Session, restricts_views, translated
 from archiver.postgres.records import Column, Table
 
 COMPRESSION = 256
@@ -97,23 +97,32 @@ class LargeRows:
 
 
 async def tables_with_large_rows(session: Session, tables: list[Table], largest: int, seconds: float) -> tuple[dict[str, int], list[str]]:
-    """Tables that hold rows too large, with their number, and tables for which ``seconds`` did not suffice. Raises ``psycopg.Error``."""
+    """Tables that hold rows too large, with their number, and tables for which ``seconds`` or rights did not suffice.
+
+    None where the server would run a view of a table's name. Raises what ``access.translated`` says.
+    """
     found: dict[str, int] = {}
     unknown: list[str] = []
-    large_rows = await LargeRows.look(session, tables, largest)
     until = time.monotonic() + seconds
-    for table in filter(large_rows.possible, tables):
-        name, left = f"{table.schema}.{table.name}", until - time.monotonic()
-        if left <= 0:
-            unknown.append(name)
-            continue
-        try:
-            async with session.transaction():
-                await session.execute(f"SET LOCAL statement_timeout = {int(left * 1000) + 1}".encode())
-                count, _ = await large_rows.find(session, table, sql.SQL("TRUE"))
-        except (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable):
-            unknown.append(name)
-        else:
-            if count:
+    try:
+        large_rows = await LargeRows.look(session, tables if await restricts_views(session) else [], largest)
+        for table in filter(large_rows.possible, tables):
+            name, left = f"{table.schema}.{table.name}", until - time.monotonic()
+            count = await _count_within(session, large_rows, table, left) if left > 0 else None
+            if count is None:
+                unknown.append(name)
+            elif count:
                 found[name] = count
+    except psycopg.Error as error:
+        raise translated(error, "looking for large rows") from error
     return found, unknown
+
+
+async def _count_within(session: Session, large_rows: LargeRows, table: Table, seconds: float) -> int | None:
+    try:
+        async with session.transaction():
+            await session.execute(f"SET LOCAL statement_timeout = {int(seconds * 1000) + 1}".encode())
+            count, _ = await large_rows.find(session, table, sql.SQL("TRUE"))
+    except (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable):
+        return None
+    return count

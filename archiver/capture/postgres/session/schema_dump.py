@@ -9,6 +9,10 @@ from archiver.postgres.client_programs import PgTools, find_tools, run
 __all__ = ["PgTools", "dump_schema", "find_tools"]
 
 
+DUMP_BYTES, DUMP_SECONDS = 256 << 20, 3600.0
+"""Whoever owns a function or a comment chooses how large it is. 25 000 tables have some megabytes, and take a minute or two."""
+
+
 async def dump_schema(
     tools: PgTools, access: Access, selection: DumpSelection, *, snapshot: str, lock_wait_seconds: float = 0.75, restricted: bool = True
 ) -> bytes:
@@ -31,4 +35,5 @@ async def dump_schema(
         *told,
     ]
     with access.for_programs(restricted=restricted) as (dsn, environment):
-        return await run(tools.bin / "pg_dump", [*arguments, f"--dbname={dsn}"], environment=environment, stdin=stdin)
+        whole = [*arguments, f"--dbname={dsn}"]
+        return await run(tools.bin / "pg_dump", whole, environment=environment, stdin=stdin, most=DUMP_BYTES, seconds=DUMP_SECONDS)

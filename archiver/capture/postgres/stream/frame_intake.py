@@ -40,8 +40,13 @@ class FrameIntake:
         self.heard = time.monotonic()
         """When the last message of any kind came, monotonic seconds."""
 
+    def read(self) -> None:
+        """Have libpq read what has arrived."""
+        self._buffer.begin()
+        self._pgconn.consume_input()
+
     def drain(self) -> int:
-        """Take the frames that libpq holds; return their bytes. Stops early where the queue is full.
+        """Take the frames that libpq holds after ``read``; return their bytes. Stops early where the queue is full.
 
         Raises why the stream is over when the server ended it, and ``Oversized`` when what comes next is too large.
         """

@@ -40,16 +40,28 @@ class Oversized(Unavailable):
     """Whether the stream was known by then to continue the journal."""
 
 
-def unwritten_memory() -> Callable[[], int]:
-    """What tells how many bytes of its own memory this process may write to and has not yet; always 0 where the system does not tell."""
+class Memory(NamedTuple):
+    """Of this process alone, bytes."""
+
+    writable: int
+    written: int
+
+    def unwritten_since(self, before: Memory) -> int:
+        """What was asked for since then and is not yet written to. Memory that was given back and may be written to again is none."""
+        grown = self.writable - before.writable
+        return min(grown, grown - (self.written - before.written))
+
+
+def memory_reader() -> Callable[[], Memory]:
+    """What tells how much memory this process has now; always the same where the system does not tell."""
     try:
         descriptor = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return lambda: 0
+        return lambda: Memory(0, 0)
 
-    def read() -> int:
+    def read() -> Memory:
         _, resident, shared, _, _, data, _ = map(int, os.pread(descriptor, 200, 0).split())
-        return (data - (resident - shared)) * mmap.PAGESIZE
+        return Memory(data * mmap.PAGESIZE, (resident - shared) * mmap.PAGESIZE)
 
     return read
 
@@ -57,12 +69,12 @@ def unwritten_memory() -> Callable[[], int]:
 class BufferWatch:
     """Notices that libpq has made its buffer larger than any message may be. It takes messages up to the next power of two."""
 
-    def __init__(self, largest: int, unwritten: Callable[[], int], sleep: Callable[[float], None] = time.sleep) -> None:
-        """``largest``: bytes that a message may have at least. ``unwritten`` as ``unwritten_memory`` gives it."""
+    def __init__(self, largest: int, memory: Callable[[], Memory], sleep: Callable[[float], None] = time.sleep) -> None:
+        """``largest``: bytes that a message may have at least. ``memory`` as ``memory_reader`` gives it."""
         self._most = _doubled(largest)
-        self._unwritten = unwritten
+        self._memory = memory
         self._sleep = sleep
-        self._before = unwritten()
+        self._before = memory()
         self._buffer = _BUFFER_BYTES
 
     @property
@@ -74,15 +86,19 @@ class BufferWatch:
         """A message of ``size`` bytes came: the buffer had room for it."""
         self._buffer = max(self._buffer, _doubled(size))
 
+    def begin(self) -> None:
+        """Bytes are about to be read."""
+        self._before = self._memory()
+
     def exceeded(self) -> bool:
-        """Whether the message of which libpq has no more than the beginning is too large. To be asked whenever it has no whole one."""
-        now = self._unwritten()
-        before, self._before = self._before, now
+        """Whether the message of which libpq has no more than the beginning is too large.
+
+        To be asked whenever it has no whole one, right after bytes were read.
+        """
         for _ in range(LOOKS):
-            if self._buffer + now - before <= self._most + NOISE_BYTES:
+            if self._buffer + self._memory().unwritten_since(self._before) <= self._most + NOISE_BYTES:
                 return False
             self._sleep(LOOK_SECONDS)
-            now = self._unwritten()
         return True
 
 

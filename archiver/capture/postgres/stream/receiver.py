@@ -17,7 +17,7 @@ import psycopg
 from archiver.capture.postgres.session.replication import explained
 from archiver.capture.postgres.stream.frame_intake import RUN_BYTES, FrameIntake
 from archiver.capture.postgres.stream.handover import Handover
-from archiver.capture.postgres.stream.oversized import BufferWatch, Oversized, unwritten_memory
+from archiver.capture.postgres.stream.oversized import BufferWatch, Oversized, memory_reader
 from archiver.capture.postgres.stream.queued_bytes import QueuedBytes
 from archiver.capture.postgres.stream.status_updates import StatusUpdates
 from archiver.capture.postgres.stream.stream_end import end_stream
@@ -73,9 +73,7 @@ class Receiver:
         )
         self._updates = StatusUpdates(pgconn, feedback, clock)
         self._packer = packer
-        self._intake = FrameIntake(
-            pgconn, self._handover, self._queue, self._updates, clock, BufferWatch(largest_bytes, unwritten_memory())
-        )
+        self._intake = FrameIntake(pgconn, self._handover, self._queue, self._updates, clock, BufferWatch(largest_bytes, memory_reader()))
         self._waker = Waker()
         self._quiesce = False
         self._finish = False
@@ -210,7 +208,7 @@ class Receiver:
                     waker.wait(listening, self._patience(now))
             elif got < LITTLE_BYTES:
                 time.sleep(NAP_SECONDS)
-            self._pgconn.consume_input()
+            self._intake.read()
             got = self._intake.drain()
             if handover.overdue(now := time.monotonic()):
                 handover.hand_over(now)
