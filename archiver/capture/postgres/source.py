@@ -31,8 +31,8 @@ from archiver.capture.postgres.session.slot_health import ask_status, read_healt
 from archiver.capture.postgres.session.snapshot import HeldSnapshot, hold_snapshot
 from archiver.capture.postgres.source_entries import SourceEntries
 from archiver.capture.postgres.start.decision import FreshStart, Resumption, ServerView, decide
-from archiver.capture.postgres.start.journal_view import newest_schema, read_journal
-from archiver.capture.postgres.start.left_out import affected, gaps_of, newest_dump, tables_written, with_pending
+from archiver.capture.postgres.start.journal_view import newest_dump, newest_schema, read_journal
+from archiver.capture.postgres.start.left_out import affected, gaps_of, tables_written, with_pending
 from archiver.capture.postgres.start.server_view import read_server
 from archiver.capture.postgres.stream.continuation import Diverged
 from archiver.capture.postgres.stream.oversized import Oversized, Transaction

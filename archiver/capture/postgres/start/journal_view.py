@@ -30,6 +30,15 @@ async def newest_schema(reader: Reader, source: str, mark: SourceMark) -> Schema
     return found
 
 
+async def newest_dump(reader: Reader, source: str, mark: SourceMark) -> tuple[Schema, bytes] | None:
+    """The newest PG_SCHEMA entry with its dump. Raises ``Corrupt``, ``Unavailable``."""
+    found: tuple[Schema, bytes] | None = None
+    async for placed in reader.read(mark.schema_segment, last=mark.schema_segment):
+        if placed.run.source == source and placed.run.kind is Kind.PG_SCHEMA:
+            found = read_schema(placed)
+    return found
+
+
 async def read_journal(reader: Reader, source: str, mark: SourceMark) -> JournalView:
     """What the durable journal says of ``source``. Reads two segments at most. Raises ``Corrupt``, ``Unavailable``."""
     slot = await _newest(reader, source, mark.control_segment, Kind.PG_SLOT, Slot)

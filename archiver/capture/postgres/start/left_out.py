@@ -12,8 +12,6 @@ import msgspec
 import psycopg
 
 from archiver.capture.postgres.session.replication import Connection
-from archiver.journal.entry import Kind, SourceMark
-from archiver.journal.reader import Reader
 from archiver.journal.records import Gap
 from archiver.postgres.lsn import format_position
 from archiver.postgres.records import Catalog, Schema, Table
@@ -21,10 +19,13 @@ from archiver.postgres.records import Catalog, Schema, Table
 REASON = "too_large"
 _SECONDS = 300
 
-# What a change begins with: its type and the table's oid; of a TRUNCATE the number of tables, options, and their oids.
+# A change begins with its type and the table's oid; a TRUNCATE has the number of tables, options, and their oids.
 _CHANGES = """
-SELECT DISTINCT get_byte(data, 0), CASE WHEN get_byte(data, 0) = ascii('T') THEN substr(data, 1, 4096) ELSE substr(data, 1, 5) END
+SELECT DISTINCT (get_byte(data, at)::int8 << 24) + (get_byte(data, at + 1) << 16) + (get_byte(data, at + 2) << 8) + get_byte(data, at + 3)
   FROM pg_logical_slot_peek_binary_changes(%s, %s::pg_lsn, NULL, 'proto_version', '1', 'publication_names', %s, 'binary', 'true')
+ CROSS JOIN LATERAL (SELECT 1 WHERE get_byte(data, 0) <> ascii('T') UNION ALL
+                     SELECT 6 + 4 * i FROM generate_series(0, (get_byte(data, 3) << 8) + get_byte(data, 4) - 1) i
+                      WHERE get_byte(data, 0) = ascii('T')) places (at)
  WHERE xid::text = %s AND get_byte(data, 0) IN (ascii('I'), ascii('U'), ascii('D'), ascii('T'))
 """
 
@@ -44,14 +45,7 @@ async def tables_written(query: Connection, slot: str, publications: tuple[str, 
         if query.closed:
             raise
         return None
-    return frozenset(oid for kind, head in changes for oid in _oids(kind, bytes(head)))
-
-
-def _oids(kind: int, head: bytes) -> Iterable[int]:
-    if kind != ord("T"):
-        return [int.from_bytes(head[1:5], "big")]
-    count = int.from_bytes(head[1:5], "big")
-    return [int.from_bytes(head[at : at + 4], "big") for at in range(6, min(6 + 4 * count, len(head) - 3), 4)]
+    return frozenset(oid for (oid,) in changes)
 
 
 def gaps_of(tables: Iterable[Table], *, position: int, exact: bool) -> list[Gap]:
@@ -80,13 +74,3 @@ def with_pending(schema: Schema, oids: frozenset[int]) -> Schema:
 def affected(catalog: Catalog, written: frozenset[int] | None) -> list[Table]:
     """Captured tables among ``written``; all of them when that is not known."""
     return [table for table in catalog.tables if table.mode != "excluded" and (written is None or table.oid in written)]
-
-
-async def newest_dump(reader: Reader, source: str, mark: SourceMark) -> tuple[Schema, bytes] | None:
-    """The newest PG_SCHEMA entry with its dump. Raises ``Corrupt``, ``Unavailable``."""
-    found: tuple[Schema, bytes] | None = None
-    async for placed in reader.read(mark.schema_segment, last=mark.schema_segment):
-        if placed.run.source == source and placed.run.kind is Kind.PG_SCHEMA:
-            schema, dump = placed.run.bodies()
-            found = msgspec.json.decode(schema, type=Schema), bytes(dump)
-    return found
