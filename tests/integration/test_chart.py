@@ -41,6 +41,7 @@ FULL = {
     "serviceMonitor": {"enabled": True},
     "prometheusRule": {"enabled": True, "as": "configMap", "runbookBaseUrl": "https://example.com/runbooks/"},
     "drill": {"enabled": True, "scratchDsnSecret": {"name": "scratch"}},
+    "maintain": {"enabled": True},
     "env": {"extra": [{"name": "ARCHIVER_LOG__LEVEL", "value": "debug"}], "fromSecrets": ["more"], "fromConfigMaps": ["more"]},
     "persistence": {"enabled": True},
 }
@@ -268,7 +269,8 @@ def test_alerts_fire_when_they_should() -> None:
     assert (never["expr"].endswith("== 0"), never["for"]) == (True, "2d")
 
 
-def test_a_drill_runs_where_the_capture_may_and_has_no_secret_of_a_source(agents: ControlPlane, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["drill", "maintain"])
+def test_a_job_runs_where_the_capture_may_and_has_no_secret_of_a_source(agents: ControlPlane, tmp_path: Path, command: str) -> None:
     """Scheduled in UTC, on the same nodes, with the labels and annotations of all Pods, and without a captured database's connection."""
     everywhere = {
         "nodeSelector": {"disk": "ssd"},
@@ -279,7 +281,12 @@ def test_a_drill_runs_where_the_capture_may_and_has_no_secret_of_a_source(agents
     }
     documents = render(agents, {**FULL, **everywhere}, tmp_path)
     validate(agents, documents)
-    job = next(document for document in documents if document["kind"] == "CronJob")["spec"]
+    jobs = {document["metadata"]["name"]: document["spec"] for document in documents if document["kind"] == "CronJob"}
+    assert set(jobs) == {"agents-archiver-drill", "agents-archiver-maintain"}
+    job = jobs[f"agents-archiver-{command}"]
+    container = job["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+    assert (container["name"], container["args"][0]) == (command, command)
+    assert ("DRILL_DSN" in {each["name"] for each in container["env"]}) == (command == "drill")
     capture = next(document for document in documents if document["kind"] == "Deployment")["spec"]["template"]
     pod = job["jobTemplate"]["spec"]["template"]
     assert job["timeZone"] == "Etc/UTC"

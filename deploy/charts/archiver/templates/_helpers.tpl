@@ -258,3 +258,85 @@ capabilities:
 {{ toYaml . }}
 {{- end }}
 {{- end }}
+
+{{/*
+A CronJob that runs one command on the archive. Needs: root, name (of the command), job (its values), args, dsn (secret of DRILL_DSN; may be left out).
+*/}}
+{{- define "archiver.cronJob" -}}
+apiVersion: batch/v1
+kind: CronJob
+metadata:
+  name: {{ include "archiver.fullname" .root }}-{{ .name }}
+  namespace: {{ include "archiver.namespace" .root }}
+  labels:
+    {{- include "archiver.labels" .root | nindent 4 }}
+spec:
+  schedule: {{ .job.schedule | quote }}
+  # Without it, the time zone of the controller manager counts.
+  timeZone: Etc/UTC
+  concurrencyPolicy: Forbid
+  successfulJobsHistoryLimit: 3
+  failedJobsHistoryLimit: 3
+  jobTemplate:
+    spec:
+      backoffLimit: 0
+      activeDeadlineSeconds: {{ .job.activeDeadlineSeconds }}
+      template:
+        metadata:
+          labels:
+            {{- include "archiver.selectorLabels" .root | nindent 12 }}
+            app.kubernetes.io/component: {{ .name }}
+            {{- with .root.Values.podLabels }}
+            {{- toYaml . | nindent 12 }}
+            {{- end }}
+          {{- with .root.Values.podAnnotations }}
+          annotations:
+            {{- toYaml . | nindent 12 }}
+          {{- end }}
+        spec:
+          restartPolicy: Never
+          serviceAccountName: {{ include "archiver.serviceAccountName" .root }}
+          # It works on the archive (a drill on its scratch places, too): it needs nothing of the cluster, nor of the captured databases.
+          automountServiceAccountToken: false
+          enableServiceLinks: false
+          {{- with .root.Values.image.pullSecrets }}
+          imagePullSecrets:
+            {{- range . }}
+            - name: {{ . }}
+            {{- end }}
+          {{- end }}
+          securityContext:
+            {{- include "archiver.podSecurity" .root | nindent 12 }}
+          containers:
+            - name: {{ .name }}
+              image: {{ include "archiver.image" .root }}
+              imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+              args: {{ toJson .args }}
+              env:
+                {{- include "archiver.env" .root | nindent 16 }}
+                {{- with .dsn }}
+                {{- if .name }}
+                - name: DRILL_DSN
+                  valueFrom:
+                    secretKeyRef:
+                      name: {{ .name }}
+                      key: {{ .key }}
+                {{- end }}
+                {{- end }}
+              {{- if or .root.Values.env.fromSecrets .root.Values.env.fromConfigMaps }}
+              envFrom:
+                {{- include "archiver.envFrom" .root | nindent 16 }}
+              {{- end }}
+              securityContext:
+                {{- include "archiver.containerSecurity" .root | nindent 16 }}
+              resources:
+                {{- toYaml .job.resources | nindent 16 }}
+              volumeMounts:
+                {{- include "archiver.volumeMounts" .root | nindent 16 }}
+          {{- include "archiver.scheduling" .root | nindent 10 }}
+          volumes:
+            {{- include "archiver.volumes" .root | nindent 12 }}
+            - name: tmp
+              emptyDir:
+                sizeLimit: {{ .job.scratchSize }}
+{{- end }}
