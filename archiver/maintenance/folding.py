@@ -27,8 +27,8 @@ from archiver.postgres.checkpoint_records import FoldedCheckpoint, Origin, Place
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Snapshot, TableRows
 from archiver.replay.points import Point
+from archiver.replay.postgres.plan.checkpoint_choice import beginnings
 from archiver.replay.postgres.plan.planner import AHEAD_SECONDS, plan_restore
-from archiver.replay.postgres.plan.start import beginnings
 from archiver.replay.postgres.write.plan_records import PlanRecords, fold_changes, gather
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ from archiver.replay.postgres.decode import pgoutput
 from archiver.replay.postgres.decode.commit_reader import CommitReader
 from archiver.replay.postgres.decode.row_log import RowLog
 from archiver.replay.postgres.decode.transactions import TransactionReader
-from archiver.replay.postgres.plan.start import decode_checkpoint
+from archiver.replay.postgres.plan.checkpoint_choice import decode_checkpoint
 from archiver.replay.postgres.write.dump_items import items_of
 from archiver.settings import load
 from archiver.store.memory import MemoryStore
@@ -278,7 +278,7 @@ DECODERS = {
     "watch lines": Decoder(_watch_lines, [b"\n".join(OBJECTS)], errors=(TooLong,)),
     "settings file": Decoder(_settings, [YAML, *ODD_YAML], files=("settings/file.py",)),
     "settings variable": Decoder(_variable, [b"file:///x", b'["a","b"]', b"5", b"SOURCES__DB__POSTGRES__DSN"]),
-    "folded checkpoint": Decoder(_checkpoint, [CHECKPOINT.read_bytes()], files=("replay/postgres/plan/start.py",)),
+    "folded checkpoint": Decoder(_checkpoint, [CHECKPOINT.read_bytes()], files=("replay/postgres/plan/checkpoint_choice.py",)),
     "--at": Decoder(_text(parse_point), POINTS),
     "--known-head": Decoder(_text(KnownHead.parse), [b"a" * 64 + b"@5", b"0" * 64]),
     "--object": Decoder(_text(ObjectRef.parse), [b"agentruns.agents.proompteng.ai/agents/run-1"]),

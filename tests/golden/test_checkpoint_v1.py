@@ -8,7 +8,7 @@ from archiver.journal.keys import checkpoint_entry, checkpoint_key
 from archiver.journal.parts import Part
 from archiver.postgres.checkpoint_records import FoldedCheckpoint, KnownRelation, Origin, Place
 from archiver.postgres.records import Snapshot, TableRows
-from archiver.replay.postgres.plan.start import decode_checkpoint
+from archiver.replay.postgres.plan.checkpoint_choice import decode_checkpoint
 
 FILE = Path(__file__).parent / "checkpoint-v1" / "agents.json"
 KEY = "checkpoints/agents-db/ffffffffffffcfc7.json"

@@ -13,12 +13,12 @@ from archiver.postgres.captured_systems import CapturedDatabase, named_databases
 from archiver.postgres.checkpoint_records import FoldedCheckpoint
 from archiver.postgres.lsn import format_lsn, parse_lsn
 from archiver.replay.points import Point, resolve
+from archiver.replay.postgres.plan.checkpoint_choice import Beginning, beginnings
 from archiver.replay.postgres.plan.journal_survey import Survey
 from archiver.replay.postgres.plan.otherwise import otherwise
 from archiver.replay.postgres.plan.plan import Moment, Range, RestorePlan, SchemaLine, Start
 from archiver.replay.postgres.plan.point_location import end_segment, limit_of, mark_of, not_known_yet, require_mark
 from archiver.replay.postgres.plan.schema_choice import SchemaChoice, choose
-from archiver.replay.postgres.plan.start import Beginning, beginnings
 from archiver.replay.postgres.plan.state_at_point import StateAtPoint
 from archiver.replay.postgres.plan.table_coverage import cover
 

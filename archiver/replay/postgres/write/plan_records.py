@@ -16,8 +16,8 @@ from archiver.postgres.checkpoint_records import FoldedCheckpoint
 from archiver.postgres.records import Schema, Sequences, Snapshot
 from archiver.postgres.schema_bodies import read_schema
 from archiver.replay.postgres.fold.database import DatabaseFold, Limit, Summary
+from archiver.replay.postgres.plan.checkpoint_choice import decode_checkpoint, read_checkpoint
 from archiver.replay.postgres.plan.plan import Ref, RestorePlan
-from archiver.replay.postgres.plan.start import decode_checkpoint, read_checkpoint
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
