@@ -92,7 +92,7 @@ def cli_page() -> str:
     """``--help`` of every command."""
     parts = ["# Command line", ""]
     for name, command in _commands("archiver", cli):
-        context = click.Context(command, info_name=name, max_content_width=110, terminal_width=110)
+        context = click.Context(command, info_name=name, terminal_width=110, **cli.context_settings)
         parts += [f"## `{name}`", "", "```", command.get_help(context), "```", ""]
     return NOTE + "\n".join(parts)
 

@@ -131,8 +131,8 @@ async def _say_uncopied(reader: Reader, line: SourceLine, mark: SourceMark) -> N
 def verify(context: Context, *, as_json: bool, parts: bool, known_head: str | None) -> None:
     """Read the whole journal and prove it: contiguous, unaltered, chained. Names the first bad segment. Exit code 7 if there is one.
 
-    Who may write to the archive can make another whole journal. Note the chain head that is printed where he cannot write, and give it
-    with --known-head the next time.
+    Who may write to the archive can make another whole journal. Note the chain head that is printed in a place where they cannot write,
+    and give it with --known-head the next time.
     """
     known = KnownHead.parse(known_head) if known_head is not None else None
     report = wait_for(lambda: _verify(context.settings(), parts=parts, known=known))

@@ -121,8 +121,8 @@ def restore(
     """Bring sources back as they were at one point, into a fresh database, an API server, or a folder.
 
     \b
-    archiver restore --at 2026-11-23T10:05:00Z --to postgresql://localhost/fresh --dry-run
-    archiver restore --at latest --to agents-db=postgresql://localhost/fresh --to agents=kubeconfig:~/.kube/scratch
+    archiver restore --at 2026-11-23T10:05:00Z --to postgresql:///new --dry-run
+    archiver restore --at latest --to db=postgresql:///new --to crs=kubeconfig:k8s
     archiver restore --at latest --to ./out
 
     Without --to only the plan is made. A restore never writes into its own source, nor over what a target holds unless told to; into a

@@ -26,20 +26,20 @@ class Kind(IntEnum):
     GAP = 3  # journal.records.Gap: history that is not known
     PROGRESS = 4  # empty body: nothing happened at the source up to this run's position
     MARK = 5  # journal.records.Mark: a name that a user gave to this place
+    CHECKPOINT = 6  # a complete state of the source: postgres.records.Snapshot or kubernetes.records.Listing
     CLOCK = 7  # journal.records.ClockStep: the archiver's wall clock was set
-    CHECKPOINT = 6  # a complete state of the source: postgres_records.Snapshot or kubernetes_records.Listing
 
-    PG_STREAM = 16  # postgres_records.Stream: replication started here; unfinished transactions before it are void
+    PG_STREAM = 16  # postgres.records.Stream: replication started here; unfinished transactions before it are void
     PG_FRAMES = 17  # CopyData bodies as received: XLogData header ('w', 25 bytes) and the pgoutput message
-    PG_SCHEMA = 18  # two bodies: postgres_records.Schema, then pg_dump --format=custom --schema-only as it came
-    PG_SEQUENCES = 19  # postgres_records.Sequences
-    PG_TABLES = 20  # postgres_records.Snapshot of some tables, taken while streaming
-    PG_SLOT = 21  # postgres_records.Slot: about to create, created or dropped; says what is ours to drop
+    PG_SCHEMA = 18  # two bodies: postgres.records.Schema, then pg_dump --format=custom --schema-only as it came
+    PG_SEQUENCES = 19  # postgres.records.Sequences
+    PG_TABLES = 20  # postgres.records.Snapshot of some tables, taken while streaming
+    PG_SLOT = 21  # postgres.records.Slot: about to create, created or dropped; says what is ours to drop
 
-    K8S_WATCH = 32  # kubernetes_records.Watch: list or watch started; which cluster, which resource, which epoch
+    K8S_WATCH = 32  # kubernetes.records.Watch: list or watch started; which cluster, which resource, which epoch
     K8S_ITEM = 33  # one object of a list, its JSON as the API server sent it
     K8S_EVENT = 34  # one watch line as the API server sent it
-    K8S_ABSENT = 35  # kubernetes_records.Absent: deleted while nobody watched
+    K8S_ABSENT = 35  # kubernetes.records.Absent: deleted while nobody watched
 
 
 class Run(msgspec.Struct, frozen=True):
