@@ -1,6 +1,9 @@
-"""``restore.baseline`` and ``restore.tail``: a journal into a fresh database, beside psql's copy of the same final rows from a file.
+"""A journal into a fresh database: ``restore.baseline`` and ``restore.tail`` beside psql's copy of the same final rows from a file.
 
     python -m benchmarks.restore_database [rows [rounds]]
+
+Then ``checkpoint.fold``: `archiver maintain` over the archive of the tail, beside reading, opening and compressing the same rows again. And
+``restore.folded``: that archive again, which begins from the folded checkpoint now, beside the archive whose baseline has all rows.
 
 Both sides end with the same table, its primary key and statistics, in one transaction, over the Unix socket. ``baseline``: all rows
 are in the checkpoint. ``tail``: the checkpoint is empty, the rows come from inserts in transactions of 1 000, and 3 in 10 of them are
@@ -10,6 +13,7 @@ updated afterwards in one transaction. Value: rows per second from the plan to t
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import statistics
 import subprocess
@@ -18,14 +22,23 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from archiver.journal.keys import checkpoint_prefix
+from archiver.journal.parts import fetch_part, opened
 from archiver.journal.reader import Reader
+from archiver.postgres.checkpoint_records import LIMIT_BYTES, FoldedCheckpoint
 from archiver.postgres.lsn import parse_position
 from archiver.replay.points import parse_point
 from archiver.replay.postgres.restore import RestoreReport, plan_restore, restore_to_database
 from archiver.store.directory import DirectoryStore
+from archiver.untrusted import decode_untrusted
 from benchmarks.capturing import SOURCE, TABLE, VERSION, capture, quiet, scratch
 from benchmarks.report import emit
 from tests.servers.postgres import PostgresServer
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 ROWS = 1_000_000
 _COLUMNS = "id bigint NOT NULL, a int, b text, c timestamptz, d jsonb"
@@ -85,6 +98,36 @@ def peer(server: PostgresServer, dsn: str, rows: Path) -> float:
     return time.perf_counter() - began
 
 
+def fold(folder: Path) -> tuple[float, int]:
+    """CPU seconds of `archiver maintain`, and the most memory that it took, MiB."""
+    command = [sys.executable, "-m", "archiver", "--archive", folder.as_uri(), "maintain", "--behind", "0", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    peak = 0
+    while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
+        # Not ru_maxrss: it counts what this process had when it forked.
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        peak = max(peak, next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0))
+        time.sleep(0.02)
+    process.returncode = os.waitstatus_to_exitcode(ended[1])
+    if process.returncode:
+        raise RuntimeError(f"maintain ended with {process.returncode}")
+    return ended[2].ru_utime + ended[2].ru_stime, peak >> 10
+
+
+async def recompress(folder: Path) -> tuple[float, int]:
+    """CPU seconds of the peer, and bytes of the rows."""
+    store = DirectoryStore(folder)
+    keys = await store.list(checkpoint_prefix(SOURCE), limit=1)
+    folded = decode_untrusted(await store.get(keys[0]) or b"", FoldedCheckpoint, most=LIMIT_BYTES)
+    began, size = time.process_time(), 0
+    for part in [part for table in folded.snapshot.tables for part in table.parts]:
+        text = opened(part, await fetch_part(store, part))
+        zstd.compress(text, 3)
+        size += len(text)
+    await store.close()
+    return time.process_time() - began, size
+
+
 def measures(rows: int = ROWS, rounds: int = 3) -> Iterator[tuple[str, list[float], list[float], RestoreReport]]:
     """(name, our seconds, psql's seconds, our last report) of each measure."""
     shapes = {
@@ -92,6 +135,7 @@ def measures(rows: int = ROWS, rounds: int = 3) -> Iterator[tuple[str, list[floa
         "restore.tail": ([], tail(rows)),
     }
     with PostgresServer.start(VERSION, {"max_wal_size": "4GB"}) as server, scratch() as folder:
+        baseline, archive = 0.0, folder
         for number, (name, (before, after)) in enumerate(shapes.items()):
             source, archive, file = f"source{number}", folder / f"journal{number}", folder / f"rows{number}"
             archive.mkdir()
@@ -108,6 +152,30 @@ def measures(rows: int = ROWS, rounds: int = 3) -> Iterator[tuple[str, list[floa
             assert report is not None
             assert report.rows == rows
             yield name, mine, theirs, report
+            baseline = rows / statistics.median(mine) if not number else baseline
+        folded(archive, server, rows, rounds, baseline)
+
+
+def folded(archive: Path, server: PostgresServer, rows: int, rounds: int, baseline: float) -> None:
+    """Print the last two measures. ``baseline``: our rows per second from an archive whose baseline has all rows."""
+    cpu, peak = fold(archive)
+    bare, size = asyncio.run(recompress(archive))
+    emit(
+        "checkpoint.fold",
+        size / 1e6 / cpu,
+        "MB/CPU-s",
+        peer="open and compress",
+        peer_value=size / 1e6 / bare,
+        megabytes=round(size / 1e6),
+        peak_mib=peak,
+    )
+    seconds = []
+    for _ in range(rounds):
+        with server.database() as target:
+            took, report = asyncio.run(ours(archive, server.socket_dsn(target)))
+            assert report.rows == rows
+            seconds.append(took)
+    emit("restore.folded", rows / statistics.median(seconds), "rows/s", peer="from a baseline", peer_value=baseline, rows=rows)
 
 
 def main(rows: int, rounds: int) -> None:
