@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
 from archiver.clock import to_text
+from archiver.journal.clock_doubts import clock_doubts
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.reader import Reader
 from archiver.journal.record_reader import read_record
@@ -25,6 +27,17 @@ _BACKLOG = 10_000_000
 """Microseconds. What waited for somebody to watch comes at once: a longer pause ends it."""
 _HUNG = 5_000_000
 """Microseconds between what an object says of its change and when that was received, in which no answer was only slow."""
+
+
+async def judge_time(reader: Reader, tail: SegmentHeader, folds: Sequence[FoldedStream], point: int) -> None:
+    """Say of every stream in ``folds`` what steps of the archiver's clock make doubtful at ``point``, which a user gave as a time.
+
+    What was received is found by that clock, whichever stream it is of.
+    """
+    doubts = await clock_doubts(reader, tail, point)
+    for fold in folds:
+        fold.gaps += [doubt.text for doubt in doubts if not doubt.over]
+        fold.notes += [doubt.text for doubt in doubts if doubt.over]
 
 
 async def judge(reader: Reader, tail: SegmentHeader, fold: FoldedStream, listing: Placed | None, cut: Cut, point: int) -> None:

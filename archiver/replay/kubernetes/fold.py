@@ -18,7 +18,7 @@ from archiver.journal.spans import Span, first_segment_of, last_segment_of, read
 from archiver.kubernetes.records import Listing, Watch
 from archiver.kubernetes.stream_name import StreamName
 from archiver.kubernetes.stream_state import StreamState
-from archiver.replay.kubernetes.doubts import judge
+from archiver.replay.kubernetes.doubts import judge, judge_time
 from archiver.replay.kubernetes.folded_stream import Cut, FoldedStream, part_of
 
 
@@ -61,6 +61,8 @@ async def read_streams(reader: Reader, source: str, cut: Cut, wanted: Callable[[
             f"source {source} had no complete list by then", hint="choose a later point; `archiver status` shows when its baseline stood"
         )
     await asyncio.gather(*(judge(reader, tail, fold, reading.listing.get(fold.name), cut, point) for fold in folds))
+    if cut.time:
+        await judge_time(reader, tail, folds, cut.time)
     return folds
 
 
