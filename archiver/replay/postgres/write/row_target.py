@@ -80,16 +80,23 @@ SELECT a.attname, CASE WHEN h.type IS NULL THEN '' ELSE 'pg_catalog.text' END, f
 )
 
 _CHANGED = """
-SELECT md5(string_agg(o::text, ',' ORDER BY o)) FROM (
+SELECT count(*) || ' ' || sum(hashtextextended(o::text, 0)::numeric) FROM (
     SELECT 'pg_trigger'::regclass::oid, oid, xmin::text FROM pg_trigger
     UNION ALL SELECT 'pg_rewrite'::regclass, oid, xmin::text FROM pg_rewrite
     UNION ALL SELECT 'pg_constraint'::regclass, oid, xmin::text FROM pg_constraint
     UNION ALL SELECT 'pg_attrdef'::regclass, oid, xmin::text FROM pg_attrdef
     UNION ALL SELECT 'pg_event_trigger'::regclass, oid, xmin::text FROM pg_event_trigger
-    UNION ALL SELECT 'pg_proc'::regclass, oid, xmin::text FROM pg_proc WHERE oid >= 16384 AND pronamespace <> pg_my_temp_schema()
+    UNION ALL SELECT 'pg_proc'::regclass, oid, xmin::text FROM pg_proc WHERE oid >= 16384
+    UNION ALL SELECT 'pg_operator'::regclass, oid, xmin::text FROM pg_operator WHERE oid >= 16384
+    UNION ALL SELECT 'pg_cast'::regclass, oid, xmin::text FROM pg_cast WHERE oid >= 16384
+    UNION ALL SELECT 'pg_type'::regclass, oid, xmin::text FROM pg_type WHERE oid >= 16384 AND typnamespace <> pg_my_temp_schema()
     UNION ALL SELECT 'pg_class'::regclass, oid, '' FROM pg_class WHERE oid >= 16384 AND relpersistence <> 't' AND relkind <> 't'
+    UNION ALL SELECT 'pg_attribute'::regclass, a.attrelid, a.attnum || ' ' || a.xmin::text FROM pg_attribute a
+                JOIN pg_class c ON c.oid = a.attrelid AND c.relpersistence <> 't' AND c.relkind <> 't'
+               WHERE a.attrelid >= 16384 AND a.attnum > 0
 ) o
 """
+"""Whatever could make a later statement of ours call a function; temporary tables alone do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,30 +148,37 @@ class RowTarget:
         if self._path and not self._staged:
             await self._connection.execute(_SET_PATH, (f"{self._path}, pg_temp",))
         if self._staged:
-            self._schema = await self._schema_now()
             await self._grant("DATABASE", _names([self._connection.info.dbname]), "TEMPORARY")
             await self._grant("SCHEMA", _names([self._table.schema]), "USAGE")
             await self._grant("TABLE", self._table.name, "INSERT")
             await self._make_stage()
+            self._schema = await self._schema_now()
 
     async def put(self, pieces: AsyncIterable[bytes | memoryview]) -> int:
-        """Write COPY text in pieces of whole rows; how many the server counted."""
+        """Write COPY text in pieces of whole rows; how many the server counted. Raises ``SchemaChangedByRows``."""
         if self._staged:
             await self._connection.execute(b"TRUNCATE pg_temp.archiver_rows")
         cursor = self._connection.cursor()
         async with cursor.copy(self._copy.encode()) as copy:
             async for piece in pieces:
                 await copy.write(piece)
+        # Whatever code ran may have changed how values are read.
         if not self._staged:
+            if self._table.runs_code:
+                await pin(self._connection)
             return cursor.rowcount
         cursor = await self._connection.execute(b"SELECT pg_temp.archiver_load()")
         row = await cursor.fetchone()
         # What ran may have set another path, for good.
         await self._connection.execute("SELECT pg_catalog.set_config('search_path', %s, false)", (OWN_PATH,))
+        await pin(self._connection)
+        # Before anything else is done: the owner could have put another function in the place of the one that loads.
+        if await self._schema_now() != self._schema:
+            raise SchemaChangedByRows
         return int(row[0]) if row else 0
 
     async def close(self) -> None:
-        """Remove what ``open`` made. Raises ``SchemaChangedByRows``."""
+        """Remove what ``open`` made."""
         if self._path and not self._staged:
             await self._connection.execute(_SET_PATH, (OWN_PATH,))
         if self._staged:
@@ -172,11 +186,6 @@ class RowTarget:
             owner = sql.Identifier(self._table.owner).as_string(None)
             for kind, privilege in self._granted:
                 await self._connection.execute(f"REVOKE {privilege} ON {kind} FROM {owner}".encode())
-            if await self._schema_now() != self._schema:
-                raise SchemaChangedByRows
-        # Whatever code ran may have changed how values are read.
-        if self._table.runs_code:
-            await pin(self._connection)
 
     async def _make_stage(self) -> None:
         cursor = await self._connection.execute(_COLUMNS.encode(), (self._table.name,))

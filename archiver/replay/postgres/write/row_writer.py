@@ -165,7 +165,8 @@ class RowWriter:
             await self._connection.execute(b"ROLLBACK TO rows; RELEASE rows")
             aside.seek(0)
             aside.truncate()
-            await self._leave_out(table, explained(error, "", rows=True).message.removeprefix(": "))
+            meddled = isinstance(failed, SchemaChangedByRows)
+            await self._leave_out(table, _MEDDLED if meddled else explained(error, "", rows=True).message.removeprefix(": "))
             return True
         await self._connection.execute(b"RELEASE rows")
         self._done(rows, found.written, 0)

@@ -102,6 +102,54 @@ async def test_code_that_makes_objects_gets_nothing(database: str, target_databa
     assert "1\n2\n\\.\n" in Path(report.left_out_file).read_text()
 
 
+async def test_what_loads_the_rows_stays_ours(database: str, target_database: str, tmp_path: Path, mallory: str) -> None:
+    """The function that writes rows as their owner belongs to that owner, who can put another one in its place between two batches."""
+    attack = f"""
+    CREATE FUNCTION {mallory}.f(int) RETURNS boolean LANGUAGE plpgsql AS $f$ BEGIN
+        IF current_setting('application_name') = 'archiver restore' THEN
+            IF $1 = 1 THEN RAISE 'no' USING ERRCODE = '22000'; END IF;
+            EXECUTE $e$CREATE OR REPLACE FUNCTION pg_temp.archiver_load() RETURNS bigint LANGUAGE plpgsql SECURITY INVOKER AS $g$ BEGIN
+                IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
+                    EXECUTE 'ALTER ROLE {mallory} SUPERUSER';
+                END IF;
+                RETURN 1; END $g$$e$;
+        END IF;
+        RETURN true; END $f$;
+    CREATE TABLE {mallory}.t (id int PRIMARY KEY CHECK ({mallory}.f(id)));
+    INSERT INTO {mallory}.t SELECT generate_series(1, 8);
+    """
+    other = "CREATE TABLE other (id int PRIMARY KEY); INSERT INTO other VALUES (1);"
+    async with recorded(database, f"{other} SET ROLE {mallory}; {attack} RESET ROLE") as (made, planned):
+        report = await restore(made, planned, target_database, tmp_path)
+    assert ask(target_database, f"SELECT rolsuper FROM pg_roles WHERE rolname = '{mallory}'") is False
+    assert ask(target_database, "SELECT count(*) FROM other") == 1
+    assert [(each.name, each.rows) for each in report.left_out] == [(f"{mallory}.t", 8)]
+
+
+async def test_a_table_that_waits_does_not_get_code(database: str, target_database: str, tmp_path: Path, mallory: str) -> None:
+    """A table that no code ran for is tried again after others, whose code could have given it a column that runs code."""
+    attack = f"""
+    CREATE FUNCTION {mallory}.g(int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+        IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN EXECUTE 'ALTER ROLE {mallory} SUPERUSER'; END IF;
+        RETURN true; END $$;
+    CREATE DOMAIN {mallory}.d AS int CHECK ({mallory}.g(VALUE));
+    CREATE TABLE {mallory}.a (id int PRIMARY KEY, c int, CHECK (current_setting('application_name') <> 'archiver restore'));
+    INSERT INTO {mallory}.a VALUES (1, 1);
+    CREATE FUNCTION {mallory}.f(int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+        IF current_setting('application_name') = 'archiver restore' THEN
+            ALTER TABLE {mallory}.a ALTER COLUMN c TYPE {mallory}.d;
+        END IF;
+        RETURN true; END $$;
+    CREATE TABLE {mallory}.t (id int PRIMARY KEY CHECK ({mallory}.f(id)));
+    INSERT INTO {mallory}.t VALUES (1), (2);
+    """
+    async with recorded(database, f"SET ROLE {mallory}; {attack} RESET ROLE") as (made, planned):
+        report = await restore(made, planned, target_database, tmp_path)
+    assert ask(target_database, f"SELECT rolsuper FROM pg_roles WHERE rolname = '{mallory}'") is False
+    assert (f"{mallory}.t", 2) in [(each.name, each.rows) for each in report.left_out]
+    assert ask(target_database, f"SELECT count(*) FROM {mallory}.a") == 1
+
+
 _RULED = """
 SET ROLE {0};
 CREATE FUNCTION {0}.f(int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
