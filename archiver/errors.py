@@ -40,7 +40,7 @@ class Invalid(ArchiverError):
 
 
 class Refused(ArchiverError):
-    """What was asked would do harm. Nothing has been touched; the hint names the remedy or the flag."""
+    """What was asked would do harm. Nothing has been touched, unless an API server took only some objects. The hint says what to do."""
 
     exit_code = 3
 

@@ -39,7 +39,13 @@ def subject(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that name a row or an object."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="JSON for scripts."),
-        click.option("--object", "object_", default="", metavar="KIND/NAMESPACE/NAME", help="An object: plural.group/namespace/name."),
+        click.option(
+            "--object",
+            "object_",
+            default="",
+            metavar="KIND/NAMESPACE/NAME",
+            help="An object: plural.group/namespace/name; plural.group/name where it has no namespace.",
+        ),
         click.option("--key", multiple=True, metavar="COLUMN=VALUE", help="The row's key; repeat for each column of it."),
         click.option("--table", default="", metavar="SCHEMA.TABLE", help="A table."),
         click.option("--source", required=True, metavar="NAME", help="Source, as in the settings."),

@@ -1,4 +1,4 @@
-"""Finding the newest checkpoint of a source through the marks in headers."""
+"""Finding the newest CHECKPOINT entry of a source through the marks in headers. Folded checkpoints stand beside the journal, not here."""
 
 from __future__ import annotations
 

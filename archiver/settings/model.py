@@ -62,7 +62,7 @@ class Web(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Probes, status and metrics."""
 
     listen: str = ""
-    """``host:port``; empty: off."""
+    """``host:port``; empty: off. ``archiver mark`` asks a running archiver there."""
     rpo_seconds: Positive = 300.0
     """``/readyz`` fails when what is known to be durable of a source is older than this. Bookmarks prove an idle watch about once a minute;
     between them one that lives counts."""
