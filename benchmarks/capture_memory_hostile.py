@@ -30,7 +30,7 @@ TABLES, OBJECTS = 25_000, 1_000
 LIMIT_SECONDS = 600
 UNITS = {
     "message": "SELECT pg_logical_emit_message(false, 'anything', repeat('x', 1000000000))",
-    "value": "INSERT INTO blob VALUES (1, convert_to(repeat('x', 1000000000), 'UTF8'))",
+    "unsendable": "INSERT INTO blob VALUES (1, convert_to(repeat('x', 1000000000), 'UTF8'))",
     "row": "INSERT INTO blob VALUES (2, convert_to(repeat('x', 400000000), 'UTF8'))",
     "largest": "INSERT INTO blob VALUES (3, convert_to(repeat('x', 33000000), 'UTF8'))",
 }
@@ -71,7 +71,7 @@ def cluster(scale: float) -> float:
     text = random.Random(1).randbytes(500_000).hex()
 
     def create(number: int) -> None:
-        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"large-{number}"}, "data": {"value": text[number:]}}
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"large-{number}"}, "data": {"unsendable": text[number:]}}
         plane.request("POST", path, body)
 
     with ControlPlane.start(etcd_flags=["--quota-backend-bytes=8589934592"]) as plane, scratch() as folder:
