@@ -14,7 +14,7 @@ from archiver.cli.points import say_meaning
 from archiver.errors import Invalid
 from archiver.history.object_at import ObjectAt, object_at
 from archiver.history.objects import ObjectChange, ObjectRef, differences, object_log, plain
-from archiver.history.row_at import row_at
+from archiver.history.row_at import RowAt, row_at
 from archiver.history.rows import RowChange, RowRef, row_log
 from archiver.journal.reader import Reader
 from archiver.replay.kubernetes.folded_stream import Cut
@@ -105,14 +105,13 @@ def show(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
     asked = _subject(source, table, key, object_)
 
     async def work(reader: Reader) -> int:
-        state: Any
-        known = ObjectAt(None)
+        known: RowAt | ObjectAt
         if asked.table:
-            state = await _row(reader, asked, at)
+            known = await _row(reader, asked, at)
         else:
             known = await _object(reader, asked, await _point(reader, at))
-            state = known.state
             _warn(known)
+        state: Any = known.state
         if as_json:
             output.print_json(state if asked.table else known)
         elif state is None:
@@ -138,23 +137,26 @@ def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
     async def work(reader: Reader) -> int:
         one: Any
         other: Any
+        first: RowAt | ObjectAt
+        last: RowAt | ObjectAt
         if asked.table:
-            one, other = await _row(reader, asked, start), await _row(reader, asked, end)
+            first, last = await _row(reader, asked, start), await _row(reader, asked, end)
+            one, other = first.state, last.state
         else:
             ends = [await _point(reader, start), await _point(reader, end)]
-            first, last = [await _object(reader, asked, point) for point in ends]
+            first, last = objects = [await _object(reader, asked, point) for point in ends]
             one = plain(first.state) if first.state is not None else None
             other = plain(last.state) if last.state is not None else None
-            for name, known in (("--from", first), ("--until", last)):
-                _warn(known, f"{name}: ")
+            for name, answer in zip(("--from", "--until"), objects, strict=True):
+                _warn(answer, f"{name}: ")
         changed = differences(one or {}, other or {})
         if as_json:
             lines = [{"path": path, "before": old, "after": new} for path, old, new in changed]
             output.print_json(lines if asked.table else {"changes": lines, **_both(first, last)})
         else:
-            for name, state in (("from", one), ("until", other)):
-                if state is None:
-                    output.answer(f"it did not exist at --{name}")
+            for name, known in (("from", first), ("until", last)):
+                if known.state is None:
+                    output.answer(f"it is not known whether it existed at --{name}" if known.gaps else f"it did not exist at --{name}")
             output.table(
                 "", ["", "before", "after"], [(path, _side(one, path, old), _side(other, path, new)) for path, old, new in changed]
             )
@@ -163,11 +165,11 @@ def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
     return _with_reader(context.settings(), work)
 
 
-async def _row(reader: Reader, asked: Subject, at: str) -> dict[str, str | None] | None:
+async def _row(reader: Reader, asked: Subject, at: str) -> RowAt:
     found = await row_at(reader, asked.source, RowRef.parse(asked.table, asked.key), await _point(reader, at))
     for note in found.notes:
         output.say(f"note: {note}")
-    return found.state
+    return found
 
 
 async def _object(reader: Reader, asked: Subject, point: Point) -> ObjectAt:
@@ -189,7 +191,7 @@ def _warn(known: ObjectAt, where: str = "") -> None:
             output.say(f"{word}: {where}{text}")
 
 
-def _both(first: ObjectAt, last: ObjectAt) -> dict[str, dict[str, list[str]]]:
+def _both(first: RowAt | ObjectAt, last: RowAt | ObjectAt) -> dict[str, dict[str, list[str]]]:
     return {"gaps": {"from": first.gaps, "until": last.gaps}, "notes": {"from": first.notes, "until": last.notes}}
 
 

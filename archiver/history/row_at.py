@@ -15,6 +15,7 @@ from archiver.history.row_states import State, text_of
 from archiver.history.rows import RowRef
 from archiver.replay.points import Point
 from archiver.replay.postgres.columnar.copy_text import escape, unescape
+from archiver.replay.postgres.plan.plan import GapLine
 from archiver.replay.postgres.plan.planner import plan_restore
 from archiver.replay.postgres.write.plan_records import fold_changes, gather
 from archiver.replay.postgres.write.table_rows import rows_of
@@ -27,9 +28,11 @@ class RowAt(msgspec.Struct, frozen=True):
     """Answer of ``row_at``."""
 
     state: State | None
-    """``None``: there was no such row."""
+    """``None``: there was no such row, as far as is known."""
+    gaps: list[str]
+    """Why that may be otherwise, in words for people."""
     notes: list[str]
-    """Gaps and approximations that the answer depends on, in words for people."""
+    """All gaps and approximations of the database there, likewise."""
 
 
 async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowAt:
@@ -41,9 +44,12 @@ async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowA
     plan = await plan_restore(reader, source, point)
     material = await gather(plan, reader)
     table = next((table for table in material.schema.catalog.tables if ref.names(table.schema, table.name)), None)
+    doubts = [gap for gap in plan.gaps if _concerns(gap, ref)]
+    gaps = [*map(_text, doubts), *([] if plan.schema.certain else [f"the schema: {plan.schema.reason}"])]
     if table is None:
         raise Invalid(
-            f"{source} has no table {ref.schema}.{ref.table} at this point", hint="`archiver restore --at … --dry-run` lists the tables"
+            f"{source} has no table {ref.schema}.{ref.table} at this point{f', as far as is known ({gaps[0]})' if gaps else ''}",
+            hint="`archiver restore --at … --dry-run` lists the tables",
         )
     fold, _ = await fold_changes(plan, material, reader)
     rows = rows_of(fold, table, reader.store)
@@ -66,5 +72,15 @@ async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowA
             if all(values[place] == value for place, value in wanted):
                 found = {name: text_of(unescape(value)) for name, value in zip(names, values, strict=True)}
                 break
-    gaps = [f"{gap.what}: {gap.reason} {gap.detail}".rstrip() for gap in plan.gaps]
-    return RowAt(found, [*gaps, *plan.approximations])
+    return RowAt(found, gaps, [*map(_text, plan.gaps), *plan.approximations])
+
+
+def _text(gap: GapLine) -> str:
+    return f"{gap.what}: {gap.reason} {gap.detail}".rstrip()
+
+
+def _concerns(gap: GapLine, ref: RowRef) -> bool:
+    """Whether a gap may be one of the row's table: of the table, of a column of it, or of more than one table."""
+    kind, _, name = gap.what.replace('"', "").partition(" ")
+    table = f"{ref.schema}.{ref.table}".replace('"', "")
+    return kind not in ("table", "column") or name == table or name.startswith(f"{table}.")

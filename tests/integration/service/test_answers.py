@@ -47,3 +47,28 @@ def test_answers_for_a_person(database: str, tmp_path: Path) -> None:
         assert (unknown.returncode, unknown.stdout, "no change" in unknown.stderr) == (0, "", True)
         restored = archiver.call("restore", "--at", "latest", "--source", "db", "--to", f"{tmp_path}/out", "--json")
         assert '"sequences": 2' in restored.stdout
+
+
+def test_a_row_that_is_not_known_did_not_certainly_not_exist(database: str, tmp_path: Path) -> None:
+    """Inside a gap ``show`` and ``diff`` of a row say that it is not known whether it existed, as they do of objects."""
+    create_table(database)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE items (id int PRIMARY KEY, note text); INSERT INTO items VALUES (1, 'a')")
+        connection.execute("CREATE TABLE calm (id int PRIMARY KEY)")
+        with Archiver(tmp_path, {"db": database_source(database)}, serve=True) as archiver:
+            archiver.start()
+            captured(archiver, "db", database)
+            connection.execute("ALTER TABLE items ALTER id TYPE bigint USING id + 10")
+            inside = str(connection.execute("SELECT pg_current_wal_insert_lsn()").fetchall()[0][0])
+            connection.execute("INSERT INTO items VALUES (2, 'b')")
+            captured(archiver, "db", database)
+            asked = ("--source", "db", "--table", "public.items", "--key", "id=11")
+            archiver.wait(lambda: archiver.call("show", *asked).returncode == 0, "not copied")
+            assert archiver.stop() == 0
+        shown = archiver.call("show", *asked, "--at", inside)
+        assert (shown.returncode, shown.stdout) == (1, "")
+        assert "it is not known whether it existed then" in shown.stderr
+        compared = archiver.call("diff", *asked, "--from", inside)
+        assert "it is not known whether it existed at --from" in compared.stdout
+        other = archiver.call("show", "--source", "db", "--table", "public.calm", "--key", "id=5", "--at", inside)
+        assert "it did not exist then" in other.stderr
