@@ -86,7 +86,8 @@ async def take_baseline(
     )
     tables = [_known(table, held.lsn, (writes or {}).get(table.oid, -1)) for table in taken.schema.catalog.tables]
     catalog = msgspec.structs.replace(taken.schema.catalog, tables=tables, pending=sorted({*copied.missed, *copied.too_large}))
-    catalog = with_members(catalog, await read_members(held.connection, config.publications))
+    async with held.reading() as session:
+        catalog = with_members(catalog, await read_members(session, config.publications))
     # Whatever the slot's snapshot does not see commits at or after its consistent point.
     schema = msgspec.structs.replace(taken.schema, catalog=catalog, floor=held.lsn)
     return Baseline(schema, taken.dump, sequences, copied.tables, copied.too_large)

@@ -100,7 +100,8 @@ async def copy_tables(
     parts: dict[int, dict[int, list[Part]]] = defaultdict(dict)
     missed: set[int] = set()
     too_large: dict[int, int] = defaultdict(int)
-    ranges, large_rows = await _ranges(held.connection, tables, limits)
+    async with held.reading() as session:
+        ranges, large_rows = await _ranges(session, tables, limits)
     work = iter(ranges)
 
     async def store(data: bytes) -> str:

@@ -35,7 +35,8 @@ async def recopy_tables(
 ) -> RecopyResult:
     """Copy the tables ``oids`` as they are now. Cancellation stops it and leaves parts that no entry names. Raises as ``copy_tables``."""
     async with hold_snapshot(access) as held:
-        observed = await read_catalog(held.connection, scope)
+        async with held.reading() as session:
+            observed = await read_catalog(session, scope)
         tables = [table for table in observed.catalog.tables if table.oid in oids and table.mode != "excluded"]
         copied = await copy_tables(held, access, tables, sink, source=source, identity=identity, limits=limits)
     return RecopyResult(held.lsn, held.visible, held.taken, copied.tables, copied.too_large)

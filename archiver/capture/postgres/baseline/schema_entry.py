@@ -39,11 +39,12 @@ async def take_schema(held: HeldSnapshot, access: Access, tools: PgTools, scope:
     snapshot, the same as ``schema.fingerprint``, the dump is exact; else DDL came in between and the schema must be taken once more.
     Raises ``Unavailable``, ``Refused``.
     """
-    session = held.connection
-    fingerprint = await read_fingerprint(session)
-    observed = await read_catalog(session, scope)
-    selection = await _selection(session, scope, observed.catalog.extensions)
-    dump = await dump_schema(tools, access, selection, snapshot=held.name, restricted=await restricts_views(session))
+    async with held.reading() as session:
+        fingerprint = await read_fingerprint(session)
+        observed = await read_catalog(session, scope)
+        selection = await _selection(session, scope, observed.catalog.extensions)
+        restricted = await restricts_views(session)
+    dump = await dump_schema(tools, access, selection, snapshot=held.name, restricted=restricted)
     schema = Schema(
         held.lsn, held.visible, held.taken, cause, session.info.server_version, tools.banner, observed.catalog, fingerprint=fingerprint
     )

@@ -20,7 +20,7 @@ class HeldSnapshot:
     """A snapshot that stays importable for as long as its holder's transaction is open."""
 
     connection: Session
-    """REPEATABLE READ, READ ONLY, inside the snapshot. May be used for queries under it, by one task at a time."""
+    """REPEATABLE READ, READ ONLY, inside the snapshot. May be used for queries under it, by one task at a time, through ``reading``."""
     name: str
     """For ``SET TRANSACTION SNAPSHOT`` and ``pg_dump --snapshot``."""
     lsn: str
@@ -28,6 +28,20 @@ class HeldSnapshot:
     visible: str
     taken: int
     """Server time, microseconds."""
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[Session]:
+        """``connection``, to read the catalog under the snapshot; locks on what was read are given back at the end.
+
+        This transaction may stay open for hours while pg_dump and the copies run in sessions that begin later. If it kept a lock on a
+        catalog, who rewrites that (VACUUM FULL pg_class) would wait for it, every new session for him, and it for ours: the server sees
+        no circle, and nobody could log in. Raises ``Unavailable``.
+        """
+        try:
+            async with self.connection.transaction(force_rollback=True):
+                yield self.connection
+        except psycopg.Error as error:
+            raise translated(error, "reading the catalog") from error
 
 
 @contextlib.asynccontextmanager

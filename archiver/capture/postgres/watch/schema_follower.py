@@ -80,7 +80,8 @@ class SchemaFollower:
         lsn, running = await log_end_and_running(session)
         journaled = self._journaled()
         async with hold_snapshot(self._access) as held:
-            observed = await read_catalog(held.connection, self._scope)
+            async with held.reading() as reader:
+                observed = await read_catalog(reader, self._scope)
             self._observed = observed.catalog
             members = await self._publications.read(session)
             returned = await self._publications.returned(session, members)

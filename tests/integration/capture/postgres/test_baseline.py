@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import uuid
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -11,6 +13,7 @@ import pytest
 
 from archiver.capture.postgres.baseline.baseline import Baseline, take_baseline
 from archiver.capture.postgres.baseline.copy_tables import CopyLimits, copy_tables
+from archiver.capture.postgres.baseline.schema_entry import take_schema
 from archiver.capture.postgres.catalog.catalog import read_catalog
 from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.config import PostgresConfig
@@ -259,3 +262,20 @@ async def test_only_named_schemas_are_dumped_and_copied(database: str) -> None:
         assert b"secret_table" not in baseline.dump
     finally:
         run(database, f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("catalog", ["pg_class", "pg_attribute", "pg_proc"])
+async def test_a_catalog_can_be_rewritten_while_pg_dump_begins(database: str, tmp_path: Path, catalog: str) -> None:
+    """VACUUM FULL of a catalog waits for nobody who waits for it: without an end, no session could begin."""
+    run(database, "CREATE TABLE t (id int PRIMARY KEY)", "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    async with hold_snapshot(Access.of(database)) as held:
+        tools = find_tools(held.connection.info.server_version)
+        slow = tmp_path / "pg_dump"
+        rewrite = f"PGOPTIONS='-c lock_timeout=5s' '{tools.bin}/psql' -q -X -v ON_ERROR_STOP=1 -c 'VACUUM FULL {catalog}' '{database}' >&2"
+        slow.write_text(f"#!/bin/sh\n{rewrite} || exit 9\nexec '{tools.bin}/pg_dump' \"$@\"\n")
+        slow.chmod(0o755)
+        taken = await take_schema(
+            held, Access.of(database), dataclasses.replace(tools, bin=tmp_path), Scope(("public",), ()), cause="baseline"
+        )
+    assert [table.name for table in taken.schema.catalog.tables] == ["t"]
+    assert taken.dump

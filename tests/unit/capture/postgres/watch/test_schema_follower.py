@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -39,7 +39,7 @@ class Rig:
         @asynccontextmanager
         async def hold_snapshot(_: Any) -> AsyncIterator[Any]:
             self.calls.append("snapshot")
-            yield SimpleNamespace(connection=None)
+            yield SimpleNamespace(reading=lambda: nullcontext(None))
             self.calls.append("snapshot let go")
 
         answers = {
