@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import uuid
@@ -78,7 +79,8 @@ class Feeder:
                     self._stop(f"{script.path.name}, statement {number + 1}")
             self._reached(psql)
             assert psql.stdin is not None
-            psql.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # a script may end psql, and what it was given last is still here
+                psql.stdin.close()
             self._read(psql, b"")
         return due
 
