@@ -18,6 +18,9 @@ from archiver.journal.parts import Part
 Mode = Literal["key", "full", "insert", "excluded"]
 """How a table is captured: by key; by the whole old row (REPLICA IDENTITY FULL); inserts and truncates only; not at all."""
 
+NOT_COUNTED = -1
+"""Stands for a number of updates and deletes that is not known."""
+
 
 class Slot(msgspec.Struct, frozen=True):
     """What this archive did or is about to do with its replication slot."""
@@ -140,8 +143,8 @@ class Table(msgspec.Struct, frozen=True):
     """Changes whenever a column's definition was touched, even if it reads the same afterwards (``ALTER … TYPE same USING``)."""
     types: list[int] = []
     """Enum and composite types that the columns hold, directly or nested: when one changes, the text of old rows does."""
-    copied_writes: int = -1
-    """Insert-only tables: updates and deletes that the server had counted when rows were last copied; -1 for not known."""
+    copied_writes: int = NOT_COUNTED
+    """Insert-only tables: updates and deletes that the server had counted when rows were last copied."""
     known_until: str = ""
     """Insert-only tables: LSN up to which rows are known although updates are not published; empty for not known."""
     natts: int = 0

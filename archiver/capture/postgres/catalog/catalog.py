@@ -20,7 +20,7 @@ from archiver.capture.postgres.catalog.own_objects import OWN_SCHEMAS
 from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.catalog.user_publications import read_user_publications
 from archiver.capture.postgres.session.access import Session, translated
-from archiver.postgres.records import Catalog, Column, Extension, Table, TypeShape
+from archiver.postgres.records import NOT_COUNTED, Catalog, Column, Extension, Table, TypeShape
 
 _MEMBER = "NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')"
 _SPACE = f"n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND n.oid <> ALL (ARRAY({OWN_SCHEMAS}))"
@@ -144,7 +144,8 @@ async def read_catalog(session: Session, scope: Scope) -> ObservedCatalog:
 
 
 async def count_writes(session: Session, catalog: Catalog) -> dict[int, int]:
-    """Insert-only tables of ``catalog`` to their updates and deletes so far, as the server's statistics count them.
+    """Insert-only tables of ``catalog`` to their updates and deletes so far, as the server's statistics count them; ``NOT_COUNTED`` when
+    the server does not (``track_counts`` is off).
 
     The statistics follow a commit within a second, or a minute when they are contended; they begin anew after a crash.
     """
@@ -153,7 +154,9 @@ async def count_writes(session: Session, catalog: Catalog) -> dict[int, int]:
         return {}
     try:
         cursor = await session.execute(
-            "SELECT o::int8, pg_stat_get_tuples_updated(o) + pg_stat_get_tuples_deleted(o) FROM unnest(%s::oid[]) o", [oids]
+            "SELECT o::int8, CASE WHEN current_setting('track_counts')::bool THEN pg_stat_get_tuples_updated(o)"
+            " + pg_stat_get_tuples_deleted(o) ELSE %s END FROM unnest(%s::oid[]) o",
+            [NOT_COUNTED, oids],
         )
         return dict(await cursor.fetchall())
     except psycopg.Error as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from archiver.postgres.lsn import parse_position
-from archiver.postgres.records import Catalog, Table
+from archiver.postgres.records import NOT_COUNTED, Catalog, Table
 
 
 class WriteCounts:
@@ -28,8 +28,10 @@ class WriteCounts:
         self._copied[oid], self._known_until[oid] = count, floor
 
     def changed(self, oid: int, count: int, floor: str) -> bool:
-        """Whether something was written since the copy. If not, that is so up to ``floor``, of which the statistics know for sure."""
-        if count != self._copied.get(oid, -1):
+        """Whether something was, or may have been, written since the copy. If not, that is so up to ``floor``, of which the statistics know
+        for sure.
+        """
+        if count == NOT_COUNTED or count != self._copied.get(oid, NOT_COUNTED):
             return True
         if parse_position(floor) > parse_position(self.known_until(oid)):
             self._known_until[oid] = floor
@@ -42,4 +44,6 @@ class WriteCounts:
     def _annotated(self, table: Table) -> Table:
         if table.mode != "insert":
             return table
-        return msgspec.structs.replace(table, copied_writes=self._copied.get(table.oid, -1), known_until=self.known_until(table.oid))
+        return msgspec.structs.replace(
+            table, copied_writes=self._copied.get(table.oid, NOT_COUNTED), known_until=self.known_until(table.oid)
+        )

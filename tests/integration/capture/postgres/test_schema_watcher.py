@@ -235,6 +235,21 @@ async def test_updates_of_an_insert_only_table_are_known_by_copies(database: str
         assert await copies(made, "still") == []
 
 
+async def test_where_updates_are_not_counted_an_insert_only_table_is_never_known_for_long(database: str, slot: str) -> None:
+    """A server that counts nothing cannot say that nothing was updated: there is a gap behind every copy."""
+    run(database, "CREATE TABLE t (id int, v int)", "INSERT INTO t VALUES (1, 1)")
+    run(database, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET track_counts = off', current_database()); END $$")
+    async with capture(database, slot, poll_seconds=0.2) as made:
+        await made.start()
+
+        async def again() -> bool:
+            return await gap_reasons(made, "table public.t") == ["updates_not_published"] * 2
+
+        await made.until(again)
+        await asyncio.sleep(1)
+        assert len(await copies(made, "t")) == 1
+
+
 async def test_changes_while_the_archiver_is_away_are_found_at_its_start(database: str, made: Capture) -> None:
     """A rewrite, a new table and a lost membership during a pause are gaps with a start, and copied."""
     run(

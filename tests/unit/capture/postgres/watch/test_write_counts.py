@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from archiver.capture.postgres.watch.write_counts import WriteCounts
-from archiver.postgres.records import Catalog, Column, Table
+from archiver.postgres.records import NOT_COUNTED, Catalog, Column, Table
 
 LOG = Table(10, "public", "log", "r", "p", "n", 100, "insert", [Column(1, "id", "integer", 23)], [])
 KEYED = msgspec.structs.replace(LOG, oid=11, name="keyed", mode="key", key=[1])
@@ -25,6 +25,14 @@ def test_a_count_that_stays_moves_forward_until_when_rows_are_known() -> None:
     assert not counts.changed(10, 5, "0/20")
     assert not counts.changed(10, 5, "0/18")
     assert counts.known_until(10) == "0/20"
+
+
+def test_what_is_not_counted_counts_as_changed() -> None:
+    """Also when it was not counted before: then nothing says that rows are as they were copied."""
+    counts = WriteCounts(None)
+    counts.copied(10, NOT_COUNTED, "0/10")
+    assert counts.changed(10, NOT_COUNTED, "0/20")
+    assert counts.known_until(10) == "0/10"
 
 
 def test_another_count_leaves_until_when_rows_were_known() -> None:

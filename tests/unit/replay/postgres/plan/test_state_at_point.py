@@ -7,7 +7,7 @@ import pytest
 
 from archiver.journal.entry import Kind, Placed, Run
 from archiver.journal.records import Gap
-from archiver.postgres.records import Catalog, Schema, Sequences, Snapshot
+from archiver.postgres.records import Catalog, Column, Schema, Sequences, Snapshot, Table
 from archiver.replay.points import Point
 from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey
 from archiver.replay.postgres.plan.plan import Ref
@@ -98,5 +98,16 @@ def test_the_point_is_known_once_the_journal_was_read_past_everything_around_it(
     assert not made.is_known(0x44, late=True)
     assert made.is_known(0x45, late=False)
     made.survey.polls.clear()
+    assert not made.is_known(0x45, late=False)
+    assert made.is_known(0x45, late=True)
+
+
+def test_what_is_noticed_late_is_waited_for() -> None:
+    """Updates of an insert-only table become a gap some time after they happened, whatever else was read meanwhile."""
+    made = state(POINTS[0])
+    log = Table(1, "public", "log", "r", "p", "n", 0, "insert", [Column(1, "id", "int", 23)], [])
+    found = schema(0x45)
+    made.survey.schemas.append(FoundRecord(found.ref, msgspec.structs.replace(found.record, catalog=Catalog([log]))))
+    made.survey.polls.append(FoundRecord(Ref(0x46, 0), Sequences("0/46", TIME + 0x46, [])))
     assert not made.is_known(0x45, late=False)
     assert made.is_known(0x45, late=True)
