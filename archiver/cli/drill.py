@@ -66,7 +66,7 @@ def drill(
     """
     say_meaning(at)
     settings = context.settings()
-    options = Options(no_owner=no_owner, allow_gaps=allow_gaps, pg_bin=pg_bin)
+    options = Options(no_owner=no_owner, allow_gaps=allow_gaps, pg_bin=pg_bin, anew=True)
     report = wait_for(lambda: _drill(settings, at, sources, scratch_folder, scratch_dsn, scratch_kubeconfig, options))
     if as_json:
         output.print_json(report)

@@ -29,6 +29,8 @@ class Options(msgspec.Struct, frozen=True):
     pg_bin: str = ""
     strict: bool = False
     """A database comes back whole or not at all; a cluster must hold none of the objects."""
+    anew: bool = False
+    """A cluster must hold none of the objects: those that it has already would stay, and prove nothing of the restore."""
     left_out: Path | None = None
     """Folder for a file of what a database did not take; None for that of temporary files."""
     jobs: int = 1

@@ -92,13 +92,14 @@ def make_plan(
     overwrite: bool = False,
     mode: Mode = "create-missing",
     strict: bool = False,
+    anew: bool = False,
     owners: Mapping[str, str] | None = None,
 ) -> tuple[ClusterPlan, Objects]:
     """The plan for ``selection``. ``live``: what the target holds of the same resources; ``None`` for a folder. ``owners``: UIDs of owners
     outside the selection that the target holds.
 
     ``mode`` says what becomes of what the target holds already; ``overwrite`` is mode ``exact``. With ``strict``, mode ``create-missing``
-    refuses it.
+    refuses it; with ``anew``, every mode does.
     Owners stand before what they own; definitions before everything.
     """
     mode = "exact" if overwrite else mode
@@ -126,6 +127,8 @@ def make_plan(
             continue
         if there is not None and manifests.terminating(there):
             plan.refusals.append(f"{label(key)} is being deleted in the target")
+        elif there is not None and anew:
+            plan.refusals.append(f"{label(key)} exists in the target already, so nothing is proven of its restore")
         elif there is not None and strict and mode == "create-missing":
             plan.refusals.append(f"{label(key)} exists in the target; --overwrite replaces it, without --strict it stays as it is")
         elif there is not None and mode == "create-missing":

@@ -147,6 +147,7 @@ async def plan_objects(reader: Reader, source: str, target: Target | None, cut: 
             overwrite=options.overwrite,
             mode=options.mode,
             strict=options.strict,
+            anew=options.anew,
             into_source=options.into_source,
             leases=options.leases,
             allow_controllers=options.allow_controllers,
@@ -177,6 +178,7 @@ async def plan_cluster(
     overwrite: bool = False,
     mode: Mode = "create-missing",
     strict: bool = False,
+    anew: bool = False,
     into_source: bool = False,
     leases: Sequence[str] = (),
     allow_controllers: bool = False,
@@ -200,7 +202,7 @@ async def plan_cluster(
     target = await identify(server)
     live = await _live(server, selection)
     owners = await living_owners(server, selection, live)
-    plan, objects = make_plan(source, selection, live, overwrite=overwrite, mode=mode, strict=strict, owners=owners)
+    plan, objects = make_plan(source, selection, live, overwrite=overwrite, mode=mode, strict=strict, anew=anew, owners=owners)
     plan.refusals = [
         *_own_source(selection, target, server.server, into_source=into_source),
         *await unusable_namespaces(server, plan.namespaces),

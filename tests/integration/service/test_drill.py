@@ -110,6 +110,13 @@ def test_both_kinds_are_proven_and_shown(
         assert [item["metadata"]["name"] for item in other.request("GET", path("Agent", namespace))["items"]] == ["a"]
         assert second["sources"] == ["agents"]
 
+        # What is there already would stay as it is: a drill that restores nothing proves nothing.
+        changed = {"metadata": {"labels": {"not": "captured"}}}
+        other.request("PATCH", path("Agent", namespace, "a"), changed, content_type="application/merge-patch+json")
+        code, third, errors = drill(archiver, *words)
+        assert (code, third["passed"]) == (3, False)
+        assert "exists in the target already" in errors
+
         # The second one proves nothing of the database.
         def shown(drilled: dict[str, Any]) -> bool:
             return samples(archiver)["archiver_drill_last_success_timestamp_seconds",] == float(drilled["finished"]) / 1e6
