@@ -129,7 +129,8 @@ async def _say_uncopied(reader: Reader, line: SourceLine, mark: SourceMark) -> N
 )
 @click.pass_obj
 def verify(context: Context, *, as_json: bool, parts: bool, known_head: str | None) -> None:
-    """Read the whole journal and prove it: contiguous, unaltered, chained. Names the first bad segment. Exit code 7 if there is one.
+    """Read the whole journal and prove it: contiguous, unaltered, chained. Names all that is bad, and which points of which source
+    can be restored all the same. Exit code 7 if anything is bad.
 
     Who may write to the archive can make another whole journal. Note the chain head that is printed in a place where they cannot write,
     and give it with --known-head the next time.
@@ -169,9 +170,12 @@ def _print(report: VerifyReport, known: KnownHead | None) -> None:
             ("proved up to", output.moment(report.time)),
             ("chain head", report.head),
             *([("known head", report.head_fault or "held")] if known is not None else []),
+            *([("behind it", f"{report.behind} whole segments, not proved to continue it")] if report.behind else []),
             *([("strays", ", ".join(report.strays[:5]))] if report.strays else []),
         ]
     )
+    if not report.ok:
+        _print_damage(report)
     if report.gaps:
         output.table(
             "gaps",
@@ -187,3 +191,46 @@ def _print(report: VerifyReport, known: KnownHead | None) -> None:
                 for gap in report.gaps
             ],
         )
+
+
+_SHOWN = 50
+"""Lines of one table; ``--json`` has all."""
+
+
+def _print_damage(report: VerifyReport) -> None:
+    if report.bad_segments:
+        output.table(
+            f"bad segments ({len(report.bad_segments)})",
+            ["segment", "behind entry", "up to entry", "between", "reason"],
+            [
+                (
+                    str(bad.segment) if bad.to_segment == bad.segment else f"{bad.segment} to {bad.to_segment}",
+                    bad.after_entry,
+                    bad.next_entry - 1 if bad.next_entry else "the end",
+                    f"{output.moment(bad.after_time)} and {output.moment(bad.next_time)}",
+                    bad.reason,
+                )
+                for bad in report.bad_segments[:_SHOWN]
+            ],
+        )
+    if report.bad_parts:
+        output.table(
+            f"bad baseline objects ({len(report.bad_parts)})",
+            ["object", "of entry", "reason"],
+            [(bad.key, bad.seq, bad.reason) for bad in report.bad_parts[:_SHOWN]],
+        )
+    output.table(
+        "what can still be restored",
+        ["source", "from entry", "to entry", "from time", "to before", "proved"],
+        [
+            (
+                each.source,
+                each.from_entry,
+                each.to_entry,
+                output.moment(each.from_time),
+                output.moment(each.before_time) if each.before_time else "the end",
+                "yes" if each.proved else "not to continue what was before",
+            )
+            for each in report.restorable
+        ],
+    )

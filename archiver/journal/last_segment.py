@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.errors import Corrupt
-from archiver.journal.chain import missing
+from archiver.journal.chain import VOID_REACH, missing
 from archiver.journal.keys import SEGMENTS, number_of, segment_key
 from archiver.journal.segment import HEAD_MAGIC
 
@@ -24,6 +24,8 @@ STRAYS_LIMIT = 100
 _PASSED_LIMIT = 20_000
 """Nor are more strays with other keys: they cost a listing of each thousand."""
 _PAGE = 1000
+_HOLES_LIMIT = 16
+"""Holes behind which the journal's end is looked for."""
 
 
 class Behind(msgspec.Struct, frozen=True):
@@ -36,20 +38,48 @@ class Behind(msgspec.Struct, frozen=True):
 
 
 class LastSegment(msgspec.Struct, frozen=True):
-    """The end of the segments that stand without a hole."""
+    """The end of the segments before the first hole that is seen, and whether the journal seems to go on behind it."""
 
     number: int
     """-1: there is none."""
     hole: Corrupt | None = None
     """Why this cannot be all of the journal: a segment stands further behind."""
     strays: tuple[str, ...] = ()
+    beyond: int = -1
+    """With a hole: the last segment of a long run without one that stands behind it, up to which the journal may go on; -1: none."""
 
 
 async def last_segment(store: Store, known: int = -1) -> LastSegment:
     """The last segment before the first hole. ``known``: the number of one that is known to be there, to start from.
 
     Gallops and bisects with ``size``, then asks one listing whether anything stands behind. A hole that this leaps over is not seen.
+    Behind one that is seen, it looks on.
     """
+    found = await _until_hole(store, known)
+    if found.hole is None or found.next < 0:
+        return LastSegment(found.number, found.hole, found.strays)
+    behind = found
+    for _ in range(_HOLES_LIMIT):
+        start = behind.next
+        behind = await _until_hole(store, start)
+        if behind.hole is None and behind.number - start >= VOID_REACH:
+            return LastSegment(found.number, found.hole, behind.strays, behind.number)
+        if behind.next < 0:
+            break
+    return LastSegment(found.number, found.hole, found.strays)
+
+
+class _Run(msgspec.Struct, frozen=True):
+    """Segments without a hole, as ``LastSegment``."""
+
+    number: int
+    hole: Corrupt | None = None
+    strays: tuple[str, ...] = ()
+    next: int = -1
+    """The segment behind the hole; -1: none is known."""
+
+
+async def _until_hole(store: Store, known: int) -> _Run:
     while True:
         low, step = known, 1
         while await store.size(segment_key(low + step)) is not None:
@@ -64,11 +94,12 @@ async def last_segment(store: Store, known: int = -1) -> LastSegment:
         try:
             behind = await look_behind(store, low)
         except Corrupt as error:
-            return LastSegment(low, error)
+            return _Run(low, error)
         if not behind.key:
-            return LastSegment(low, None, behind.strays)
-        if number_of(behind.key) != low + 1 and await store.size(segment_key(low + 1)) is None:
-            return LastSegment(low, missing(low + 1, behind.key), behind.strays)
+            return _Run(low, None, behind.strays)
+        number = number_of(behind.key)
+        if number is not None and number != low + 1 and await store.size(segment_key(low + 1)) is None:
+            return _Run(low, missing(low + 1, behind.key), behind.strays, number)
         known = low + 1
 
 

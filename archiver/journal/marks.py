@@ -11,6 +11,7 @@ from archiver.journal.entry import Kind, Run
 from archiver.journal.reader import Reader
 from archiver.journal.record_reader import read_record
 from archiver.journal.records import Mark
+from archiver.journal.segment import CorruptSegment
 
 LONGEST = 200
 """Characters of a name."""
@@ -36,19 +37,37 @@ def mark_run(name: str, now: int) -> Run:
 async def find_mark(reader: Reader, last: int, name: str) -> int:
     """Entry number of the newest mark of that name in segments up to ``last``; 0 when there is none.
 
-    Looked for backwards, so an old one costs reading everything behind it, and one that does not exist the whole journal.
+    Looked for backwards, so an old one costs reading everything behind it, and one that does not exist the whole journal. ``Corrupt`` when
+    a segment that cannot be read stands behind the newest one that is found.
     """
     end = last
     while end >= 0:
         begin = max(0, end - _BLOCK + 1)
-        found = 0
-        async with aclosing(reader.read(begin, last=end)) as runs:
-            async for placed in runs:
-                if placed.run.kind is Kind.MARK:
-                    for entry, body in enumerate(placed.run.bodies(), placed.first):
-                        if read_record(body, Mark, placed).name == name:
-                            found = entry
+        bad: CorruptSegment | None = None
+        while begin <= end:
+            try:
+                found = await _in_block(reader, begin, end, name)
+                break
+            except CorruptSegment as error:
+                if error.number < begin:
+                    raise
+                bad, begin = error, error.number + 1
+        else:
+            found = 0
         if found:
             return found
+        if bad is not None:
+            raise bad
         end = begin - 1
     return 0
+
+
+async def _in_block(reader: Reader, begin: int, end: int, name: str) -> int:
+    found = 0
+    async with aclosing(reader.read(begin, last=end)) as runs:
+        async for placed in runs:
+            if placed.run.kind is Kind.MARK:
+                for entry, body in enumerate(placed.run.bodies(), placed.first):
+                    if read_record(body, Mark, placed).name == name:
+                        found = entry
+    return found

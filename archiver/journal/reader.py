@@ -29,6 +29,8 @@ _INLINE_BYTES = 65536
 _AHEAD_BYTES = 100 << 20
 """Raw bytes that a segment may have to be read before its turn."""
 _CACHED_HEADERS = 4096
+_BAD_LIMIT = 64
+"""Segments that a search passes over because nothing can be read of them."""
 _NOISE_LIMIT = 16
 """Segments at the journal's end that may be unreadable before nothing can be said without them."""
 
@@ -58,6 +60,8 @@ class Reader:
         """Why the segment that ``last`` found may not be the journal's last: a hole, or what cannot be read, stands behind it."""
         self.strays: tuple[str, ...] = ()
         """Objects that ``last`` met behind it and that are no segments."""
+        self.hole: Corrupt | None = None
+        """A hole that ``last`` saw before it: the journal goes on behind it, and only what needs the hole is lost."""
         self._headers: dict[int, form.SegmentHeader] = {}
 
     async def identity(self) -> Identity:
@@ -69,11 +73,15 @@ class Reader:
     async def last(self) -> int:
         """Number of the last segment, void or not; -1 for none.
 
-        What stands behind a hole, or cannot be read, is left to ``fault`` and ``require_end``: who is given a point before it needs none.
+        What cannot be read, or stands behind a hole close to the end, is left to ``fault`` and ``require_end``: who is given a point before
+        it needs none. Where many segments stand behind a hole, they are the journal, and it is left to ``hole``.
         """
         found = await last_segment(self.store, self._known)
-        self._known, fault, self.strays = found.number, found.hole, found.strays
-        number, self.fault = found.number, None
+        number, fault, self.strays, self.hole = found.number, found.hole, found.strays, None
+        if found.beyond >= 0 and await self._goes_on(found.beyond):
+            number, fault, self.hole = found.beyond, None, found.hole
+        self._known, self.fault = number, None
+        top = number
         while number >= 0:
             try:
                 await self._present(number)
@@ -81,10 +89,17 @@ class Reader:
             except Corrupt as error:
                 fault = error
             number -= 1
-            if number == found.number - _NOISE_LIMIT:
+            if number == top - _NOISE_LIMIT:
                 raise fault
         self._end, self.fault = number, fault
         return number
+
+    async def _goes_on(self, last: int) -> bool:
+        """Whether the segments up to ``last`` are the archive's, as far as their headers say."""
+        try:
+            return all([await self._head(number) is not None for number in range(last - VOID_REACH, last + 1)])
+        except Corrupt:
+            return False
 
     async def require_end(self) -> None:
         """``Corrupt`` when the journal's end is not known: see ``fault``. Looks again."""
@@ -193,7 +208,7 @@ class Reader:
 
     async def walk(self, first: int = 0, *, last: int | None = None, start: End | None = None) -> AsyncGenerator[tuple[form.Segment, bool]]:
         """``read`` by whole segments, void ones too: (segment, whether it is valid). ``start``: the state before ``first``, if known."""
-        if first > 0 and await self.header(first - 1) is None and first > await self.last():
+        if first > 0 and start is None and not await self._is_there(first - 1) and first > await self.last():
             if self.fault is not None:
                 raise self.fault
             return
@@ -205,7 +220,50 @@ class Reader:
                 yield segment, after is not None
 
     async def before(self, number: int) -> End:
-        """The journal's state after the last valid segment before ``number``, as its header and footer say."""
+        """The journal's state after the last valid segment before ``number``, as its header and footer say.
+
+        When that one is bad, as segment ``number`` says: then nothing proves that it continues what was before, and what is behind can be
+        read all the same.
+        """
+        try:
+            proved = await self._proved_before(number)
+        except Corrupt:
+            unproved = await self.resumed(number)
+            if unproved is None:
+                raise
+            return unproved
+        if all(before in self._headers for before in range(max(0, number - VOID_REACH - 1), number)):
+            return proved
+        header = await self.header(number) if await self._is_there(number) else None
+        if header is not None and header.epoch > proved.epoch and header.session < proved.segment:
+            # The fence that voids what stands before could not be read.
+            return await self.resumed(number) or proved
+        return proved
+
+    async def resumed(self, number: int) -> End | None:
+        """The state that segment ``number`` says it continues. ``None`` when it cannot be read, or was voided by a fence before it."""
+        try:
+            header = await self.header(number)
+        except Corrupt:
+            return None
+        if header is None:
+            return None
+        for later in range(number + 1, number + VOID_REACH + 1):
+            try:
+                following = await self.header(later)
+            except Corrupt:
+                continue
+            if following is not None and following.epoch > header.epoch and following.session < number:
+                return None
+        return End(header.archive, number - 1, header.epoch, header.session, header.first, header.prev, header.time - 1, header.sources)
+
+    async def _is_there(self, number: int) -> bool:
+        try:
+            return await self.header(number) is not None
+        except Corrupt:
+            return False
+
+    async def _proved_before(self, number: int) -> End:
         identity = await self.identity()
         header = await self.valid_before(number)
         if header is None:
@@ -227,41 +285,71 @@ class Reader:
             end = await self.store.get(segment_key(number), -length - form.END_BYTES) or b""
         return form.footer_of(end, number)
 
-    async def bisect(self, predicate: Callable[[form.SegmentHeader], bool]) -> int:
+    async def bisect(self, predicate: Callable[[form.SegmentHeader], bool], *, near: bool = False) -> int:
         """Number of the first valid segment whose header satisfies ``predicate``; one past the last segment's when none does.
 
         ``predicate`` must be monotonic over valid segments: false, …, false, true, …, true. About log2(segments) + 5 ranged GETs.
+        Headers that cannot be read are passed over. ``Corrupt`` when the place may be one of them; with ``near`` the next one that can be
+        read is the answer then.
         """
+        number, doubt = await self._search(predicate)
+        if doubt is not None and not near:
+            raise doubt
+        return number
+
+    async def _search(self, predicate: Callable[[form.SegmentHeader], bool]) -> tuple[int, Corrupt | None]:
+        """``bisect``, with the last segment before the place that cannot be read, and so may be the place."""
         last = await self.last()
         void: set[int] = set()
+        bad: dict[int, Corrupt] = {}
         while True:
             low, high = -1, last + 1
-            while (middle := _between(low, high, void)) is not None:
-                if predicate(await self._present(middle)):
+            while (middle := _between(low, high, void | bad.keys())) is not None:
+                try:
+                    header = await self._present(middle)
+                except Corrupt as error:
+                    bad[middle] = error
+                    if len(bad) > _BAD_LIMIT:
+                        raise
+                    continue
+                if predicate(header):
                     high = middle
                 else:
                     low = middle
             # A void segment can mislead the search only by ending up on one side of the place found.
             headers = await self._window(low - VOID_REACH, min(high, last))
+            between = [number for number in bad if low < number < high]
             found = {header.number for header in headers} - {header.number for header in valid_among(headers)}
             if found <= void:
-                return high
+                return high, bad[max(between)] if between else None
             void |= found
 
     async def find_seq(self, seq: int) -> int:
         """Number of the segment that holds entry ``seq``; one past the last segment's when the journal ends before it."""
-        return await self.bisect(lambda header: header.first + header.count > seq)
+        number, doubt = await self._search(lambda header: header.first + header.count > seq)
+        if doubt is not None and ((header := await self.header(number)) is None or header.first > seq):
+            raise doubt
+        return number
 
     async def valid_before(self, number: int) -> form.SegmentHeader | None:
-        """Header of the last valid segment before ``number``, whose predecessors exist; ``None`` when there is none."""
+        """Header of the last valid segment before ``number``, which must be readable; ``None`` when there is none."""
         valid = valid_among(await self._window(number - VOID_REACH - 1, number - 1))
         return valid[-1] if valid else None
 
     async def _window(self, first: int, last: int) -> list[form.SegmentHeader]:
+        """The headers from ``first`` to ``last``, without those up to the last one before ``last`` that cannot be read."""
         numbers = range(max(0, first), last + 1)
         if unknown := [number for number in numbers if number not in self._headers]:
-            await asyncio.gather(*map(self._present, unknown))
-        return [await self._present(number) for number in numbers]
+            await asyncio.gather(*map(self._present, unknown), return_exceptions=True)
+        found: list[form.SegmentHeader] = []
+        for number in reversed(numbers):
+            try:
+                found.append(await self._present(number))
+            except Corrupt:
+                if number == last:
+                    raise
+                break
+        return found[::-1]
 
     def _is_behind_fault(self, number: int) -> bool:
         return self.fault is not None and number > self._end

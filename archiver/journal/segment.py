@@ -57,7 +57,7 @@ class CorruptSegment(Corrupt):
     def __init__(self, number: int, reason: str) -> None:
         super().__init__(
             f"segment {number}: {reason}",
-            hint="run `archiver verify`: it names the first bad segment; everything before it can be restored",
+            hint="run `archiver verify`: it names all that is bad, and which points can still be restored",
         )
         self.number = number
         self.reason = reason

@@ -23,7 +23,7 @@ async def last_segment_of(reader: Reader, source: str, mark: SourceMark) -> int:
 
     Entries that move no mark are not seen: those without a position that came when the clock stood behind what the mark has.
     """
-    return await reader.bisect(lambda header: header.sources.get(source) == mark)
+    return await reader.bisect(lambda header: header.sources.get(source) == mark, near=True)
 
 
 async def first_segment_of(reader: Reader, source: str) -> int:

@@ -12,12 +12,14 @@ import msgspec
 from archiver.errors import Corrupt
 from archiver.journal.chain import End
 from archiver.journal.entry import Kind, Placed, SourceMark, advance
+from archiver.journal.keys import number_of, segment_key
 from archiver.journal.known_head import HeadComparison, KnownHead
-from archiver.journal.last_segment import strays_of
+from archiver.journal.last_segment import look_behind, strays_of
 from archiver.journal.parts import Offload, Part, part_fault
 from archiver.journal.reader import Reader
 from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap, Session
+from archiver.journal.restorable import Restorable, Stretches
 from archiver.journal.segment import CorruptSegment, Segment
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ _MARK_FIELDS = (
 )
 """Compared with what the runs say. A field that is added to ``SourceMark`` later is not known to older segments: it stays out."""
 _PART_READS = 4
+_BAD_LIMIT = 1000
+"""Bad segments behind which it goes on."""
 
 
 class FoundGap(msgspec.Struct, frozen=True):
@@ -55,8 +59,25 @@ class BadPart(msgspec.Struct, frozen=True):
     reason: str
 
 
+class BadSegment(msgspec.Struct, frozen=True):
+    """A segment, or several missing ones, that nothing can be restored across."""
+
+    segment: int = msgspec.field(name="slot")
+    to_segment: int = msgspec.field(name="to_slot")
+    reason: str
+    after_entry: int
+    """The last entry before it."""
+    after_time: int
+    """Journal time there."""
+    next_entry: int = 0
+    """The first entry behind it that can be read; 0: none can."""
+    next_time: int = 0
+
+
 class VerifyReport(msgspec.Struct):
-    """What ``verify`` found. Everything before ``bad_segment`` is proved; nothing is said about what comes after."""
+    """What ``verify`` found. Everything before ``bad_segment`` is proved. What stands behind it is looked at too, and is not proved to
+    continue what was before: the counts and the head end before it.
+    """
 
     archive: str = ""
     segments: int = msgspec.field(default=0, name="slots")
@@ -79,6 +100,12 @@ class VerifyReport(msgspec.Struct):
     """The first bad segment; -1 for ``archive.json``; ``None`` for none."""
     reason: str = ""
     """Why it is bad; what is wrong with ``strays`` when no segment is bad."""
+    bad_segments: list[BadSegment] = msgspec.field(default_factory=list, name="bad_slots")
+    """All of them, ``bad_segment`` first."""
+    behind: int = msgspec.field(default=0, name="slots_behind")
+    """Segments behind ``bad_segment`` that are whole and continue one another."""
+    restorable: list[Restorable] = []
+    """Which points can be restored, by source, as far as the journal and its parts decide it."""
     strays: list[str] = []
     """Objects among the segments that are none, the first hundred. They change nothing, and somebody put them there."""
     chain: str = ""
@@ -116,8 +143,9 @@ async def verify(
     """Check every segment (hashes, chain, contiguity, numbers, marks) and the parts that entries name (size; with ``deep`` their bytes).
     Compare with ``known_head``.
 
-    Stops at the first bad segment. Never raises ``Corrupt``: that is the report. ``Invalid`` when there is no archive; ``Unavailable`` when
-    the store does not answer. ``progress`` gets (segments checked, segments there are). Safe beside a living writer.
+    Goes on behind a bad segment with the next one that can be read. Never raises ``Corrupt``: that is the report. ``Invalid`` when there
+    is no archive; ``Unavailable`` when the store does not answer. ``progress`` gets (segments checked, segments there are). Safe beside a
+    living writer.
     """
     reader = Reader(store, offload=offload)
     report = VerifyReport()
@@ -128,36 +156,85 @@ async def verify(
         return report
     end = End(report.archive)
     comparison = HeadComparison(known_head) if known_head else None
-    try:
-        last = await _last(reader)
-        async with aclosing(reader.walk(start=end)) as steps:
-            async for segment, valid in steps:
-                if valid:
-                    _check_marks(end, segment)
-                    end = End.after(segment.header, segment.footer)
-                    if comparison:
-                        comparison.pass_segment(end.segment, end.chain.hex())
-                    await _count(store, segment, report, deep=deep, offload=offload)
-                else:
-                    report.void.append(segment.header.number)
-                report.segments += 1
-                report.bytes += segment.size
-                if progress:
-                    progress(report.segments, max(last + 1, report.segments))
-    except CorruptSegment as error:
-        report.bad_segment, report.reason = error.number, error.reason
-    except Corrupt as error:
-        report.bad_segment, report.reason = report.segments, error.message
+    stretches = Stretches()
+    passage = _Passage(store, report, stretches, deep, offload)
+    last = await _last(Reader(store, offload=offload))
+    at, proved = 0, end
+    while True:
+        try:
+            async with aclosing(reader.walk(at, start=end)) as steps:
+                async for segment, valid in steps:
+                    if valid:
+                        _check_marks(end, segment)
+                        await passage.take(segment)
+                        end = End.after(segment.header, segment.footer)
+                        if comparison and report.bad_segment is None:
+                            comparison.pass_segment(end.segment, end.chain.hex())
+                    elif report.bad_segment is None:
+                        report.void.append(segment.header.number)
+                    passage.count(segment)
+                    if report.bad_segment is None:
+                        proved = end
+                    if progress:
+                        progress(segment.header.number + 1, max(last, segment.header.number) + 1)
+            break
+        except CorruptSegment as error:
+            bad, reason = error.number, error.reason
+        except Corrupt as error:
+            bad, reason = end.segment + 1, error.message
+        if report.bad_segment is None:
+            report.bad_segment, report.reason = bad, reason
+        stretches.broken(end)
+        going_on = await _behind(reader, bad) if len(report.bad_segments) < _BAD_LIMIT else None
+        if going_on is None:
+            report.bad_segments.append(BadSegment(bad, bad, reason, end.next - 1, end.time))
+            end = End(end.archive, next=end.next)
+            break
+        at, following = going_on
+        known = (following.next, following.time + 1) if following.epoch else (0, 0)
+        report.bad_segments.append(BadSegment(bad, at - 1, reason, end.next - 1, end.time, *known))
+        if following.epoch:
+            end = following
+            stretches.resumed(end.next)
     if report.bad_segment is None and not report.segments:
         # Right for the moment between a new archive's identity and its first segment only.
         report.bad_segment, report.reason = 0, "it is missing although the archive has an identity: there is no journal"
-    report.chain, report.head, report.time = end.chain.hex(), f"{end.chain.hex()}@{end.segment}", end.time
-    report.head_fault = comparison.fault(end.segment) if comparison else ""
+        report.bad_segments.append(BadSegment(0, 0, report.reason, 0, 0))
+    report.restorable = stretches.result(end)
+    report.chain, report.head, report.time = proved.chain.hex(), f"{proved.chain.hex()}@{proved.segment}", proved.time
+    report.head_fault = comparison.fault(proved.segment) if comparison else ""
     if report.bad_segment is None:
         report.strays = await strays_of(store, report.segments - 1)
         if report.strays:
             report.reason = f"{report.strays[0]} stands among the segments and is none: move it away, and find out who put it there"
     return report
+
+
+async def _behind(reader: Reader, bad: int) -> tuple[int, End] | None:
+    """The next segment behind ``bad``, and the state that it continues; an ``End`` of epoch 0 when it is bad too. ``None``: there is none.
+
+    Void ones are passed over.
+    """
+    number = bad + 1
+    while True:
+        if await reader.store.size(segment_key(number)) is None:
+            try:
+                found = number_of((await look_behind(reader.store, number - 1)).key)
+            except Corrupt:
+                return None
+            if found is None:
+                return None
+            number = found
+        try:
+            return number, await reader.before(number)
+        except Corrupt:
+            try:
+                void = await reader.header(number) is not None
+            except Corrupt:
+                void = False
+            if not void:
+                return number, End("")
+        number += 1
 
 
 async def _last(reader: Reader) -> int:
@@ -181,17 +258,56 @@ def _check_marks(before: End, segment: Segment) -> None:
             raise CorruptSegment(segment.header.number, f"the mark of source {source!r} in its header is not what its entries say")
 
 
-async def _count(store: Store, segment: Segment, report: VerifyReport, *, deep: bool, offload: Offload) -> None:
-    report.entries += segment.header.count
-    report.raw_bytes += segment.footer.raw
-    for placed in segment.placed():
-        run = placed.run
-        if run.kind is Kind.GAP:
-            report.gaps += [FoundGap(run.source, placed.first + n, read_record(body, Gap, placed)) for n, body in enumerate(run.bodies())]
-        elif run.kind is Kind.SESSION:
-            report.sessions += sum(1 for body in run.bodies() if read_record(body, Session, placed).epoch == placed.epoch)
-        elif run.kind in (Kind.CHECKPOINT, Kind.PG_TABLES):
-            await _check_parts(store, placed, report, deep=deep, offload=offload)
+class _Passage:
+    """Counts what passes, and looks at the parts that it names."""
+
+    def __init__(self, store: Store, report: VerifyReport, stretches: Stretches, deep: bool, offload: Offload) -> None:
+        self._store, self._report, self._stretches, self._deep, self._offload = store, report, stretches, deep, offload
+
+    def count(self, segment: Segment) -> None:
+        """A whole segment, void or not."""
+        report = self._report
+        if report.bad_segment is not None:
+            report.behind += 1
+            return
+        report.segments += 1
+        report.bytes += segment.size
+
+    async def take(self, segment: Segment) -> None:
+        """A valid segment. ``Corrupt`` when an entry of it cannot be read."""
+        report = self._report
+        gaps: list[FoundGap] = []
+        sessions = 0
+        for placed in segment.placed():
+            run = placed.run
+            if run.kind is Kind.GAP:
+                gaps += [FoundGap(run.source, placed.first + n, read_record(body, Gap, placed)) for n, body in enumerate(run.bodies())]
+            elif run.kind is Kind.SESSION:
+                sessions += sum(1 for body in run.bodies() if read_record(body, Session, placed).epoch == placed.epoch)
+            elif run.kind in (Kind.CHECKPOINT, Kind.PG_TABLES):
+                bodies = list(run.bodies())
+                if run.kind is Kind.CHECKPOINT:
+                    for n, body in enumerate(bodies):
+                        self._stretches.checkpoint(placed, segment.header.sources[run.source], placed.first + n, body)
+                await self._check_parts(placed, bodies)
+        report.gaps += gaps
+        if report.bad_segment is None:
+            report.sessions += sessions
+            report.entries += segment.header.count
+            report.raw_bytes += segment.footer.raw
+
+    async def _check_parts(self, placed: Placed, bodies: list[bytes]) -> None:
+        named = [(placed.first + n, read_record(body, _Naming, placed)) for n, body in enumerate(bodies)]
+        parts = [(seq, naming, part) for seq, naming in named for table in naming.tables for part in table.parts]
+        faults = await part_faults(self._store, [part for _, _, part in parts], deep=self._deep, offload=self._offload)
+        report = self._report
+        for (seq, naming, part), fault in zip(parts, faults, strict=True):
+            if fault:
+                report.bad_parts.append(BadPart(part.key, seq, fault))
+                self._stretches.bad_part(placed.run.source, seq, needed_from=naming.replay_from or seq, time=naming.taken)
+            else:
+                report.parts += 1
+                report.part_bytes += part.size
 
 
 class _Table(msgspec.Struct):
@@ -202,25 +318,16 @@ class _Naming(msgspec.Struct):
     """What a Snapshot and a Listing have in common here: only the first names parts."""
 
     tables: list[_Table] = []
+    taken: int = 0
+    replay_from: int = 0
 
 
-async def _check_parts(store: Store, placed: Placed, report: VerifyReport, *, deep: bool, offload: Offload) -> None:
+async def part_faults(store: Store, parts: list[Part], *, deep: bool, offload: Offload) -> list[str]:
+    """``part_fault`` of each, a few at a time."""
     gate = asyncio.Semaphore(_PART_READS)
 
     async def check(part: Part) -> str:
         async with gate:
             return await part_fault(store, part, deep=deep, offload=offload)
 
-    parts = [
-        (placed.first + n, part)
-        for n, body in enumerate(placed.run.bodies())
-        for table in read_record(body, _Naming, placed).tables
-        for part in table.parts
-    ]
-    faults = await asyncio.gather(*(check(part) for _, part in parts))
-    for (seq, part), fault in zip(parts, faults, strict=True):
-        if fault:
-            report.bad_parts.append(BadPart(part.key, seq, fault))
-        else:
-            report.parts += 1
-            report.part_bytes += part.size
+    return await asyncio.gather(*map(check, parts))

@@ -14,7 +14,7 @@ from archiver.journal.entry import Kind, Placed
 from archiver.journal.reader import Reader
 from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
-from archiver.journal.segment import SegmentHeader
+from archiver.journal.segment import CorruptSegment, SegmentHeader
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.change_time import change_time
 from archiver.kubernetes.records import Watch
@@ -41,7 +41,20 @@ async def judge_time(reader: Reader, tail: SegmentHeader, folds: Sequence[Folded
 
 
 async def judge(reader: Reader, tail: SegmentHeader, fold: FoldedStream, listing: Placed | None, cut: Cut, point: int) -> None:
-    """Say what is not known at ``point`` (microseconds; 0: the journal's end). ``listing``: where a list began that the cut interrupts."""
+    """Say what is not known at ``point`` (microseconds; 0: the journal's end). ``listing``: where a list began that the cut interrupts.
+
+    The entries behind the cut tell it. Where a segment with them cannot be read, that is a gap of this stream, and of no other.
+    """
+    try:
+        await _judge(reader, tail, fold, listing, cut, point)
+    except CorruptSegment as error:
+        fold.gaps.append(
+            f"segment {error.number} behind the point cannot be read ({error.reason}): it would tell whether something happened since"
+            f" {to_text(fold.observed)}"
+        )
+
+
+async def _judge(reader: Reader, tail: SegmentHeader, fold: FoldedStream, listing: Placed | None, cut: Cut, point: int) -> None:
     name = StreamName.parse(fold.name)
     if fold.state.resource is None:
         fold.state.resource, fold.state.namespace = name.resource, name.namespace

@@ -8,8 +8,8 @@ from contextlib import aclosing
 
 import msgspec
 
-from archiver.errors import Corrupt, HistoryLost, Invalid
-from archiver.journal.checkpoints import newest_checkpoint
+from archiver.errors import HistoryLost, Invalid
+from archiver.journal.checkpoints import named_checkpoint, newest_checkpoint
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.reader import Reader
 from archiver.journal.record_reader import read_record
@@ -111,17 +111,19 @@ async def _begin(reader: Reader, tail: SegmentHeader, name: str, cut: Cut) -> _S
             return header.first + header.count > cut.seq
         return bool(cut.time) and mark is not None and mark.observed > cut.time
 
-    last = min(await reader.bisect(beyond), await last_segment_of(reader, name, tail.sources[name]), tail.number)
+    last = min(await reader.bisect(beyond, near=True), await last_segment_of(reader, name, tail.sources[name]), tail.number)
     there = await reader.header(last)
     mark = there.sources.get(name) if there else None
-    if mark is None or (cut.seq and mark.checkpoint > cut.seq) or (cut.time and mark.observed > cut.time):
-        before = await reader.valid_before(last)
-        mark = before.sources.get(name) if before else None
-    if mark is None or mark.checkpoint_segment < 0:
+    if mark is not None and cut.seq and mark.checkpoint > cut.seq:
+        # An older one may stand before it in the same segment: what comes before that segment is then not needed.
+        placed = await newest_checkpoint(reader, name, cut.seq)
+    else:
+        if mark is None or (cut.time and mark.observed > cut.time):
+            before = await reader.valid_before(last)
+            mark = before.sources.get(name) if before else None
+        placed = await named_checkpoint(reader, name, mark) if mark is not None and mark.checkpoint_segment >= 0 else None
+    if placed is None:
         number = min(last, await first_segment_of(reader, name))
         return _Stretch(0, number, last)
-    placed = await newest_checkpoint(reader, name, mark.checkpoint)
-    if placed is None:
-        raise Corrupt(f"the journal does not hold the checkpoint of {name} that its marks name", hint="run `archiver verify`")
     first = min(read_record(body, Listing, placed).first for body in placed.run.bodies())
     return _Stretch(first, await reader.find_seq(first), last)

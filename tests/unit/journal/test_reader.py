@@ -356,14 +356,50 @@ def test_bisection_asks_for_few_headers() -> None:
     play(story())
 
 
-def test_a_bad_header_stops_the_search() -> None:
-    """A search that meets a damaged header says which."""
+@pytest.mark.parametrize("damaged", [b"ARCHSEG\x01", None])
+@pytest.mark.parametrize("bad", range(3, 25))
+def test_a_bad_header_costs_its_own_place_only(bad: int, damaged: bytes | None) -> None:
+    """Wherever a segment is missing or its header damaged, every other entry is found, and reading begins anywhere behind it."""
+
+    async def story() -> None:
+        forgery = Forgery()
+        forgery.open()
+        for number in range(1, 40):
+            forgery.open() if number % 7 == 0 else forgery.add(frames("db", b"x%d" % number))
+        forgery.store.replace(segment_key(bad), damaged)
+        reader = reader_of(forgery)
+        assert await reader.last() == 39
+        await reader.require_end()
+        assert await reader.end() == forgery.end
+        for number in range(40):
+            if number == bad:
+                with pytest.raises(CorruptSegment) as caught:
+                    await reader_of(forgery).find_seq(number + 1)
+                assert caught.value.number == bad
+                continue
+            assert await reader_of(forgery).find_seq(number + 1) == number
+            wanted = [b"x%d" % n for n in range(number, 40) if n and n % 7]
+            if number > bad:
+                assert await bodies(reader_of(forgery), number) == wanted
+            else:
+                with pytest.raises(CorruptSegment):
+                    await bodies(reader_of(forgery), number)
+        with pytest.raises(CorruptSegment):
+            await reader_of(forgery).bisect(lambda header: header.number >= bad)
+        assert await reader_of(forgery).bisect(lambda header: header.number >= bad, near=True) == bad + 1
+
+    play(story())
+
+
+def test_what_was_void_stays_void_behind_a_bad_fence() -> None:
+    """A void segment right behind a fence that cannot be read is not taken for history."""
 
     async def story() -> None:
         forgery = with_takeover()
-        forgery.store.replace(segment_key(4), b"ARCHSEG\x01")
-        with pytest.raises(CorruptSegment) as caught:
-            await reader_of(forgery).find_seq(4)
-        assert caught.value.number == 4
+        forgery.store.replace(segment_key(2), b"ARCHSEG\x01")
+        for number in (3, 4):
+            with pytest.raises(CorruptSegment):
+                await bodies(reader_of(forgery), number)
+        assert await bodies(reader_of(forgery), 5) == [b"x2", b"x3"]
 
     play(story())

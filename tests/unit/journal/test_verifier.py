@@ -84,6 +84,66 @@ def test_the_first_bad_segment_is_named() -> None:
             assert report.reason
 
 
+def baseline(forgery: Forgery, *, parts: list[Part] | None = None, cause: str = "baseline") -> int:
+    """A complete copy in a segment of its own, which begins to be read with the entry before it; that entry."""
+    first = forgery.end.next
+    forgery.add(frames("db", b"s", kind=Kind.PG_FRAMES, position="0/6", changed=first * 10))
+    snapshot = Snapshot("0/5", "1:1:", first * 10, first, [TableRows(1, "public", "t", "key", ["id"], [1], parts or [])], cause)
+    forgery.add(frames("db", msgspec.json.encode(snapshot), kind=Kind.CHECKPOINT))
+    return first
+
+
+def test_all_that_is_bad_is_told_and_what_it_costs() -> None:
+    """Behind a bad segment the next ones are looked at. Points before it, and from the next complete copy on, can be restored; a copy
+    with a bad part costs its own points only.
+    """
+    forgery = Forgery()
+    forgery.open()
+    one = baseline(forgery)
+    forgery.add(frames("db", b"a", position="0/7", changed=40))
+    forgery.add(frames("db", b"b", position="0/8", changed=50))  # 4, missing
+    forgery.add(frames("db", b"c"))  # 5, missing
+    forgery.add(frames("db", b"d"))
+    two = baseline(forgery)
+    forgery.add(frames("db", b"e", position="0/9", changed=200))
+    part = Part(KEY, 1, len(ROWS), len(TEXT), hashlib.sha256(ROWS).hexdigest())
+    three = baseline(forgery, parts=[part])
+    four = baseline(forgery)
+    forgery.add(frames("db", b"f", changed=500))  # 14, altered
+    forgery.add(frames("db", b"g"))
+    for number in (4, 5):
+        forgery.store.replace(segment_key(number), None)
+    whole = forgery.store.peek(segment_key(14)) or b""
+    forgery.store.replace(segment_key(14), whole[:-1])
+    report = report_of(forgery)
+    assert [(bad.segment, bad.to_segment, bad.after_entry, bad.next_entry) for bad in report.bad_segments] == [
+        (4, 5, 4, 7),
+        (14, 14, 14, 16),
+    ]
+    assert [bad.seq for bad in report.bad_parts] == [three + 1]
+    assert (report.bad_segment, report.segments, report.behind, report.entries) == (4, 4, 9, 4)
+    assert [(each.from_entry, each.to_entry, each.before_time, each.proved) for each in report.restorable] == [
+        (one, 4, 40, True),
+        (two, three - 1, three * 10, False),
+        (four, 14, 200, False),
+    ]
+
+
+def test_a_copy_across_the_damage_serves_no_point() -> None:
+    """A copy whose beginning stands before a bad segment needs it; points that would begin with that copy are not named."""
+    forgery = Forgery()
+    forgery.open()
+    one = baseline(forgery)
+    begun = forgery.add(frames("db", b"a", position="0/7", changed=40))
+    first = forgery.end.next - 1
+    forgery.add(frames("db", b"b"))
+    snapshot = Snapshot("0/7", "1:1:", 35, first, [], "baseline")
+    forgery.add(frames("db", msgspec.json.encode(snapshot), kind=Kind.CHECKPOINT))
+    forgery.store.replace(segment_key(begun + 1), b"x")
+    report = report_of(forgery)
+    assert [(each.from_entry, each.to_entry, each.before_time) for each in report.restorable] == [(one, first - 1, 35)]
+
+
 def test_swapped_segments_are_found() -> None:
     """Two good segments under each other's numbers are found at the first."""
     forgery = archive()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from archiver.errors import Bug, Refused
-from archiver.journal.segment import SegmentHeader
+from archiver.journal.segment import CorruptSegment, SegmentHeader
 from archiver.postgres.captured_systems import CapturedDatabase, named_databases
 from archiver.postgres.checkpoint_records import FoldedCheckpoint
 from archiver.postgres.lsn import format_lsn, parse_lsn
@@ -72,12 +72,20 @@ async def plan_restore(reader: Reader, source: str, point: Point) -> RestorePlan
                     stretch.size += segment.size
             survey.flush()
             state = StateAtPoint(point, survey)
-            await _look_ahead(reader, source, state, stretch, tail)
+            unread = await _look_ahead(reader, source, state, stretch, tail)
             if survey.undercut(state.has_copy):
                 continue
             if point.kind == "time" and survey.next is None and survey.broken is None and survey.known_until() < point.number:
+                if unread is not None:
+                    raise unread
                 raise not_known_yet(source, survey.known_until(), point)
-            return _plan(tail, source, state, beginning, stretch, captured)
+            plan = _plan(tail, source, state, beginning, stretch, captured)
+            if unread is not None:
+                plan.approximations.append(
+                    f"what stands behind the point is read up to segment {unread.number} only: {unread.reason}; a gap or a schema change"
+                    " that is noticed later and recorded there is not seen"
+                )
+            return plan
     raise Bug("no beginning serves, not even a copy of the source")
 
 
@@ -106,19 +114,28 @@ def _feed(survey: Survey, segment: Segment, source: str) -> None:
             survey.feed(placed)
 
 
-async def _look_ahead(reader: Reader, source: str, state: StateAtPoint, stretch: _Stretch, tail: SegmentHeader) -> None:
+async def _look_ahead(reader: Reader, source: str, state: StateAtPoint, stretch: _Stretch, tail: SegmentHeader) -> CorruptSegment | None:
     """Read on until what stands around the point is known: whose view the entries there have, the next schema, the next poll.
 
-    Copies of tables that are still to come are waited for to the journal's end: without them the point cannot be restored.
+    Copies of tables that are still to come are waited for to the journal's end: without them the point cannot be restored. A segment that
+    cannot be read ends it as the journal's end does, and is returned: the point itself does not need it.
     """
     header = await reader.header(stretch.last)
     assert header is not None
     until = header.time + int(AHEAD_SECONDS * 1e6)
-    async with aclosing(_segments(reader, stretch.last + 1, tail.number)) as segments:
-        async for segment in segments:
+    segments = _segments(reader, stretch.last + 1, tail.number)
+    async with aclosing(segments):
+        while True:
+            try:
+                segment = await anext(segments, None)
+            except CorruptSegment as error:
+                reached = parse_lsn(mark_of(header, source).position or "0/0")
+                return None if state.is_known(reached, late=False) else error
+            if segment is None:
+                return None
             reached = parse_lsn(mark_of(header, source).position or "0/0")
             if state.is_known(reached, late=segment.header.time > until):
-                return
+                return None
             _feed(state.survey, segment, source)
             state.survey.flush()
             header = segment.header

@@ -9,6 +9,7 @@ from archiver.errors import Invalid, Refused
 from archiver.journal.checkpoints import newest_checkpoint
 from archiver.journal.entry import Placed, SourceMark
 from archiver.journal.record_reader import read_record
+from archiver.journal.segment import CorruptSegment
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Snapshot
 from archiver.replay.points import HINT_LATEST, NotReached, Point
@@ -61,21 +62,30 @@ async def end_segment(reader: Reader, source: str, point: Point) -> int:
             return mark.changed > point.number
         return bool(mark.position) and parse_lsn(mark.position) > point.number
 
-    return await reader.bisect(beyond)
+    return await reader.bisect(beyond, near=True)
 
 
 async def checkpoint_at(reader: Reader, source: str, point: Point, end: int) -> FoundRecord[Snapshot]:
     """The newest checkpoint that has nothing from behind the point, which lies in or before segment ``end``.
 
-    Its entry may stand behind the point: a baseline takes its time. ``Refused`` when there is none, with the earliest point there is.
+    Its entry may stand behind the point: a baseline takes its time. One there that cannot be read is passed over when an older one serves.
+    ``Refused`` when there is none, with the earliest point there is.
     """
     header = await reader.header(end)
     assert header is not None
     known = mark_of(header, source).checkpoint
-    ahead = await reader.bisect(lambda header: mark_of(header, source).checkpoint > known)
     candidate = None
-    if (after := await reader.header(ahead)) is not None and mark_of(after, source).checkpoint > known:
-        candidate = await newest_checkpoint(reader, source, mark_of(after, source).checkpoint)
+    try:
+        ahead = await reader.bisect(lambda header: mark_of(header, source).checkpoint > known, near=True)
+        if (after := await reader.header(ahead)) is not None and mark_of(after, source).checkpoint > known:
+            candidate = await newest_checkpoint(reader, source, mark_of(after, source).checkpoint)
+        if candidate is not None and not _serves(candidate, point) and candidate.segment > end:
+            # Others in its segment, which is the first one behind with any, may serve; none behind it does.
+            candidate = await newest_checkpoint(reader, source, candidate.first - 1)
+    except CorruptSegment:
+        if not known:
+            raise
+        candidate = None
     while candidate is None or not _serves(candidate, point):
         bound = known if candidate is None else candidate.first - 1
         candidate = await newest_checkpoint(reader, source, bound) if bound else None
