@@ -13,6 +13,8 @@ from archiver.capture.postgres.catalog.own_objects import COMMENT
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.preflight.preflight import Preflight, preflight
 from archiver.capture.postgres.session.access import Access
+from archiver.capture.postgres.session.dump_selection import DumpSelection
+from archiver.capture.postgres.session.schema_dump import dump_schema, find_tools
 from archiver.journal.reader import Reader
 from archiver.replay.postgres.restore import restore_to_database
 from tests.integration.capture.postgres.rig import capture
@@ -175,3 +177,30 @@ async def test_announcements_say_nothing_of_the_statement(database: str) -> None
         session.execute("SELECT pg_drop_replication_slot('said_' || current_database())")
     assert sum(b"CREATE USER MAPPING" in data for (data,) in rows) == 1
     assert not any(b"hunter2" in data for (data,) in rows)
+
+
+async def test_dumps_of_a_role_that_is_no_superuser_hold_no_passwords(database: str, mallory: tuple[str, str]) -> None:
+    """Options of user mappings are shown to superusers and to whom they are for; subscriptions are in no dump."""
+    role, plain = mallory
+    run(
+        database,
+        "CREATE FOREIGN DATA WRAPPER dummy",
+        "CREATE SERVER far FOREIGN DATA WRAPPER dummy",
+        "CREATE USER MAPPING FOR postgres SERVER far OPTIONS (user 'u', password 'hunter2-in-mapping')",
+        "CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1 dbname=x password=hunter2-in-subscription' PUBLICATION p WITH (connect = false)",
+    )
+    try:
+        for dsn, shown in ((plain, False), (database, True)):
+            dump = await dumped(dsn)
+            assert b"CREATE USER MAPPING FOR postgres SERVER far" in dump.replace(b'"', b"")
+            assert (b"hunter2-in-mapping" in dump, b"hunter2-in-subscription" in dump) == (shown, False), role
+    finally:
+        run(database, "ALTER SUBSCRIPTION s DISABLE", "ALTER SUBSCRIPTION s SET (slot_name = NONE)", "DROP SUBSCRIPTION s")
+
+
+async def dumped(dsn: str) -> bytes:
+    with psycopg.connect(dsn) as session:
+        session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        [snapshot] = session.execute("SELECT pg_export_snapshot()").fetchone() or [""]
+        tools = find_tools(session.info.server_version)
+        return await dump_schema(tools, Access.of(dsn), DumpSelection(), snapshot=snapshot, restricted=False)
