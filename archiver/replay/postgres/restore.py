@@ -71,7 +71,8 @@ class DatabaseRestoration:
     @property
     def doubts(self) -> list[str]:
         """See ``Restoration``."""
-        return [f"gap: {gap.what}: {gap.reason} {gap.detail}".rstrip() for gap in self.plan.gaps]
+        gaps = [f"gap: {gap.what}: {gap.reason} {gap.detail}".rstrip() for gap in self.plan.gaps]
+        return [*gaps, *(f"approximate: {text}" for text in self.plan.approximations)]
 
     def shown(self) -> dict[str, Any]:
         """See ``Restoration``."""

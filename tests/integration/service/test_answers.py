@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -72,3 +73,30 @@ def test_a_row_that_is_not_known_did_not_certainly_not_exist(database: str, tmp_
         assert "it is not known whether it existed at --from" in compared.stdout
         other = archiver.call("show", "--source", "db", "--table", "public.calm", "--key", "id=5", "--at", inside)
         assert "it did not exist then" in other.stderr
+
+
+def test_what_is_only_nearly_true_of_a_database_is_a_doubt_of_drills_too(database: str, tmp_path: Path) -> None:
+    """A schema that changed unannounced, and rows of a table without a key: plan, restore and drill carry them alike."""
+    create_table(database)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE loose (a int); INSERT INTO loose VALUES (1)")
+        with Archiver(tmp_path, {"db": database_source(database)}, serve=True) as archiver:
+            archiver.start()
+            captured(archiver, "db", database)
+            connection.execute("SET session_replication_role = replica")
+            connection.execute("CREATE VIEW unannounced AS SELECT 1 AS one")
+            inside = str(connection.execute("SELECT pg_current_wal_insert_lsn()").fetchall()[0][0])
+            captured(archiver, "db", database)
+
+            def plan() -> Any:
+                return json.loads(archiver.call("restore", "--at", inside, "--dry-run", "--json").stdout)["sources"][0]
+
+            archiver.wait(lambda: not plan()["plan"]["schema"]["certain"], "the view was not noticed")
+            assert archiver.stop() == 0
+        doubts = plan()["doubts"]
+        assert any("the schema: " in doubt and "not announced" in doubt for doubt in doubts)
+        assert any("public.loose" in doubt for doubt in doubts)
+        report = json.loads(archiver.call("drill", "--at", inside, "--json", "--allow-gaps").stdout)
+        assert report["doubts"] == [f"db: {doubt}" for doubt in doubts]
+        told = archiver.call("drill", "--at", inside, "--allow-gaps")
+        assert "not certain" in told.stdout
