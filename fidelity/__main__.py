@@ -13,6 +13,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import psycopg
 from psycopg import conninfo
 
 from fidelity.database import Outcome, Trial, fresh_database
@@ -40,6 +41,8 @@ def main() -> int:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = None if arguments.dsn and not arguments.sql else arguments.sql or TORTURE
+    if why := _missing(folder, arguments.schedule, arguments.dsn, arguments.points):
+        parser.error(why)
     if arguments.dsn:
         name = conninfo.conninfo_to_dict(arguments.dsn).get("dbname", "?")
         trial = Trial(f"database {name}", arguments.dsn, _newest(), partial(fresh_database, arguments.dsn), settle=not arguments.hasty)
@@ -57,6 +60,30 @@ def main() -> int:
             errors=arguments.errors,
         )
     return worst
+
+
+def _missing(folder: Path | None, schedule: Path | None, dsn: str, points: int) -> str:
+    """What a trial cannot begin without, and what to do; empty when all is there."""
+    if points < 1:
+        return "POINTS is at least 1"
+    if schedule is not None and not schedule.is_file():
+        return f"there is no schedule {schedule}: name a file with lines such as 'test: a b', or leave it out"
+    if folder is not None and not scripts(folder, schedule):
+        what = f"none of the files that {schedule} names" if schedule else "no .sql file"
+        return f"there is {what} in {folder}: name the folder that holds them"
+    if not dsn:
+        return ""
+    try:
+        with psycopg.connect(dsn, connect_timeout=10, autocommit=True) as session:
+            row = session.execute("SELECT current_setting('wal_level'), current_setting('server_version_num')::int / 10000").fetchone()
+    except psycopg.Error as error:
+        return f"the database of the DSN does not answer: {str(error).strip()}"
+    assert row is not None
+    if row[0] != "logical":
+        return f"wal_level of that server is {row[0]}: set wal_level = logical and restart it"
+    if row[1] > max(available_versions()):
+        return f"that server is PostgreSQL {row[1]}, and client programs are here up to {max(available_versions())}"
+    return ""
 
 
 def on_version(version: int, folder: Path, points: int, *, schedule: Path | None = None, settle: bool = True) -> Outcome:

@@ -16,6 +16,7 @@ import psycopg
 from fidelity.differences import Difference, differences, is_said
 from fidelity.feeding import Feeder, Script
 from fidelity.fingerprint import Fingerprint, take
+from fidelity.traces import Traces
 from tests.servers.archiver import Archiver, wait_until_durable
 
 SOURCE = "db"
@@ -52,6 +53,8 @@ class Outcome:
     points: list[Point]
     statements: int
     errors: list[str]
+    roles: list[str] = field(default_factory=list)
+    """Roles that the SQL made and that are still at the server."""
 
     @property
     def ok(self) -> bool:
@@ -77,7 +80,10 @@ class Trial:
                 "insert_only_snapshot_seconds": 1,
                 "allow_unlimited_wal": True,
             }
-            with Archiver(Path(folder), {SOURCE: {"postgres": settings}}, serve=True) as archiver:
+            with (
+                Traces(self._dsn, self._slot) as traces,
+                Archiver(Path(folder), {SOURCE: {"postgres": settings}}, serve=True) as archiver,
+            ):
                 feeder = Feeder(self._dsn, self._bin, stops, lambda label: self._stop(archiver, label))
                 feeder.before(before or [])
                 archiver.start()
@@ -96,7 +102,7 @@ class Trial:
                 archiver.stop()
                 for point in self._points:
                     self._restore(archiver, point)
-        return Outcome(self._title, self._points, feeder.pieces, feeder.errors)
+        return Outcome(self._title, self._points, feeder.pieces, feeder.errors, traces.new_roles)
 
     def _stop(self, archiver: Archiver, label: str) -> None:
         """Nobody writes now: look at everything."""

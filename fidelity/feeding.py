@@ -58,7 +58,7 @@ class Feeder:
             self._one(script, [])
 
     def _one(self, script: Script, due: list[int]) -> list[int]:
-        env = {**os.environ, "PGAPPNAME": NAME, "PGCLIENTENCODING": os.environ.get("PGCLIENTENCODING", "UTF8")}
+        env = {**self._suite(script), **os.environ, "PGAPPNAME": NAME, "PGCLIENTENCODING": os.environ.get("PGCLIENTENCODING", "UTF8")}
         command: list[str | Path] = [
             self._bin / "psql",
             "--no-psqlrc",
@@ -77,12 +77,23 @@ class Feeder:
                 if due and self.pieces >= due[0] and self._reached(psql) and self._idle():
                     due = due[1:]
                     self._stop(f"{script.path.name}, statement {number + 1}")
-            self._reached(psql)
+            if not self._reached(psql):
+                self.errors.append(
+                    f"{script.path.name}: psql ended in it (an error that stops it, a lost connection, \\q): what follows did not run"
+                )
             assert psql.stdin is not None
             with contextlib.suppress(BrokenPipeError):  # a script may end psql, and what it was given last is still here
                 psql.stdin.close()
             self._read(psql, b"")
         return due
+
+    def _suite(self, script: Script) -> dict[str, str]:
+        """What PostgreSQL's own suite asks the environment for: where its data are, and the server's libraries."""
+        return {
+            "PG_ABS_SRCDIR": str(script.path.resolve().parent.parent),
+            "PG_LIBDIR": str(self._bin.parent / "lib"),
+            "PG_DLSUFFIX": ".so",
+        }
 
     def _give(self, psql: subprocess.Popen[bytes], text: str) -> bool:
         """Whether psql still reads: a script may tell it to end."""

@@ -25,6 +25,8 @@ def lines(outcome: Outcome, *, errors: bool = False) -> Iterator[str]:
     yield from _grouped("not known", [(point, each) for point in outcome.points for each in point.gaps])
     yield from _grouped("said", [(point, str(each)) for point in outcome.points for each in point.said])
     yield from (f"  failed at the source: {text}" for text in outcome.errors if errors)
+    if outcome.roles:
+        yield f"  roles that came meanwhile and stay at the server: {', '.join(outcome.roles)}"
     yield f"  {outcome.title}: {'equal but for what was said' if outcome.ok else 'DIFFERENT'}"
 
 

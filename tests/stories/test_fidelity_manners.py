@@ -1,0 +1,38 @@
+"""A trial with foreign SQL goes on where psql would, and leaves nothing of the archiver at the server."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from fidelity.database import Trial, fresh_database
+from fidelity.feeding import scripts
+from fidelity.report import lines
+from tests.servers.postgres import PostgresServer
+
+SCRIPTS = {
+    "1.sql": "CREATE ROLE fidelity_stays;\nCREATE TABLE t (id int PRIMARY KEY);\nCOPY t FROM STDIN;\n1\n2\n\\.\nSELECT 1/0;\nINSERT INTO t VALUES (3);\n",
+    "2.sql": "\\set ON_ERROR_STOP 1\nINSERT INTO t VALUES (4);\nSELECT 1/0;\nINSERT INTO t VALUES (5);\n" + "SELECT 1;\n" * 20_000,
+    "3.sql": "INSERT INTO t VALUES (6);\n",
+}
+
+
+def test_foreign_sql_and_what_stays(postgres_version: int, tmp_path: Path) -> None:
+    """An error is passed by, a script that ends itself ends alone and is named; slot, publications and triggers are gone, roles are named."""
+    for name, text in SCRIPTS.items():
+        (tmp_path / name).write_text(text)
+    with PostgresServer.start(postgres_version) as server:
+        trial = Trial("manners", server.dsn(), server.bin, partial(fresh_database, server.dsn()), settle=True)
+        outcome = trial.run(scripts(tmp_path), 1)
+        told = "\n".join(lines(outcome, errors=True))
+        with server.connect() as session:
+            left = session.execute(
+                "SELECT slot_name FROM pg_replication_slots UNION ALL SELECT pubname FROM pg_publication"
+                " UNION ALL SELECT evtname FROM pg_event_trigger UNION ALL SELECT nspname FROM pg_namespace WHERE nspname LIKE 'archiver%'"
+            ).fetchall()
+            rows = session.execute("SELECT array_agg(id ORDER BY id) FROM t").fetchone()
+    assert outcome.ok, told
+    assert rows == ([1, 2, 3, 4, 6],)
+    assert "2.sql: psql ended in it" in told
+    assert "stay at the server: fidelity_stays" in told
+    assert left == []
