@@ -41,7 +41,18 @@ def status(context: Context, *, as_json: bool, offline: bool) -> None:
     )
     output.table(
         "",
-        ["source", "state", "durable position", "source position", "lag", "newest change", "received", "last baseline", "problem"],
+        [
+            "source",
+            "state",
+            "durable position",
+            "source position",
+            "lag",
+            "newest change",
+            "received",
+            "last baseline",
+            "unknown since",
+            "problem",
+        ],
         [
             (
                 line.name,
@@ -52,6 +63,7 @@ def status(context: Context, *, as_json: bool, offline: bool) -> None:
                 output.moment(line.newest_change),
                 output.moment(line.observed),
                 output.moment(line.last_baseline) if line.checkpoint else "none yet",
+                "-" if line.unknown_since is None else output.moment(line.unknown_since) if line.unknown_since else "its beginning",
                 line.problem,
             )
             for line in value.sources
@@ -96,6 +108,8 @@ async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
                     line.problem = f"nothing is heard of it since {output.moment(silence.from_time)}: {silence.detail}"
             if line.kind == "postgres" and line.name in tail.sources:
                 await _say_uncopied(reader, line, tail.sources[line.name])
+                if offline:
+                    await _say_schema_gap(reader, line, tail.sources[line.name], tail.number)
             completed = await reader.header(tail.sources[line.name].checkpoint_segment) if line.checkpoint else None
             line.last_baseline = completed.time if completed is not None else 0
         if not offline:
@@ -103,6 +117,17 @@ async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
         return value
     finally:
         await store.close()
+
+
+async def _say_schema_gap(reader: Reader, line: SourceLine, mark: SourceMark, last: int) -> None:
+    """Say that the journal ends with a schema that is not known, before what else is wrong. Who runs knows it without reading."""
+    from archiver.capture.postgres.start.journal_view import open_schema_gap
+
+    gap = await open_schema_gap(reader, line.name, mark, last)
+    if gap is None:
+        return
+    line.unknown_since = gap.from_time if line.unknown_since is None else min(gap.from_time, line.unknown_since)
+    line.problem = "; ".join(filter(None, (f"schema: {gap.detail or gap.reason}", line.problem)))
 
 
 async def _say_uncopied(reader: Reader, line: SourceLine, mark: SourceMark) -> None:

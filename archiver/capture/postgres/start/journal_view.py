@@ -9,6 +9,7 @@ from archiver.capture.postgres.start.decision import JournalView
 from archiver.journal.entry import Kind, SourceMark
 from archiver.journal.reader import Reader
 from archiver.journal.record_reader import read_record
+from archiver.journal.records import Gap
 from archiver.journal.segment import SegmentHeader
 from archiver.postgres.lsn import parse_position
 from archiver.postgres.records import Schema, Slot, Stream
@@ -17,6 +18,9 @@ from archiver.postgres.schema_bodies import read_schema
 
 NEAR = 8
 """Newest segments in which the newest commit is looked for first: it stands in the last one, unless the source is idle."""
+
+SCHEMA_GAP_REACH = 1000
+"""Newest segments in which an open gap of the schema is looked for: a source that is alive says it again at each start."""
 
 
 async def newest_schema(reader: Reader, source: str, mark: SourceMark) -> Schema | None:
@@ -36,6 +40,25 @@ async def newest_dump(reader: Reader, source: str, mark: SourceMark) -> tuple[Sc
     async for placed in reader.read(mark.schema_segment, last=mark.schema_segment):
         if placed.run.source == source and placed.run.kind is Kind.PG_SCHEMA:
             found = read_schema(placed)
+    return found
+
+
+async def open_schema_gap(reader: Reader, source: str, mark: SourceMark, last: int) -> Gap | None:
+    """The gap of the schema that no PG_SCHEMA entry of ``source`` has ended up to segment ``last``; None when there is none.
+
+    Looked for in the newest ``SCHEMA_GAP_REACH`` segments behind the newest schema. Raises ``Corrupt``, ``Unavailable``.
+    """
+    found: Gap | None = None
+    async with aclosing(reader.read(max(0, mark.schema_segment, last - SCHEMA_GAP_REACH + 1), last=last)) as runs:
+        async for placed in runs:
+            if placed.run.source != source:
+                continue
+            if placed.run.kind is Kind.PG_SCHEMA:
+                found = None
+            elif placed.run.kind is Kind.GAP:
+                gaps = [read_record(body, Gap, placed) for body in placed.run.bodies()]
+                # Of several without a schema between, the first knows best where they begin.
+                found = found or next((gap for gap in gaps if gap.reason == "schema_uncertain"), None)
     return found
 
 

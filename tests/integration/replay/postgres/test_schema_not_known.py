@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -59,6 +61,14 @@ async def test_rows_of_a_column_that_no_poll_has_seen_are_a_gap(database: str) -
         assert (await plan(made, "latest")).gaps == []
 
 
+def offline_line(archiver: Archiver) -> dict[str, Any]:
+    """The source as the journal alone shows it."""
+    done = archiver.call("status", "--offline", "--json")
+    assert done.returncode == 0, done.stderr
+    [line] = json.loads(done.stdout)["sources"]
+    return dict(line)
+
+
 def test_every_command_and_probe_says_so(database: str, tmp_path: Path) -> None:
     """Not ready, a metric, the status; a restore and a drill refuse."""
     create_table(database)
@@ -75,7 +85,11 @@ def test_every_command_and_probe_says_so(database: str, tmp_path: Path) -> None:
             done = archiver.call("restore", "--at", "latest", "--to", str(tmp_path / "out"))
             assert done.returncode == 3, done.stdout
             assert archiver.call("drill", "--at", "latest").returncode == 3
+            line = offline_line(archiver)
+            assert (line["unknown_since"] is not None, "schema: " in line["problem"]) == (True, True), line
+            assert "unknown since" in archiver.call("status", "--offline").stdout
         archiver.wait(lambda: not ready(archiver), "readiness once the schema is known")
+        archiver.wait(lambda: offline_line(archiver)["unknown_since"] is None, "the status without the archiver still names a gap")
 
 
 def test_status_names_tables_whose_rows_are_not_in_the_journal(database: str, tmp_path: Path) -> None:
