@@ -166,8 +166,10 @@ def verify(context: Context, *, as_json: bool, parts: bool, known_head: str | No
         output.print_json(report)
     else:
         _print(report, known)
-    if not report.ok or report.strays:
-        wrong = "is whole, but holds what is not ours" if report.ok else "is not what was written"
+    if not report.ok or report.strays or report.bad_checkpoints:
+        wrong = "is not what was written" if not report.ok else "is whole, but holds what "
+        if report.ok:
+            wrong += "is not ours" if report.strays else "no restore should begin with"
         raise Corrupt(f"the archive {wrong}: {report.verdict}", hint=f"see {page('runbooks/archive-corrupt.md')}")
 
 
@@ -191,6 +193,7 @@ def _print(report: VerifyReport, known: KnownHead | None) -> None:
             ("bytes", output.size(report.bytes)),
             ("sessions", report.sessions),
             ("baseline objects", report.parts),
+            ("folded checkpoints", f"{report.checkpoints}, and {len(report.bad_checkpoints)} bad"),
             ("gaps", len(report.gaps)),
             ("proved up to", output.moment(report.time)),
             ("chain head", report.head),
@@ -201,6 +204,12 @@ def _print(report: VerifyReport, known: KnownHead | None) -> None:
     )
     if not report.ok:
         _print_damage(report)
+    if report.bad_checkpoints:
+        output.table(
+            f"bad folded checkpoints ({len(report.bad_checkpoints)}): delete them; `archiver maintain` makes them anew",
+            ["object", "reason"],
+            [(bad.key, bad.reason) for bad in report.bad_checkpoints[:_SHOWN]],
+        )
     if report.gaps:
         output.table(
             "gaps",

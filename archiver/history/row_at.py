@@ -52,7 +52,7 @@ async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowA
             hint="`archiver restore --at … --dry-run` lists the tables",
         )
     fold, _ = await fold_changes(plan, material, reader)
-    rows = rows_of(fold, table, reader.store)
+    rows = rows_of(fold, table, reader.store, plan.checkpoint.key)
     names = [column.name for column in rows.columns]
     missing = [name for name in ref.key if name not in names]
     if missing:

@@ -5,6 +5,7 @@ What the entry says bounds what is read and opened: no object can take more memo
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import sys
 from collections.abc import Awaitable, Callable
@@ -31,6 +32,7 @@ ROWS_LIMIT = CONTENT_LIMIT
 """Bytes of rows that a part may have: it is cut behind the row that fills it, and PostgreSQL sends no row of 1 GiB."""
 _PIECE_BYTES = 1 << 25
 """What is read, or opened, of a part at once where it is only looked through."""
+_PART_READS = 4
 _ADVICE = "run `archiver verify`"
 
 
@@ -90,6 +92,17 @@ async def part_fault(store: Store, part: Part, *, deep: bool, offload: Offload) 
     for at in range(0, part.size, _PIECE_BYTES):
         await offload(looked.feed, await store.get(part.key, at, min(_PIECE_BYTES, part.size - at)) or b"")
     return looked.fault()
+
+
+async def part_faults(store: Store, parts: list[Part], *, deep: bool, offload: Offload) -> list[str]:
+    """``part_fault`` of each, a few at a time."""
+    gate = asyncio.Semaphore(_PART_READS)
+
+    async def check(part: Part) -> str:
+        async with gate:
+            return await part_fault(store, part, deep=deep, offload=offload)
+
+    return await asyncio.gather(*map(check, parts))
 
 
 class _PartScan:

@@ -12,10 +12,11 @@ import msgspec
 from archiver.errors import Corrupt
 from archiver.journal.chain import End
 from archiver.journal.entry import Kind, Placed, SourceMark, advance
+from archiver.journal.folded_checkpoints import BadCheckpoint, Naming, check_folded
 from archiver.journal.keys import number_of, segment_key
 from archiver.journal.known_head import HeadComparison, KnownHead
 from archiver.journal.last_segment import look_behind, strays_of
-from archiver.journal.parts import Offload, Part, part_fault
+from archiver.journal.parts import Offload, part_faults
 from archiver.journal.reader import Reader
 from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap, Session
@@ -37,7 +38,6 @@ _MARK_FIELDS = (
     "schema_segment",
 )
 """Compared with what the runs say. A field that is added to ``SourceMark`` later is not known to older segments: it stays out."""
-_PART_READS = 4
 _BAD_LIMIT = 1000
 """Bad segments behind which it goes on."""
 
@@ -96,6 +96,9 @@ class VerifyReport(msgspec.Struct):
     """Objects that entries name and that passed."""
     part_bytes: int = 0
     bad_parts: list[BadPart] = []
+    checkpoints: int = 0
+    """Folded checkpoints that passed, with the parts that they name."""
+    bad_checkpoints: list[BadCheckpoint] = []
     bad_segment: int | None = msgspec.field(default=None, name="bad_slot")
     """The first bad segment; -1 for ``archive.json``; ``None`` for none."""
     reason: str = ""
@@ -124,11 +127,14 @@ class VerifyReport(msgspec.Struct):
 
     @property
     def verdict(self) -> str:
-        """What is wrong, in one sentence; empty for nothing."""
+        """What is wrong, in one sentence; empty for nothing. Damage first."""
         if self.bad_segment is not None:
             return f"segment {self.bad_segment}: {self.reason}"
         if self.bad_parts:
             return f"object {self.bad_parts[0].key}: {self.bad_parts[0].reason}"
+        if not self.head_fault and not self.strays and self.bad_checkpoints:
+            bad = self.bad_checkpoints[0]
+            return f"checkpoint {bad.key}: {bad.reason}; delete it: the journal has all of it, and `archiver maintain` makes it anew"
         return self.head_fault or self.reason
 
 
@@ -200,6 +206,7 @@ async def verify(
         # Right for the moment between a new archive's identity and its first segment only.
         report.bad_segment, report.reason = 0, "it is missing although the archive has an identity: there is no journal"
         report.bad_segments.append(BadSegment(0, 0, report.reason, 0, 0))
+    report.checkpoints, report.bad_checkpoints = await check_folded(reader, report.archive, deep=deep, offload=offload)
     report.restorable = stretches.result(end)
     report.chain, report.head, report.time = proved.chain.hex(), f"{proved.chain.hex()}@{proved.segment}", proved.time
     report.head_fault = comparison.fault(proved.segment) if comparison else ""
@@ -297,7 +304,7 @@ class _Passage:
             report.raw_bytes += segment.footer.raw
 
     async def _check_parts(self, placed: Placed, bodies: list[bytes]) -> None:
-        named = [(placed.first + n, read_record(body, _Naming, placed)) for n, body in enumerate(bodies)]
+        named = [(placed.first + n, read_record(body, Naming, placed)) for n, body in enumerate(bodies)]
         parts = [(seq, naming, part) for seq, naming in named for table in naming.tables for part in table.parts]
         faults = await part_faults(self._store, [part for _, _, part in parts], deep=self._deep, offload=self._offload)
         report = self._report
@@ -308,26 +315,3 @@ class _Passage:
             else:
                 report.parts += 1
                 report.part_bytes += part.size
-
-
-class _Table(msgspec.Struct):
-    parts: list[Part] = []
-
-
-class _Naming(msgspec.Struct):
-    """What a Snapshot and a Listing have in common here: only the first names parts."""
-
-    tables: list[_Table] = []
-    taken: int = 0
-    replay_from: int = 0
-
-
-async def part_faults(store: Store, parts: list[Part], *, deep: bool, offload: Offload) -> list[str]:
-    """``part_fault`` of each, a few at a time."""
-    gate = asyncio.Semaphore(_PART_READS)
-
-    async def check(part: Part) -> str:
-        async with gate:
-            return await part_fault(store, part, deep=deep, offload=offload)
-
-    return await asyncio.gather(*map(check, parts))

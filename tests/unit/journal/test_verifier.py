@@ -10,15 +10,16 @@ import pytest
 
 from archiver.errors import Invalid
 from archiver.journal.entry import Kind, SourceMark
-from archiver.journal.keys import IDENTITY, part_key, segment_key
+from archiver.journal.keys import IDENTITY, checkpoint_key, part_key, segment_key
 from archiver.journal.parts import Part
+from archiver.journal.reader import Reader
 from archiver.journal.records import Gap
 from archiver.journal.verifier import VerifyReport, verify
 from archiver.kubernetes.records import Listing, Resource
 from archiver.postgres.records import Snapshot, TableRows
 from archiver.store.memory import MemoryStore
 from tests.simulation.loop import inline, play
-from tests.unit.journal.forge import Forgery, frames
+from tests.unit.journal.forge import ARCHIVE, Forgery, frames
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -142,6 +143,35 @@ def test_a_copy_across_the_damage_serves_no_point() -> None:
     forgery.store.replace(segment_key(begun + 1), b"x")
     report = report_of(forgery)
     assert [(each.from_entry, each.to_entry, each.before_time) for each in report.restorable] == [(one, first - 1, 35)]
+
+
+@pytest.mark.parametrize(
+    ("change", "data", "deep", "reason"),
+    [
+        ({}, ROWS, True, ""),
+        ({}, None, False, "missing"),
+        ({}, b"R" + ROWS[1:], True, "SHA-256"),
+        ({"chain": "00"}, ROWS, False, "a journal that is not this one"),
+        ({"entry": 3}, ROWS, False, "its key says"),
+        ({"snapshot": 1}, ROWS, False, "cannot be read"),
+    ],
+)
+def test_bad_folded_checkpoints_are_named(change: dict[str, object], data: bytes | None, deep: bool, reason: str) -> None:
+    """What a folded checkpoint names is looked at too. A bad one is no damage of the archive: the journal has all of it."""
+    forgery = archive()
+    key, part_name = checkpoint_key("db", 4), part_key("db", "folded", 0)
+    if data is not None:
+        forgery.store.create(part_name, data)
+    part = Part(part_name, 1, len(ROWS), len(TEXT), hashlib.sha256(ROWS).hexdigest())
+    snapshot = Snapshot("0/5", "1:1:", 1, 5, [TableRows(1, "public", "t", "key", ["id"], [1], [part])])
+    chain = play(Reader(forgery.store, offload=inline).before(2)).chain.hex()
+    said = {"archive": ARCHIVE, "source": "db", "entry": 4, "segment": 2, "chain": chain, "snapshot": snapshot}
+    forgery.store.create(key, msgspec.json.encode(said | change))
+    report = report_of(forgery, deep=deep)
+    assert report.ok
+    assert (report.checkpoints, [bad.key for bad in report.bad_checkpoints]) == ((0, [key]) if reason else (1, []))
+    assert reason in report.verdict
+    assert bool(report.verdict) == bool(reason)
 
 
 def test_swapped_segments_are_found() -> None:

@@ -32,6 +32,8 @@ class TableRows:
     changes: int
     _output: TableOutput
     _store: Store
+    _checkpoint: str = ""
+    """The object of the folded checkpoint that the restore begins with; empty: it begins with a copy of the source."""
 
     @property
     def rows(self) -> int:
@@ -57,9 +59,12 @@ class TableRows:
         for number, part in enumerate(self.parts):
             assert following is not None
             stored = await following
+            try:
+                text = await asyncio.to_thread(opened, part, stored)
+            except Corrupt as error:
+                raise self._fault(error) from error
             following = asyncio.create_task(self._fetch(self.parts[number + 1])) if number + 1 < len(self.parts) else None
-            pieces = self._output.part(await asyncio.to_thread(opened, part, stored))
-            await _drain(pieces, queue)
+            await _drain(self._output.part(text), queue)
         await _drain(self._output.rest(), queue)
         await queue.put(None)
 
@@ -67,7 +72,16 @@ class TableRows:
         try:
             return await fetch_part(self._store, part)
         except Corrupt as error:
-            raise Corrupt(f"rows of {self.table.schema}.{self.table.name}: {error.message}", hint=error.hint) from error
+            raise self._fault(error) from error
+
+    def _fault(self, error: Corrupt) -> Corrupt:
+        hint = error.hint
+        if self._checkpoint:
+            hint = (
+                f"these rows come from a folded checkpoint: delete {self._checkpoint} and restore again, then an older one or the journal"
+                " itself serves; `archiver verify` names every bad one, `archiver maintain` makes them anew"
+            )
+        return Corrupt(f"rows of {self.table.schema}.{self.table.name}: {error.message}", hint=hint)
 
 
 async def _drain(pieces: Iterator[memoryview], queue: asyncio.Queue[bytes | memoryview | None]) -> None:
@@ -91,9 +105,9 @@ async def _next(queue: asyncio.Queue[bytes | memoryview | None], task: asyncio.T
         getting.cancel()
 
 
-def rows_of(fold: DatabaseFold, table: Table, store: Store) -> TableRows:
-    """The rows of ``table``; ``fold`` is finished."""
+def rows_of(fold: DatabaseFold, table: Table, store: Store, checkpoint: str = "") -> TableRows:
+    """The rows of ``table``; ``fold`` is finished. ``checkpoint``: the object of the folded one that it began with."""
     columns = [column for column in table.columns if not column.generated]
     state = fold.table(table.oid)
     output = state.output([column.attnum for column in columns])
-    return TableRows(table, columns, list(state.base.parts) if state.base else [], state.changes, output, store)
+    return TableRows(table, columns, list(state.base.parts) if state.base else [], state.changes, output, store, checkpoint)

@@ -175,7 +175,7 @@ class _Restore:
         alone = connection is not load.connection
         return RowWriter(
             connection,
-            lambda table: rows_of(load.fold, table, load.store),
+            lambda table: rows_of(load.fold, table, load.store, self._plan.checkpoint.key),
             SearchPaths(connection),
             self._file,
             lambda step, done: self._say(step, done, max(total, done)),

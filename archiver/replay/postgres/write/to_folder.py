@@ -118,7 +118,7 @@ async def write_folder(
     tables = []
     captured = [table for table in schema.catalog.tables if table.kind != "p" and table.mode != "excluded"]
     for table in sorted(captured, key=lambda each: (each.schema, each.name)):
-        rows = rows_of(fold, table, store)
+        rows = rows_of(fold, table, store, plan.checkpoint.key)
         size = await _write_rows(output, rows)
         tables.append(RestoredTable(table.schema, table.name, rows.rows, rows.changes, size))
         if progress:
