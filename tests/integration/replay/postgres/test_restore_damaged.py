@@ -6,13 +6,15 @@ import uuid
 
 import pytest
 
+from archiver.clock import SystemClock
 from archiver.errors import Corrupt
-from archiver.journal.keys import segment_key
+from archiver.journal.keys import PARTS, segment_key
 from archiver.journal.reader import Reader
 from archiver.journal.verifier import verify
+from archiver.maintenance.folding import fold_database
 from archiver.replay.postgres.restore import restore_to_database
 from tests.integration.capture.postgres.rig import SOURCE, capture
-from tests.integration.replay.postgres.arrange import ask, baseline, caught_up, plan, run
+from tests.integration.replay.postgres.arrange import ask, baseline, caught_up, plan, quiet, run
 
 _TABLE = "CREATE TABLE runs (id int PRIMARY KEY, state text); INSERT INTO runs SELECT g, 'start' FROM generate_series(1, 9) g"
 
@@ -66,3 +68,30 @@ async def test_a_bad_segment_costs_only_what_needs_it(kind: str, database: str, 
             restored += 1
         assert restored >= 8
         assert (await plan(made, "latest")).gaps == []
+
+
+@pytest.mark.postgres(18)
+async def test_a_bad_part_of_a_folded_checkpoint_names_what_to_delete(database: str, target_database: str) -> None:
+    """The restore that meets it says which object to delete, ``verify`` names the same one, and without it the journal serves."""
+    run(database, _TABLE)
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=0.3) as made:
+        await baseline(made)
+        run(database, "UPDATE runs SET state = 'folded'")
+        await quiet(made, database)
+        made_one = await fold_database(Reader(made.store), SystemClock(), SOURCE, behind_seconds=0)
+        await caught_up(made, database)
+        planned = await plan(made, "latest")
+        assert planned.checkpoint.key == made_one.key
+        before = set(await made.store.list(PARTS))
+        body = await made.store.get(made_one.key) or b""
+        (bad,) = [key for key in before if key.encode() in body]
+        made.store.replace(bad, b"rot")
+        with pytest.raises(Corrupt) as caught:
+            await restore_to_database(planned, Reader(made.store), made.store, target_database)
+        assert f"delete {made_one.key}" in caught.value.hint
+        report = await verify(made.store)
+        assert report.ok
+        assert [found.key for found in report.bad_checkpoints] == [made_one.key]
+        await made.store.delete(made_one.key)
+        await restore_to_database(await plan(made, "latest"), Reader(made.store), made.store, target_database)
+        assert ask(target_database, "SELECT string_agg(DISTINCT state, ',') FROM runs") == "folded"
