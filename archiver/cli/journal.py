@@ -7,7 +7,7 @@ import click
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.clock import SystemClock
-from archiver.errors import Corrupt, Invalid
+from archiver.errors import Corrupt, Invalid, Unavailable
 from archiver.journal.entry import SourceMark
 from archiver.journal.known_head import KnownHead
 from archiver.journal.reader import Reader
@@ -162,11 +162,17 @@ def verify(context: Context, *, as_json: bool, parts: bool, known_head: str | No
     """
     known = KnownHead.parse(known_head) if known_head is not None else None
     report = wait_for(lambda: _verify(context.settings(), parts=parts, known=known))
-    if as_json:
-        output.print_json(report)
-    else:
-        _print(report, known)
-    if not report.ok or report.strays or report.bad_checkpoints:
+    bad = not report.ok or bool(report.strays or report.bad_checkpoints)
+    try:
+        if as_json:
+            output.print_json(report)
+        else:
+            _print(report, known)
+    except Unavailable:
+        # That the archive is bad is worth more than that the table of what is bad cannot be written.
+        if not bad:
+            raise
+    if bad:
         wrong = "is not what was written" if not report.ok else "is whole, but holds what "
         if report.ok:
             wrong += "is not ours" if report.strays else "no restore should begin with"
