@@ -13,12 +13,17 @@ from tests.servers.postgres import PostgresServer
 SCRIPTS = {
     "1.sql": "CREATE ROLE fidelity_stays;\nCREATE TABLE t (id int PRIMARY KEY);\nCOPY t FROM STDIN;\n1\n2\n\\.\nSELECT 1/0;\nINSERT INTO t VALUES (3);\n",
     "2.sql": "\\set ON_ERROR_STOP 1\nINSERT INTO t VALUES (4);\nSELECT 1/0;\nINSERT INTO t VALUES (5);\n" + "SELECT 1;\n" * 20_000,
-    "3.sql": "INSERT INTO t VALUES (6);\n",
+    "0.sql": (
+        "CREATE SCHEMA far;\nSET search_path = far;\nCREATE FUNCTION low(t text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower($1)';\n"
+        "CREATE FUNCTION slug(t text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT low($1)';\nCREATE TABLE named (id serial PRIMARY KEY, v text);\n"
+        "CREATE INDEX ON named (slug(v));\nINSERT INTO named (v) VALUES ('A'), ('B');\n"
+    ),
+    "3.sql": "SET search_path = far, public;\nINSERT INTO named (v) VALUES ('C');\nINSERT INTO t VALUES (6);\n",
 }
 
 
 def test_foreign_sql_and_what_stays(postgres_version: int, tmp_path: Path) -> None:
-    """An error is passed by, a script that ends itself ends alone and is named; slot, publications and triggers are gone, roles are named."""
+    """An error is passed by, a sequence is set whose table needs a path, a script that ends itself ends alone and is named; slot, publications and triggers are gone, roles are named."""
     for name, text in SCRIPTS.items():
         (tmp_path / name).write_text(text)
     with PostgresServer.start(postgres_version) as server:

@@ -15,7 +15,7 @@ import structlog
 from psycopg import sql
 
 from archiver.errors import ArchiverError, Bug, Unavailable
-from archiver.postgres.connecting import allow_views
+from archiver.postgres.connecting import OWN_PATH, allow_views
 from archiver.postgres.lsn import parse_lsn
 from archiver.replay.postgres.fold.database import DatabaseFold, Summary
 from archiver.replay.postgres.plan.plan import LeftOutItem, RestoredTable, RestorePlan, RestoreReport
@@ -227,7 +227,16 @@ class _Restore:
     async def _set_sequences(self, connection: Connection, material: PlanRecords) -> list[LeftOutItem]:
         failed = []
         for statement in setting(material.schema, material.before, material.after, parse_lsn(self._plan.point.lsn)):
-            error = await self._try(connection, statement, "setting sequences")
+            error = await self._try(connection, statement, "setting sequences", keep=True)
+            if error is not None:
+                # The server plans with the functions of the table's indexes, and those may need a path to name what they call.
+                for path in await SearchPaths(connection).of("public", ""):
+                    within = sql.Composed([_path(f"{path}, pg_temp"), statement, sql.SQL("; "), _path(OWN_PATH)])
+                    error = await self._try(connection, within, "setting sequences", keep=True)
+                    if error is None:
+                        break
+            if error is not None and self._strict:
+                raise error
             if error is None:
                 self._sequences += 1
             else:
@@ -342,3 +351,7 @@ class _StepTimer:
 
     def __exit__(self, *_: object) -> None:
         self._steps[self._name] = self._steps.get(self._name, 0.0) + time.monotonic() - self._started
+
+
+def _path(path: str) -> sql.Composed:
+    return sql.SQL("SELECT pg_catalog.set_config('search_path', {}, true); ").format(sql.Literal(path))
