@@ -107,9 +107,13 @@ async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
                     line.unknown_since = silence.from_time
                     line.problem = f"nothing is heard of it since {output.moment(silence.from_time)}: {silence.detail}"
             if line.kind == "postgres" and line.name in tail.sources:
-                await _say_uncopied(reader, line, tail.sources[line.name])
-                if offline:
-                    await _say_schema_gap(reader, line, tail.sources[line.name], tail.number)
+                try:
+                    await _say_uncopied(reader, line, tail.sources[line.name])
+                    if offline:
+                        await _say_schema_gap(reader, line, tail.sources[line.name], tail.number)
+                except Corrupt as error:
+                    # What else is known is said all the same.
+                    line.problem = "; ".join(filter(None, (line.problem, f"not known what is uncopied: {error.message}")))
             completed = await reader.header(tail.sources[line.name].checkpoint_segment) if line.checkpoint else None
             line.last_baseline = completed.time if completed is not None else 0
         if not offline:
