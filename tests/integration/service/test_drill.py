@@ -162,7 +162,7 @@ def test_a_gap_fails_it(recorded: Archiver, database: str, scratch_server: Postg
     with recorded as archiver:
         before = archiver.source("db")["checkpoint"]
         archiver.start()
-        archiver.wait(lambda: archiver.live_source("db").get("checkpoint", 0) > before, "no new baseline")
+        archiver.wait(lambda: (archiver.live_source("db").get("checkpoint") or 0) > before, "no new baseline")
         captured(archiver, "db", database)
         assert archiver.live_source("db")["gaps"] == 1
         assert archiver.stop() == 0

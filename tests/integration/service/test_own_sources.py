@@ -39,7 +39,7 @@ def moved(database: str, target_database: str, tmp_path: Path) -> tuple[Archiver
     with Archiver(tmp_path, {"db": database_source(target_database, adopt_new_system=True, slot="archiver_moved")}, serve=True) as archiver:
         before = archiver.source("db")["checkpoint"]
         archiver.start()
-        archiver.wait(lambda: archiver.live_source("db").get("checkpoint", 0) > before, "no new baseline")
+        archiver.wait(lambda: (archiver.live_source("db").get("checkpoint") or 0) > before, "no new baseline")
         assert archiver.stop() == 0
     return archiver, point
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import psycopg
 from psycopg import conninfo, sql
@@ -25,11 +26,18 @@ async def scratch_database(dsn: str, name: str, *, never_on: Collection[str] = (
     except psycopg.ProgrammingError:
         raise Invalid("the scratch DSN is not a connection string", hint="write postgresql://user@host/database") from None
     await _require_other(dsn, never_on)
-    await _execute(dsn, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    try:
+        await _execute(dsn, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    except (asyncio.CancelledError, Unavailable):
+        # The server may have made it before anybody heard of that.
+        with suppress(Invalid, Unavailable):
+            await _execute(dsn, drop)
+        raise
     try:
         yield inside
     finally:
-        await _execute(dsn, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        await _execute(dsn, drop)
 
 
 async def abandoned_databases(dsn: str, prefix: str) -> list[str]:
