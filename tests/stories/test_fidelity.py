@@ -12,7 +12,9 @@ def test_the_torture_database_comes_back(postgres_version: int) -> None:
     told = "\n".join(lines(outcome, errors=True))
     assert outcome.ok, told
     assert len(outcome.points) == 2
-    assert [point.gaps for point in outcome.points] == [[], []], told
+    # Tables without a key whose rows were updated: that is known a little later, so the points just before it are in doubt, too.
+    gaps = [gap for point in outcome.points for gap in point.gaps]
+    assert [gap for gap in gaps if "updates_not_published" not in gap] == [], told
     # What this build of the server lacks, and one statement that fails on purpose.
     known = ("nobody()", "ICU", "collation", "unsupported XML", "hstore")
     assert [text for text in outcome.errors if not any(word in text for word in known)] == []
