@@ -34,7 +34,13 @@ async def judge_time(reader: Reader, tail: SegmentHeader, folds: Sequence[Folded
 
     What was received is found by that clock, whichever stream it is of.
     """
-    doubts = await clock_doubts(reader, tail, point)
+    try:
+        doubts = await clock_doubts(reader, tail, point)
+    except CorruptSegment as error:
+        why = f"segment {error.number} cannot be read ({error.reason})"
+        for fold in folds:
+            fold.notes.append(f"{why}: it would tell whether the archiver's clock was set near the asked time")
+        return
     for fold in folds:
         fold.gaps += [doubt.text for doubt in doubts if not doubt.over]
         fold.notes += [doubt.text for doubt in doubts if doubt.over]
