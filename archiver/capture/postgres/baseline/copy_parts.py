@@ -16,8 +16,8 @@ from psycopg import errors
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
-from archiver.capture.postgres.baseline.growing_part import GrowingPart
 from archiver.errors import Unavailable
+from archiver.journal.growing_part import GrowingPart
 from archiver.journal.parts import Part
 
 _BATCH_BYTES = 256 * 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 
-from archiver.capture.postgres.baseline.growing_part import GrowingPart
+from archiver.journal.growing_part import GrowingPart
 
 if sys.version_info >= (3, 14):
     from compression import zstd
