@@ -28,10 +28,13 @@ class GrowingPart:
 
     def add(self, rows: Sequence[bytes | memoryview]) -> None:
         """The next rows. Takes long for many of them: call it in a thread."""
-        data = b"".join(rows)
-        self.rows += len(rows)
-        self.raw_size += len(data)
-        self._keep(self._compressor.compress(data))
+        self.add_text(b"".join(rows), len(rows))
+
+    def add_text(self, text: bytes | memoryview, rows: int) -> None:
+        """``rows`` whole rows, end to end; as ``add``."""
+        self.rows += rows
+        self.raw_size += len(text)
+        self._keep(self._compressor.compress(text))
 
     def end(self) -> tuple[Part, bytes]:
         """The part, which has no key yet, and its bytes."""

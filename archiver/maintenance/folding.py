@@ -30,6 +30,7 @@ from archiver.replay.points import Point
 from archiver.replay.postgres.plan.checkpoint_choice import beginnings
 from archiver.replay.postgres.plan.planner import AHEAD_SECONDS, plan_restore
 from archiver.replay.postgres.write.plan_records import PlanRecords, fold_changes, gather
+from archiver.replay.postgres.write.table_rows import rows_of
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -162,24 +163,22 @@ async def _fold(reader: Reader, clock: Clock, plan: RestorePlan) -> Folded:
 
 async def _write(reader: Reader, writer: PartWriter, fold: DatabaseFold, table: Table) -> tuple[TableRows, int]:
     """The rows of one table as parts; bytes of those that are as they were."""
-    columns = [column for column in table.columns if not column.generated]
-    state = fold.table(table.oid)
-    output = state.output([column.attnum for column in columns])
+    found = rows_of(fold, table, reader.store)
     parts, kept = [], 0
-    for part in state.base.parts if state.base else ():
+    for part in found.parts:
         text = await asyncio.to_thread(opened, part, await fetch_part(reader.store, part))
-        left = await asyncio.to_thread(_left, output, text)
+        left = await asyncio.to_thread(_left, found.output, text)
         if left == text:
             parts.append(part)
             kept += part.size
         elif left:
-            parts += [made] if (made := await writer.add(memoryview(left))) else []
-    rest = output.rest()
+            parts += [made] if (made := await writer.add(left)) else []
+    rest = found.output.rest()
     step: Callable[[], memoryview | None] = lambda: next(rest, None)  # noqa: E731
     while (rows := await asyncio.to_thread(step)) is not None:
         parts += [made] if (made := await writer.add(rows)) else []
     parts += [made] if (made := await writer.end()) else []
-    names, attnums = [column.name for column in columns], [column.attnum for column in columns]
+    names, attnums = [column.name for column in found.columns], [column.attnum for column in found.columns]
     return TableRows(table.oid, table.schema, table.name, table.mode, names, attnums, parts), kept
 
 

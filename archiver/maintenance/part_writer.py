@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import sys
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from archiver.errors import Bug, Corrupt
+from archiver.journal.growing_part import GrowingPart
 from archiver.journal.keys import part_key
 from archiver.journal.parts import Part, fetch_part
 from archiver.journal.put_once import put_once
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -32,32 +28,23 @@ class PartWriter:
         self._store, self._clock, self._source, self._level = store, clock, source, level
         self._identity = clock.unique()
         self._number = 0
-        self._begin()
+        self._part = GrowingPart(level)
 
-    def _begin(self) -> None:
-        self._compressor = zstd.ZstdCompressor(level=self._level)
-        self._chunks: list[bytes] = []
-        self._rows = self._raw = 0
-
-    async def add(self, rows: memoryview) -> Part | None:
-        """Take whole rows; the part that they complete, durable and read back."""
-        self._chunks.append(await asyncio.to_thread(self._compressor.compress, rows))
-        self._rows += await asyncio.to_thread(bytes(rows).count, b"\n")
-        self._raw += len(rows)
-        return await self.end() if self._raw >= PART_BYTES else None
+    async def add(self, text: bytes | memoryview) -> Part | None:
+        """Take whole rows of COPY text; the part that they complete, durable and read back."""
+        await asyncio.to_thread(lambda: self._part.add_text(text, bytes(text).count(b"\n")))
+        return await self.end() if self._part.raw_size >= PART_BYTES else None
 
     async def end(self) -> Part | None:
         """The part of the rows that were gathered; ``None`` when there are none. ``Corrupt`` when it cannot be read back as written."""
-        if not self._raw:
+        if not self._part.rows:
             return None
-        self._chunks.append(await asyncio.to_thread(self._compressor.flush))
-        data = b"".join(self._chunks)
-        key = part_key(self._source, self._identity, self._number)
-        part = Part(key, self._rows, len(data), self._raw, hashlib.sha256(data).hexdigest())
+        unnamed, data = await asyncio.to_thread(self._part.end)
+        part = msgspec.structs.replace(unnamed, key=part_key(self._source, self._identity, self._number))
         self._number += 1
-        self._begin()
-        if await put_once(self._store, self._clock, key, data) is not None:
-            raise Bug(f"part {key} exists already with other content")
+        self._part = GrowingPart(self._level)
+        if await put_once(self._store, self._clock, part.key, data) is not None:
+            raise Bug(f"part {part.key} exists already with other content")
         if await fetch_part(self._store, part) != data:
-            raise Corrupt(f"part {key} does not come back as it was written", hint="the store loses data: do not trust it")
+            raise Corrupt(f"part {part.key} does not come back as it was written", hint="the store loses data: do not trust it")
         return part

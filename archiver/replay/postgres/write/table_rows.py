@@ -30,7 +30,8 @@ class TableRows:
     """Of the text, in order; generated ones are left out."""
     parts: list[Part]
     changes: int
-    _output: TableOutput
+    output: TableOutput
+    """What is left of each part, and the rest."""
     _store: Store
     _checkpoint: str = ""
     """The object of the folded checkpoint that the restore begins with; empty: it begins with a copy of the source."""
@@ -38,7 +39,7 @@ class TableRows:
     @property
     def rows(self) -> int:
         """How many there are; final when ``read`` has ended."""
-        return self._output.rows
+        return self.output.rows
 
     async def read(self) -> AsyncGenerator[memoryview]:
         """COPY text in pieces of whole rows. ``Corrupt`` when a part is missing or altered, or changes contradict the rows they change."""
@@ -64,8 +65,8 @@ class TableRows:
             except Corrupt as error:
                 raise self._fault(error) from error
             following = asyncio.create_task(self._fetch(self.parts[number + 1])) if number + 1 < len(self.parts) else None
-            await _drain(self._output.part(text), queue)
-        await _drain(self._output.rest(), queue)
+            await _drain(self.output.part(text), queue)
+        await _drain(self.output.rest(), queue)
         await queue.put(None)
 
     async def _fetch(self, part: Part) -> bytes:
