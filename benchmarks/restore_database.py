@@ -22,10 +22,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from archiver.journal.folded_checkpoints import CHECKPOINT_LIMIT
 from archiver.journal.keys import checkpoint_prefix
 from archiver.journal.parts import fetch_part, opened
 from archiver.journal.reader import Reader
-from archiver.postgres.checkpoint_records import LIMIT_BYTES, FoldedCheckpoint
+from archiver.postgres.checkpoint_records import FoldedCheckpoint
 from archiver.postgres.lsn import parse_position
 from archiver.replay.points import parse_point
 from archiver.replay.postgres.restore import RestoreReport, plan_restore, restore_to_database
@@ -118,7 +119,7 @@ async def recompress(folder: Path) -> tuple[float, int]:
     """CPU seconds of the peer, and bytes of the rows."""
     store = DirectoryStore(folder)
     keys = await store.list(checkpoint_prefix(SOURCE), limit=1)
-    folded = decode_untrusted(await store.get(keys[0]) or b"", FoldedCheckpoint, most=LIMIT_BYTES)
+    folded = decode_untrusted(await store.get(keys[0]) or b"", FoldedCheckpoint, most=CHECKPOINT_LIMIT)
     began, size = time.process_time(), 0
     for part in [part for table in folded.snapshot.tables for part in table.parts]:
         text = opened(part, await fetch_part(store, part))

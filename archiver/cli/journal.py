@@ -113,7 +113,7 @@ async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
                         await _say_schema_gap(reader, line, tail.sources[line.name], tail.number)
                 except Corrupt as error:
                     # What else is known is said all the same.
-                    line.problem = "; ".join(filter(None, (line.problem, f"not known what is uncopied: {error.message}")))
+                    line.problem = _joined(line.problem, f"not known what is uncopied: {error.message}")
             completed = await reader.header(tail.sources[line.name].checkpoint_segment) if line.checkpoint else None
             line.last_baseline = completed.time if completed is not None else 0
         if not offline:
@@ -131,7 +131,11 @@ async def _say_schema_gap(reader: Reader, line: SourceLine, mark: SourceMark, la
     if gap is None:
         return
     line.unknown_since = gap.from_time if line.unknown_since is None else min(gap.from_time, line.unknown_since)
-    line.problem = "; ".join(filter(None, (f"schema: {gap.detail or gap.reason}", line.problem)))
+    line.problem = _joined(f"schema: {gap.detail or gap.reason}", line.problem)
+
+
+def _joined(*problems: str) -> str:
+    return "; ".join(filter(None, problems))
 
 
 async def _say_uncopied(reader: Reader, line: SourceLine, mark: SourceMark) -> None:
@@ -177,9 +181,12 @@ def verify(context: Context, *, as_json: bool, parts: bool, known_head: str | No
         if not bad:
             raise
     if bad:
-        wrong = "is not what was written" if not report.ok else "is whole, but holds what "
-        if report.ok:
-            wrong += "is not ours" if report.strays else "no restore should begin with"
+        if not report.ok:
+            wrong = "is not what was written"
+        elif report.strays:
+            wrong = "is whole, but holds what is not ours"
+        else:
+            wrong = "is whole, but holds what no restore should begin with"
         raise Corrupt(f"the archive {wrong}: {report.verdict}", hint=f"see {page('runbooks/archive-corrupt.md')}")
 
 

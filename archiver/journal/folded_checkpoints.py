@@ -14,9 +14,10 @@ from archiver.journal.record_reader import read_record
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
 
-_CHECKPOINT_LIMIT = 1 << 28
-"""Bytes that a folded checkpoint may have."""
+CHECKPOINT_LIMIT = 1 << 28
+"""Bytes that a folded checkpoint may have: parts of a database of 100 TB."""
 _CHECKPOINT_PAGE = 100
+OTHER_JOURNAL = "it was folded from a journal that is not this one"
 
 
 class BadCheckpoint(msgspec.Struct, frozen=True):
@@ -65,13 +66,18 @@ async def check_folded(reader: Reader, archive: str, *, deep: bool, offload: Off
     return passed, bad
 
 
+async def continues(reader: Reader, segment: int, chain: str) -> bool:
+    """Whether the journal has that ``chain``, hex, before ``segment``. ``Corrupt`` when it cannot be told, as of ``Reader.before``."""
+    return (await reader.before(segment)).chain.hex() == chain
+
+
 async def _folded_fault(reader: Reader, archive: str, key: str, known: dict[Part, str], *, deep: bool, offload: Offload) -> str:
     """Why no restore should begin with the folded checkpoint under ``key``; empty for nothing. ``known``: faults of parts so far."""
-    body = await reader.store.get(key, 0, _CHECKPOINT_LIMIT + 1)
+    body = await reader.store.get(key, 0, CHECKPOINT_LIMIT + 1)
     if body is None:
         return ""
-    if len(body) > _CHECKPOINT_LIMIT:
-        return f"it has more than {_CHECKPOINT_LIMIT} bytes"
+    if len(body) > CHECKPOINT_LIMIT:
+        return f"it has more than {CHECKPOINT_LIMIT} bytes"
     try:
         found = read_record(body, _Folded)
     except Corrupt as error:
@@ -79,13 +85,13 @@ async def _folded_fault(reader: Reader, archive: str, key: str, known: dict[Part
     if found.archive != archive or checkpoint_entry(found.source, key) != found.entry:
         return "it is not the checkpoint that its key says"
     try:
-        before = await reader.before(found.segment)
+        same = await continues(reader, found.segment, found.chain)
     except Corrupt:
         # The journal's own damage, which is told there.
         pass
     else:
-        if before.chain.hex() != found.chain:
-            return "it was folded from a journal that is not this one"
+        if not same:
+            return OTHER_JOURNAL
     parts = [part for table in found.snapshot.tables for part in table.parts]
     new = [part for part in dict.fromkeys(parts) if part not in known]
     known.update(zip(new, await part_faults(reader.store, new, deep=deep, offload=offload), strict=True))

@@ -19,8 +19,6 @@ import msgspec
 from archiver.postgres.records import Snapshot
 
 VERSION = 1
-LIMIT_BYTES = 1 << 28
-"""Bytes that the object may have: parts of a database of 100 TB."""
 
 
 class Place(msgspec.Struct, frozen=True):

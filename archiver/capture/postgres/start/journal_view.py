@@ -12,7 +12,7 @@ from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
 from archiver.journal.segment import SegmentHeader
 from archiver.postgres.lsn import parse_position
-from archiver.postgres.records import Schema, Slot, Stream
+from archiver.postgres.records import SCHEMA_UNCERTAIN, Schema, Slot, Stream
 from archiver.postgres.replication_messages import BEGIN, COMMIT, STREAM_COMMIT, XLOG_HEADER, SentCommit, sent_begin, sent_commit
 from archiver.postgres.schema_bodies import read_schema
 
@@ -25,17 +25,14 @@ SCHEMA_GAP_REACH = 1000
 
 async def newest_schema(reader: Reader, source: str, mark: SourceMark) -> Schema | None:
     """The newest PG_SCHEMA entry of ``source``; None when there is none. Reads one segment. Raises ``Corrupt``, ``Unavailable``."""
-    if mark.schema_segment < 0:
-        return None
-    found: Schema | None = None
-    async for placed in reader.read(mark.schema_segment, last=mark.schema_segment):
-        if placed.run.source == source and placed.run.kind is Kind.PG_SCHEMA:
-            found, _ = read_schema(placed)
-    return found
+    found = await newest_dump(reader, source, mark)
+    return found[0] if found is not None else None
 
 
 async def newest_dump(reader: Reader, source: str, mark: SourceMark) -> tuple[Schema, bytes] | None:
-    """The newest PG_SCHEMA entry with its dump. Raises ``Corrupt``, ``Unavailable``."""
+    """Likewise, with its dump."""
+    if mark.schema_segment < 0:
+        return None
     found: tuple[Schema, bytes] | None = None
     async for placed in reader.read(mark.schema_segment, last=mark.schema_segment):
         if placed.run.source == source and placed.run.kind is Kind.PG_SCHEMA:
@@ -58,7 +55,7 @@ async def open_schema_gap(reader: Reader, source: str, mark: SourceMark, last: i
             elif placed.run.kind is Kind.GAP:
                 gaps = [read_record(body, Gap, placed) for body in placed.run.bodies()]
                 # Of several without a schema between, the first knows best where they begin.
-                found = found or next((gap for gap in gaps if gap.reason == "schema_uncertain"), None)
+                found = found or next((gap for gap in gaps if gap.reason == SCHEMA_UNCERTAIN), None)
     return found
 
 

@@ -11,6 +11,7 @@ import structlog
 from archiver.capture.postgres.catalog.publication_members import with_members
 from archiver.journal.entry import Kind, Run
 from archiver.journal.records import Gap
+from archiver.postgres.records import SCHEMA_UNCERTAIN
 
 if TYPE_CHECKING:
     from archiver.capture.postgres.baseline.schema_entry import SchemaEntry
@@ -70,7 +71,7 @@ class SchemaRecorder:
             return
         self.unknown_since = self._clock.now()
         self.gaps += 1
-        gap = Gap(what="schema", reason="schema_uncertain", detail=why, from_position=since, from_time=self.unknown_since)
+        gap = Gap(what="schema", reason=SCHEMA_UNCERTAIN, detail=why, from_position=since, from_time=self.unknown_since)
         _log.error("schema_unknown", source=self._source, since=since, reason=why)
         await self._writer.append(Run.of(self._source, Kind.GAP, [msgspec.json.encode(gap)], observed=self._clock.now()))
 

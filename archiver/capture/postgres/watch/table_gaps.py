@@ -10,6 +10,7 @@ import structlog
 from archiver.capture.postgres.baseline.large_rows import TOO_LARGE
 from archiver.capture.postgres.watch.stale_tables import StaleTable, StaleTables
 from archiver.journal.entry import Kind, Run
+from archiver.postgres.records import UPDATES_NOT_PUBLISHED
 
 if TYPE_CHECKING:
     from archiver.capture.postgres.catalog.horizon import Horizon
@@ -59,7 +60,7 @@ class TableGaps:
     @property
     def unknown_since(self) -> int | None:
         """When rows of a table were first seen to be unknown; ``None`` while all are known, but for updates that are not published."""
-        marked = [stale.noticed for stale in self._stale.tables.values() if stale.cause != "updates_not_published"]
+        marked = [stale.noticed for stale in self._stale.tables.values() if stale.cause != UPDATES_NOT_PUBLISHED]
         return min(marked, default=None)
 
     @property
@@ -87,7 +88,7 @@ class TableGaps:
     ) -> None:
         """Rows of ``table`` are not known any more since ``since`` (empty: the horizon): record the gap; copy once ``waits`` have ended."""
         not_before = 0.0
-        if cause == "updates_not_published":
+        if cause == UPDATES_NOT_PUBLISHED:
             not_before = self._last_copy.get(table.oid, -self._interval) + self._interval
         self._lacking.pop(table.oid, None)
         stale = self._stale_table(table, reason, detail)

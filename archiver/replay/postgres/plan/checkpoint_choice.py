@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from archiver.errors import Corrupt
+from archiver.journal.folded_checkpoints import CHECKPOINT_LIMIT, OTHER_JOURNAL, continues
 from archiver.journal.keys import checkpoint_entry, checkpoint_key, checkpoint_prefix
-from archiver.postgres.checkpoint_records import LIMIT_BYTES, VERSION, FoldedCheckpoint, KnownRelation
+from archiver.postgres.checkpoint_records import VERSION, FoldedCheckpoint, KnownRelation
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Snapshot
 from archiver.replay.postgres.plan.journal_survey import FoundRecord
@@ -62,7 +63,8 @@ async def beginnings(reader: Reader, source: str, point: Point, end: int) -> Asy
             try:
                 body = await read_checkpoint(reader.store, key)
                 folded = decode_checkpoint(body, key=key, archive=archive, source=source, entry=entry)
-                await _require_same_journal(reader, folded, key)
+                if not await continues(reader, folded.segment, folded.chain):
+                    raise Corrupt(f"{key}: {OTHER_JOURNAL}", hint="run `archiver verify`")
             except Corrupt as error:
                 _log.warning("checkpoint_passed_over", key=key, reason=error.message)
                 continue
@@ -75,11 +77,11 @@ async def beginnings(reader: Reader, source: str, point: Point, end: int) -> Asy
 
 async def read_checkpoint(store: Store, key: str) -> bytes:
     """The object of a folded checkpoint. ``Corrupt`` when it is gone, or larger than one can be."""
-    body = await store.get(key, 0, LIMIT_BYTES + 1)
+    body = await store.get(key, 0, CHECKPOINT_LIMIT + 1)
     if body is None:
         raise Corrupt(f"checkpoint {key} is missing", hint="make a new plan: another checkpoint or the journal serves")
-    if len(body) > LIMIT_BYTES:
-        raise Corrupt(f"checkpoint {key} has more than {LIMIT_BYTES} bytes", hint="delete it: `archiver maintain` makes it anew")
+    if len(body) > CHECKPOINT_LIMIT:
+        raise Corrupt(f"checkpoint {key} has more than {CHECKPOINT_LIMIT} bytes", hint="delete it: `archiver maintain` makes it anew")
     return body
 
 
@@ -87,7 +89,7 @@ def decode_checkpoint(body: bytes, *, key: str, archive: str, source: str, entry
     """The checkpoint under ``key``, which must be what its key says. ``Corrupt`` otherwise."""
     hint = "delete it: `archiver maintain` makes it anew from the journal"
     try:
-        found = decode_untrusted(body, FoldedCheckpoint, most=LIMIT_BYTES)
+        found = decode_untrusted(body, FoldedCheckpoint, most=CHECKPOINT_LIMIT)
     except Unreadable as error:
         raise Corrupt(f"{key} cannot be read: {error}", hint=hint) from None
     if found.format != VERSION:
@@ -103,12 +105,6 @@ def _is_sound(relation: KnownRelation) -> bool:
     columns = range(relation.width)
     pairs = (relation.attnums, relation.positions), (relation.key, relation.key_positions)
     return relation.width < 1 << 16 and all(len(names) == len(places) and set(places) <= set(columns) for names, places in pairs)
-
-
-async def _require_same_journal(reader: Reader, folded: FoldedCheckpoint, key: str) -> None:
-    before = await reader.before(folded.segment)
-    if before.chain.hex() != folded.chain:
-        raise Corrupt(f"{key} was folded from a journal that is not this one", hint="run `archiver verify`")
 
 
 def _serves(folded: FoldedCheckpoint, point: Point) -> bool:

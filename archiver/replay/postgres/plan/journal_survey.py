@@ -16,7 +16,7 @@ from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
 from archiver.postgres.announcements import END_TRIGGER, read_announcement
 from archiver.postgres.lsn import parse_lsn, parse_position
-from archiver.postgres.records import Schema, Sequences, Slot, Snapshot, Stream
+from archiver.postgres.records import SCHEMA_UNCERTAIN, Schema, Sequences, Slot, Snapshot, Stream
 from archiver.postgres.schema_bodies import read_schema
 from archiver.postgres.visibility import Committed, Visible
 from archiver.replay.postgres.decode.commit_reader import AnnouncingCommit, CommitReader, Described
@@ -24,9 +24,6 @@ from archiver.replay.postgres.decode.commits import Commit, Commits, Limit
 from archiver.replay.postgres.plan.plan import Ref
 
 Record = TypeVar("Record", Schema, Sequences, Snapshot)
-
-SCHEMA_UNCERTAIN = "schema_uncertain"
-"""Reason of a gap of the schema alone."""
 
 _NOT_DUMPED = {"CREATE PUBLICATION", "ALTER PUBLICATION", "DROP PUBLICATION", "REFRESH MATERIALIZED VIEW", "REINDEX", "CLUSTER"}
 """Tags of changes that no dump shows. Publications: capture itself makes them, after the schema entry that they belong to. A view that is

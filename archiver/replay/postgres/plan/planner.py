@@ -65,12 +65,7 @@ async def plan_restore(reader: Reader, source: str, point: Point) -> RestorePlan
             if beginning.folded is not None:
                 await _recall(reader, survey, beginning.folded)
             stretch = _Stretch(await reader.find_seq(record.replay_from), end)
-            async with aclosing(_segments(reader, stretch.first, end)) as segments:
-                async for segment in segments:
-                    _feed(survey, segment, source)
-                    stretch.count += 1
-                    stretch.size += segment.size
-            survey.flush()
+            await _read(reader, survey, stretch, source)
             state = StateAtPoint(point, survey)
             unread = await _look_ahead(reader, source, state, stretch, tail)
             if survey.undercut(state.has_copy):
@@ -87,6 +82,15 @@ async def plan_restore(reader: Reader, source: str, point: Point) -> RestorePlan
                 )
             return plan
     raise Bug("no beginning serves, not even a copy of the source")
+
+
+async def _read(reader: Reader, survey: Survey, stretch: _Stretch, source: str) -> None:
+    async with aclosing(_segments(reader, stretch.first, stretch.last)) as segments:
+        async for segment in segments:
+            _feed(survey, segment, source)
+            stretch.count += 1
+            stretch.size += segment.size
+    survey.flush()
 
 
 async def _recall(reader: Reader, survey: Survey, folded: FoldedCheckpoint) -> None:
@@ -126,14 +130,13 @@ async def _look_ahead(reader: Reader, source: str, state: StateAtPoint, stretch:
     segments = _segments(reader, stretch.last + 1, tail.number)
     async with aclosing(segments):
         while True:
+            reached = parse_lsn(mark_of(header, source).position or "0/0")
             try:
                 segment = await anext(segments, None)
             except CorruptSegment as error:
-                reached = parse_lsn(mark_of(header, source).position or "0/0")
                 return None if state.is_known(reached, late=False) else error
             if segment is None:
                 return None
-            reached = parse_lsn(mark_of(header, source).position or "0/0")
             if state.is_known(reached, late=segment.header.time > until):
                 return None
             _feed(state.survey, segment, source)

@@ -9,7 +9,7 @@ import numpy as np
 
 from archiver.clock import STEP_SECONDS
 from archiver.postgres.lsn import parse_lsn, parse_position
-from archiver.replay.postgres.plan.journal_survey import SCHEMA_UNCERTAIN
+from archiver.postgres.records import SCHEMA_UNCERTAIN
 
 if TYPE_CHECKING:
     from archiver.journal.records import Gap

@@ -13,7 +13,7 @@ from archiver.errors import Corrupt
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.record_reader import read_record
 from archiver.postgres.checkpoint_records import FoldedCheckpoint
-from archiver.postgres.records import Schema, Sequences, Snapshot
+from archiver.postgres.records import UPDATES_NOT_PUBLISHED, Schema, Sequences, Snapshot
 from archiver.postgres.schema_bodies import read_schema
 from archiver.replay.postgres.fold.database import DatabaseFold, Limit, Summary
 from archiver.replay.postgres.plan.checkpoint_choice import decode_checkpoint, read_checkpoint
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 """Step, done, total (0: not known)."""
-
-UPDATES_NOT_PUBLISHED = "updates_not_published"
-"""Reason of the gap of a table without a key, whose rows were updated or deleted."""
 
 _FOLDED = frozenset((Kind.PG_FRAMES, Kind.PG_STREAM))
 
