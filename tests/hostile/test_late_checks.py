@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,14 +56,6 @@ WAYS = {
         RETURN 1; END $$; CREATE TABLE {0}.t (id int PRIMARY KEY, v int NOT NULL DEFAULT {0}.f()); INSERT INTO {0}.t VALUES (1);
         ALTER TABLE {0}.t ADD w int DEFAULT {0}.f()""",
 }
-
-
-@pytest.fixture
-def mallory(database: str) -> Iterator[str]:
-    name = f"mallory_{uuid.uuid4().hex[:8]}"
-    run(database, f"CREATE ROLE {name}", f"CREATE SCHEMA {name} AUTHORIZATION {name}")
-    yield name
-    run(database, f"DROP OWNED BY {name} CASCADE")
 
 
 async def test_nothing_runs_with_the_restorers_rights(database: str, target_database: str, tmp_path: Path, mallory: str) -> None:

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from archiver.journal.keys import segment_key
-from tests.integration.service.rig import captured, create_table, database_source, segment_file
+from tests.integration.service.rig import captured, record_both, segment_file
 from tests.servers.archiver import Archiver
 from tests.servers.controlplane import ControlPlane
-from tests.servers.crds import custom_resource, path
 from tests.servers.warm_commands import WarmCommands
 
 pytestmark = pytest.mark.postgres(18)
@@ -46,17 +45,7 @@ DAMAGE: dict[str, Damage] = {
 @pytest.fixture
 def recorded(database: str, cluster: ControlPlane, namespace: str, tmp_path: Path) -> Archiver:
     """An archive of a table and one object; its archiver has stopped."""
-    create_table(database)
-    cluster.request("POST", path("Agent", namespace), custom_resource("Agent", namespace, "a", {"limit": 3}))
-    kubernetes = {"kubeconfig": str(cluster.kubeconfig), "namespaces": [namespace], "resources": ["agents.agents.proompteng.ai"]}
-    archiver = Archiver(tmp_path, {"db": database_source(database), "agents": {"kubernetes": kubernetes}}, serve=True)
-    with archiver:
-        archiver.start()
-        stream = f"agents/agents.proompteng.ai/agents@{namespace}"
-        archiver.wait(lambda: archiver.live_source(stream).get("checkpoint"), "no list")
-        captured(archiver, "db", database)
-        assert archiver.stop() == 0
-    return archiver
+    return record_both(database, cluster, namespace, tmp_path)
 
 
 @pytest.fixture

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.replay.postgres.arrange import ask, run
+from tests.integration.replay.postgres.arrange import ask
 from tests.integration.replay.postgres.test_restore_partial import recorded, restore
 
 pytestmark = pytest.mark.postgres(15, 18)
-
-
-@pytest.fixture
-def mallory(database: str) -> Iterator[str]:
-    name = f"mallory_{uuid.uuid4().hex[:8]}"
-    run(database, f"CREATE ROLE {name}", f"CREATE SCHEMA {name} AUTHORIZATION {name}")
-    yield name
-    run(database, f"DROP OWNED BY {name} CASCADE")
 
 
 _TAKE_OVER = """

@@ -149,6 +149,19 @@ class PostgresServer:
         if self._process is not None:
             process.kill_tree(self._process)
 
+    def copy_data(self) -> Path:
+        """Stop, and copy the data, for ``put_back``. ``boot`` again if it is to go on."""
+        self.stop()
+        copy = self.data.with_name("copy")
+        subprocess.run(["cp", "-a", self.data, copy], check=True)
+        return copy
+
+    def put_back(self, copy: Path) -> None:
+        """Stop, and have the data of ``copy`` instead, as storage that was rolled back has. ``boot`` goes on from there."""
+        self.stop()
+        shutil.rmtree(self.data)
+        copy.rename(self.data)
+
     def restart(self) -> None:
         """Stop if running, and start again on the same data and port."""
         self.stop()

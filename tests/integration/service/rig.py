@@ -17,6 +17,8 @@ from archiver.journal.segment import SegmentHeader
 from archiver.settings.model import S3
 from archiver.store.open import open_store
 from tests.servers.archiver import Archiver, wait_until_durable
+from tests.servers.controlplane import ControlPlane
+from tests.servers.crds import custom_resource, path
 
 QUICK: dict[str, Any] = {"retry_seconds": 0.2, "retry_limit_seconds": 1}
 """Pauses between attempts that tests can wait for."""
@@ -81,6 +83,21 @@ def kinds_at_end(url: str) -> list[Kind]:
             await store.close()
 
     return asyncio.run(read())
+
+
+def record_both(database: str, cluster: ControlPlane, namespace: str, folder: Path) -> Archiver:
+    """An archive of a table and one object; its archiver has stopped."""
+    create_table(database)
+    cluster.request("POST", path("Agent", namespace), custom_resource("Agent", namespace, "a", {"limit": 3}))
+    kubernetes = {"kubeconfig": str(cluster.kubeconfig), "namespaces": [namespace], "resources": ["agents.agents.proompteng.ai"]}
+    archiver = Archiver(folder, {"db": database_source(database), "agents": {"kubernetes": kubernetes}}, serve=True)
+    with archiver:
+        archiver.start()
+        stream = f"agents/agents.proompteng.ai/agents@{namespace}"
+        archiver.wait(lambda: archiver.live_source(stream).get("checkpoint"), "no list")
+        captured(archiver, "db", database)
+        assert archiver.stop() == 0
+    return archiver
 
 
 def segment_file(archiver: Archiver, slot: int) -> Path:

@@ -8,10 +8,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.integration.service.rig import captured, create_table, database_source
+from tests.integration.service.rig import record_both
 from tests.servers.archiver import Archiver
 from tests.servers.controlplane import ControlPlane
-from tests.servers.crds import custom_resource, path
 
 pytestmark = pytest.mark.postgres(18)
 
@@ -19,17 +18,7 @@ pytestmark = pytest.mark.postgres(18)
 @pytest.fixture
 def recorded(database: str, cluster: ControlPlane, namespace: str, tmp_path: Path) -> Archiver:
     """An archive of three rows and one object; its archiver has stopped."""
-    create_table(database)
-    cluster.request("POST", path("Agent", namespace), custom_resource("Agent", namespace, "a", {"limit": 3}))
-    kubernetes = {"kubeconfig": str(cluster.kubeconfig), "namespaces": [namespace], "resources": ["agents.agents.proompteng.ai"]}
-    archiver = Archiver(tmp_path, {"db": database_source(database), "agents": {"kubernetes": kubernetes}}, serve=True)
-    with archiver:
-        archiver.start()
-        stream = f"agents/agents.proompteng.ai/agents@{namespace}"
-        archiver.wait(lambda: archiver.live_source(stream).get("checkpoint"), "no list")
-        captured(archiver, "db", database)
-        assert archiver.stop() == 0
-    return archiver
+    return record_both(database, cluster, namespace, tmp_path)
 
 
 def test_what_is_refused_touches_nothing(recorded: Archiver, target_database: str, cluster: ControlPlane) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
 import uuid
 from collections.abc import Callable
 
@@ -52,18 +50,14 @@ async def test_a_server_put_back_and_overtaken_is_told_by_what_it_sends_again(
         await made.start()
         await made.reached(run(dsn, rows(1, 10)))
         await made.stop()
-        server.stop()
-        copy = server.data.with_name("copy")
-        subprocess.run(["cp", "-a", server.data, copy], check=True)
+        copy = server.copy_data()
         await asyncio.to_thread(server.boot)
         if lost != "nothing but time":
             await made.start()
             await made.reached(run(dsn, rows(11, 20) if lost == "changes" else "CHECKPOINT"))
             await made.stop()
         known = made.durable
-        server.stop()
-        shutil.rmtree(server.data)
-        copy.rename(server.data)
+        server.put_back(copy)
         await asyncio.to_thread(server.boot)
         # Other transactions, and more log than was lost.
         run(dsn, rows(101, 105))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import subprocess
 import uuid
 from collections.abc import Callable
 
@@ -347,16 +346,12 @@ async def test_a_server_put_back_from_a_copy_is_a_gap(start_postgres: Callable[.
         await made.start()
         await made.reached(run(dsn, rows(1, 10)))
         await made.stop()
-        server.stop()
-        copy = server.data.with_name("copy")
-        subprocess.run(["cp", "-a", server.data, copy], check=True)
+        copy = server.copy_data()
         await asyncio.to_thread(server.boot)
         await made.start()
         await made.reached(run(dsn, rows(11, 1000)))
         await made.stop()
-        server.stop()
-        shutil.rmtree(server.data)
-        copy.rename(server.data)
+        server.put_back(copy)
         if promoted:
             promote_at_boot(server)
         await asyncio.to_thread(server.boot)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,15 +16,6 @@ from tests.integration.replay.postgres.test_restore_partial import recorded, res
 from tests.servers.compare import differences
 
 pytestmark = pytest.mark.postgres(16, 18)
-
-
-@pytest.fixture
-def mallory(database: str) -> Iterator[str]:
-    """A role without rights, with a schema of its own in the source."""
-    name = f"mallory_{uuid.uuid4().hex[:8]}"
-    run(database, f"CREATE ROLE {name}", f"CREATE SCHEMA {name} AUTHORIZATION {name}")
-    yield name
-    run(database, f"DROP OWNED BY {name} CASCADE")
 
 
 _ATTACK = """

@@ -5,9 +5,9 @@ from __future__ import annotations
 from archiver.capture.kubernetes.entry_writer import EntryWriter
 from archiver.capture.kubernetes.outbox import Outbox
 from archiver.capture.kubernetes.stream_scope import StreamScope
-from archiver.clock import SystemClock
 from archiver.journal.entry import Kind, Run
 from archiver.kubernetes.records import Resource
+from tests.unit.capture.set_clock import SetClock
 
 SCOPE = StreamScope.of("kube", Resource("g.io", "v1", "things", "Thing", namespaced=True))
 
@@ -29,19 +29,6 @@ class KeptRuns(Outbox):
     @property
     def kinds(self) -> list[Kind]:
         return [run.kind for run in self.runs]
-
-
-class SetClock(SystemClock):
-    """Stands at ``seconds``, monotonic and since 1970."""
-
-    def __init__(self, seconds: float = 1000.0) -> None:
-        self.seconds = seconds
-
-    def now(self) -> int:
-        return round(self.seconds * 1_000_000)
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 def entries(outbox: KeptRuns, clock: SetClock, newest: int = 0) -> EntryWriter:

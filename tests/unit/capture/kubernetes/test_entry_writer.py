@@ -7,7 +7,8 @@ import msgspec
 from archiver.journal.entry import Kind
 from archiver.journal.records import Gap
 from archiver.kubernetes.records import Absent
-from tests.unit.capture.kubernetes.handed_over import SCOPE, KeptRuns, SetClock, entries
+from tests.unit.capture.kubernetes.handed_over import SCOPE, KeptRuns, entries
+from tests.unit.capture.set_clock import SetClock
 
 
 async def test_each_thing_has_its_kind_and_the_position_that_it_brings() -> None:

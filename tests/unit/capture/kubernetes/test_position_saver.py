@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from archiver.capture.kubernetes.position_saver import PositionSaver
-from tests.unit.capture.kubernetes.handed_over import KeptRuns, SetClock, entries
+from tests.unit.capture.kubernetes.handed_over import KeptRuns, entries
+from tests.unit.capture.set_clock import SetClock
 
 
 def test_a_quiet_stream_has_one_entry_a_heartbeat_and_one_at_the_end() -> None:

@@ -8,7 +8,8 @@ from archiver.capture.kubernetes.stream_gaps import StreamGaps
 from archiver.capture.kubernetes.stream_status import StreamFigures
 from archiver.journal.records import Gap
 from archiver.kubernetes.stream_state import UNWATCHED
-from tests.unit.capture.kubernetes.handed_over import SCOPE, KeptRuns, SetClock, entries
+from tests.unit.capture.kubernetes.handed_over import SCOPE, KeptRuns, entries
+from tests.unit.capture.set_clock import SetClock
 
 
 def opened(outbox: KeptRuns) -> tuple[StreamGaps, StreamFigures]:

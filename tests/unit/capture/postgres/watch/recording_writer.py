@@ -1,8 +1,7 @@
-"""A journal's writer that keeps what it is handed, and a clock that is set by hand."""
+"""A journal's writer that keeps what it is handed."""
 
 from __future__ import annotations
 
-from archiver.clock import SystemClock
 from archiver.journal.entry import Kind, Run
 from archiver.journal.writer import Writer
 
@@ -25,16 +24,3 @@ class RecordingWriter(Writer):
     @property
     def kinds(self) -> list[Kind]:
         return [run.kind for run in self.runs]
-
-
-class SetClock(SystemClock):
-    """Stands at ``seconds``, monotonic and since 1970."""
-
-    def __init__(self, seconds: float = 1000.0) -> None:
-        self.seconds = seconds
-
-    def now(self) -> int:
-        return round(self.seconds * 1_000_000)
-
-    def monotonic(self) -> float:
-        return self.seconds

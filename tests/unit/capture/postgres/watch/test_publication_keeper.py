@@ -17,7 +17,8 @@ from archiver.capture.postgres.watch.publication_keeper import PublicationKeeper
 from archiver.capture.postgres.watch.stale_marker import StaleMarker
 from archiver.capture.postgres.watch.table_gaps import TableGaps
 from archiver.postgres.records import Catalog, Column, Table
-from tests.unit.capture.postgres.watch.recording_writer import RecordingWriter, SetClock
+from tests.unit.capture.postgres.watch.recording_writer import RecordingWriter
+from tests.unit.capture.set_clock import SetClock
 
 TABLE = Table(10, "public", "t", "r", "p", "d", 100, "key", [Column(1, "id", "integer", 23)], [1], member="a")
 OTHER = msgspec.structs.replace(TABLE, oid=11, name="u", member="")

@@ -18,7 +18,7 @@ from archiver.capture.postgres.watch import schema_follower
 from archiver.capture.postgres.watch.database_poll import DatabasePoll
 from archiver.capture.postgres.watch.schema_follower import SchemaFollower
 from archiver.postgres.records import Catalog, Column, Schema, Table
-from tests.unit.capture.postgres.watch.recording_writer import SetClock
+from tests.unit.capture.set_clock import SetClock
 
 TABLE = Table(10, "public", "t", "r", "p", "d", 100, "key", [Column(1, "id", "integer", 23)], [1])
 CATALOG = Catalog([TABLE])

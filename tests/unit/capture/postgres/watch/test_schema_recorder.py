@@ -15,7 +15,8 @@ from archiver.capture.postgres.watch.table_gaps import TableGaps
 from archiver.capture.postgres.watch.write_counts import WriteCounts
 from archiver.journal.entry import Kind
 from archiver.postgres.records import Catalog, Column, Schema, Table
-from tests.unit.capture.postgres.watch.recording_writer import RecordingWriter, SetClock
+from tests.unit.capture.postgres.watch.recording_writer import RecordingWriter
+from tests.unit.capture.set_clock import SetClock
 
 TABLE = Table(10, "public", "t", "r", "p", "d", 100, "key", [Column(1, "id", "integer", 23)], [1], member="a")
 CATALOG = Catalog([TABLE])

@@ -13,7 +13,8 @@ from archiver.capture.postgres.watch.sequence_recorder import SequenceRecorder
 from archiver.errors import Unavailable
 from archiver.journal.entry import Kind
 from archiver.postgres.records import Sequences, SequenceValue
-from tests.unit.capture.postgres.watch.recording_writer import RecordingWriter, SetClock
+from tests.unit.capture.postgres.watch.recording_writer import RecordingWriter
+from tests.unit.capture.set_clock import SetClock
 
 SESSION = cast("Session", None)
 

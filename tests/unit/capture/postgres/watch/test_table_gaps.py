@@ -9,7 +9,8 @@ from archiver.capture.postgres.watch.table_gaps import TableGaps
 from archiver.journal.entry import Kind
 from archiver.journal.records import Gap
 from archiver.postgres.records import Catalog, Column, Table
-from tests.unit.capture.postgres.watch.recording_writer import RecordingWriter, SetClock
+from tests.unit.capture.postgres.watch.recording_writer import RecordingWriter
+from tests.unit.capture.set_clock import SetClock
 
 TABLE = Table(10, "public", "t", "r", "p", "d", 100, "key", [Column(1, "id", "integer", 23)], [1])
 OTHER = msgspec.structs.replace(TABLE, oid=11, name="u")
