@@ -52,8 +52,8 @@ class LastSegment(msgspec.Struct, frozen=True):
 async def last_segment(store: Store, known: int = -1) -> LastSegment:
     """The last segment before the first hole. ``known``: the number of one that is known to be there, to start from.
 
-    Gallops and bisects with ``size``, then asks one listing whether anything stands behind. A hole that this leaps over is not seen.
-    Behind one that is seen, it looks on.
+    Gallops and bisects over what begins like a segment, then asks one listing whether anything stands behind. A hole that this leaps over
+    is not seen. Behind one that is seen, it looks on.
     """
     found = await _until_hole(store, known)
     if found.hole is None or found.next < 0:
@@ -82,15 +82,15 @@ class _Run(msgspec.Struct, frozen=True):
 async def _until_hole(store: Store, known: int) -> _Run:
     while True:
         low, step = known, 1
-        while await store.size(segment_key(low + step)) is not None:
+        while await _begins(store, segment_key(low + step)):
             low, step = low + step, step * 2
         high = low + step
         while high - low > 1:
             middle = (low + high) // 2
-            if await store.size(segment_key(middle)) is None:
-                high = middle
-            else:
+            if await _begins(store, segment_key(middle)):
                 low = middle
+            else:
+                high = middle
         try:
             behind = await look_behind(store, low)
         except Corrupt as error:
@@ -119,7 +119,7 @@ async def look_behind(store: Store, number: int) -> Behind:
         passed += 1
         found = number_of(key)
         if found is not None:
-            if found == number + 1 or (await store.get(key, 0, 7)) == HEAD_MAGIC[:7]:
+            if found == number + 1 or await _begins(store, key):
                 return Behind(key, tuple(strays))
             looked_at += 1
         if looked_at > STRAYS_LIMIT or passed > _PASSED_LIMIT:
@@ -130,6 +130,11 @@ async def look_behind(store: Store, number: int) -> Behind:
         if len(strays) < STRAYS_LIMIT:
             strays.append(key)
     return Behind("", tuple(strays))
+
+
+async def _begins(store: Store, key: str) -> bool:
+    """Whether an object is there that begins like a segment."""
+    return await store.get(key, 0, 7) == HEAD_MAGIC[:7]
 
 
 async def strays_of(store: Store, last: int) -> list[str]:
