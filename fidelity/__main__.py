@@ -2,7 +2,8 @@
 
 Without arguments: our own torture database, on every version of the server that can be started. ``--sql`` runs any folder of SQL instead;
 ``--dsn`` uses a server of yours, in a database that is there already. What is in the folder's ``before`` runs before capture begins.
-Statements that fail at the source are counted and passed by, as in psql. Exit code 1 when a point differs in what its plan did not say.
+Statements that fail at the source are counted and passed by, as in psql; those that run too long are cancelled, and scripts that do are
+stopped. Exit code 1 when a point differs in what its plan did not say.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from functools import partial
 from pathlib import Path
 
 import psycopg
 from psycopg import conninfo
 
-from fidelity.database import Outcome, Trial, fresh_database
+from fidelity.database import Database
 from fidelity.feeding import scripts
+from fidelity.outcome import Outcome
+from fidelity.patience import Patience
 from fidelity.report import lines
+from fidelity.trial import Trial
 from tests.servers.postgres import PostgresServer, available_versions, programs
 
 TORTURE = Path(__file__).parent / "torture"
@@ -36,27 +39,41 @@ def main() -> int:
     parser.add_argument("--points", type=int, default=10, help="how many points to restore")
     parser.add_argument("--seconds", type=float, default=60.0, help="with --dsn and without --sql: how long to look while others write")
     parser.add_argument("--versions", type=int, nargs="*", default=available_versions(), help="server versions to start, without --dsn")
+    parser.add_argument("--statement-seconds", type=float, default=120.0, help="a statement that runs longer is cancelled")
+    parser.add_argument("--script-seconds", type=float, default=900.0, help="a script that runs longer is stopped")
     parser.add_argument("--hasty", action="store_true", help="take points at once, not when the archiver has copied what changed")
     parser.add_argument("--errors", action="store_true", help="print what failed at the source")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    patience = Patience(arguments.statement_seconds, arguments.script_seconds)
     folder = None if arguments.dsn and not arguments.sql else arguments.sql or TORTURE
     if why := _missing(folder, arguments.schedule, arguments.dsn, arguments.points):
         parser.error(why)
     if arguments.dsn:
         name = conninfo.conninfo_to_dict(arguments.dsn).get("dbname", "?")
-        trial = Trial(f"database {name}", arguments.dsn, _newest(), partial(fresh_database, arguments.dsn), settle=not arguments.hasty)
-        made = trial.run(
+        database = Database(
+            f"database {name}",
+            arguments.dsn,
+            _newest(),
+            arguments.dsn,
             scripts(folder, arguments.schedule) if folder else [],
-            arguments.points,
             before=scripts(folder / "before") if folder else [],
-            watch_seconds=arguments.seconds,
+            seconds=arguments.seconds,
+            settle=not arguments.hasty,
+            patience=patience,
         )
-        return _tell(made, errors=arguments.errors)
+        return _tell(Trial(database).run(arguments.points), errors=arguments.errors)
     worst = 0
     for version in arguments.versions:
         worst |= _tell(
-            on_version(version, folder or TORTURE, arguments.points, schedule=arguments.schedule, settle=not arguments.hasty),
+            on_version(
+                version,
+                folder or TORTURE,
+                arguments.points,
+                schedule=arguments.schedule,
+                settle=not arguments.hasty,
+                patience=patience,
+            ),
             errors=arguments.errors,
         )
     return worst
@@ -86,13 +103,23 @@ def _missing(folder: Path | None, schedule: Path | None, dsn: str, points: int) 
     return ""
 
 
-def on_version(version: int, folder: Path, points: int, *, schedule: Path | None = None, settle: bool = True) -> Outcome:
+def on_version(
+    version: int, folder: Path, points: int, *, schedule: Path | None = None, settle: bool = True, patience: Patience | None = None
+) -> Outcome:
     """A trial on a server of its own, in a database that is called ``regression``, as suites expect it."""
     with PostgresServer.start(version, OPTIONS) as server:
         server.execute("CREATE DATABASE regression TEMPLATE template0")
-        dsn = server.dsn("regression")
-        trial = Trial(f"PostgreSQL {version}", dsn, server.bin, partial(fresh_database, server.dsn()), settle=settle)
-        return trial.run(scripts(folder, schedule), points, before=scripts(folder / "before"))
+        database = Database(
+            f"PostgreSQL {version}",
+            server.dsn("regression"),
+            server.bin,
+            server.dsn(),
+            scripts(folder, schedule),
+            before=scripts(folder / "before"),
+            settle=settle,
+            patience=patience,
+        )
+        return Trial(database).run(points)
 
 
 def _newest() -> Path:

@@ -1,19 +1,19 @@
-"""One cluster: captured while folders of YAML are applied, restored at points into fresh API servers, compared object by object."""
+"""A cluster as the subject of a trial: folders of YAML are applied; it is restored into fresh API servers, and objects are compared."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import tempfile
 import time
 import urllib.error
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
-from fidelity.database import Outcome, Point
-from fidelity.differences import differences, is_said
 from fidelity.fingerprint import Fingerprint
 from fidelity.manifests import DEFINITION, Identity, Manifest, State, identity
+from fidelity.outcome import Outcome, Point
 from tests.servers.archiver import Archiver
 from tests.servers.controlplane import ControlPlane
 
@@ -23,40 +23,81 @@ _SETTLE_SECONDS = 60.0
 _SERVERS_OWN = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink")
 
 
-class ClusterTrial:
-    """Captures ``plane`` while it is brought from one state to the next."""
+@dataclass(frozen=True)
+class FreshCluster:
+    """An empty API server where a point can be restored."""
+
+    cluster: Cluster
+    plane: ControlPlane
+
+    @property
+    def address(self) -> str:
+        """Its kubeconfig."""
+        return f"kubeconfig:{self.plane.kubeconfig}"
+
+    def fingerprint(self) -> Fingerprint:
+        """The objects that are in it now."""
+        return self.cluster.look(self.plane)
+
+
+class Cluster:
+    """``plane``, which is brought from one state to the next."""
 
     def __init__(self, plane: ControlPlane, all_states: list[State]) -> None:
         self._plane, self._states = plane, all_states
         self._resources = _resources(plane, all_states)
         self._namespaces = {"", "default"} | {identity(each)[2] for state in all_states for each in state.objects}
-        self._points: list[Point] = []
         self._errors: list[str] = []
-        self._applied = 0
+        self._applied = self._freshly = 0
         self._discovered: dict[str, dict[str, dict[str, Any]]] = {}
         """API version to what it serves, by kind."""
 
-    def run(self, stops: int) -> Outcome:
-        """Apply every state, take ``stops`` points evenly spread over them, restore each."""
+    def around(self) -> AbstractContextManager[object]:
+        """Capture leaves nothing at a cluster."""
+        return nullcontext()
+
+    def sources(self) -> dict[str, Any]:
+        """Every kind of the folders in their namespaces, whether it is there already or not."""
+        settings = {"kubeconfig": str(self._plane.kubeconfig), "resources": sorted(self._resources), "discovery_seconds": 1}
+        return {SOURCE: {"kubernetes": {**settings, "namespaces": sorted(self._namespaces - {""})}}}
+
+    def prepare(self) -> None:
+        """The first state comes while capture looks on."""
+
+    def captured(self, archiver: Archiver) -> None:
+        """Once there is a journal."""
+        archiver.wait(lambda: bool(archiver.status()), "there is no journal", 60)
+
+    def changes(self, archiver: Archiver, stops: int) -> Iterator[Point]:
+        """Every state in its turn; points are evenly spread over them."""
         chosen = {len(self._states) * step // stops - 1 for step in range(1, stops + 1)} | {len(self._states) - 1}
-        source: dict[str, Any] = {"kubeconfig": str(self._plane.kubeconfig), "resources": sorted(self._resources), "discovery_seconds": 1}
-        source["namespaces"] = sorted(self._namespaces - {""})
-        with (
-            tempfile.TemporaryDirectory(prefix="archiver-fidelity-") as folder,
-            Archiver(Path(folder), {SOURCE: {"kubernetes": source}}, serve=True) as archiver,
-        ):
-            archiver.start()
-            archiver.wait(lambda: bool(archiver.status()), "there is no journal", 60)
-            before: dict[Identity, Manifest] = {}
-            for number, state in enumerate(self._states):
-                before = self._bring(before, state)
-                if number in chosen:
-                    self._stop(archiver, state.label)
-            archiver.stop()
-            for number, point in enumerate(self._points):
-                with ControlPlane.start(etcd=self._plane.etcd, prefix=f"/fresh-{number}") as fresh:
-                    self._restore(archiver, point, fresh)
-        return Outcome("Kubernetes", self._points, self._applied, self._errors)
+        before: dict[Identity, Manifest] = {}
+        for number, state in enumerate(self._states):
+            before = self._bring(before, state)
+            if number in chosen:
+                yield self._point(archiver, state.label)
+
+    @contextmanager
+    def fresh(self) -> Iterator[FreshCluster]:
+        """Another API server on the same etcd, in a place of its own."""
+        self._freshly += 1
+        with ControlPlane.start(etcd=self._plane.etcd, prefix=f"/fresh-{self._freshly}") as plane:
+            yield FreshCluster(self, plane)
+
+    def texts(self, plan: dict[str, Any], report: dict[str, Any]) -> Iterator[str]:
+        """Each names what it speaks of."""
+        yield from plan.get("gaps", [])
+        yield from plan.get("notes", [])
+        for key in ("orphans", "failures", "differences"):
+            yield from report[key]
+
+    def gaps(self, plan: dict[str, Any]) -> list[str]:
+        """What is not known."""
+        return list(plan.get("gaps", []))
+
+    def outcome(self, points: list[Point]) -> Outcome:
+        """What was applied, and what the API server refused."""
+        return Outcome("Kubernetes", points, self._applied, self._errors)
 
     def _bring(self, before: dict[Identity, Manifest], state: State) -> dict[Identity, Manifest]:
         """Write what is new or changed, delete what is gone; what the server refuses is counted."""
@@ -122,14 +163,14 @@ class ClusterTrial:
         base = f"/apis/{version}" if "/" in version else f"/api/{version}"
         return f"{base}{namespace}/{served['name']}/{manifest['metadata']['name']}"
 
-    def _stop(self, archiver: Archiver, label: str) -> None:
+    def _point(self, archiver: Archiver, label: str) -> Point:
         """Wait until the journal has all of it, and look."""
         deadline = time.monotonic() + _SETTLE_SECONDS
         while not self._durable(archiver) and time.monotonic() < deadline:
             time.sleep(0.5)
         time.sleep(2.0)  # deletions have no version that could be waited for
-        fingerprint = self._look(self._plane)
-        self._points.append(Point(label, str(archiver.live().get("last_entry", 0)), fingerprint))
+        fingerprint = self.look(self._plane)
+        return Point(label, str(archiver.live().get("last_entry", 0)), fingerprint)
 
     def _durable(self, archiver: Archiver) -> bool:
         lines = archiver.live().get("sources", [])
@@ -152,7 +193,7 @@ class ClusterTrial:
             return []
         return found
 
-    def _look(self, plane: ControlPlane) -> Fingerprint:
+    def look(self, plane: ControlPlane) -> Fingerprint:
         """Objects of every captured kind, and their definitions."""
         found = Fingerprint()
         objects = {resource: self._items(plane, resource) for resource in self._resources}
@@ -166,26 +207,6 @@ class ClusterTrial:
             if item["metadata"]["name"] in self._resources:
                 found.schema[DEFINITION, item["metadata"]["name"]] = json.dumps(item["spec"], indent=1, sort_keys=True)
         return found
-
-    def _restore(self, archiver: Archiver, point: Point, fresh: ControlPlane) -> None:
-        began = time.monotonic()
-        where = ["--at", point.lsn, "--to", f"kubeconfig:{fresh.kubeconfig}", "--json"]
-        dry = archiver.call("restore", *where, "--allow-gaps", "--dry-run", timeout=900)
-        done = archiver.call("restore", *where, "--allow-gaps", timeout=3600)
-        point.seconds = time.monotonic() - began
-        if not all(each.stdout.strip().startswith("{") for each in (dry, done)):
-            point.failure = (done.stderr or done.stdout).strip()[-600:] or f"exit code {done.returncode}"
-            return
-        plan = json.loads(dry.stdout)["sources"][0]["plan"]
-        report = json.loads(done.stdout)["sources"][0]["report"]
-        point.gaps = plan.get("gaps", [])
-        texts = [
-            *point.gaps,
-            *plan.get("notes", []),
-            *(report[key][at] for key in ("orphans", "failures", "differences") for at in range(len(report[key]))),
-        ]
-        for difference in differences(point.fingerprint, self._look(fresh)):
-            (point.said if is_said(difference, texts) else point.unsaid).append(difference)
 
 
 def _compared(item: dict[str, Any], alive: dict[str, str]) -> dict[str, Any]:

@@ -12,9 +12,10 @@ import signal
 import sys
 from pathlib import Path
 
-from fidelity.cluster import ClusterTrial
+from fidelity.cluster import Cluster
 from fidelity.manifests import states
 from fidelity.report import lines
+from fidelity.trial import Trial
 from tests.servers.controlplane import ControlPlane
 
 OBJECTS = Path(__file__).parent / "objects"
@@ -29,7 +30,7 @@ def main() -> int:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ControlPlane.start() as plane:
-        outcome = ClusterTrial(plane, states(arguments.folder, arguments.points)).run(arguments.points)
+        outcome = Trial(Cluster(plane, states(arguments.folder, arguments.points))).run(arguments.points)
     for line in lines(outcome, errors=arguments.errors):
         sys.stdout.write(line + "\n")
     return 0 if outcome.ok else 1

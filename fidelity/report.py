@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fidelity.database import Outcome, Point
+from fidelity.outcome import Outcome, Point
 
 _SHOWN = 40
-_HEAD = ("point", "lsn", "tables", "rows", "items", "gaps", "said", "unsaid", "seconds", "")
+_HEAD = ("point", "position", "tables", "rows", "items", "gaps", "said", "unsaid", "seconds", "")
 
 
 def lines(outcome: Outcome, *, errors: bool = False) -> Iterator[str]:
@@ -20,7 +20,7 @@ def lines(outcome: Outcome, *, errors: bool = False) -> Iterator[str]:
         yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     for point in outcome.points:
         if point.failure:
-            yield f"  not restored at {point.lsn} ({point.label}): {point.failure}"
+            yield f"  not restored at {point.position} ({point.label}): {point.failure}"
     yield from _grouped("NOT SAID", [(point, str(each)) for point in outcome.points for each in point.unsaid])
     yield from _grouped("not known", [(point, each) for point in outcome.points for each in point.gaps])
     yield from _grouped("said", [(point, str(each)) for point in outcome.points for each in point.said])
@@ -42,7 +42,7 @@ def _row(point: Point) -> tuple[str, ...]:
         len(point.unsaid),
     )
     judged = "ok" if point.ok else "NOT RESTORED" if point.failure else "DIFFERENT"
-    return (point.label, point.lsn, *map(str, counted), f"{point.seconds:.1f}", judged)
+    return (point.label, point.position, *map(str, counted), f"{point.seconds:.1f}", judged)
 
 
 def _grouped(heading: str, found: list[tuple[Point, str]]) -> Iterator[str]:

@@ -10,6 +10,7 @@ import re
 _NEXT = re.compile(r"--|/\*|'|\"|\$(?:[A-Za-z_\x80-\xff][A-Za-z_0-9\x80-\xff]*)?\$|;|\\|[()]|\n")
 _COPY = re.compile(r"(?:\s|--[^\n]*\n)*copy\b.*\bfrom\s+stdin\b", re.IGNORECASE | re.DOTALL)
 _SENDS = re.compile(r"\\(?:g\w*|crosstabview|watch|bind)\b")
+_BRANCH = re.compile(r"\\(if|endif)\b")
 _PLAIN_TEXT_END = re.compile(r"^\\\.\r?$", re.MULTILINE)
 
 
@@ -17,10 +18,10 @@ def cut(script: str) -> list[str]:
     """``script`` in pieces that each end where psql has no statement pending; joined they are the script.
 
     A piece may hold less than a statement where one has ``;`` inside (a body that begins with BEGIN ATOMIC): whoever feeds psql piece by
-    piece loses nothing by that.
+    piece loses nothing by that. From ``\\if`` to its ``\\endif`` is one piece: in a branch that is not taken psql does not answer.
     """
     pieces = []
-    began = at = depth = 0
+    piece = began = at = depth = branches = 0
     while (found := _NEXT.search(script, at)) is not None:
         token, at = found[0], found.end()
         if token in "()":
@@ -36,16 +37,19 @@ def cut(script: str) -> list[str]:
         elif token == "\\":
             idle = not script[began : found.start()].strip()
             sends = _SENDS.match(script, found.start()) is not None
+            if (branch := _BRANCH.match(script, found.start())) is not None:
+                branches = max(0, branches + (1 if branch[1] == "if" else -1))
             at = _behind(script, "\n", at)
             if not (idle or sends):
                 continue
         else:
             at = _behind_quoted(script, token, found.start(), at)
             continue
-        depth = 0
-        pieces.append(script[began:at])
-        began = at
-    return [*pieces, script[began:]] if began < len(script) else pieces
+        depth, began = 0, at
+        if not branches:
+            pieces.append(script[piece:at])
+            piece = at
+    return [*pieces, script[piece:]] if piece < len(script) else pieces
 
 
 def _behind(script: str, mark: str, at: int) -> int:

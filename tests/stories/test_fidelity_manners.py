@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
-from fidelity.database import Trial, fresh_database
-from fidelity.feeding import scripts
+from fidelity.database import Database
+from fidelity.feeding import Feeder, scripts
+from fidelity.patience import Patience
 from fidelity.report import lines
+from fidelity.trial import Trial
 from tests.servers.postgres import PostgresServer
 
 SCRIPTS = {
@@ -27,8 +28,7 @@ def test_foreign_sql_and_what_stays(postgres_version: int, tmp_path: Path) -> No
     for name, text in SCRIPTS.items():
         (tmp_path / name).write_text(text)
     with PostgresServer.start(postgres_version) as server:
-        trial = Trial("manners", server.dsn(), server.bin, partial(fresh_database, server.dsn()), settle=True)
-        outcome = trial.run(scripts(tmp_path), 1)
+        outcome = Trial(Database("manners", server.dsn(), server.bin, server.dsn(), scripts(tmp_path))).run(1)
         told = "\n".join(lines(outcome, errors=True))
         with server.connect() as session:
             left = session.execute(
@@ -41,3 +41,30 @@ def test_foreign_sql_and_what_stays(postgres_version: int, tmp_path: Path) -> No
     assert "2.sql: psql ended in it" in told
     assert "stay at the server: fidelity_stays" in told
     assert left == []
+
+
+NEVER_ENDING = {
+    "1.sql": "CREATE TABLE t (id int PRIMARY KEY);\nSELECT pg_sleep(10000);\nINSERT INTO t VALUES (1);\n",
+    "2.sql": "INSERT INTO t VALUES (2);\n\\! sleep 10000\nINSERT INTO t VALUES (99);\n",
+    "3.sql": "BEGIN;\nINSERT INTO t VALUES (99);\nALTER TABLE t ADD v int;\nPREPARE TRANSACTION 'left';\n",
+    "4.sql": "INSERT INTO t VALUES (3);\n\\if false\n" + "SELECT 1;\n" * 100 + "\\endif\n",
+}
+
+
+def test_what_never_ends(tmp_path: Path) -> None:
+    """A statement is cancelled and its script goes on, a script is stopped and the next one runs, what keeps a table locked is rolled back, a branch that is not taken is passed by; each is told."""
+    for name, text in NEVER_ENDING.items():
+        (tmp_path / name).write_text(text)
+    with PostgresServer.start(18) as server:
+        feeder = Feeder(server.dsn(), server.bin, Patience(statement_seconds=2, script_seconds=8))
+        labels = list(feeder.feed(scripts(tmp_path), 3))
+        with server.connect() as session:
+            rows = session.execute("SELECT array_agg(id ORDER BY id) FROM t").fetchone()
+    assert rows == ([1, 2],)
+    assert labels == ["2.sql, statement 1", "the end"]
+    told = "\n".join(feeder.errors)
+    assert "1.sql: a statement ran longer than 2 s and was cancelled: SELECT pg_sleep(10000);" in told
+    assert "2.sql: it ran longer than 8 s and was stopped: what follows did not run" in told
+    assert "4.sql: a statement ran longer than 2 s and was cancelled: INSERT INTO t VALUES (3);" in told
+    assert "a prepared transaction was left with a table locked, and was rolled back: left" in told
+    assert "psql ended" not in told
