@@ -19,6 +19,7 @@ import structlog
 from archiver.clock import Clock
 from archiver.errors import ArchiverError, Corrupt, Invalid, Partial, Unavailable
 from archiver.journal.drill_reports import DrillReport, Step, record
+from archiver.journal.kept_segments import KeptSegments
 from archiver.journal.reader import Reader
 from archiver.journal.verifier import verify
 from archiver.pages import page
@@ -63,7 +64,8 @@ async def run_drill(
     report = DrillReport(at, clock.now())
     places = AsyncExitStack()
     try:
-        await _prove(Reader(store), report, clock, wanted, scratch, options, progress, places)
+        kept = places.enter_context(KeptSegments())
+        await _prove(Reader(store, kept=kept), report, clock, wanted, scratch, options, progress, places)
     except ArchiverError:
         log.warning("drill_failed", step=report.steps[-1].name, reason=report.steps[-1].detail)
     finally:

@@ -16,6 +16,7 @@ from archiver.history.object_at import ObjectAt, object_at
 from archiver.history.objects import ObjectChange, ObjectRef, differences, object_log, plain
 from archiver.history.row_at import RowAt, row_at
 from archiver.history.rows import RowChange, RowRef, row_log
+from archiver.journal.kept_segments import KeptSegments
 from archiver.journal.reader import Reader
 from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.kubernetes.yaml_text import to_yaml
@@ -214,7 +215,8 @@ def _with_reader(settings: Settings, work: Callable[[Reader], Awaitable[Result]]
     async def run() -> Result:
         store = await open_store(settings.archive.url, settings.archive.s3)
         try:
-            return await work(Reader(store))
+            with KeptSegments() as kept:
+                return await work(Reader(store, kept=kept))
         finally:
             await store.close()
 

@@ -13,6 +13,7 @@ from archiver.cli.main import Context, wait_for
 from archiver.cli.points import say_meaning
 from archiver.clock import SystemClock
 from archiver.errors import Invalid, Partial, Refused, Unavailable
+from archiver.journal.kept_segments import KeptSegments
 from archiver.journal.reader import Reader
 from archiver.pages import page
 from archiver.replay.kubernetes.plan import Mode
@@ -199,8 +200,9 @@ async def _restore(
     if any(map(names_database, targets)):
         options = msgspec.structs.replace(options, configured=await configured_databases(settings))
     store = await open_store(settings.archive.url, settings.archive.s3)
+    kept = KeptSegments()
     try:
-        reader = Reader(store)
+        reader = Reader(store, kept=kept)
         plans = await make_plans_once_reached(reader, at, targets, sources, options, clock, wait_seconds=wait)
         try:
             if dry_run:
@@ -212,6 +214,7 @@ async def _restore(
         finally:
             await close_plans(plans)
     finally:
+        kept.close()
         await store.close()
     if as_json:
         output.print_json({"at": at, "point": plans.where(), "apart_seconds": plans.apart_seconds, "sources": done})

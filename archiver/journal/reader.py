@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -13,30 +12,21 @@ from archiver.journal import segment as form
 from archiver.journal.chain import VOID_REACH, End, follow, valid_among
 from archiver.journal.identity import Identity, require_identity
 from archiver.journal.keys import segment_key
-from archiver.journal.last_segment import grown, last_segment
+from archiver.journal.last_segment import last_segment
 from archiver.journal.parts import Offload
-from archiver.waiting import cancel
+from archiver.journal.whole_segments import WholeSegments
 
 if TYPE_CHECKING:
     from archiver.journal.entry import Placed
+    from archiver.journal.kept_segments import KeptSegments
     from archiver.store.protocol import Store
 
 _HEADER_GUESS = 8192
-_FOOTER_GUESS = 512
-_WHOLE_GUESS = 1 << 24
-"""Stored bytes that are asked for at once. A segment has more only when one entry is that large, and is looked at before it is read."""
-_INLINE_BYTES = 65536
-_AHEAD_BYTES = 100 << 20
-"""Raw bytes that a segment may have to be read before its turn."""
 _CACHED_HEADERS = 4096
 _BAD_LIMIT = 64
 """Segments that a search passes over because nothing can be read of them."""
 _NOISE_LIMIT = 16
 """Segments at the journal's end that may be unreadable before nothing can be said without them."""
-
-
-class _Large:
-    """Stands for a segment that is read when its turn has come."""
 
 
 class Reader:
@@ -46,14 +36,14 @@ class Reader:
     ``Unavailable`` when the store does not answer. Cancellation leaves nothing behind.
     """
 
-    def __init__(self, store: Store, *, ahead: int = 3, offload: Offload = asyncio.to_thread) -> None:
-        """``ahead``: how many segments are read before they are asked for; each may take ``segment_bytes`` twice in memory.
+    def __init__(self, store: Store, *, ahead: int = 3, kept: KeptSegments | None = None, offload: Offload = asyncio.to_thread) -> None:
+        """``ahead``: how many large segments are read before they are asked for; each may take ``segment_bytes`` twice in memory.
 
-        Larger ones, which hold an entry of that size, are read one at a time.
+        Of small ones, more are read ahead in the same room. Larger ones, which hold an entry of that size, are read one at a time.
+        ``kept``: where segments are kept that were walked over, so that walking over them again asks the store for nothing.
         """
         self.store = store
-        self._ahead = ahead
-        self._offload = offload
+        self._whole = WholeSegments(store, ahead=ahead, kept=kept, offload=offload)
         self._identity: Identity | None = None
         self._known = self._end = -1
         self.fault: Corrupt | None = None
@@ -166,33 +156,7 @@ class Reader:
 
     async def segment(self, number: int) -> form.Segment | None:
         """The whole segment ``number``, void or not, checked alone; ``None`` when there is no such segment."""
-        data = await self.store.get(segment_key(number), 0, _WHOLE_GUESS)
-        if data is not None and len(data) == _WHOLE_GUESS:
-            data = await self._large(number)
-        return None if data is None else await self._decoded(data, number)
-
-    async def _large(self, number: int) -> bytes | None:
-        """The bytes of a segment that may be large, read only when its footer says what can be."""
-        size = await self.store.size(segment_key(number))
-        if size is None:
-            return None
-        form.check_sizes(size, await self._footer(number), number)
-        return await self.store.get(segment_key(number), 0, size)
-
-    async def _decoded(self, data: bytes, number: int) -> form.Segment:
-        if max(len(data), form.raw_size(data, number)) <= _INLINE_BYTES:
-            return form.decode(data, number)
-        segment: form.Segment = await self._offload(form.decode, data, number)
-        return segment
-
-    async def _early(self, number: int) -> form.Segment | _Large | None:
-        """The segment, before its turn: only one of usual size."""
-        data = await self.store.get(segment_key(number), 0, _WHOLE_GUESS)
-        if data is None:
-            return None
-        if len(data) == _WHOLE_GUESS or form.raw_size(data, number) > _AHEAD_BYTES:
-            return _Large()
-        return await self._decoded(data, number)
+        return await self._whole.segment(number)
 
     async def read(self, first: int = 0, *, last: int | None = None) -> AsyncGenerator[Placed]:
         """The runs of all valid segments from ``first`` to ``last``, both included, in order; without ``last`` to the journal's end.
@@ -213,7 +177,9 @@ class Reader:
                 raise self.fault
             return
         end = start or await self.before(first)
-        async with aclosing(self._segments(first, last)) as segments:
+        if last is not None and self._is_behind_fault(last):
+            last = self._end
+        async with aclosing(self._whole.run(first, last, known=self._end)) as segments:
             async for segment in segments:
                 after = follow(end, segment)
                 end = after or end
@@ -271,19 +237,9 @@ class Reader:
         found = await self._head(header.number)
         if found is None:
             raise form.CorruptSegment(header.number, "it was there and is gone")
-        footer = await self._footer(header.number)
+        footer = await self._whole.footer(header.number)
         form.check_chain(*found, footer)
         return End.after(header, footer)
-
-    async def _footer(self, number: int) -> form.SegmentFooter:
-        """Of a segment that exists."""
-        end = await self.store.get(segment_key(number), -_FOOTER_GUESS)
-        if end is None:
-            raise form.CorruptSegment(number, "it was there and is gone")
-        length = form.footer_bytes(end, number)
-        if len(end) == _FOOTER_GUESS < length + form.END_BYTES:
-            end = await self.store.get(segment_key(number), -length - form.END_BYTES) or b""
-        return form.footer_of(end, number)
 
     async def bisect(self, predicate: Callable[[form.SegmentHeader], bool], *, near: bool = False) -> int:
         """Number of the first valid segment whose header satisfies ``predicate``; one past the last segment's when none does.
@@ -360,34 +316,7 @@ class Reader:
             raise form.CorruptSegment(number, "it is missing")
         return header
 
-    async def _segments(self, number: int, last: int | None) -> AsyncGenerator[form.Segment]:
-        fetched: deque[asyncio.Task[form.Segment | _Large | None]] = deque()
-        try:
-            if last is not None and self._is_behind_fault(last):
-                last = self._end
-            while last is None or number <= last:
-                while len(fetched) <= self._ahead and (last is None or number + len(fetched) <= last):
-                    fetched.append(asyncio.create_task(self._early(number + len(fetched))))
-                segment = await fetched[0]
-                if isinstance(segment, _Large):
-                    segment = await self.segment(number)
-                fetched.popleft()
-                if segment is None:
-                    if not await grown(self.store, number - 1):
-                        return
-                    await _abandon(fetched)
-                    continue
-                yield segment
-                number += 1
-        finally:
-            await _abandon(fetched)
-
 
 def _between(low: int, high: int, void: set[int]) -> int | None:
     middle = (low + high) // 2
     return next((number for number in (*range(middle, low, -1), *range(middle + 1, high)) if number not in void), None)
-
-
-async def _abandon(tasks: deque[asyncio.Task[form.Segment | _Large | None]]) -> None:
-    await cancel(*tasks)
-    tasks.clear()

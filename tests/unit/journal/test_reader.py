@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,9 +14,11 @@ from hypothesis import strategies as st
 from archiver.errors import Corrupt, Invalid
 from archiver.journal.chain import VOID_REACH
 from archiver.journal.entry import Kind
+from archiver.journal.kept_segments import KeptSegments
 from archiver.journal.keys import IDENTITY, segment_key
 from archiver.journal.last_segment import STRAYS_LIMIT
 from archiver.journal.reader import Reader
+from archiver.journal.reading_ahead import MOST_ASKED
 from archiver.journal.segment import CorruptSegment
 from archiver.store.memory import MemoryStore
 from tests.simulation.loop import inline, play
@@ -401,5 +405,91 @@ def test_what_was_void_stays_void_behind_a_bad_fence() -> None:
             with pytest.raises(CorruptSegment):
                 await bodies(reader_of(forgery), number)
         assert await bodies(reader_of(forgery), 5) == [b"x2", b"x3"]
+
+    play(story())
+
+
+# Reading once
+
+
+class Slow(MemoryStore):
+    """Counts reads of segments, and how many wait at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: dict[str, int] = {}
+        self.waiting = self.most = 0
+
+    async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
+        self.reads[key] = self.reads.get(key, 0) + 1
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        await asyncio.sleep(0)
+        self.waiting -= 1
+        return await super().get(key, start, length)
+
+
+def slow(forgery: Forgery) -> Slow:
+    store = Slow()
+    for key in forgery.store.names(""):
+        store.create(key, forgery.store.peek(key) or b"")
+    return store
+
+
+def test_what_was_walked_over_is_not_asked_for_again(tmp_path: Path) -> None:
+    """A second walk gives the same and reads nothing but what it begins with; void segments and large ones are no exception."""
+
+    async def story() -> None:
+        forgery = with_takeover()
+        forgery.add(frames("db", random.Random(1).randbytes(MOST_ASKED + 5)))
+        for number in range(200):
+            forgery.add(frames("db", b"x%d" % number))
+        store = slow(forgery)
+        with KeptSegments(tmp_path) as kept:
+            reader = Reader(store, kept=kept, offload=inline)
+            last = await reader.last()
+            once = await bodies(reader, last=last)
+            store.reads.clear()
+            assert await bodies(reader, last=last) == once
+            assert store.reads == {}
+            assert await bodies(reader, 100, last=last) == once[-(last - 99) :]
+            assert sum(store.reads.values()) <= VOID_REACH + 4
+
+    play(story())
+
+
+def test_what_was_kept_and_is_damaged_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk of this machine that fails says nothing of the archive."""
+
+    async def story() -> None:
+        forgery = with_takeover()
+        store = slow(forgery)
+        with KeptSegments(tmp_path) as kept:
+            reader = Reader(store, kept=kept, offload=inline)
+            once = await bodies(reader, last=7)
+            monkeypatch.setattr(kept, "find", lambda number: (store.peek(segment_key(number)) or b"")[:-50] + b"\0" * 50)
+            store.reads.clear()
+            assert await bodies(reader, last=7) == once
+            assert [store.reads[segment_key(number)] for number in range(1, 8)] == [1] * 7
+
+    play(story())
+
+
+def test_many_small_segments_are_asked_for_at_once() -> None:
+    """So that a store that answers late is not waited for segment by segment; each is asked for once. Behind the end, little is."""
+
+    async def story() -> None:
+        forgery = Forgery()
+        forgery.open()
+        for number in range(500):
+            forgery.add(frames("db", b"x%d" % number))
+        store = slow(forgery)
+        reader = Reader(store, offload=inline)
+        await reader.last()
+        store.reads.clear()
+        assert len(await bodies(reader)) == 500
+        assert store.most == 64
+        assert {count for key, count in store.reads.items() if key <= segment_key(500)} == {1}
+        assert sum(count for key, count in store.reads.items() if key > segment_key(500)) <= 4
 
     play(story())
