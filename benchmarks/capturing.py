@@ -18,6 +18,7 @@ from archiver.journal.entry import SourceMark
 from archiver.journal.writer import Writer, WriterLimits
 from archiver.postgres.lsn import parse_position
 from archiver.store.directory import DirectoryStore
+from archiver.store.protocol import Store
 
 VERSION = 18
 SOURCE = "db"
@@ -48,9 +49,10 @@ class Capture:
 
 
 @contextlib.asynccontextmanager
-async def capture(dsn: str, slot: str, folder: Path) -> AsyncIterator[Capture]:
-    """Streaming, with a complete baseline, on entry; stopped in order on exit. Settings are the defaults."""
-    store, clock, stop = DirectoryStore(folder), SystemClock(), asyncio.Event()
+async def capture(dsn: str, slot: str, journal: Path | Store) -> AsyncIterator[Capture]:
+    """Streaming, with a complete baseline, on entry; stopped in order on exit. Settings are the defaults. Closes the store."""
+    store = DirectoryStore(journal) if isinstance(journal, Path) else journal
+    clock, stop = SystemClock(), asyncio.Event()
     writer = await Writer.open(store, clock, instance="bench", version="0", sources={SOURCE: "postgres"}, limits=WriterLimits())
     source = PostgresSource(SOURCE, PostgresConfig(dsn=dsn, slot=slot, allow_unlimited_wal=True), writer, clock)
     tasks = [asyncio.create_task(writer.run()), asyncio.create_task(source.run(stop))]
