@@ -98,7 +98,7 @@ def log(context: Context, *, source: str, table: str, key: tuple[str, ...], obje
     default="latest",
     show_default=True,
     metavar="POINT",
-    help="RFC 3339 time, `latest`, an entry number, an LSN, or mark:NAME.",
+    help="RFC 3339 time, `10 minutes ago`, `latest`, an entry number, an LSN, or mark:NAME.",
 )
 @click.pass_obj
 def show(context: Context, *, source: str, table: str, key: tuple[str, ...], object_: str, at: str, as_json: bool) -> int:

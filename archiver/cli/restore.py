@@ -27,7 +27,9 @@ from archiver.store.open import open_store
 
 
 @click.command()
-@click.option("--at", "at", required=True, metavar="POINT", help="RFC 3339 time, `latest`, an entry number, an LSN, or mark:NAME.")
+@click.option(
+    "--at", "at", required=True, metavar="POINT", help="RFC 3339 time, `10 minutes ago`, `latest`, an entry number, an LSN, or mark:NAME."
+)
 @click.option(
     "--to",
     "targets",

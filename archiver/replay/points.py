@@ -13,10 +13,14 @@ from archiver.journal.marks import find_mark
 from archiver.journal.reader import Reader
 from archiver.journal.segment import SegmentHeader
 from archiver.postgres.lsn import match_lsn, parse_lsn
+from archiver.replay.spoken_times import SpokenTime, spoken_time
 
 PointKind = Literal["latest", "time", "entry", "lsn", "mark"]
 
-_HINT = "a point is an RFC 3339 time (2026-11-23T10:05:00Z), `latest`, an entry number, an LSN (16/B374D848), or mark:NAME"
+_HINT = (
+    "a point is an RFC 3339 time (2026-11-23T10:05:00Z), `10 minutes ago`, `yesterday 17:00 Europe/Berlin`, seconds since 1970 "
+    "(@1764345600), `latest`, an entry number, an LSN (16/B374D848), or mark:NAME"
+)
 
 _DIGITS = 18
 """Of an entry number, at most."""
@@ -39,10 +43,13 @@ class Point(msgspec.Struct, frozen=True):
     """mark: its name."""
     zoneless: bool = False
     """time: the text has no zone, and was read as UTC."""
+    spoken: bool = False
+    """time: said as people say it; what it means goes with the moment and the zone."""
 
 
-def parse_point(text: str) -> Point:
-    """Grammar: ``latest`` | ``mark:NAME`` | decimal entry number | ``X/Y`` (LSN) | RFC 3339 or ISO 8601 time (without offset: UTC).
+def parse_point(text: str, now: int | None = None) -> Point:
+    """Grammar: ``latest`` | ``mark:NAME`` | decimal entry number | ``X/Y`` (LSN) | RFC 3339 or ISO 8601 time (without offset: UTC) | what
+    ``spoken_times`` understands at ``now`` (microseconds; this machine's clock when it is not given).
 
     Only digits are always an entry number. Raises ``Invalid`` for anything else.
     """
@@ -60,12 +67,16 @@ def parse_point(text: str) -> Point:
     if (lsn := match_lsn(stripped)) is not None:
         return Point(text, "lsn", lsn)
     try:
-        moment = clock.from_text(stripped)
+        said = SpokenTime(clock.from_text(stripped), zoneless=_zoneless(stripped))
+        spoken = False
     except ValueError:
-        raise Invalid(f"{text!r} is not a point", hint=_HINT) from None
-    if moment <= 0:
+        understood = spoken_time(stripped, clock.SystemClock().now() if now is None else now)
+        if understood is None:
+            raise Invalid(f"{text!r} is not a point", hint=_HINT) from None
+        said, spoken = understood, True
+    if said.moment <= 0:
         raise Invalid(f"{text!r} lies before 1970", hint=_HINT)
-    return Point(text, "time", moment, zoneless=_zoneless(stripped))
+    return Point(text, "time", said.moment, zoneless=said.zoneless, spoken=spoken)
 
 
 def _zoneless(text: str) -> bool:
@@ -73,10 +84,11 @@ def _zoneless(text: str) -> bool:
 
 
 def meaning(point: Point) -> str:
-    """How a time without a zone is read, for people; empty for any other point."""
-    if not point.zoneless:
+    """How a time without a zone, or one that is said as people say it, is read, for people; empty for any other point."""
+    if not point.zoneless and not point.spoken:
         return ""
-    return f"{point.text} has no zone and is read as UTC: {clock.to_text(point.number)}, here {clock.to_local_text(point.number)}"
+    read = "has no zone and is read as UTC" if point.zoneless else "is read as"
+    return f"{point.text} {read}: {clock.to_text(point.number)}, here {clock.to_local_text(point.number)}"
 
 
 async def resolve(reader: Reader, point: Point) -> Point:
