@@ -6,7 +6,7 @@ import click
 
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
-from archiver.clock import SystemClock
+from archiver.clock import SystemClock, duration_text
 from archiver.errors import Corrupt, Invalid, Unavailable
 from archiver.journal.entry import SourceMark
 from archiver.journal.known_head import KnownHead
@@ -14,8 +14,9 @@ from archiver.journal.reader import Reader
 from archiver.journal.verifier import VerifyReport
 from archiver.journal.verifier import verify as verify_journal
 from archiver.kubernetes.stream_silence import open_silence
+from archiver.maintenance.tails import tail_behind
 from archiver.pages import page
-from archiver.service.status import ArchiveStatus, SourceLine, lines, shown
+from archiver.service.status import ArchiveStatus, SourceLine, add_tail, lines, shown
 from archiver.settings import Settings
 from archiver.store.open import open_store
 
@@ -27,6 +28,7 @@ from archiver.store.open import open_store
 def status(context: Context, *, as_json: bool, offline: bool) -> None:
     """Show durable positions, lag, age of the last commit and the last baseline of every source."""
     value = wait_for(lambda: _status(context.settings(), offline=offline))
+    now = SystemClock().now()
     if as_json:
         output.print_json(shown(value, running=False))
         return
@@ -50,6 +52,7 @@ def status(context: Context, *, as_json: bool, offline: bool) -> None:
             "newest change",
             "received",
             "last baseline",
+            "last folded",
             "unknown since",
             "problem",
         ],
@@ -63,12 +66,20 @@ def status(context: Context, *, as_json: bool, offline: bool) -> None:
                 output.moment(line.newest_change),
                 output.moment(line.observed),
                 output.moment(line.last_baseline) if line.checkpoint else "none yet",
+                _folded(line, now),
                 "-" if line.unknown_since is None else output.moment(line.unknown_since) if line.unknown_since else "its beginning",
                 line.problem,
             )
             for line in value.sources
         ],
     )
+
+
+def _folded(line: SourceLine, now: int) -> str:
+    if line.tail_seconds is None:
+        return "-"
+    made = f"{output.moment(line.folded_time)} ({duration_text((now - line.folded_time) / 1e6)} ago)" if line.folded else "none"
+    return f"{made}, {line.tail_seconds:.0f} s of tail"
 
 
 async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
@@ -108,6 +119,7 @@ async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
                     line.problem = f"nothing is heard of it since {output.moment(silence.from_time)}: {silence.detail}"
             if line.kind == "postgres" and line.name in tail.sources:
                 try:
+                    add_tail(line, await tail_behind(reader, SystemClock(), line.name))
                     await _say_uncopied(reader, line, tail.sources[line.name])
                     if offline:
                         await _say_schema_gap(reader, line, tail.sources[line.name], tail.number)

@@ -12,7 +12,8 @@ from archiver.cli.main import Context, wait_for
 from archiver.clock import SystemClock
 from archiver.errors import Invalid
 from archiver.journal.reader import Reader
-from archiver.maintenance.folding import BEHIND_SECONDS, Folded
+from archiver.maintenance.folded import Folded
+from archiver.maintenance.folding import BEHIND_SECONDS
 from archiver.maintenance.maintenance import maintain as work
 from archiver.settings import Settings
 from archiver.store.open import open_store

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,6 +21,7 @@ from archiver.errors import Refused
 from archiver.journal.keys import checkpoint_key
 from archiver.journal.parts import fetch_part, opened
 from archiver.journal.put_once import put_once
+from archiver.maintenance.folded import MOST_ENTRIES, NOTHING_NEW, Folded
 from archiver.maintenance.part_writer import PartWriter
 from archiver.postgres.checkpoint_records import FoldedCheckpoint, Origin, Place
 from archiver.postgres.lsn import parse_lsn
@@ -45,29 +45,8 @@ _TRIES = 8
 _LEVEL = 3
 BEHIND_SECONDS = 2 * AHEAD_SECONDS
 """Journal time between a checkpoint and the journal's end: what the source told a little late is then in the journal, too."""
-MOST_ENTRIES = 500_000
-"""Entries, of all sources, that are folded at once: memory goes with the rows that they touch."""
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Folded:
-    """What was done for one database."""
-
-    source: str
-    key: str = ""
-    """Empty: nothing was made."""
-    entry: int = 0
-    reason: str = ""
-    """Why nothing was made."""
-    transactions: int = 0
-    """Folded since the checkpoint before."""
-    rows: int = 0
-    written: int = 0
-    """Bytes of new parts."""
-    kept: int = 0
-    """Bytes of parts of the checkpoint before in which no row had changed."""
 
 
 async def fold_database(
@@ -95,7 +74,7 @@ async def fold_database(
                 why = why or found
     except Refused as error:
         why = error.message
-    return Folded(source, reason=why or "nothing has happened since the newest checkpoint")
+    return Folded(source, reason=why or NOTHING_NEW)
 
 
 async def _places(reader: Reader, source: str, settled: int, most: int) -> AsyncGenerator[Point]:

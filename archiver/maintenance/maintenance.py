@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Collection
 from typing import TYPE_CHECKING
 
-from archiver.maintenance.folding import BEHIND_SECONDS, Folded, fold_database
+from archiver.maintenance.folded import MOST_ENTRIES, Folded
+from archiver.maintenance.folding import BEHIND_SECONDS, fold_database
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -13,7 +14,12 @@ if TYPE_CHECKING:
 
 
 async def maintain(
-    reader: Reader, clock: Clock, sources: Collection[str] = (), *, behind_seconds: float = BEHIND_SECONDS
+    reader: Reader,
+    clock: Clock,
+    sources: Collection[str] = (),
+    *,
+    behind_seconds: float = BEHIND_SECONDS,
+    most_entries: int = MOST_ENTRIES,
 ) -> AsyncGenerator[Folded]:
     """Fold each database (of ``sources``, if there are any) step by step until nothing is left to fold; every step is durable when given.
 
@@ -25,7 +31,7 @@ async def maintain(
         if "/" in name or (sources and name not in sources):
             continue
         while True:
-            step = await fold_database(reader, clock, name, behind_seconds=behind_seconds)
+            step = await fold_database(reader, clock, name, most_entries=most_entries, behind_seconds=behind_seconds)
             yield step
             if step.reason:
                 break

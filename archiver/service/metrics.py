@@ -30,6 +30,8 @@ SOURCE_GAUGES = {
     "archiver_source_safe_wal_bytes": "WAL that the source can still write before it drops what has not been read.",
     "archiver_source_unknown": "1 while the source, or part of it, is not known although it is asked for: a restore has a gap; else 0.",
     "archiver_source_unmatched_selectors": "Lines of the source's settings that select nothing.",
+    "archiver_source_folded_checkpoint_timestamp_seconds": "Journal time of the newest folded checkpoint; 0 for none.",
+    "archiver_source_tail_seconds": "What a restore would take, as estimated, for what stands behind the newest checkpoint.",
     "archiver_source_baseline": "1 once a complete baseline exists, else 0.",
 }
 """By source."""
@@ -39,6 +41,8 @@ COUNTERS = {
     "archiver_source_bytes": "Bytes received.",
     "archiver_source_gaps": "Gaps recorded since this process started.",
     "archiver_source_failures": "Attempts that failed since this process started.",
+    "archiver_source_folds": "Folded checkpoints made since this process started.",
+    "archiver_source_fold_failures": "Tries to fold that failed since this process started.",
 }
 """By source; the text format appends ``_total``."""
 
@@ -92,6 +96,9 @@ class StatusCollector(Collector):
                 "archiver_source_safe_wal_bytes": line.safe_bytes,
                 "archiver_source_unknown": float(line.unknown_since is not None),
                 "archiver_source_unmatched_selectors": len(line.unmatched),
+                # Not known before the first look; and who folds elsewhere is not asked.
+                "archiver_source_folded_checkpoint_timestamp_seconds": line.folded_time / 1e6 if line.tail_seconds is not None else None,
+                "archiver_source_tail_seconds": line.tail_seconds,
                 "archiver_source_baseline": float(bool(line.checkpoint)),
             }
             for name, value in known.items():
@@ -102,6 +109,8 @@ class StatusCollector(Collector):
                 "archiver_source_bytes": line.bytes,
                 "archiver_source_gaps": line.gaps,
                 "archiver_source_failures": line.failures,
+                "archiver_source_folds": line.folds,
+                "archiver_source_fold_failures": line.fold_failures,
             }
             for name, count in counted.items():
                 counters[name].add_metric([line.name], count)

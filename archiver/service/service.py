@@ -23,7 +23,8 @@ from archiver.errors import ArchiverError, Bug, Corrupt, Fenced, HistoryLost, In
 from archiver.journal.drill_reports import DrillReport, newest
 from archiver.journal.writer import Writer, WriterLimits
 from archiver.service.clock_steps import record_steps
-from archiver.service.status import ArchiveStatus, Drill, lay_over, lines
+from archiver.service.maintainer import Maintainer
+from archiver.service.status import ArchiveStatus, Drill, add_folding, lay_over, lines
 from archiver.settings import Settings
 from archiver.store.open import open_store
 from archiver.store.probe import probe
@@ -81,6 +82,7 @@ class Service:
         self.store: Store | None = None
         self.writer: Writer | None = None
         self.sources: list[SupervisedSource] = []
+        self.maintainer = Maintainer(settings, clock)
         self._drills: dict[str, DrillReport] = {}
         self._failed = asyncio.Event()
         self._began = clock.now()
@@ -99,7 +101,11 @@ class Service:
                 log.info("stopped_before_the_session")
                 return
             self.writer = opened
-            beside = [asyncio.create_task(self._watch_drills(self.store)), asyncio.create_task(record_steps(self.writer, self.clock))]
+            beside = [
+                asyncio.create_task(self._watch_drills(self.store)),
+                asyncio.create_task(record_steps(self.writer, self.clock)),
+                asyncio.create_task(self.maintainer.run()),
+            ]
             try:
                 await self._capture(self.writer, stop)
             finally:
@@ -173,6 +179,9 @@ class Service:
         )
         running = [(item.source.status(), item.failures, item.error.message if item.error else "") for item in self.sources]
         lay_over(status.sources, running)
+        for line in status.sources:
+            if (folding := self.maintainer.known.get(line.name.partition("/")[0])) is not None:
+                add_folding(line, folding)
         return status
 
     async def _capture(self, writer: Writer, stop: asyncio.Event) -> None:

@@ -7,13 +7,17 @@ Times are microseconds since 1970, 0 unknown.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from archiver.capture.status import SourceStatus
 from archiver.clock import STEP_SECONDS, to_text
 from archiver.journal.entry import SourceMark
+
+if TYPE_CHECKING:
+    from archiver.maintenance.tails import Tail
+    from archiver.service.maintainer import FoldingOf
 
 
 class Drill(msgspec.Struct, frozen=True):
@@ -43,6 +47,17 @@ class SourceLine(msgspec.Struct, kw_only=True):
     """Entry number of the newest complete baseline or list; 0: nothing can be restored yet."""
     last_baseline: int = 0
     """When that was completed."""
+    folded: int = 0
+    """Entry number of the newest folded checkpoint; 0: there is none, or it was not looked for."""
+    folded_time: int = 0
+    """Journal time of it."""
+    tail_seconds: float | None = None
+    """What a restore would take for what stands behind the newest checkpoint, as estimated; None: not looked at."""
+    folds: int = 0
+    """Checkpoints that this process made."""
+    fold_failures: int = 0
+    folding_problem: str = ""
+    """Why the newest try to fold made nothing."""
     state: str = ""
     """starting, baseline, streaming, stopping, stopped, failed; ended: nothing is captured under this name any more; empty: not asked."""
     received_position: str = ""
@@ -144,9 +159,21 @@ def add(line: SourceLine, source: SourceStatus) -> None:
     line.problem = line.problem or source.detail
 
 
-_ZERO_UNKNOWN = ("newest_change", "observed", "last_baseline", "checkpoint")
+def add_folding(line: SourceLine, folding: FoldingOf) -> None:
+    """Lay over its line how folding stands."""
+    add_tail(line, folding.tail)
+    line.folds, line.fold_failures, line.folding_problem = folding.folds, folding.failures, folding.problem
+
+
+def add_tail(line: SourceLine, tail: Tail | None) -> None:
+    """Lay over its line what a restore would begin from, and what it would read behind that."""
+    if tail is not None:
+        line.folded, line.folded_time, line.tail_seconds = tail.folded_entry, tail.folded_time, tail.seconds
+
+
+_ZERO_UNKNOWN = ("newest_change", "observed", "last_baseline", "checkpoint", "folded", "folded_time")
 _EMPTY_UNKNOWN = ("durable_position", "received_position", "acknowledged_position", "source_position", "state")
-_OF_A_RUN = ("entries", "bytes", "gaps", "failures", "restarts")
+_OF_A_RUN = ("entries", "bytes", "gaps", "failures", "restarts", "folds", "fold_failures", "folding_problem")
 
 
 def shown(status: ArchiveStatus, *, running: bool) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from archiver.bounds import Positive
 from archiver.capture.kubernetes.config import KubernetesOptions
 from archiver.capture.postgres.config import PostgresOptions
 from archiver.journal.limits import WriterLimits
+from archiver.maintenance.limits import MaintenanceLimits
 from archiver.store.options import S3Options
 
 
@@ -58,6 +59,10 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kubernetes: Kubernetes | None = None
 
 
+class Maintenance(MaintenanceLimits, frozen=True, forbid_unknown_fields=True):
+    """Keeping the archive quick as it grows, while it is written."""
+
+
 class Web(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Probes, status and metrics."""
 
@@ -83,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     archive: Archive = Archive()
     sources: dict[str, Source] = {}
     """Source name (``[a-z0-9-]``) to source."""
+    maintenance: Maintenance = Maintenance()
     web: Web = Web()
     log: Log = Log()
     grace_seconds: Positive = 25.0

@@ -15,7 +15,8 @@ from archiver.clock import SystemClock
 from archiver.journal.entry import Kind, Run
 from archiver.journal.keys import CHECKPOINTS, checkpoint_key
 from archiver.journal.reader import Reader
-from archiver.maintenance.folding import Folded, fold_database
+from archiver.maintenance.folded import Folded
+from archiver.maintenance.folding import fold_database
 from archiver.replay.postgres.plan.checkpoint_choice import decode_checkpoint
 from archiver.replay.postgres.plan.plan import RestorePlan
 from archiver.replay.postgres.write.plan_records import fold_changes, gather

@@ -24,6 +24,11 @@ FULL = SourceLine(
     gaps=1,
     failures=2,
     restarts={"list_expired": 3, "unavailable": 4},
+    folded=3,
+    folded_time=1_500_000,
+    tail_seconds=0.5,
+    folds=7,
+    fold_failures=8,
 )
 
 

@@ -105,6 +105,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   "archive" $archive
   "sources" $sources
   "web" (dict "listen" (printf "0.0.0.0:%d" (int .Values.web.port)) "rpo_seconds" .Values.web.rpoSeconds)
+  "maintenance" (dict
+    "enabled" (and .Values.maintain.background (not .Values.maintain.enabled))
+    "restore_time_objective" .Values.maintain.restoreTimeObjective
+    "memory_bytes" (int64 .Values.maintain.memoryBytes))
   "log" (dict "level" .Values.log.level "format" "json")
   "grace_seconds" .Values.graceSeconds | toYaml }}
 {{- end }}

@@ -1,0 +1,72 @@
+"""How much a restore would read behind the newest checkpoint of a source: a constant number of requests, however long the archive is."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archiver.journal.keys import checkpoint_entry, checkpoint_prefix, segment_key
+from archiver.maintenance.cadence import TailSize, restore_seconds
+
+if TYPE_CHECKING:
+    from archiver.clock import Clock
+    from archiver.journal.reader import Reader
+
+_SAMPLES = 8
+"""Segments whose size is asked for: the mean stands for all."""
+_NAMES = 16
+"""Names below a source's checkpoints that are looked at: what has no such name is not ours."""
+
+
+class Tail(msgspec.Struct, frozen=True):
+    """The newest checkpoint of a source, and what stands behind it."""
+
+    folded_entry: int = 0
+    """The newest folded checkpoint; 0: there is none."""
+    folded_time: int = 0
+    """Journal time of it."""
+    changed: int = 0
+    """The newest time that the source itself gave for something that happened there."""
+    size: TailSize = TailSize()
+
+    @property
+    def seconds(self) -> float:
+        """Estimated, for a restore of the journal's end."""
+        return restore_seconds(self.size)
+
+
+async def tail_behind(reader: Reader, clock: Clock, source: str) -> Tail | None:
+    """The tail of ``source``; ``None`` while nothing of it can be restored. Folded checkpoints are not read. Errors as of ``Reader``."""
+    end = await reader.tail()
+    mark = end.sources.get(source) if end else None
+    if end is None or mark is None or not mark.checkpoint:
+        return None
+    last = end.first + end.count - 1
+    folded = await _newest_folded(reader, source, last)
+    time = 0
+    if folded and (header := await reader.header(await reader.find_seq(folded))) is not None:
+        time = header.time
+    begin = max(folded, mark.checkpoint)
+    first = await reader.find_seq(begin + 1) if begin < last else end.number + 1
+    count = max(0, end.number + 1 - first)
+    stored, seconds = await _sampled(reader, clock, first, count)
+    return Tail(folded, time, mark.changed, TailSize(count, last - begin, stored, seconds))
+
+
+async def _newest_folded(reader: Reader, source: str, last: int) -> int:
+    keys = await reader.store.list(checkpoint_prefix(source), limit=_NAMES)
+    entries = (checkpoint_entry(source, key) for key in keys)
+    return next((entry for entry in entries if entry is not None and entry <= last), 0)
+
+
+async def _sampled(reader: Reader, clock: Clock, first: int, count: int) -> tuple[int, float]:
+    """Bytes of ``count`` segments from ``first`` on, and how long one request takes, as a few of them show."""
+    sizes, seconds = [], []
+    for number in range(min(count, _SAMPLES)):
+        began = clock.monotonic()
+        size = await reader.store.size(segment_key(first + number * count // min(count, _SAMPLES)))
+        seconds.append(clock.monotonic() - began)
+        sizes.append(size or 0)
+    return (int(statistics.mean(sizes) * count), statistics.median(seconds)) if sizes else (0, 0.0)

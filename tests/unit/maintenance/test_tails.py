@@ -1,0 +1,112 @@
+"""What stands behind the newest checkpoint, by a number of requests that does not grow with the archive."""
+
+from __future__ import annotations
+
+from archiver.clock import SystemClock
+from archiver.journal.entry import Kind
+from archiver.journal.keys import checkpoint_key, checkpoint_prefix
+from archiver.journal.reader import Reader
+from archiver.maintenance.tails import Tail, tail_behind
+from archiver.store.memory import MemoryStore
+from tests.simulation.loop import inline, play
+from tests.unit.journal.forge import Forgery, frames
+
+
+class Counting(MemoryStore):
+    """Counts what it is asked for."""
+
+    calls = 0
+
+    async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
+        self.calls += 1
+        return await super().get(key, start, length)
+
+    async def size(self, key: str) -> int | None:
+        self.calls += 1
+        return await super().size(key)
+
+    async def list(self, prefix: str, after: str = "", limit: int | None = None) -> list[str]:
+        self.calls += 1
+        return await super().list(prefix, after, limit)
+
+
+def archive(segments: int) -> Forgery:
+    """A checkpoint in entry 3, and ``segments`` of two changes behind it."""
+    forgery = Forgery()
+    counting = Counting("counting")
+    for key in forgery.store.names("", "", None):
+        counting.create(key, forgery.store.peek(key) or b"")
+    forgery.store = counting
+    forgery.open()
+    forgery.add(frames("db", b"before"))
+    forgery.add(frames("db", b"{}", kind=Kind.CHECKPOINT))
+    for number in range(segments):
+        forgery.add(frames("db", b"x", b"y", changed=100 + number))
+    return forgery
+
+
+async def look(forgery: Forgery) -> Tail | None:
+    return await tail_behind(Reader(forgery.store, offload=inline), SystemClock(), "db")
+
+
+def test_what_stands_behind_the_baseline() -> None:
+    """All of it while nothing was folded: segments, entries and bytes, and the newest change of the source."""
+
+    async def story() -> None:
+        forgery = archive(20)
+        tail = await look(forgery)
+        assert tail is not None
+        assert (tail.folded_entry, tail.folded_time, tail.changed) == (0, 0, 119)
+        assert (tail.size.segments, tail.size.entries) == (20, 40)
+        sizes = [len(forgery.store.peek(key) or b"") for key in forgery.store.names("journal/", "", None)[3:]]
+        assert abs(tail.size.stored_bytes - sum(sizes)) < 0.05 * sum(sizes)
+        assert tail.seconds > 0
+
+    play(story())
+
+
+def test_what_stands_behind_a_folded_checkpoint() -> None:
+    """Names that are no checkpoints of this journal count for nothing; at its end nothing is behind one."""
+
+    async def story() -> None:
+        forgery = archive(20)
+        end = await Reader(forgery.store, offload=inline).tail()
+        assert end is not None
+        for key in (checkpoint_key("db", 1 << 40), f"{checkpoint_prefix('db')}0stranger", checkpoint_key("db", 33)):
+            forgery.store.create(key, b"{}")
+        tail = await look(forgery)
+        assert tail is not None
+        assert (tail.folded_entry, tail.size.segments, tail.size.entries) == (33, 5, 10)
+        assert 0 < tail.folded_time < end.time
+        forgery.store.create(checkpoint_key("db", 43), b"{}")
+        tail = await look(forgery)
+        assert tail is not None
+        assert (tail.folded_entry, tail.folded_time, tail.size.segments, tail.size.entries) == (43, end.time, 0, 0)
+
+    play(story())
+
+
+def test_a_source_without_a_checkpoint_has_no_tail() -> None:
+    """Nor has an archive without a journal."""
+
+    async def story() -> None:
+        forgery = Forgery()
+        assert await look(forgery) is None
+        forgery.open()
+        forgery.add(frames("db", b"x"))
+        assert await look(forgery) is None
+
+    play(story())
+
+
+def test_a_long_archive_costs_no_more() -> None:
+    """Some dozen requests for thousands of segments."""
+
+    async def story() -> None:
+        forgery = archive(3000)
+        forgery.store.create(checkpoint_key("db", 3333), b"{}")
+        assert await look(forgery) is not None
+        assert isinstance(forgery.store, Counting)
+        assert forgery.store.calls < 110
+
+    play(story())
