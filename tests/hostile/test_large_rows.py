@@ -115,7 +115,7 @@ async def test_a_row_that_is_too_large(made: Capture, database: str, target_data
     gaps = await made.gaps()
     assert {gap.what for gap in gaps[:-1]} == {"table public.beside", "table public.blob"}
     assert {gap.reason for gap in gaps} == {"too_large"}
-    assert "public.blob" in str(made.source.status().warnings)
+    await made.until(lambda: "public.blob" in str(made.source.status().warnings))
 
     behind = await plan(made, await caught_up(made, database))
     assert [(gap.what, gap.reason) for gap in behind.gaps] == [("table public.blob", "too_large")]
