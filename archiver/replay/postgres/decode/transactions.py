@@ -42,15 +42,17 @@ class Transactions(Commits):
 
     applied: Bools
     """False: a repetition, or older than the checkpoint. Then only its Relation messages are delivered: later transactions need them."""
+    newest: I64
+    """The newest commit time of those that were applied, up to each of them."""
 
     @classmethod
-    def of(cls, commits: Commits, applied: Bools) -> Transactions:
-        """``commits``, and which of them are applied."""
-        return cls(commits.xid, commits.commit_lsn, commits.end_lsn, commits.time, commits.seq, applied)
+    def of(cls, commits: Commits, applied: Bools, newest: I64) -> Transactions:
+        """``commits``, which of them are applied, and how far time has come with each."""
+        return cls(commits.xid, commits.commit_lsn, commits.end_lsn, commits.time, commits.seq, applied, newest)
 
     def first(self) -> Transactions:
         """The first one alone."""
-        return Transactions.of(self.chosen(slice(1)), self.applied[:1])
+        return Transactions.of(self.chosen(slice(1)), self.applied[:1], self.newest[:1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class _StreamedTransaction:
     """A streamed transaction that has not ended."""
 
     whole: bool
+    began: int
+    """Number of the entry with which it began."""
     pieces: list[Piece] = field(default_factory=list)
     aborted: set[int] = field(default_factory=set)
 
@@ -91,6 +95,8 @@ class _OpenTransaction:
 
     xid: int
     final_lsn: int
+    began: int
+    """Number of its Begin's entry."""
     pieces: list[Piece] = field(default_factory=list)
 
 
@@ -100,10 +106,13 @@ class TransactionReader:
     A PG_STREAM run voids unfinished transactions; a transaction that does not end above the last one is a repetition.
     """
 
-    def __init__(self, *, limit: Limit | None = None, from_lsn: int = 0, batch_bytes: int = BATCH_BYTES) -> None:
+    def __init__(
+        self, *, limit: Limit | None = None, from_lsn: int = 0, batch_bytes: int = BATCH_BYTES, reached: int = 0, newest: int = 0
+    ) -> None:
         """Transactions whose commit record starts before ``from_lsn`` are not applied and not held against the limit.
 
-        The checkpoint has them, and the point lies at or after the checkpoint.
+        The checkpoint has them, and the point lies at or after the checkpoint. ``reached`` and ``newest``: what another reader had come to
+        where this one goes on.
         """
         self.limit = limit or Limit()
         self.done = False
@@ -114,7 +123,10 @@ class TransactionReader:
         self._from_lsn = from_lsn
         self._batch_bytes = batch_bytes
         self._runs = RunGatherer(batch_bytes)
-        self._end = 0
+        self.reached = reached
+        """LSN at which the last transaction ended: one that does not end above it is a repetition."""
+        self.newest = newest
+        """The newest commit time that was applied."""
         self._open: _OpenTransaction | None = None
         self._staged: dict[int, _StreamedTransaction] = {}
         self._streaming: int | None = None
@@ -123,6 +135,12 @@ class TransactionReader:
     def unfinished(self) -> int:
         """Transactions that have begun and not ended."""
         return len(self._staged) + (self._open is not None)
+
+    @property
+    def unfinished_since(self) -> int | None:
+        """The first entry of those; ``None`` when there are none. Whoever begins there, at what was reached, misses nothing."""
+        began = [each.began for each in self._staged.values()] + ([self._open.began] if self._open else [])
+        return min(began, default=None)
 
     def feed(self, placed: Placed) -> list[Chunk]:
         """Take the next run; give what is complete. Mostly nothing: runs are gathered first. Raises ``Corrupt``."""
@@ -163,7 +181,7 @@ class TransactionReader:
             if kind == ord("S"):
                 self._streaming = xid
                 if xid not in self._staged:
-                    self._staged[xid] = _StreamedTransaction(whole=bool(batch.data[body + 4]))
+                    self._staged[xid] = _StreamedTransaction(bool(batch.data[body + 4]), int(batch.seqs[control]))
             elif kind == ord("A"):
                 self._abort(xid, int(batch.u4(body + 4)))
             elif kind == ord("c"):
@@ -257,7 +275,7 @@ class TransactionReader:
             self._open = None
         if len(xids) > len(commits):
             if self._open is None:
-                self._open = _OpenTransaction(int(xids[-1]), int(final[-1]))
+                self._open = _OpenTransaction(int(xids[-1]), int(final[-1]), int(batch.seqs[begins[-1]]))
             after = frames[inside & (np.cumsum(is_commit) == len(commits))]
             for begin, end in consecutive(after):
                 self._open.pieces.append(Piece.cut(batch, begin, end))
@@ -283,12 +301,14 @@ class TransactionReader:
 
     def _accept(self, commits: Commits) -> Transactions:
         """Cut at the limit, tell repetitions, move on."""
-        reached = commits.reached(self._end)
+        reached = commits.reached(self.reached)
         applied = (commits.end_lsn > reached[:-1]) & (commits.commit_lsn >= np.uint64(self._from_lsn))
         count = first_true(commits.are_beyond(self.limit) & applied)
         self.done = count < len(commits)
-        transactions = Transactions.of(commits.chosen(slice(count)), applied[:count])
-        self._end = int(reached[count])
+        newest = np.maximum.accumulate(np.concatenate([np.array([self.newest]), np.where(applied, commits.time, 0)[:count]]))
+        self.newest = int(newest[-1])
+        transactions = Transactions.of(commits.chosen(slice(count)), applied[:count], newest[1:])
+        self.reached = int(reached[count])
         used = np.flatnonzero(transactions.applied)
         if len(used):
             self.applied += len(used)
