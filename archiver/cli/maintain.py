@@ -8,6 +8,7 @@ from contextlib import aclosing
 import click
 
 from archiver.cli import output
+from archiver.cli.history_files import maintain_history
 from archiver.cli.main import Context, wait_for
 from archiver.clock import SystemClock
 from archiver.errors import Invalid
@@ -29,15 +30,19 @@ from archiver.store.open import open_store
     type=click.FloatRange(min=0),
     help="How far before the journal's end to stay: a schema change is often recorded a little later than it was made.",
 )
+@click.option("--history", is_flag=True, help="Write history files, for `log` and for engines that read Delta tables, and no checkpoints.")
 @click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")
 @click.pass_obj
-def maintain(context: Context, *, sources: tuple[str, ...], behind: float, as_json: bool) -> None:
+def maintain(context: Context, *, sources: tuple[str, ...], behind: float, history: bool, as_json: bool) -> None:
     """Fold the journal of each database into newer checkpoints, so that restores need not read it from the first baseline on.
 
     The sources are not asked, and the journal is only read. Safe beside `run`, beside restores and beside another `maintain`; it can be
     killed at any time. What is not known for certain somewhere is not folded there: the table says why.
     """
     settings = context.settings()
+    if history:
+        maintain_history(settings, sources, as_json=as_json)
+        return
     done = wait_for(lambda: _maintain(settings, sources, behind))
     if as_json:
         output.print_json(done)

@@ -12,9 +12,12 @@ PARTS = "parts/"
 """Prefix of objects that entries or checkpoints name."""
 CHECKPOINTS = "checkpoints/"
 """Prefix of folded checkpoints, which can be made anew from the journal."""
+HISTORY = "history/"
+"""Prefix of history files, which can be made anew from the journal."""
 
 _SEGMENT = re.compile(r"journal/([0-9a-f]{16})")
 _CHECKPOINT = re.compile(r"([0-9a-f]{16})\.json")
+_COMMIT = re.compile(r"history/[^/]+/_delta_log/([0-9]{20})\.json")
 _UNSAFE = re.compile(rb"[^A-Za-z0-9._-]")
 
 
@@ -56,6 +59,27 @@ def checkpoint_entry(source: str, key: str) -> int | None:
     """The entry of the folded checkpoint under ``key``; ``None`` when no checkpoint of ``source`` has such a key."""
     match = _CHECKPOINT.fullmatch(key.removeprefix(checkpoint_prefix(source)))
     return (1 << 64) - 1 - int(match[1], 16) if match else None
+
+
+def history_prefix(source: str) -> str:
+    """Prefix of the history files of ``source``: a Delta table."""
+    return f"{HISTORY}{_level(source)}/"
+
+
+def history_commit_prefix(source: str) -> str:
+    """Prefix of the commits of its log."""
+    return f"{history_prefix(source)}_delta_log/"
+
+
+def history_commit_key(source: str, version: int) -> str:
+    """Key of commit ``version`` of its log."""
+    return f"{history_commit_prefix(source)}{version:020d}.json"
+
+
+def history_commit_version(key: str) -> int | None:
+    """Version of the commit under ``key``; ``None`` when it is none."""
+    match = _COMMIT.fullmatch(key)
+    return int(match[1]) if match else None
 
 
 def _level(source: str) -> str:

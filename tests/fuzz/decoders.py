@@ -30,6 +30,8 @@ from archiver.journal.records import Close, Gap, Mark, Session
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.records import Absent, Listing, Watch
 from archiver.kubernetes.stream_state import StreamState
+from archiver.lake.data_file import DataFile, footer_bytes
+from archiver.lake.delta_log import TableState, follow
 from archiver.postgres.announcements import read_announcement
 from archiver.postgres.lsn import parse_lsn, parse_position
 from archiver.postgres.records import Schema, Sequences, Slot, Snapshot, Stream
@@ -56,6 +58,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+HISTORY = Path(__file__).parents[1] / "golden" / "history-v1"
 CHECKPOINT = Path(__file__).parents[1] / "golden" / "checkpoint-v1" / "agents.json"
 
 Errors = tuple[type[Exception], ...]
@@ -106,6 +109,18 @@ def _identity(data: bytes) -> None:
     store = MemoryStore()
     store.create(IDENTITY, data)
     play(read_identity(store))
+
+
+def _history_commit(body: bytes) -> None:
+    follow(TableState(), 0, body)
+
+
+def _history_file(body: bytes) -> None:
+    footer_bytes("f", body)
+    file = DataFile("f", len(body), body)
+    groups = file.groups(relations=[0, 16400], key='{"id":"1"}')
+    ranges = file.ranges(groups)
+    file.read(groups, [(each.start, body[each.start : each.end]) for each in ranges])
 
 
 def _checkpoint(data: bytes) -> object:
@@ -279,6 +294,8 @@ DECODERS = {
     "settings file": Decoder(_settings, [YAML, *ODD_YAML], files=("settings/file.py",)),
     "settings variable": Decoder(_variable, [b"file:///x", b'["a","b"]', b"5", b"SOURCES__DB__POSTGRES__DSN"]),
     "folded checkpoint": Decoder(_checkpoint, [CHECKPOINT.read_bytes()], files=("replay/postgres/plan/checkpoint_choice.py",)),
+    "history commit": Decoder(_history_commit, [(HISTORY / "commit.json").read_bytes()]),
+    "history file": Decoder(_history_file, [(HISTORY / "records.parquet").read_bytes()], files=("lake/data_file.py",)),
     "--at": Decoder(_text(parse_point), POINTS),
     "--known-head": Decoder(_text(KnownHead.parse), [b"a" * 64 + b"@5", b"0" * 64]),
     "--object": Decoder(_text(ObjectRef.parse), [b"agentruns.agents.proompteng.ai/agents/run-1"]),

@@ -1,0 +1,170 @@
+"""Records -> one Parquet file, sorted; and what a reader of one key needs of it, without the rest. Pure.
+
+A row group is found by its statistics; the Bloom filters on ``key`` are for engines that read them, beside those.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from archiver.errors import Corrupt
+from archiver.lake.columns import CONTROL, SCHEMA
+
+GROUP_ROWS = 16384
+FOOTER_GUESS = 1 << 16
+_LEVEL = 3
+_END_BYTES = 8
+_STATS = ("name", "key", "position", "relation", "commit_entry", "entry")
+_STATS_TEXT = 200
+"""Longer texts get no statistics in the log: they would have to be cut, and rounded."""
+
+
+def sorted_records(tables: Sequence[pa.Table]) -> pa.Table:
+    """All records, by name, key and position."""
+    whole = pa.concat_tables(tables).combine_chunks()
+    order = pc.sort_indices(whole, sort_keys=[(name, "ascending") for name in ("name", "key", "position")])
+    return whole.take(order)
+
+
+def to_parquet(records: pa.Table) -> bytes:
+    """The file. Entries of the journal itself are row groups of their own, before the others."""
+    out = io.BytesIO()
+    bloom = {"key": {"ndv": min(GROUP_ROWS, max(1, records.num_rows)), "fpp": 0.01}}
+    control = pc.sum(pc.equal(records["operation"], CONTROL)).as_py() or 0
+    with pq.ParquetWriter(
+        out, SCHEMA, compression="zstd", compression_level=_LEVEL, bloom_filter_options=bloom, write_page_index=True
+    ) as writer:
+        for part in (records.slice(0, control), records.slice(control)):
+            if part.num_rows:
+                writer.write_table(part, row_group_size=GROUP_ROWS)
+    return out.getvalue()
+
+
+def statistics(records: pa.Table) -> dict[str, object]:
+    """As the Delta log has them."""
+    bounds = {name: pc.min_max(records[name]).as_py() for name in _STATS}
+    told = {name: each for name, each in bounds.items() if not isinstance(each["max"], str) or len(each["max"]) <= _STATS_TEXT}
+    return {
+        "numRecords": records.num_rows,
+        "minValues": {name: each["min"] for name, each in told.items()},
+        "maxValues": {name: each["max"] for name, each in told.items()},
+        "nullCount": dict.fromkeys(told, 0),
+    }
+
+
+class Range(NamedTuple):
+    """Bytes of a file."""
+
+    start: int
+    end: int
+
+
+class DataFile:
+    """One file whose footer is known. Raises ``Corrupt`` when it is no Parquet file of ours."""
+
+    def __init__(self, key: str, size: int, tail: bytes) -> None:
+        """``tail``: its last bytes, ``footer_bytes`` at least."""
+        self.key, self.size = key, size
+        self._tail = (size - len(tail), tail)
+        try:
+            self._metadata = pq.read_metadata(_Ranges(size, [self._tail]))
+            fields = list(self._metadata.schema.to_arrow_schema())
+        except _UNREADABLE as error:
+            raise _unreadable(key) from error
+        if [(each.name, each.type) for each in fields[: len(SCHEMA)]] != [(each.name, each.type) for each in SCHEMA]:
+            raise _unreadable(key)
+
+    def groups(self, *, relations: Sequence[int], key: str | None) -> list[int]:
+        """Row groups that may have records of one of ``relations`` with this key (``None``: any), or of a whole relation."""
+        found = []
+        for group in range(self._metadata.num_row_groups):
+            row_group = self._metadata.row_group(group)
+            bounds = [row_group.column(SCHEMA.names.index(name)).statistics for name in ("relation", "key")]
+            related = any(_within(bounds[0], each) for each in relations)
+            if related and (key is None or _within(bounds[1], key) or _within(bounds[1], "")):
+                found.append(group)
+        return found
+
+    def ranges(self, groups: Sequence[int]) -> list[Range]:
+        """Bytes that hold these row groups; neighbours are one range."""
+        found: list[Range] = []
+        for group in groups:
+            row_group = self._metadata.row_group(group)
+            columns = [row_group.column(index) for index in range(row_group.num_columns)]
+            start = min(each.dictionary_page_offset or each.data_page_offset for each in columns)
+            end = start + sum(each.total_compressed_size for each in columns)
+            if found and found[-1].end >= start:
+                found[-1] = Range(found[-1].start, max(end, found[-1].end))
+            else:
+                found.append(Range(start, end))
+        return found
+
+    def read(self, groups: Sequence[int], held: Sequence[tuple[int, bytes]]) -> pa.Table:
+        """The records of these row groups. ``held``: bytes of ``ranges``, with where each begins."""
+        try:
+            file = pq.ParquetFile(_Ranges(self.size, [*held, self._tail]), metadata=self._metadata)
+            return file.read_row_groups(list(groups), use_threads=False)
+        except _UNREADABLE as error:
+            raise _unreadable(self.key) from error
+
+
+def footer_bytes(key: str, tail: bytes) -> int:
+    """How many of its last bytes are a file's footer. ``Corrupt`` when it is no Parquet file."""
+    if len(tail) < _END_BYTES or tail[-4:] != b"PAR1":
+        raise _unreadable(key)
+    return int.from_bytes(tail[-8:-4], "little") + _END_BYTES
+
+
+def _unreadable(key: str) -> Corrupt:
+    return Corrupt(f"history file {key} cannot be read", hint="delete the source's folder under history/: the journal has all of it")
+
+
+def _within(bounds: pq.Statistics | None, value: object) -> bool:
+    return bounds is None or not bounds.has_min_max or bounds.min <= value <= bounds.max
+
+
+class _Missing(Exception):
+    """Bytes are asked for that were not fetched."""
+
+
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError, _Missing)
+
+
+class _Ranges(io.RawIOBase):
+    """A file of which only some bytes are there."""
+
+    def __init__(self, size: int, held: Sequence[tuple[int, bytes]]) -> None:
+        self._size, self._held, self._at = size, held, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + (0 if whence == io.SEEK_SET else self._at if whence == io.SEEK_CUR else self._size)
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        end = self._size if size < 0 else min(self._size, self._at + size)
+        if end <= self._at:
+            return b""
+        for start, data in self._held:
+            if start <= self._at and end <= start + len(data):
+                found = data[self._at - start : end - start]
+                self._at = end
+                return found
+        raise _Missing
+
+    def size(self) -> int:
+        return self._size

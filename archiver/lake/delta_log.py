@@ -1,0 +1,139 @@
+"""Commits of a Delta log as bytes, and what they add up to. Pure.
+
+Written is what every reader understands (protocol: reader 1, writer 2). Layout: the Delta transaction protocol, "Actions".
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from archiver.errors import Corrupt
+from archiver.lake.columns import DELTA_SCHEMA
+from archiver.lake.progress import FORMAT, Progress
+from archiver.untrusted import Unreadable, decode_untrusted
+
+COMMIT_LIMIT = 1 << 28
+"""Bytes that a commit may have."""
+
+
+class Added(msgspec.Struct, frozen=True):
+    """A file of the table, as a commit names it."""
+
+    path: str
+    size: int
+    modification_time: int
+    """Milliseconds."""
+    stats: dict[str, object]
+
+
+class _Add(msgspec.Struct, frozen=True, rename="camel"):
+    path: str
+    size: int = 0
+
+
+class _Remove(msgspec.Struct, frozen=True):
+    path: str
+
+
+class _CommitInfo(msgspec.Struct, frozen=True):
+    archiver: Progress | None = None
+
+
+class _Format(msgspec.Struct, frozen=True):
+    format: int = 0
+
+
+class _Foreign(msgspec.Struct, frozen=True):
+    archiver: _Format | None = None
+
+
+class _AnyInfo(msgspec.Struct, frozen=True):
+    commit: _Foreign | None = msgspec.field(default=None, name="commitInfo")
+
+
+class _Action(msgspec.Struct, frozen=True):
+    add: _Add | None = None
+    remove: _Remove | None = None
+    commit: _CommitInfo | None = msgspec.field(default=None, name="commitInfo")
+
+
+class TableState(msgspec.Struct):
+    """What the commits so far add up to."""
+
+    version: int = -1
+    """Of the newest commit; -1 for no table."""
+    files: dict[str, int] = {}
+    """Paths relative to the table, and sizes."""
+    progress: Progress | None = None
+    """Of the newest commit of ours."""
+
+
+def follow(state: TableState, version: int, body: bytes) -> None:
+    """Apply commit ``version`` to ``state``. Raises ``Corrupt``."""
+    if version != state.version + 1:
+        raise Corrupt(f"commit {state.version + 1} of the history files is missing", hint=_HINT)
+    for line in body.splitlines():
+        if not line.strip():
+            continue
+        try:
+            info = decode_untrusted(line, _AnyInfo, most=COMMIT_LIMIT).commit
+            if info is not None and info.archiver is not None and info.archiver.format > FORMAT:
+                raise Corrupt(f"the history files are in format {info.archiver.format}, which this version does not know", hint=_HINT)
+            action = decode_untrusted(line, _Action, most=COMMIT_LIMIT)
+        except Unreadable as error:
+            raise Corrupt(f"commit {version} of the history files cannot be read: {error}", hint=_HINT) from None
+        if action.add is not None:
+            state.files[urllib.parse.unquote(action.add.path)] = action.add.size
+        elif action.remove is not None:
+            state.files.pop(urllib.parse.unquote(action.remove.path), None)
+        elif action.commit is not None and action.commit.archiver is not None:
+            state.progress = action.commit.archiver
+    state.version = version
+
+
+_HINT = "delete the source's folder under history/: the journal has all of it, and `archiver maintain` writes it anew"
+
+
+def commit(
+    progress: Progress, added: Sequence[Added], removed: Iterable[str] = (), *, now: int, by: str, first: bool, identity: str
+) -> bytes:
+    """The body of one commit. ``first``: it makes the table, under ``identity``. ``removed`` files are replaced by ``added`` with the same
+    records.
+    """
+    removed = list(removed)
+    actions: list[dict[str, Any]] = [
+        {
+            "commitInfo": {
+                "timestamp": now // 1000,
+                "operation": "OPTIMIZE" if removed else "WRITE",
+                "operationParameters": {},
+                "engineInfo": f"archiver/{by}",
+                "archiver": progress,
+            }
+        }
+    ]
+    if first:
+        actions.append({"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}})
+        schema = msgspec.json.encode(DELTA_SCHEMA).decode()
+        form = {"provider": "parquet", "options": {}}
+        table = {"id": identity, "format": form, "schemaString": schema, "partitionColumns": [], "configuration": {}}
+        actions.append({"metaData": {**table, "createdTime": now // 1000}})
+    actions += [{"remove": {"path": urllib.parse.quote(path), "deletionTimestamp": now // 1000, "dataChange": False}} for path in removed]
+    actions += [
+        {
+            "add": {
+                "path": urllib.parse.quote(file.path),
+                "partitionValues": {},
+                "size": file.size,
+                "modificationTime": file.modification_time,
+                "dataChange": not removed,
+                "stats": msgspec.json.encode(file.stats).decode(),
+            }
+        }
+        for file in added
+    ]
+    return b"".join(msgspec.json.encode(action) + b"\n" for action in actions)

@@ -1,0 +1,112 @@
+"""The history files of one source in a store: what there is, and adding to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import structlog
+
+from archiver import __version__
+from archiver.errors import Bug, Corrupt
+from archiver.journal.folded_checkpoints import continues
+from archiver.journal.keys import history_commit_key, history_commit_prefix, history_commit_version, history_prefix
+from archiver.journal.put_once import put_once
+from archiver.lake.data_file import FOOTER_GUESS, DataFile, footer_bytes, sorted_records, statistics, to_parquet
+from archiver.lake.delta_log import COMMIT_LIMIT, Added, TableState, commit, follow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from archiver.clock import Clock
+    from archiver.journal.reader import Reader
+    from archiver.lake.progress import Progress
+    from archiver.store.protocol import Store
+
+_PAGE = 500
+_READS = 16
+_log = structlog.get_logger()
+
+
+async def read_table(store: Store, source: str) -> TableState:
+    """What the commits of ``source`` add up to. ``Corrupt`` when one is missing or cannot be read."""
+    state, after = TableState(), ""
+    gate = asyncio.Semaphore(_READS)
+
+    async def fetch(key: str) -> bytes:
+        async with gate:
+            return await store.get(key, 0, COMMIT_LIMIT) or b""
+
+    while keys := await store.list(history_commit_prefix(source), after=after, limit=_PAGE):
+        commits = [(version, key) for key in keys if (version := history_commit_version(key)) is not None]
+        bodies = await asyncio.gather(*(fetch(key) for _, key in commits))
+        for (version, _), body in zip(commits, bodies, strict=True):
+            follow(state, version, body)
+        after = keys[-1]
+    return state
+
+
+async def is_of_this_journal(reader: Reader, progress: Progress) -> bool:
+    """Whether what was covered is the journal that ``reader`` reads: nothing of it was rewritten. ``Corrupt`` when it cannot be told."""
+    archive = (await reader.identity()).id
+    return progress.archive == archive and await continues(reader, progress.segment, progress.chain)
+
+
+async def open_file(store: Store, source: str, path: str, size: int) -> DataFile:
+    """A file with its footer. ``Corrupt`` when it is missing or none."""
+    key = history_prefix(source) + path
+    tail = await store.get(key, -min(size, FOOTER_GUESS))
+    if tail is None or len(tail) < min(size, FOOTER_GUESS):
+        raise Corrupt(f"history file {key} is missing", hint="delete the source's folder under history/: the journal has all of it")
+    if (needed := min(size, footer_bytes(key, tail))) > len(tail):
+        tail = await store.get(key, -needed) or b""
+    return await asyncio.to_thread(DataFile, key, size, tail)
+
+
+async def read_groups(store: Store, file: DataFile, groups: Sequence[int]) -> pa.Table:
+    """The records of row groups of a file. ``Corrupt`` when they cannot be read."""
+    ranges = file.ranges(groups)
+    found = await asyncio.gather(*(store.get(file.key, each.start, each.end - each.start) for each in ranges))
+    held = [(each.start, data or b"") for each, data in zip(ranges, found, strict=True)]
+    return await asyncio.to_thread(file.read, groups, held)
+
+
+class TableWriter:
+    """Writes files, and names all of them with one commit. What was not committed is named by nothing."""
+
+    def __init__(self, store: Store, clock: Clock, source: str) -> None:
+        self._store, self._clock, self._source = store, clock, source
+        self._identity = clock.unique()
+        self.added: list[Added] = []
+        self.rows = 0
+
+    async def add(self, tables: Sequence[pa.Table]) -> None:
+        """Write one file of these records; durable and read back. ``Corrupt`` when it does not come back as written."""
+        records = await asyncio.to_thread(sorted_records, tables)
+        data = await asyncio.to_thread(to_parquet, records)
+        path = f"{self._identity}-{len(self.added):06d}.parquet"
+        key = history_prefix(self._source) + path
+        if await put_once(self._store, self._clock, key, data) is not None:
+            raise Bug(f"history file {key} exists already with other content")
+        if await self._store.get(key) != data:
+            raise Corrupt(f"history file {key} does not come back as it was written", hint="the store loses data: do not trust it")
+        stats = await asyncio.to_thread(statistics, records)
+        self.added.append(Added(path, len(data), self._clock.now() // 1000, stats))
+        self.rows += records.num_rows
+
+    async def commit(self, state: TableState, progress: Progress, removed: Sequence[str] = ()) -> bool:
+        """Publish the files behind ``state``. False: somebody else published there first; the files are deleted again."""
+        identity = f"{self._identity[:8]}-{self._identity[8:12]}-{self._identity[12:16]}-{self._identity[16:20]}-{self._identity[20:]}"
+        first = state.version < 0
+        body = commit(progress, self.added, removed, now=self._clock.now(), by=__version__, first=first, identity=identity)
+        if await put_once(self._store, self._clock, history_commit_key(self._source, state.version + 1), body) is None:
+            return True
+        await self.discard()
+        return False
+
+    async def discard(self) -> None:
+        """Delete the files that nothing names."""
+        for file in self.added:
+            await self._store.delete(history_prefix(self._source) + file.path)
+        self.added = []

@@ -1,0 +1,34 @@
+"""One round of writing history files over the sources of an archive."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection
+from typing import TYPE_CHECKING
+
+from archiver.errors import Refused
+from archiver.maintenance.database_history import add_database_history
+from archiver.maintenance.history_step import HistoryStep
+
+if TYPE_CHECKING:
+    from archiver.clock import Clock
+    from archiver.journal.reader import Reader
+
+
+async def write_history(reader: Reader, clock: Clock, sources: Collection[str] = ()) -> AsyncGenerator[HistoryStep]:
+    """Bring the history files of each database (of ``sources``, if there are any) up to the journal's end; every step is durable
+    when given.
+
+    The last one of a source is ``done``. Raises ``Corrupt``, ``Invalid`` and ``Unavailable``; what was given out before stays.
+    """
+    tail = await reader.tail()
+    for name in sorted(tail.sources) if tail else ():
+        if "/" in name or (sources and name not in sources):
+            continue
+        done = False
+        while not done:
+            try:
+                step = await add_database_history(reader, clock, name)
+            except Refused as error:
+                step = HistoryStep(name, done=True, reason=f"{error.message}: {error.hint}")
+            yield step
+            done = step.done

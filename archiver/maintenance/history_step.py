@@ -1,0 +1,28 @@
+"""What one step of writing history files did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STEP_ENTRIES = 1_000_000
+"""Entries, of all sources, after which a step is published."""
+FILE_BYTES = 128 << 20
+"""Records in memory of which a file is made."""
+FORGET = "delete the source's folder under history/: it is written anew"
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryStep:
+    """What was done for one source."""
+
+    source: str
+    done: bool = False
+    """Nothing is left to do."""
+    covered: int = 0
+    """The last entry of the journal that the files cover."""
+    records: int = 0
+    files: int = 0
+    written: int = 0
+    """Bytes of new files."""
+    reason: str = ""
+    """Why nothing was made."""

@@ -1,0 +1,264 @@
+"""History files of a real source: others' engines read from them what a restore brings back, and all that the journal says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from archiver.clock import SystemClock
+from archiver.journal.keys import HISTORY, history_prefix
+from archiver.journal.reader import Reader
+from archiver.lake.delta_log import TableState
+from archiver.lake.history_table import read_table
+from archiver.maintenance.database_history import add_database_history
+from archiver.maintenance.history_step import HistoryStep
+from archiver.replay.postgres.columnar.copy_text import unescape
+from archiver.replay.postgres.decode.pgoutput import UNCHANGED, Unchanged, Value
+from archiver.replay.postgres.decode.row_log import RowLog
+from archiver.replay.postgres.plan.plan import RestorePlan
+from archiver.replay.postgres.write.plan_records import fold_changes, gather
+from archiver.replay.postgres.write.table_rows import rows_of
+from archiver.store.directory import DirectoryStore
+from archiver.store.memory import MemoryStore
+from tests.integration.capture.postgres.recorded import schemas
+from tests.integration.capture.postgres.rig import SOURCE, Capture, capture
+from tests.integration.maintenance.outside_readers import delta_rows, digest, query, records, statement
+from tests.integration.replay.postgres.agents import CHANGES, FILL, SCHEMA
+from tests.integration.replay.postgres.arrange import baseline, caught_up, plan, quiet, run
+from tests.servers.postgres import PostgresServer
+
+pytestmark = pytest.mark.postgres(18)
+
+
+@pytest.fixture
+def slot() -> str:
+    return f"archiver_{uuid.uuid4().hex[:12]}"
+
+
+async def build(made: Capture, step_entries: int = 1_000_000) -> list[HistoryStep]:
+    """Every step until nothing is left."""
+    steps = list[HistoryStep]()
+    while not steps or not steps[-1].done:
+        steps.append(await add_database_history(Reader(made.store), SystemClock(), SOURCE, step_entries=step_entries))
+    return steps
+
+
+async def brought_out(made: Capture, folder: Path) -> Path:
+    """The Delta table in a folder, for readers that know no archive."""
+    store = DirectoryStore(folder)
+    for key in await made.store.list(HISTORY):
+        await store.put_if_absent(key, await made.store.get(key) or b"")
+    return folder / history_prefix(SOURCE)
+
+
+async def restored(made: Capture, planned: RestorePlan) -> dict[str, str]:
+    """Digest of the rows of every table at a point, as a restore brings them back."""
+    reader = Reader(made.store)
+    material = await gather(planned, reader)
+    fold, _ = await fold_changes(planned, material, reader)
+    found = {}
+    for table in material.schema.catalog.tables:
+        if table.kind != "p" and table.mode != "excluded":
+            output = rows_of(fold, table, made.store)
+            names = [column.name for column in output.columns]
+            lines = b"".join([bytes(piece) async for piece in output.read()]).splitlines()
+            found[f"{table.schema}.{table.name}"] = digest(_row(names, line) for line in lines)
+    return found
+
+
+def moment(planned: RestorePlan) -> datetime:
+    """The time of a point, behind its last transaction."""
+    return datetime.fromtimestamp(planned.point.time / 1e6, UTC)
+
+
+async def test_rows_as_of_a_moment_are_those_of_a_restore(database: str, slot: str, tmp_path: Path) -> None:
+    """Tables with a key, without one and with the whole row as identity, at several moments, read with DuckDB as the howto says."""
+    run(database, SCHEMA, FILL)
+    async with capture(database, slot, poll_seconds=0.3) as made:
+        await baseline(made)
+        points = []
+        for change in CHANGES:
+            await asyncio.to_thread(run, database, change)
+            points.append(await caught_up(made, database))
+        points = [*points[:: max(1, len(points) // 4)], await quiet(made, database)]
+        steps = await build(made, 40)
+        assert len(steps) > 2
+        table = await brought_out(made, tmp_path)
+        sql = statement("Rows of a table as of a moment")
+        for point in points:
+            planned = await plan(made, point)
+            expected = await restored(made, planned)
+            found = {}
+            for name in expected:
+                rows = query(table, sql, name=name, moment=moment(planned))
+                found[name] = digest(json.loads(row) for _, row in rows)
+            assert found == expected, (point, [name for name in expected if found[name] != expected[name]])
+
+
+async def journaled(made: Capture, name: str) -> list[dict[str, Any]]:
+    """All changes of the table, decoded from the journal one relation at a time, as history files should have them."""
+    placed = await made.placed()
+    (oid,) = {table.oid for schema in await schemas(made) for table in schema.catalog.tables if f"{table.schema}.{table.name}" == name}
+    log = RowLog(oid)
+    changes = [change for each in placed if each.run.source == SOURCE for change in log.feed(each)] + log.finish()
+    return [
+        {
+            "operation": change.action,
+            "commit": [change.commit.xid, change.commit.time, change.commit.commit_lsn, change.commit.end_lsn, change.commit.seq],
+            "entry": change.seq,
+            "old": _text(change.old),
+            "row": _text(change.new),
+            "unchanged": sorted(column for column, value in (change.new or {}).items() if value is UNCHANGED) or None,
+        }
+        for change in changes
+    ]
+
+
+def _text(row: Mapping[str, Value] | None) -> dict[str, str | None] | None:
+    if row is None:
+        return None
+    return {column: None if value is None else value.decode() for column, value in row.items() if not isinstance(value, Unchanged)}
+
+
+def filed(rows: Iterable[Mapping[str, Any]], name: str) -> list[dict[str, Any]]:
+    """The same from records of history files."""
+    return [
+        {
+            "operation": row["operation"],
+            "commit": [
+                row["xid"],
+                int(row["committed"].timestamp() * 1e6 + 0.5),
+                row["commit_lsn"],
+                row["end_lsn"],
+                row["commit_entry"],
+            ],
+            "entry": row["entry"],
+            "old": json.loads(row["old"]) if row["old"] else None,
+            "row": json.loads(row["row"]) if row["row"] else None,
+            "unchanged": sorted(row["unchanged"]) if row["unchanged"] else None,
+        }
+        for row in rows
+        if row["name"] == name and row["operation"] in ("insert", "update", "delete", "truncate")
+    ]
+
+
+async def test_all_changes_are_those_of_the_journal(start_postgres: Callable[..., PostgresServer], slot: str, tmp_path: Path) -> None:
+    """DuckDB, deltalake and the journal give the same changes, of transactions that are long, streamed, partly rolled back and cut by steps."""
+    server = start_postgres(18, {"logical_decoding_work_mem": "64kB"})
+    dsn = server.dsn()
+    run(dsn, "CREATE TABLE t (id bigint PRIMARY KEY, note text)", "ALTER TABLE t ALTER note SET STORAGE EXTERNAL")
+    run(dsn, "INSERT INTO t SELECT g, repeat('x', 3000) FROM generate_series(1, 10) g")
+    async with capture(dsn, slot) as made:
+        await baseline(made)
+        with psycopg.connect(dsn) as session:
+            session.execute("INSERT INTO t SELECT g, 'long ' || repeat('y', 100) FROM generate_series(1001, 4000) g")
+            session.execute("SAVEPOINT s")
+            session.execute("INSERT INTO t SELECT g, 'never' FROM generate_series(5001, 6000) g")
+            session.execute("ROLLBACK TO s")
+            steps = []
+            for number in range(3):
+                run(dsn, f"UPDATE t SET id = id + 100 WHERE id = {number + 1}", f"DELETE FROM t WHERE id = {number + 5}")
+                await caught_up(made, dsn)
+                steps += await build(made)
+            session.commit()
+        run(dsn, "UPDATE t SET id = -id WHERE id < 1009", "TRUNCATE t", "INSERT INTO t VALUES (77, NULL)")
+        await caught_up(made, dsn)
+        steps += await build(made)
+        assert sum(step.records > 0 for step in steps) >= 4
+        table = await brought_out(made, tmp_path)
+        expected = await journaled(made, "public.t")
+        assert len(expected) > 3000
+        assert any(change["unchanged"] for change in expected)
+        by_delta = delta_rows(table)
+        columns = list(by_delta[0])
+        by_duckdb = [dict(zip(columns, row, strict=True)) for row in query(table, "SELECT * FROM history ORDER BY position")]
+        assert digest(filed(by_delta, "public.t")) == digest(filed(by_duckdb, "public.t")) == digest(expected)
+        in_order = [(change["entry"]) for change in filed(by_duckdb, "public.t")]
+        assert in_order == [change["entry"] for change in expected]
+        assert len(records(table)) == len(by_delta)
+
+
+async def test_whoever_is_killed_or_late_leaves_whole_files(database: str, slot: str, tmp_path: Path) -> None:
+    """Killed at any write, the log names whole files, and the next round ends with the same records; of two at once one publishes."""
+    run(database, "CREATE TABLE t (id int PRIMARY KEY, v text)", "INSERT INTO t SELECT g, 'old' FROM generate_series(1, 50) g")
+    async with capture(database, slot) as made:
+        await baseline(made)
+        for number in range(4):
+            run(database, f"UPDATE t SET v = '{number}' WHERE id <= 20")
+            await caught_up(made, database)
+        await made.stop()
+    whole = copied(made)
+    await build(whole, 30)
+    expected = await contents(whole, tmp_path / "whole")
+    for writes in range(1, 40):
+        broken = copied(made)
+        broken.store = DyingStore(broken.store, writes)
+        try:
+            await build(broken, 30)
+        except Killed:
+            broken.store = broken.store.inner
+        else:
+            break
+        if await read_table(broken.store, SOURCE) != TableState():
+            await brought_out(broken, tmp_path / f"{writes}")
+            assert digest(map(str, delta_rows(tmp_path / f"{writes}" / history_prefix(SOURCE))))
+        await build(broken, 30)
+        assert await contents(broken, tmp_path / f"{writes}-then") == expected
+    else:
+        raise AssertionError("it never ended")
+    twice = copied(made)
+    await asyncio.gather(build(twice, 30), build(twice, 50))
+    assert await contents(twice, tmp_path / "twice") == expected
+    for key in await twice.store.list(HISTORY):
+        await twice.store.delete(key)
+    await build(twice)
+    assert await contents(twice, tmp_path / "anew") == expected
+
+
+async def contents(made: Capture, folder: Path) -> str:
+    """Digest of all records that the log names."""
+    return digest(str(row) for row in delta_rows(await brought_out(made, folder)))
+
+
+def copied(made: Capture) -> Capture:
+    """The same journal without history files."""
+    store = MemoryStore()
+    for key in made.store.names(""):
+        if not key.startswith(HISTORY):
+            store.create(key, made.store.peek(key) or b"")
+    return Capture(made.dsn, made.slot, store)
+
+
+class Killed(BaseException):
+    """The program was killed here."""
+
+
+class DyingStore(MemoryStore):
+    """Dies at a put or a delete: at every other one after it was done."""
+
+    def __init__(self, inner: MemoryStore, writes: int) -> None:
+        super().__init__()
+        self.inner, self._left, self._late = inner, (writes + 1) // 2, writes % 2
+        self._objects, self._keys = inner._objects, inner._keys
+
+    async def put_if_absent(self, key: str, data: bytes) -> bool:
+        self._left -= 1
+        if not self._left and not self._late:
+            raise Killed
+        done = await super().put_if_absent(key, data)
+        if not self._left:
+            raise Killed
+        return done
+
+
+def _row(names: list[str], line: bytes) -> dict[str, str | None]:
+    values = [unescape(text) for text in line.split(b"\t")] if names else []
+    return {name: None if value is None else value.decode() for name, value in zip(names, values, strict=True)}
