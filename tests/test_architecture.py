@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import functools
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -46,6 +48,42 @@ def test_layers_are_kept() -> None:
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+UPWARD = {
+    "stages import downwards only": ("store/keys.py", "archiver.journal.keys"),
+    "rooms of PostgreSQL capture import downwards only": (
+        "capture/postgres/session/slot.py",
+        "archiver.capture.postgres.watch.stale_tables",
+    ),
+    "rooms of PostgreSQL replay import downwards only": ("replay/postgres/decode/commits.py", "archiver.replay.postgres.plan.plan"),
+    "the journal knows no product": ("journal/keys.py", "archiver.postgres.lsn"),
+    "capture and replay of one product do not know the other": ("capture/postgres/config.py", "archiver.capture.kubernetes.config"),
+    "pure code does no I/O, reads no clock and logs nothing": ("journal/chain.py", "time"),
+    "product drivers live in files named for the product": ("journal/writer.py", "psycopg"),
+}
+"""Contract -> a file, and what it must not import."""
+
+
+def test_an_upward_import_breaks_its_contract(tmp_path: Path) -> None:
+    """In a copy of the tree each contract meets one import that it forbids, and one room that has no place: all of them are reported."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    assert {each["name"] for each in contracts} == set(UPWARD)
+    shutil.copytree(ROOT / "archiver", tmp_path / "archiver", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for file, module in UPWARD.values():
+        with (tmp_path / "archiver" / file).open("a") as text:
+            text.write(f"\nimport {module}\n")
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "200"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout
+    kept = [name for name in UPWARD if f"{name} BROKEN" not in done.stdout]
+    assert kept == [], done.stdout
+    (tmp_path / "archiver/replay/postgres/cellar").mkdir()
+    (tmp_path / "archiver/replay/postgres/cellar/__init__.py").touch()
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert "cellar" in done.stdout, done.stdout
 
 
 def test_what_is_called_pure_is_held_to_it() -> None:
