@@ -119,12 +119,6 @@ async def object_log(reader: Reader, source: str, ref: ObjectRef, *, to_entry: i
     return [change for change in log.changes if not to_entry or change.entry <= to_entry]
 
 
-def state_at(changes: list[ObjectChange]) -> ObjectChange | None:
-    """The newest state in ``changes``; ``None`` when it never was, or is gone."""
-    last = next((change for change in reversed(changes) if change.event != "GAP" and not change.late), None)
-    return last if last is not None and last.state is not None else None
-
-
 def differences(one: Any, other: Any, path: str = "") -> list[tuple[str, Any, Any]]:
     """(path, before, after) of every leaf that differs, ``None`` for what is not there; lists are compared as wholes."""
     if isinstance(one, dict) and isinstance(other, dict):

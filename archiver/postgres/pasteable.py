@@ -7,9 +7,8 @@ so a name that holds a line feed or another hidden character is written with Pos
 from __future__ import annotations
 
 import re
-import shlex
 
-from archiver.terminal import HIDDEN, visible
+from archiver.terminal import HIDDEN
 
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 
@@ -30,11 +29,6 @@ def literal(text: str) -> str:
 def statement(text: str) -> str:
     """SQL of our own, whose only foreign words are quoted names, with each of them as ``identifier`` has it."""
     return _QUOTED.sub(lambda match: _quoted(match[1].replace('""', '"')), text)
-
-
-def shell_word(text: str) -> str:
-    """One word of a command line. Hidden characters are shown: such a word names nothing."""
-    return shlex.quote(visible(text))
 
 
 def _quoted(name: str) -> str:

@@ -6,11 +6,12 @@ import asyncio
 from typing import Any
 
 from archiver.clock import SystemClock
-from archiver.history.objects import ObjectRef, differences, object_log, plain, state_at
+from archiver.history.objects import ObjectRef, differences, object_log, plain
 from archiver.journal.reader import Reader
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import custom_resource, path
 from tests.servers.kubernetes_capture import KubernetesCapture, config_for
+from tests.unit.history.test_objects import state_at
 
 
 async def test_log_show_and_diff_across_spec_status_labels_and_owners(cluster: ControlPlane, namespace: str) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archiver.errors import Invalid
-from archiver.history.objects import ObjectRef, differences, object_log, state_at
+from archiver.history.objects import ObjectChange, ObjectRef, differences, object_log
 from archiver.journal.reader import Reader
 from tests.simulation.loop import inline, play
 from tests.unit.replay.kubernetes.past import Past, Stream
@@ -39,6 +39,12 @@ def test_the_log_of_an_object_is_what_happened(seed: int, steps: int, number: in
                 assert (state and (state.uid, state.resource_version)) == truth.objects.get(name)
 
     play(story())
+
+
+def state_at(changes: list[ObjectChange]) -> ObjectChange | None:
+    """The newest state in ``changes``; ``None`` when it never was, or is gone."""
+    last = next((change for change in reversed(changes) if change.event != "GAP" and not change.late), None)
+    return last if last is not None and last.state is not None else None
 
 
 def seen(stream: Stream) -> list[tuple[str, str, str, str]]:

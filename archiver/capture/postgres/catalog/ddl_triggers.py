@@ -114,21 +114,3 @@ async def _remove(session: Session, triggers: list[Trigger]) -> None:
         await session.execute(f"DROP EVENT TRIGGER {trigger.name}".encode())
     for function in {trigger.function for trigger in triggers}:
         await session.execute(f"DROP FUNCTION {function}".encode())
-
-
-async def uninstall(session: Session) -> None:
-    """Remove our triggers and function, in one transaction, and the schema when nothing else is in it; nothing when they are not there.
-
-    What has one of our names and is not ours stays. ``Refused`` without the rights.
-    """
-    try:
-        async with session.transaction():
-            await session.execute("SET LOCAL lock_timeout = '5s'")
-            found = [candidate for candidate in (await candidates(session)).values() if candidate.usable]
-            await _remove(session, [trigger for trigger in await own_triggers(session, _VERSION) if trigger.ours])
-            for candidate in found:
-                await session.execute(f"DROP FUNCTION IF EXISTS {candidate.name}.{FUNCTION}()".encode())
-                # Without CASCADE: whatever somebody put there just now stays, and so does the schema then.
-                await session.execute(f"DROP SCHEMA {candidate.name}".encode())
-    except psycopg.Error as error:
-        raise translated(error, "removing event triggers") from error

@@ -256,15 +256,6 @@ async def unpublishable(session: Session, config: PostgresConfig, catalog: Catal
     return frozenset(oid for (oid,) in rows)
 
 
-async def drop_publications(session: Session, config: PostgresConfig) -> None:
-    """Remove both; nothing for one that is not there."""
-    try:
-        for name in config.publications:
-            await session.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(name)))
-    except psycopg.Error as error:
-        raise translated(error, "dropping the publications") from error
-
-
 def _list(quoted: list[str]) -> sql.Composable:
     return sql.SQL(", ONLY ").join(sql.SQL(name) for name in quoted)
 

@@ -29,6 +29,7 @@ from archiver.capture.postgres.watch.table_recopier import TableRecopier
 from archiver.capture.postgres.watch.thread_event import ThreadEvent
 from archiver.capture.postgres.watch.write_counts import WriteCounts
 from archiver.errors import Refused, Unavailable
+from archiver.waiting import first_of
 
 if TYPE_CHECKING:
     from archiver.capture.postgres.config import PostgresConfig
@@ -115,11 +116,6 @@ class SchemaWatcher:
         known = [since for since in (self._recorder.unknown_since, self._gaps.unknown_since) if since is not None]
         return min(known, default=None)
 
-    @property
-    def up_to_date(self) -> bool:
-        """Whether the journal has the schema as it was polled last, and every table that should be published is."""
-        return self._publications.complete and bool(self._recorder.fingerprint)
-
     def warnings(self) -> list[str]:
         """What keeps the journal from knowing schema and tables as they are, for the status."""
         found = [f"schema: {self._problem}"] if self._problem else []
@@ -177,7 +173,7 @@ class SchemaWatcher:
         """Until a DDL message, the end of a copy, or for ``seconds``; whether it was a message."""
         waiting = [asyncio.create_task(self._ddl.wait()), asyncio.create_task(self._recopier.wait())]
         try:
-            await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await first_of(*waiting, seconds=seconds)
         finally:
             for task in waiting:
                 task.cancel()

@@ -11,13 +11,14 @@ import pytest
 
 from archiver.capture.postgres.catalog import ddl_triggers
 from archiver.capture.postgres.catalog.catalog import read_catalog
-from archiver.capture.postgres.catalog.publication import drop_publications, read_publication, reconcile_publications
+from archiver.capture.postgres.catalog.publication import read_publication, reconcile_publications
 from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.preflight.preflight import Preflight, preflight
 from archiver.capture.postgres.session.access import Access
 from archiver.errors import Refused, Unavailable
 from archiver.postgres.announcements import PREFIX
+from tests.servers.documented_cleanup import clean_up
 from tests.servers.postgres import PostgresServer
 
 
@@ -112,10 +113,6 @@ async def test_publications_hold_each_table_once_and_follow_changes(database: st
     run(database, "DROP TABLE c; CREATE TABLE c (id int PRIMARY KEY)")
     assert len(await reconciled(database)) == 1
     assert len(await reconciled(database)) == 0
-    async with await Access.of(database).connect() as session:
-        await drop_publications(session, config(database))
-        await drop_publications(session, config(database))
-        assert await read_publication(session, "pf_key") is None
 
 
 async def members(dsn: str) -> tuple[set[str], set[str]]:
@@ -270,9 +267,8 @@ async def test_event_triggers_announce_changes_and_never_fail_them(database: str
     announced(database)
     run(dsn, "CREATE TABLE survives (id int)")
     assert announced(database) == []
+    clean_up(database, "none")
     async with await Access.of(database).connect() as session:
-        await ddl_triggers.uninstall(session)
-        await ddl_triggers.uninstall(session)
         assert not await ddl_triggers.installed(session)
     run(dsn, "CREATE TABLE after (id int)")
     assert announced(database) == []

@@ -35,7 +35,7 @@ async def watched(made: Capture) -> None:
 
     def settled() -> bool:
         watcher = made.source._watcher
-        return watcher is not None and watcher.up_to_date
+        return watcher is not None and watcher._publications.complete and bool(watcher._recorder.fingerprint)
 
     await made.until(settled)
 
