@@ -14,8 +14,8 @@ from types import MappingProxyType
 
 from archiver.postgres.announcements import TRIGGERS
 from archiver.postgres.connecting import OWN_PATH
+from archiver.postgres.dump_toc import SECTION_DATA, SECTION_NONE, SECTION_POST, SECTION_PRE, TocEntry, read_toc
 from archiver.postgres.records import Extension, UserPublication
-from archiver.replay.postgres.write.dump_toc import SECTION_DATA, SECTION_NONE, SECTION_POST, SECTION_PRE, TocEntry, read_toc
 
 _ENCODING = re.compile(rb"SET client_encoding = '(\w+)'")
 _BACKSLASHES = b"SET standard_conforming_strings = 'off'"

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archiver.errors import ArchiverError, Corrupt, Refused
+from archiver.postgres.dump_toc import read_toc
 from archiver.replay.postgres.write.dump_items import items_of
-from archiver.replay.postgres.write.dump_toc import read_toc
 from tests.unit.replay.postgres.write.dump_bytes import dump_of, entry
 
 _TABLE = entry(9, b"TABLE", b't"1', b"CREATE TABLE x ();\n", b'DROP TABLE public."t""1";\n', owner=b"al ice")
