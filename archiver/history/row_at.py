@@ -13,6 +13,7 @@ import msgspec
 from archiver.errors import Invalid
 from archiver.history.row_states import State, text_of
 from archiver.history.rows import RowRef
+from archiver.postgres.records import SCHEMA_UNCERTAIN
 from archiver.replay.points import Point
 from archiver.replay.postgres.columnar.copy_text import escape, unescape
 from archiver.replay.postgres.plan.plan import GapLine
@@ -45,7 +46,8 @@ async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowA
     material = await gather(plan, reader)
     table = next((table for table in material.schema.catalog.tables if ref.names(table.schema, table.name)), None)
     doubts = [gap for gap in plan.gaps if _concerns(gap, ref)]
-    gaps = [*map(_text, doubts), *([] if plan.schema.certain else [f"the schema: {plan.schema.reason}"])]
+    told = plan.schema.certain or any(gap.reason == SCHEMA_UNCERTAIN for gap in doubts)
+    gaps = [*map(_text, doubts), *([] if told else [f"the schema: {plan.schema.reason}"])]
     if table is None:
         raise Invalid(
             f"{source} has no table {ref.schema}.{ref.table} at this point{f', as far as is known ({gaps[0]})' if gaps else ''}",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from archiver.postgres.records import Catalog
 from archiver.untrusted import Unreadable, decode_untrusted
 
 END_TRIGGER = "archiver_ddl_end"
@@ -21,6 +22,9 @@ PREFIX = "archiver/ddl"
 """Of the transactional logical messages. Content: JSON object ``{"tag", "event", "objects": [{"type", "identity", "oid"}]}``."""
 PREFIX_BYTES = PREFIX.encode() + b"\0"
 """The prefix as a Message frame has it."""
+_NOT_DUMPED = frozenset({"CREATE PUBLICATION", "ALTER PUBLICATION", "DROP PUBLICATION", "REFRESH MATERIALIZED VIEW", "REINDEX", "CLUSTER"})
+"""Tags of changes that mostly show in no schema entry. Publications: capture itself makes and changes its own, after the entry that they
+belong to."""
 MOST_BYTES = 16 << 20
 """Of a content that is read. DDL that names a hundred thousand objects has as much."""
 
@@ -52,3 +56,22 @@ def read_announcement(content: bytes) -> Announcement | None:
         return decode_untrusted(content, Announcement, most=MOST_BYTES, strict=False)
     except Unreadable:
         return None
+
+
+def shows_in_dump(content: bytes) -> bool:
+    """Whether the next schema entry has what a message announces. What cannot be read counts: rather a schema in doubt than a wrong one."""
+    announced = read_announcement(content)
+    return announced is None or announced.tag not in _NOT_DUMPED
+
+
+def may_differ(content: bytes, one: Catalog, other: Catalog) -> bool:
+    """Whether a message announces what mostly shows in no entry, and what may be the difference between two schemas all the same.
+
+    A view that is filled for the first time, or emptied; a publication that is not ours.
+    """
+    announced = read_announcement(content)
+    if announced is None or announced.tag not in _NOT_DUMPED:
+        return False
+    if announced.tag.endswith("PUBLICATION"):
+        return one.publications is None or one.publications != other.publications
+    return announced.tag == "REFRESH MATERIALIZED VIEW" and one.materialized != other.materialized

@@ -204,7 +204,7 @@ def _role(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
             about,
             ("every schema that could hold them is somebody else's" if facts.superuser else "only a superuser may create event triggers")
             + f": schema changes are noticed by polling the catalog, up to {config.poll_seconds:g} s late,"
-            " and points in between have an uncertain schema",
+            " and points in between are gaps of the schema (schema_uncertain)",
             "let the archiver connect once as a superuser (the triggers stay), or accept it with ddl: poll",
             "refused" if config.ddl == "trigger" else "warning",
         )

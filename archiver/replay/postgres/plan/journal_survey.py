@@ -19,24 +19,14 @@ from archiver.postgres.lsn import parse_lsn, parse_position
 from archiver.postgres.records import SCHEMA_UNCERTAIN, Schema, Sequences, Slot, Snapshot, Stream
 from archiver.postgres.schema_bodies import read_schema
 from archiver.postgres.visibility import Committed, Visible
-from archiver.replay.postgres.decode.commit_reader import AnnouncingCommit, CommitReader, Described
+from archiver.replay.postgres.decode.commit_reader import CommitReader, Described
 from archiver.replay.postgres.decode.commits import Commit, Commits, Limit
 from archiver.replay.postgres.plan.plan import Ref
 
 Record = TypeVar("Record", Schema, Sequences, Snapshot)
 
-_NOT_DUMPED = {"CREATE PUBLICATION", "ALTER PUBLICATION", "DROP PUBLICATION", "REFRESH MATERIALIZED VIEW", "REINDEX", "CLUSTER"}
-"""Tags of changes that no dump shows. Publications: capture itself makes them, after the schema entry that they belong to. A view that is
-filled for the first time, or emptied, differs in the next entry, as a change that was not announced."""
-
 _ACTS_ELSEWHERE = ("TYPE", "DOMAIN", "PUBLICATION", "INDEX", "EXTENSION", "SCHEMA", "OWNED")
 """Ends of tags of changes that can change the rows, or the identity, of a table that they do not name."""
-
-
-def _shows_in_dump(content: bytes) -> bool:
-    """What cannot be read counts: rather an uncertain schema than a wrong one."""
-    announced = read_announcement(content)
-    return announced is None or announced.tag not in _NOT_DUMPED
 
 
 def _may_concern(content: bytes, oids: Collection[int]) -> bool:
@@ -87,17 +77,14 @@ class Survey:
         self.from_lsn = from_lsn
         self._resumed = False
 
-    @property
-    def announced_before(self) -> list[Committed]:
-        """Those of the state that announced schema changes."""
+    def announced(self, shows: Callable[[bytes], bool]) -> tuple[list[Committed], list[Committed]]:
+        """Transactions of the state, and those behind the point as far as it was looked ahead, that announced something which ``shows``."""
         until = self.last.seq if self.last else 0
-        return [Committed(each.xid, each.commit_lsn) for each in self._announced if each.seq <= until and each.commit_lsn >= self.from_lsn]
-
-    @property
-    def announced_behind(self) -> list[Committed]:
-        """Likewise behind the point, as far as it was looked ahead."""
-        until = self.last.seq if self.last else 0
-        return [Committed(each.xid, each.commit_lsn) for each in self._announced if each.seq > until and each.commit_lsn >= self.from_lsn]
+        found: tuple[list[Committed], list[Committed]] = ([], [])
+        for each in self._commits.announced:
+            if each.commit_lsn >= self.from_lsn and any(map(shows, each.contents)):
+                found[each.seq > until].append(Committed(each.xid, each.commit_lsn))
+        return found
 
     def announced_behind_only(self, lsn: int, noticed: int, oids: Collection[int]) -> bool:
         """Whether changes of table ``oids``, of publications too, were announced between ``lsn`` and what entry ``noticed`` saw, and all
@@ -113,10 +100,6 @@ class Survey:
         within = [each for each in self._commits.announced if each.commit_lsn >= lsn and (bound is None or each.commit_lsn < bound)]
         since = [each for each in within if any(_may_concern(content, oids) for content in each.contents)]
         return bool(since) and all(each.seq > until for each in since)
-
-    @property
-    def _announced(self) -> list[AnnouncingCommit]:
-        return [each for each in self._commits.announced if any(_shows_in_dump(content) for content in each.contents)]
 
     def sees_behind(self, record: Schema | Snapshot) -> bool:
         """Whether an entry's snapshot has a transaction that is behind the point. Look ahead to its ``lsn`` first."""

@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING
 
 from archiver.errors import Bug, Refused
 from archiver.journal.segment import CorruptSegment, SegmentHeader
+from archiver.postgres.announcements import may_differ, shows_in_dump
 from archiver.postgres.captured_systems import CapturedDatabase, named_databases
 from archiver.postgres.checkpoint_records import FoldedCheckpoint
 from archiver.postgres.lsn import format_lsn, parse_lsn
+from archiver.postgres.records import SCHEMA_UNCERTAIN, Schema
+from archiver.postgres.schema_bodies import read_schema
+from archiver.postgres.schema_comparison import same_content
 from archiver.replay.points import Point, resolve
 from archiver.replay.postgres.plan.checkpoint_choice import Beginning, beginnings
-from archiver.replay.postgres.plan.journal_survey import Survey
+from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey
 from archiver.replay.postgres.plan.otherwise import otherwise
-from archiver.replay.postgres.plan.plan import Moment, Range, RestorePlan, SchemaLine, Start
+from archiver.replay.postgres.plan.plan import GapLine, Moment, Range, Ref, RestorePlan, SchemaLine, Start
 from archiver.replay.postgres.plan.point_location import end_segment, limit_of, mark_of, not_known_yet, require_mark
-from archiver.replay.postgres.plan.schema_choice import SchemaChoice, choose
+from archiver.replay.postgres.plan.schema_choice import Changes, SchemaChoice, choose
 from archiver.replay.postgres.plan.state_at_point import StateAtPoint
 from archiver.replay.postgres.plan.table_coverage import cover
 
@@ -74,7 +78,10 @@ async def plan_restore(reader: Reader, source: str, point: Point) -> RestorePlan
                 if unread is not None:
                     raise unread
                 raise not_known_yet(source, survey.known_until(), point)
-            plan = _plan(tail, source, state, beginning, stretch, captured)
+            if not survey.schemas:
+                raise Refused(f"the journal has no schema of {source} for this point", hint="choose a later point")
+            choice = await _settled(_schema(state), reader)
+            plan = _plan(tail, source, state, beginning, stretch, captured, choice)
             if unread is not None:
                 plan.approximations.append(
                     f"what stands behind the point is read up to segment {unread.number} only: {unread.reason}; a gap or a schema change"
@@ -151,17 +158,18 @@ def _plan(
     beginning: Beginning,
     stretch: _Stretch,
     captured: list[CapturedDatabase],
+    choice: SchemaChoice,
 ) -> RestorePlan:
     survey, checkpoint = state.survey, beginning.found
-    if not survey.schemas:
-        raise Refused(f"the journal has no schema of {source} for this point", hint="choose a later point")
-    choice = _schema(state)
     schema = choice.found.record
     copies = [copy for copy in survey.copies if state.has_copy(copy)]
     origins = {each.oid: each for each in beginning.folded.origins} if beginning.folded else {}
     coverage = cover(choice.found, checkpoint, copies, state, origins)
     approximations = list(coverage.approximations)
-    if not choice.certain:
+    gaps = list(coverage.gaps)
+    if choice.change is not None and not any(gap.reason == SCHEMA_UNCERTAIN for gap in gaps):
+        gaps.append(_unannounced(choice.change))
+    if not choice.certain and choice.change is None:
         approximations.append(f"the schema: {choice.reason}")
     before = [found for found in survey.polls if state.has_poll(found)]
     after = survey.polls[len(before) :]
@@ -189,10 +197,10 @@ def _plan(
             schema.dump_version,
             choice.certain,
             choice.reason,
-            len(survey.announced_before),
+            len(survey.announced(shows_in_dump)[0]),
         ),
         tables=coverage.tables,
-        gaps=coverage.gaps,
+        gaps=gaps,
         approximations=approximations,
         not_included=[*coverage.not_included, _ALWAYS_LEFT_OUT],
         otherwise=otherwise(schema.catalog),
@@ -214,9 +222,40 @@ def _schema(state: StateAtPoint) -> SchemaChoice:
     return choose(
         [found for found in survey.schemas if survey.broken is None or found.ref.seq < survey.broken[0]],
         before=state.has_schema,
-        changed_before=survey.announced_before,
-        changed_behind=survey.announced_behind,
+        changed=Changes(*survey.announced(shows_in_dump)),
+        perhaps=lambda one, other: Changes(*survey.announced(lambda content: may_differ(content, one.catalog, other.catalog))),
         lsn=state.lsn,
+    )
+
+
+async def _settled(choice: SchemaChoice, reader: Reader) -> SchemaChoice:
+    """``choice``, certain where the entry with a change that nobody announced says the same in other words."""
+    if choice.change is None:
+        return choice
+    one, other = [await _schema_and_dump(reader, found.ref) for found in (choice.found, choice.change)]
+    if not same_content(one, other):
+        return choice
+    return SchemaChoice(choice.found, certain=True, reason="a restore makes the same of the entries before and after the point")
+
+
+async def _schema_and_dump(reader: Reader, ref: Ref) -> tuple[Schema, bytes]:
+    async with aclosing(reader.read(ref.segment, last=ref.segment)) as runs:
+        async for placed in runs:
+            if placed.first == ref.seq:
+                return read_schema(placed)
+    raise Bug(f"entry {ref.seq} was read from segment {ref.segment}, and is not in it")
+
+
+def _unannounced(change: FoundRecord[Schema]) -> GapLine:
+    record = change.record
+    return GapLine(
+        change.ref.seq,
+        "schema",
+        SCHEMA_UNCERTAIN,
+        "it changed, nobody announced it, and only the next look at the catalog found it; the schema of the look before is used",
+        from_position=record.since,
+        to_position=record.lsn,
+        to_time=record.taken,
     )
 
 

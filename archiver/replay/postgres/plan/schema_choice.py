@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Schema
+from archiver.postgres.schema_comparison import same_schema
 from archiver.postgres.visibility import Committed, Visible
 from archiver.replay.postgres.plan.journal_survey import FoundRecord
 
@@ -18,23 +19,48 @@ class SchemaChoice:
     found: FoundRecord[Schema]
     certain: bool
     reason: str
+    change: FoundRecord[Schema] | None = None
+    """The entry that differs although nobody announced it, when that may have been before the point: the schema there is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Transactions that announced changes, on either side of the point."""
+
+    before: Sequence[Committed] = field(default_factory=list)
+    behind: Sequence[Committed] = field(default_factory=list)
+
+    def missing(self, found: FoundRecord[Schema]) -> list[Committed]:
+        """Those before the point that the entry has not seen."""
+        visible = Visible.of(found.record)
+        return [each for each in self.before if not visible.sees(*each)]
+
+    def excess(self, found: FoundRecord[Schema]) -> list[Committed]:
+        """Those behind the point that the entry has seen."""
+        visible = Visible.of(found.record)
+        return [each for each in self.behind if visible.sees(*each)]
+
+
+def _none(one: Schema, other: Schema) -> Changes:
+    del one, other
+    return Changes()
 
 
 def choose(
     schemas: Sequence[FoundRecord[Schema]],
     *,
     before: Callable[[FoundRecord[Schema]], bool],
-    changed_before: Sequence[Committed],
-    changed_behind: Sequence[Committed],
+    changed: Changes,
+    perhaps: Callable[[Schema, Schema], Changes] = _none,
     lsn: int = 0,
 ) -> SchemaChoice:
     """The schema at the point.
 
     ``schemas``: not empty, oldest first, as far as the first one behind the point. ``before``: the entry has nothing from behind the
-    point. ``changed_before``, ``changed_behind``: transactions that announced changes, on either side of the point. ``lsn``: where
-    the state ends.
+    point. ``changed``: what was announced and shows in the next entry. ``perhaps``: what was announced and mostly shows in none, but may be
+    what differs between two. ``lsn``: where the state ends.
 
-    Where changes are announced, the entry that sees all of the first and none of the second is exact. Where they are not, the
+    Where changes are announced, the entry that sees all of those before the point and none behind it is exact. Where they are not, the
     newest entry before the point is, unless the next one says something else: the change then lies somewhere between, but not before the
     last look that still found nothing. Triggers can be off for a while, so this holds with announcements too.
     """
@@ -42,7 +68,7 @@ def choose(
     later = next((found for found in schemas if not before(found)), None)
     newest = earlier[-1] if earlier else None
     if newest is not None and newest.announces:
-        return _announced(newest, later, (changed_before, changed_behind), lsn)
+        return _announced(newest, later, changed, perhaps, lsn)
     if newest is None:
         assert later is not None
         return SchemaChoice(
@@ -50,7 +76,7 @@ def choose(
         )
     if later is None:
         return SchemaChoice(newest, certain=True, reason="the newest one")
-    if _same(newest.record, later.record):
+    if same_schema(newest.record, later.record):
         return SchemaChoice(newest, certain=True, reason="the entries before and after the point say the same")
     if _later_since(later, lsn):
         return SchemaChoice(newest, certain=True, reason=f"the newest one before the point; the change in entry {later.ref.seq} came later")
@@ -66,46 +92,41 @@ def _unannounced(newest: FoundRecord[Schema], later: FoundRecord[Schema]) -> Sch
         newest,
         certain=False,
         reason=f"the newest one before the point; entry {later.ref.seq} says something else, and the change was not announced",
+        change=later,
     )
 
 
 def _announced(
-    newest: FoundRecord[Schema], later: FoundRecord[Schema] | None, changed: tuple[Sequence[Committed], Sequence[Committed]], lsn: int
+    newest: FoundRecord[Schema],
+    later: FoundRecord[Schema] | None,
+    changed: Changes,
+    perhaps: Callable[[Schema, Schema], Changes],
+    lsn: int,
 ) -> SchemaChoice:
-    changed_before, changed_behind = changed
-
-    def missing(found: FoundRecord[Schema]) -> int:
-        visible = Visible.of(found.record)
-        return sum(not visible.sees(*each) for each in changed_before)
-
-    def excess(found: FoundRecord[Schema]) -> int:
-        visible = Visible.of(found.record)
-        return sum(visible.sees(*each) for each in changed_behind)
-
-    if not missing(newest):
-        if later is not None and not excess(later) and not _same(newest.record, later.record) and not _later_since(later, lsn):
+    missing = changed.missing(newest)
+    if not missing:
+        differs = later is not None and not same_schema(newest.record, later.record) and not _later_since(later, lsn)
+        if later is None or changed.excess(later) or not differs:
+            return SchemaChoice(newest, certain=True, reason="it has every announced change up to the point and none after it")
+        other, seen = perhaps(newest.record, later.record), Visible.of(later.record)
+        missing, excess = [each for each in other.missing(newest) if seen.sees(*each)], other.excess(later)
+        if missing and excess:
+            return _between(newest, missing)
+        if excess:
+            return SchemaChoice(newest, certain=True, reason="what it lacks of the next one was announced after the point")
+        if not missing:
             return _unannounced(newest, later)
-        return SchemaChoice(newest, certain=True, reason="it has every announced change up to the point and none after it")
-    if later is not None and not missing(later) and not excess(later):
+    if later is not None and not changed.missing(later) and not changed.excess(later):
         return SchemaChoice(
             later, certain=True, reason="written after the point; it has every announced change up to the point and none after it"
         )
+    return _between(newest, missing)
+
+
+def _between(newest: FoundRecord[Schema], missing: Sequence[Committed]) -> SchemaChoice:
+    # No gap: anybody who may log in can announce what never happened.
     return SchemaChoice(
         newest,
         certain=False,
-        reason=f"{missing(newest)} announced changes before the point are not in it, and no entry was written before the next change",
+        reason=f"{len(missing)} announced changes before the point are not in it, and no entry was written before the next change",
     )
-
-
-def _same(one: Schema, other: Schema) -> bool:
-    if one.fingerprint and other.fingerprint:
-        return one.fingerprint == other.fingerprint
-    return _essence(one) == _essence(other)
-
-
-def _essence(schema: Schema) -> object:
-    tables = [
-        (table.oid, table.schema, table.name, table.kind, table.persistence, table.identity, table.columns, table.key, table.parent)
-        for table in schema.catalog.tables
-    ]
-    return tables, schema.catalog.roles, schema.catalog.extensions, schema.catalog.materialized, schema.catalog.types

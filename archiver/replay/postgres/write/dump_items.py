@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from archiver.postgres.announcements import TRIGGERS
 from archiver.postgres.connecting import OWN_PATH
 from archiver.postgres.dump_toc import SECTION_DATA, SECTION_NONE, SECTION_POST, SECTION_PRE, TocEntry, read_toc
 from archiver.postgres.records import Extension, UserPublication
+from archiver.postgres.schema_comparison import OURS
 
 _ENCODING = re.compile(rb"SET client_encoding = '(\w+)'")
 _BACKSLASHES = b"SET standard_conforming_strings = 'off'"
@@ -24,8 +24,6 @@ _ELSEWHERE = re.compile(rb"DATABASE\b|SUBSCRIPTION\b|PUBLICATION\b|STATISTICS DA
 """Kinds that are no part of the state that a restore brings back from a dump: publications come from the catalog."""
 _ABOUT = frozenset({b"COMMENT", b"ACL", b"SECURITY LABEL"})
 _ABOUT_ELSEWHERE = re.compile(rb"(?:DATABASE|SUBSCRIPTION|PUBLICATION|LARGE OBJECTS?) ")
-_OURS = frozenset(f"{about}{name}".encode() for name in TRIGGERS for about in ("", "EVENT TRIGGER "))
-"""Our own event triggers do not belong to the database's state."""
 _GRANTS = frozenset({b"ACL", b"ACL LANGUAGE", b"DEFAULT ACL"})
 _CHECKING = frozenset({b"CHECK CONSTRAINT"})
 """Kinds for which the server runs functions on rows as whoever makes them. Those of an index run as its owner."""
@@ -199,7 +197,7 @@ def _is_wanted(entry: TocEntry, section: int, *, no_owner: bool) -> bool:
     if no_owner and entry.kind in _GRANTS:
         return False
     about = entry.kind in _ABOUT
-    if (entry.kind == b"EVENT TRIGGER" or about) and entry.tag in _OURS:
+    if (entry.kind == b"EVENT TRIGGER" or about) and entry.tag in OURS:
         return False
     # A comment on an extension needs to own it, and CREATE EXTENSION sets it.
     return not about or not (_ABOUT_ELSEWHERE.match(entry.tag) or (entry.kind == b"COMMENT" and entry.tag.startswith(b"EXTENSION ")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 
@@ -10,6 +11,8 @@ import pytest
 
 from archiver.errors import Refused
 from archiver.journal.reader import Reader
+from archiver.postgres.lsn import parse_lsn
+from archiver.postgres.records import SCHEMA_UNCERTAIN
 from archiver.replay.postgres.restore import refuse_gaps, restore_to_database
 from tests.integration.capture.postgres.recorded import schemas
 from tests.integration.capture.postgres.rig import Capture, capture
@@ -109,7 +112,7 @@ async def test_refreshing_a_view_leaves_the_schema_certain(database: str) -> Non
 
 
 @pytest.mark.postgres(18)
-async def test_a_schema_change_that_no_trigger_announced_is_uncertain(database: str) -> None:
+async def test_a_schema_change_that_no_trigger_announced_is_a_gap(database: str, target_database: str) -> None:
     """Between the last look that found nothing and the next entry nobody knows on which side of it a point lies."""
     run(database, TABLES)
     async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=1) as made:
@@ -120,5 +123,56 @@ async def test_a_schema_change_that_no_trigger_announced_is_uncertain(database: 
         inside = await caught_up(made, database)
         run(database, "INSERT INTO other VALUES (2)")
         after = await quiet(made, database)
-        assert (await plan(made, after)).schema.certain
-        assert not (await plan(made, inside)).schema.certain
+        planned = await plan(made, after)
+        assert (planned.schema.certain, planned.gaps) == (True, [])
+        planned = await plan(made, inside)
+        assert not planned.schema.certain
+        assert planned.gaps[-1].reason == SCHEMA_UNCERTAIN
+        assert parse_lsn(planned.gaps[-1].from_position) < parse_lsn(inside) < parse_lsn(planned.gaps[-1].to_position)
+        with pytest.raises(Refused, match="not known"):
+            refuse_gaps(planned, allow_gaps=False)
+        await restore_to_database(planned, Reader(made.store), made.store, target_database, allow_gaps=True)
+
+
+ORDINARY = {
+    "announced": ["CREATE VIEW seen AS SELECT 1 AS one", "ALTER TABLE t ADD COLUMN note text DEFAULT 'd'", "CREATE INDEX ON t (amount)"],
+    "a view that is filled": ["CREATE MATERIALIZED VIEW v AS SELECT * FROM t WITH NO DATA", "REFRESH MATERIALIZED VIEW v"],
+    "a publication": ["CREATE PUBLICATION theirs FOR TABLE t", "ALTER PUBLICATION theirs ADD TABLE other", "DROP PUBLICATION theirs"],
+    "catalogs that are packed": ["VACUUM FULL pg_index"],
+}
+
+
+@pytest.mark.postgres(18)
+@pytest.mark.parametrize("statements", ORDINARY.values(), ids=ORDINARY.keys())
+async def test_ordinary_changes_of_the_schema_are_no_gaps(database: str, statements: list[str]) -> None:
+    """Before and after each statement, while capture looks at the catalog several times a second, and at the journal's end."""
+    run(database, TABLES)
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=0.3) as made:
+        await baseline(made)
+        points = [await quiet(made, database)]
+        for statement in statements:
+            run(database, statement)
+            points.append(await caught_up(made, database))
+            assert (await plan(made, "latest")).gaps == [], statement
+        points.append(await quiet(made, database))
+        for point in (*points, "latest"):
+            planned = await plan(made, point)
+            assert planned.gaps == [], planned.schema.reason
+
+
+@pytest.mark.postgres(18)
+async def test_an_index_that_is_built_beside_the_work_is_no_gap(database: str) -> None:
+    """The catalog has it long before anybody announces it, and a restore does not make it until it can be used."""
+    run(database, TABLES)
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=0.3) as made:
+        await baseline(made)
+        before, count = await quiet(made, database), len(await schemas(made))
+        with psycopg.connect(database) as session:
+            session.execute("INSERT INTO t VALUES (11, 11)")
+            building = asyncio.create_task(asyncio.to_thread(run, database, "CREATE INDEX CONCURRENTLY beside ON t (amount)"))
+            await made.until(lambda: _more(made, count))
+            inside = await caught_up(made, database)
+        await building
+        for point in (before, inside, await quiet(made, database), "latest"):
+            planned = await plan(made, point)
+            assert (planned.schema.certain, planned.gaps) == (True, []), planned.schema.reason

@@ -105,7 +105,7 @@ async def test_rows_that_were_rewritten_unseen_are_a_gap_until_they_are_copied(m
 
 
 @pytest.mark.postgres(18)
-async def test_without_announcements_a_change_between_two_looks_is_uncertain(database: str, target_database: str, slot: str) -> None:
+async def test_without_announcements_a_change_between_two_looks_is_a_gap(database: str, target_database: str, slot: str) -> None:
     """Where the catalog is only polled, the plan says around which points the schema is not known; far from a change it is."""
     run(database, TABLES)
     async with capture(database, slot, poll_seconds=0.3, ddl="poll") as made:
@@ -122,10 +122,11 @@ async def test_without_announcements_a_change_between_two_looks_is_uncertain(dat
         late = await quiet(made, database)
         planned = await plan(made, between)
         assert not planned.schema.certain
-        assert any(text.startswith("the schema:") for text in planned.approximations)
-        assert (await plan(made, early)).schema.certain
+        assert (planned.gaps[-1].what, planned.gaps[-1].reason) == ("schema", "schema_uncertain")
+        planned = await plan(made, early)
+        assert (planned.schema.certain, planned.gaps) == (True, [])
         planned = await plan(made, late)
-        assert planned.schema.certain
+        assert (planned.schema.certain, planned.gaps) == (True, [])
         await restore(made, planned, target_database)
         assert differences(database, target_database) == []
 

@@ -6,7 +6,7 @@ from archiver.postgres.records import Catalog, Schema
 from archiver.postgres.visibility import Committed
 from archiver.replay.postgres.plan.journal_survey import FoundRecord
 from archiver.replay.postgres.plan.plan import Ref
-from archiver.replay.postgres.plan.schema_choice import SchemaChoice, choose
+from archiver.replay.postgres.plan.schema_choice import Changes, SchemaChoice, choose
 
 
 def entry(seq: int, visible: str, *, fingerprint: str = "", announces: bool = True, since: str = "") -> FoundRecord[Schema]:
@@ -15,12 +15,18 @@ def entry(seq: int, visible: str, *, fingerprint: str = "", announces: bool = Tr
     return FoundRecord(Ref(seq, 0), schema, announces)
 
 
-def chosen(schemas: list[FoundRecord[Schema]], point: int, before: list[int], behind: list[int], lsn: int = 0) -> SchemaChoice:
+def changes(before: list[int], behind: list[int]) -> Changes:
+    return Changes([Committed(xid, xid) for xid in before], [Committed(xid, xid) for xid in behind])
+
+
+def chosen(
+    schemas: list[FoundRecord[Schema]], point: int, before: list[int], behind: list[int], lsn: int = 0, perhaps: Changes | None = None
+) -> SchemaChoice:
     return choose(
         schemas,
         before=lambda found: found.ref.seq <= point,
-        changed_before=[Committed(xid, xid) for xid in before],
-        changed_behind=[Committed(xid, xid) for xid in behind],
+        changed=changes(before, behind),
+        perhaps=lambda *_: perhaps or Changes(),
         lsn=lsn,
     )
 
@@ -65,6 +71,25 @@ def test_a_change_that_was_not_announced_began_with_the_last_look_that_found_not
         assert not chosen(both, 3, [], [], 0x51).certain
     announced = [entry(1, "4:4:", fingerprint="a"), entry(9, "9:9:", fingerprint="b", since="0/50")]
     assert chosen(announced, 3, [], [5], 0x51).certain
+
+
+def test_what_mostly_shows_nowhere_can_explain_a_difference() -> None:
+    """A view that was filled: before the point the later entry has it, behind it the newest lacks nothing; on both sides nobody knows."""
+    both = [entry(1, "4:4:", fingerprint="a"), entry(9, "9:9:", fingerprint="b", since="0/2")]
+    for before, behind, seq, certain in (([5], [], 9, True), ([], [7], 1, True), ([5], [7], 1, False)):
+        choice = chosen(both, 3, [], [], 0x51, changes(before, behind))
+        assert (choice.found.ref.seq, choice.certain, choice.change) == (seq, certain, None)
+    # What both entries have, or none, is not what they differ in.
+    for before, behind in (([3], []), ([], [12]), ([], [])):
+        choice = chosen(both, 3, [], [], 0x51, changes(before, behind))
+        assert (choice.certain, choice.change) == (False, both[1])
+
+
+def test_what_anybody_can_announce_is_no_unannounced_change() -> None:
+    """Messages without a change behind them leave a doubt."""
+    both = [entry(1, "4:4:", fingerprint="a"), entry(9, "20:20:", fingerprint="b")]
+    choice = chosen(both, 3, [5], [15], 0x51)
+    assert (choice.certain, choice.change) == (False, None)
 
 
 def test_a_point_before_every_entry_uses_the_first_and_says_so() -> None:

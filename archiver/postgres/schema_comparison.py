@@ -1,0 +1,52 @@
+"""Whether two schema entries say the same. Pure.
+
+A fingerprint changes with every catalog row that a dump may depend on. So it changes too where the schema does not: an index that is built
+beside the work and cannot be used yet, one that was built anew, packed catalogs, a fingerprint of another version of ours.
+"""
+
+from __future__ import annotations
+
+from archiver.errors import Corrupt, Refused
+from archiver.postgres.announcements import TRIGGERS
+from archiver.postgres.dump_toc import TocEntry, read_toc
+from archiver.postgres.records import Schema
+
+OURS = frozenset(f"{about}{name}".encode() for name in TRIGGERS for about in ("", "EVENT TRIGGER "))
+"""Tags of dump entries that are about our own event triggers: they do not belong to the database's state."""
+
+
+def same_schema(one: Schema, other: Schema) -> bool:
+    """Whether nothing changed between the two, by their fingerprints; where one has none, by what replay reads of their catalogs."""
+    if one.fingerprint and other.fingerprint:
+        return one.fingerprint == other.fingerprint
+    return _essence(one) == _essence(other)
+
+
+def same_content(one: tuple[Schema, bytes], other: tuple[Schema, bytes]) -> bool:
+    """Whether a restore makes the same of both, each an entry and its dump. Dumps that this program cannot read are different."""
+    if same_schema(one[0], other[0]):
+        return True
+    if _essence(one[0]) != _essence(other[0]):
+        return False
+    try:
+        return _objects(one[1]) == _objects(other[1])
+    except (Corrupt, Refused):
+        return False
+
+
+def _essence(schema: Schema) -> object:
+    tables = [
+        (table.oid, table.schema, table.name, table.kind, table.persistence, table.identity, table.columns, table.key, table.parent)
+        for table in schema.catalog.tables
+    ]
+    catalog = schema.catalog
+    return tables, catalog.roles, catalog.extensions, catalog.installed, catalog.materialized, catalog.types, catalog.publications
+
+
+def _objects(dump: bytes) -> list[tuple[bytes, ...]]:
+    return sorted(_told(entry) for entry in read_toc(dump) if entry.tag not in OURS)
+
+
+def _told(entry: TocEntry) -> tuple[bytes, ...]:
+    """What an entry says of its object. Its number, and those of others, differ from dump to dump."""
+    return entry.kind, entry.schema, entry.tag, entry.owner, entry.create, entry.drop, entry.access_method, entry.relation_kind
