@@ -101,6 +101,14 @@ class Survey:
         since = [each for each in within if any(_may_concern(content, oids) for content in each.contents)]
         return bool(since) and all(each.seq > until for each in since)
 
+    def unchanged_until(self, newest: FoundRecord[Schema], later: FoundRecord[Schema]) -> int:
+        """LSN up to which ``newest`` was still found by a look at the catalog, when ``later`` is the next entry; 0: not known.
+
+        ``later`` names the newest look of its own life; a gap of the schema that an earlier life recorded names a newer one.
+        """
+        between = [gap for seq, gap in self.gaps if gap.reason == SCHEMA_UNCERTAIN and newest.ref.seq < seq < later.ref.seq]
+        return max(parse_position(later.record.since), *(parse_position(gap.from_position) for gap in between), 0)
+
     def sees_behind(self, record: Schema | Snapshot) -> bool:
         """Whether an entry's snapshot has a transaction that is behind the point. Look ahead to its ``lsn`` first."""
         seen = Visible.of(record)

@@ -224,7 +224,7 @@ def _schema(state: StateAtPoint) -> SchemaChoice:
         before=state.has_schema,
         changed=Changes(*survey.announced(shows_in_dump)),
         perhaps=lambda one, other: Changes(*survey.announced(lambda content: may_differ(content, one.catalog, other.catalog))),
-        lsn=state.lsn,
+        unchanged=lambda newest, later: state.lsn <= survey.unchanged_until(newest, later),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Schema
 from archiver.postgres.schema_comparison import same_schema
 from archiver.postgres.visibility import Committed, Visible
@@ -52,13 +51,13 @@ def choose(
     before: Callable[[FoundRecord[Schema]], bool],
     changed: Changes,
     perhaps: Callable[[Schema, Schema], Changes] = _none,
-    lsn: int = 0,
+    unchanged: Callable[[FoundRecord[Schema], FoundRecord[Schema]], bool],
 ) -> SchemaChoice:
     """The schema at the point.
 
     ``schemas``: not empty, oldest first, as far as the first one behind the point. ``before``: the entry has nothing from behind the
     point. ``changed``: what was announced and shows in the next entry. ``perhaps``: what was announced and mostly shows in none, but may be
-    what differs between two. ``lsn``: where the state ends.
+    what differs between two. ``unchanged``: of two entries around the point, whether a look behind it still found the first.
 
     Where changes are announced, the entry that sees all of those before the point and none behind it is exact. Where they are not, the
     newest entry before the point is, unless the next one says something else: the change then lies somewhere between, but not before the
@@ -68,7 +67,7 @@ def choose(
     later = next((found for found in schemas if not before(found)), None)
     newest = earlier[-1] if earlier else None
     if newest is not None and newest.announces:
-        return _announced(newest, later, changed, perhaps, lsn)
+        return _announced(newest, later, changed, perhaps, unchanged)
     if newest is None:
         assert later is not None
         return SchemaChoice(
@@ -78,13 +77,9 @@ def choose(
         return SchemaChoice(newest, certain=True, reason="the newest one")
     if same_schema(newest.record, later.record):
         return SchemaChoice(newest, certain=True, reason="the entries before and after the point say the same")
-    if _later_since(later, lsn):
+    if unchanged(newest, later):
         return SchemaChoice(newest, certain=True, reason=f"the newest one before the point; the change in entry {later.ref.seq} came later")
     return _unannounced(newest, later)
-
-
-def _later_since(later: FoundRecord[Schema], lsn: int) -> bool:
-    return bool(later.record.since) and lsn <= parse_lsn(later.record.since)
 
 
 def _unannounced(newest: FoundRecord[Schema], later: FoundRecord[Schema]) -> SchemaChoice:
@@ -101,11 +96,11 @@ def _announced(
     later: FoundRecord[Schema] | None,
     changed: Changes,
     perhaps: Callable[[Schema, Schema], Changes],
-    lsn: int,
+    unchanged: Callable[[FoundRecord[Schema], FoundRecord[Schema]], bool],
 ) -> SchemaChoice:
     missing = changed.missing(newest)
     if not missing:
-        differs = later is not None and not same_schema(newest.record, later.record) and not _later_since(later, lsn)
+        differs = later is not None and not same_schema(newest.record, later.record) and not unchanged(newest, later)
         if later is None or changed.excess(later) or not differs:
             return SchemaChoice(newest, certain=True, reason="it has every announced change up to the point and none after it")
         other, seen = perhaps(newest.record, later.record), Visible.of(later.record)

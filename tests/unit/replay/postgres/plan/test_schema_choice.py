@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Catalog, Schema
 from archiver.postgres.visibility import Committed
 from archiver.replay.postgres.plan.journal_survey import FoundRecord
@@ -27,7 +28,7 @@ def chosen(
         before=lambda found: found.ref.seq <= point,
         changed=changes(before, behind),
         perhaps=lambda *_: perhaps or Changes(),
-        lsn=lsn,
+        unchanged=lambda _, later: bool(later.record.since) and lsn <= parse_lsn(later.record.since),
     )
 
 
