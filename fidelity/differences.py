@@ -15,6 +15,8 @@ _AS_A_WHOLE = {
     "SUBSCRIPTION": "subscriptions",
 }
 """Kinds of which a plan speaks as a whole."""
+_ABOUT = ("COMMENT", "ACL", "SECURITY LABEL")
+"""Kinds whose name begins with the kind of what they are about."""
 _TELLING = 4
 """A name without its schema has to be as long, or any text would have it."""
 
@@ -71,6 +73,9 @@ def is_said(difference: Difference, texts: list[str]) -> bool:
         return True
     name = difference.name.removeprefix("-.").rstrip("'")
     # A dump's item is "schema.table item" for what belongs to a table.
+    about = name.partition(" ")[0]
+    if difference.kind in _ABOUT and about in _AS_A_WHOLE:
+        return any(_AS_A_WHOLE[about] in text for text in texts)
     owner, _, item = name.partition(" ")
     names = {name, owner, *difference.leaves}
     if difference.kind.isupper():

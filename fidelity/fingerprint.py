@@ -51,6 +51,9 @@ SELECT n.nspname, c.relname FROM pg_partition_tree(%s::regclass) t
 _LARGE_OBJECTS = """
 SELECT count(*), coalesce(md5(string_agg(h, '' ORDER BY h)), '') FROM (SELECT md5(l::text) h FROM pg_largeobject l) q
 """
+_EXTENSIONS = """
+SELECT e.extname, 'version ' || e.extversion || ' in ' || n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+"""
 _SECTIONS = {"r": "table", "p": "table partitioned by hash", "m": "materialized view", "S": "sequence"}
 _ITEM = re.compile(r"^--\n-- Name: (.*); Type: ([A-Z ]+); Schema: (.*?); Owner: .*\n--\n", re.MULTILINE)
 _NOISE = ("--", "\\restrict", "\\unrestrict", "SET default_tablespace", "SET default_table_access_method")
@@ -102,6 +105,8 @@ def take(dsn: str, bin_folder: Path, publications: tuple[str, ...] = (), snapsho
         assert row is not None
         found.rows["large objects", ""] = (int(row[0]), str(row[1]))
         found.schema = _items(_dump(dsn, bin_folder, own, snapshot))
+        versions = {("EXTENSION VERSION", f"-.{name}"): str(text) for name, text in session.execute(_EXTENSIONS.encode()).fetchall()}
+    found.schema |= versions
     found.schema = {key: text for key, text in found.schema.items() if not _is_own(*key, publications)}
     return found
 

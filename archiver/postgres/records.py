@@ -182,7 +182,7 @@ class UserPublication(msgspec.Struct, frozen=True):
     name: str
     owner: str
     sql: str
-    """The statement that makes it, names quoted."""
+    """The statements that make it and its comment, names quoted; the last without its semicolon."""
 
 
 class Outside(msgspec.Struct, frozen=True):

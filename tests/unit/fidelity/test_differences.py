@@ -39,3 +39,6 @@ def test_what_is_said() -> None:
     assert is_said(Difference("large objects", "", "0 rows, were 1"), ["roles, large objects: in the physical backup"])
     assert not is_said(Difference("large objects", "", "0 rows, were 1"), [""])
     assert is_said(Difference("sequence", "s.q", "ahead", skipped=True), [])
+    comment = Difference("COMMENT", '-.SUBSCRIPTION "a"', "missing")
+    assert is_said(comment, ["roles, subscriptions: in the physical backup"])
+    assert not is_said(comment, ["SUBSCRIPTION of another"])

@@ -1,4 +1,4 @@
-"""Publications that are not the archiver's, each as the statement that makes it.
+"""Publications that are not the archiver's, each as the statements that make it.
 
 pg_dump is told to leave publications out: ours name every table, and change with every table that comes.
 """
@@ -21,7 +21,9 @@ SELECT p.pubname::text, pg_get_userbyid(p.pubowner)::text,
               CASE WHEN p.pubinsert THEN 'insert' END, CASE WHEN p.pubupdate THEN 'update' END,
               CASE WHEN p.pubdelete THEN 'delete' END, CASE WHEN p.pubtruncate THEN 'truncate' END))
        || CASE WHEN p.pubviaroot THEN ', publish_via_partition_root = true' ELSE '' END
-       || CASE WHEN to_jsonb(p)->>'pubgencols' = 's' THEN ', publish_generated_columns = stored' ELSE '' END || ')',
+       || CASE WHEN to_jsonb(p)->>'pubgencols' = 's' THEN ', publish_generated_columns = stored' ELSE '' END || ')'
+       || coalesce(E';\\nCOMMENT ON PUBLICATION ' || quote_ident(p.pubname) || ' IS '
+              || quote_literal(obj_description(p.oid, 'pg_publication')), ''),
        CASE WHEN p.puballtables THEN ARRAY['', 'all'] ELSE m.schemas END
   FROM pg_publication p
   CROSS JOIN LATERAL (

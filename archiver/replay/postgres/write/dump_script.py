@@ -17,24 +17,26 @@ _OURS = re.compile(rf"(?:COMMENT - )?EVENT TRIGGER (?:- )?(?:{'|'.join(TRIGGERS)
 """Our own event triggers do not belong to the database's state; a comment on an extension needs to own it, and CREATE EXTENSION sets it."""
 _EVENT_TRIGGER = re.compile(r"(?:COMMENT - )?EVENT TRIGGER ")
 _ENTRY = re.compile(r"\d+; \d+ \d+ (.*)")
-_SCHEMA = re.compile(r"^-- Name: (.*); Type: SCHEMA; Schema: -; Owner: (.*)$", re.MULTILINE)
-_RESTRICT = re.compile(rb"^\\(?:un)?restrict \S+$\n?", re.MULTILINE)
+_FIRST_ITEM = b"\n--\n-- Name: "
+_RESTRICT = re.compile(rb"^\\restrict (\S+)\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Script:
     """SQL in the encoding that its own SET client_encoding names."""
 
+    schemas: bytes
+    """What extensions need."""
     pre: bytes
-    """Everything that rows need: schemas, types, functions, tables."""
+    """Everything else that rows need: types, functions, tables."""
     post: bytes
     """Everything that needs rows: indexes, constraints, triggers, rules."""
     last: bytes
     """Event triggers: whatever runs after them they would see, and they may write into the rows. Empty without any."""
 
 
-async def script_of(dump: bytes, tools: PgTools, *, server_version: int, no_owner: bool, existing_schemas: Collection[str] = ()) -> Script:
-    """``server_version``: of the server that will run it. ``existing_schemas`` are not created again, nor ever dropped.
+async def script_of(dump: bytes, tools: PgTools, *, server_version: int, no_owner: bool, apart: Collection[str] = ()) -> Script:
+    """``server_version``: of the server that will run it. ``apart``: extensions that are made by other means, between schemas and the rest.
 
     Raises ``Unavailable`` with what pg_restore says.
     """
@@ -43,21 +45,22 @@ async def script_of(dump: bytes, tools: PgTools, *, server_version: int, no_owne
         file = _write(folder, "dump", dump)
         program = tools.bin / "pg_restore"
         lines = (await run(program, ["--list", file])).splitlines(keepends=True)
-        spaces = _write(folder, "schemas", b"".join(line for line in lines if _is_kind(line, (b"SCHEMA ",))))
-        skip = _entries_of(await run(program, ["--file=-", f"--use-list={spaces}", file]), existing_schemas)
-        chosen = [line for line in lines if _is_wanted(line, skip)]
+        skipped = {f"EXTENSION - {name}" for name in apart}
+        chosen = [line for line in lines if not _OURS.match(_entry(line)) and _entry(line).rstrip() not in skipped]
+        spaces = [line for line in chosen if _entry(line).startswith("SCHEMA ")]
         final = [line for line in chosen if _EVENT_TRIGGER.match(_entry(line))]
-        wanted = _write(folder, "wanted", b"".join(line for line in chosen if line not in final))
-        finally_wanted = _write(folder, "final", b"".join(final))
+        parts = {"schemas": spaces, "final": final, "wanted": [line for line in chosen if line not in spaces and line not in final]}
+        lists = {name: _write(folder, name, b"".join(part)) for name, part in parts.items()}
         options = ["--file=-", "--no-tablespaces", "--no-publications", "--no-subscriptions", *(_NO_OWNER if no_owner else ())]
 
         async def part(selection: str, *more: str) -> bytes:
-            return _plain(await run(program, [*options, f"--use-list={selection}", *more, file]), server_version)
+            return _plain(await run(program, [*options, f"--use-list={lists[selection]}", *more, file]), server_version)
 
         return Script(
-            await part(wanted, "--section=pre-data"),
-            await part(wanted, "--section=post-data"),
-            await part(finally_wanted, "--section=post-data") if final else b"",
+            await part("schemas", "--section=pre-data"),
+            await part("wanted", "--section=pre-data"),
+            await part("wanted", "--section=post-data"),
+            await part("final", "--section=post-data") if final else b"",
         )
 
 
@@ -75,29 +78,16 @@ def _entry(line: bytes) -> str:
     return match[1] if match else ""
 
 
-def _entries_of(script: bytes, schemas: Collection[str]) -> frozenset[str]:
-    """Lines of the list that stand for ``schemas``. The list alone does not tell where a name ends and its owner begins."""
-    names = {re.sub(r"[\r\n]", " ", name) for name in schemas}
-    found = _SCHEMA.findall(script.decode(errors="surrogateescape"))
-    return frozenset(f"SCHEMA - {name} {owner}" for name, owner in found if name in names)
-
-
-def _is_wanted(line: bytes, skip: Collection[str]) -> bool:
-    entry = _entry(line)
-    return not _OURS.match(entry) and entry.rstrip() not in skip
-
-
-def _is_kind(line: bytes, kinds: tuple[bytes, ...]) -> bool:
-    return _entry(line).encode(errors="surrogateescape").startswith(kinds)
-
-
 def _plain(script: bytes, server_version: int) -> bytes:
-    """Without what only psql understands, and without settings that an older server does not know."""
-    marks = _RESTRICT.findall(script)
-    if marks:
-        # The word is random: what looks like it inside a function body is another.
-        for mark in (marks[0], marks[-1]):
-            script = script.replace(mark, b"", 1)
+    """Without what only psql understands, and without settings that an older server does not know: only in what pg_restore says itself.
+
+    A function's body may hold lines that look the same.
+    """
+    head, item, rest = script.partition(_FIRST_ITEM)
     if server_version < 170000:
-        script = re.sub(rb"^SET transaction_timeout = 0;\n", b"", script, count=1, flags=re.MULTILINE)
-    return script
+        head = head.replace(b"\nSET transaction_timeout = 0;\n", b"\n", 1)
+    mark = _RESTRICT.search(head)
+    if mark is None:
+        return head + item + rest
+    before, _, behind = (head.replace(mark[0], b"", 1) + item + rest).rpartition(b"\\unrestrict " + mark[1] + b"\n")
+    return before + behind

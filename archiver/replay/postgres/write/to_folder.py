@@ -24,8 +24,8 @@ from archiver.journal.segment import CONTENT_LIMIT
 from archiver.postgres.client_programs import find_tools, major_version
 from archiver.postgres.lsn import parse_lsn
 from archiver.replay.postgres.plan.plan import Moment, RestoredTable, RestorePlan, RestoreReport
-from archiver.replay.postgres.write.dump_items import schemas_of_extensions
 from archiver.replay.postgres.write.dump_script import script_of
+from archiver.replay.postgres.write.extension_script import extension_script
 from archiver.replay.postgres.write.plan_records import PlanRecords, Progress, fold_changes, gather
 from archiver.replay.postgres.write.sequence_values import setting
 from archiver.replay.postgres.write.table_rows import TableRows, rows_of
@@ -107,14 +107,14 @@ async def write_folder(
     started = time.monotonic()
     material = await gather(plan, reader)
     tools = await asyncio.to_thread(find_tools, _dump_version(material) * 10000, pg_bin, program="pg_restore")
-    script = await script_of(material.dump, tools, server_version=0, no_owner=no_owner)
+    extensions = extension_script(material.dump, material.schema.catalog.installed)
+    script = await script_of(material.dump, tools, server_version=0, no_owner=no_owner, apart=extensions.names)
     output = _Output(folder)
     await asyncio.to_thread(output.open, overwrite=overwrite)
     fold, summary = await fold_changes(plan, material, reader, progress)
     schema = material.schema
-    homes = schemas_of_extensions(material.dump, schema.catalog.installed)
-    made = "".join(f"CREATE SCHEMA IF NOT EXISTS {_quoted(name)};\n" for name in homes)
-    await asyncio.to_thread(output.write, "schema-pre.sql", made.encode() + script.pre)
+    made = extensions.text.encode("utf-8", "surrogateescape")
+    await asyncio.to_thread(output.write, "schema-pre.sql", script.schemas + _SETTINGS.encode() + made + script.pre)
     tables = []
     captured = [table for table in schema.catalog.tables if table.kind != "p" and table.mode != "excluded"]
     for table in sorted(captured, key=lambda each: (each.schema, each.name)):
@@ -123,11 +123,11 @@ async def write_folder(
         tables.append(RestoredTable(table.schema, table.name, rows.rows, rows.changes, size))
         if progress:
             progress(f"rows of {table.schema}.{table.name}", len(tables), len(captured))
-    await asyncio.to_thread(output.write, "schema-post.sql", script.post)
     point = parse_lsn(plan.point.lsn)
     statements = [statement.as_string(None) + ";\n" for statement in setting(schema, material.before, material.after, point)]
     sequences = len(statements)
     await asyncio.to_thread(output.write, "sequences.sql", "".join(statements).encode("utf-8", "surrogateescape"))
+    await asyncio.to_thread(output.write, "schema-post.sql", script.post)
     if schema.catalog.materialized:
         refreshed = "".join(f"REFRESH MATERIALIZED VIEW {view};\n" for view in schema.catalog.materialized)
         await asyncio.to_thread(output.write, _VIEWS, refreshed.encode("utf-8", "surrogateescape"))
@@ -186,9 +186,10 @@ def _restore_script(output: _Output) -> str:
             f"{_HEAD}\\ir 'schema-pre.sql'\n",
             _SETTINGS,
             *rows,
+            # They read their columns: the server plans that with the functions of a table's indexes, and policies would hide rows.
+            "\\ir 'sequences.sql'\n",
             "\\ir 'schema-post.sql'\n",
             _SETTINGS,
-            "\\ir 'sequences.sql'\n",
             f"{_LENIENT}\\ir '{_VIEWS}'\n{_STRICT}" if _VIEWS in output.files else "",
             f"{_LENIENT}\\ir '{_PUBLICATIONS}'\n{_STRICT}" if _PUBLICATIONS in output.files else "",
             f"\\ir '{_LAST}'\n" if _LAST in output.files else "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from archiver.errors import Refused
 from archiver.journal.reader import Reader
 from archiver.replay.postgres.restore import restore_to_folder
 from archiver.replay.postgres.write.target_preview import preview_target
-from tests.integration.replay.postgres.arrange import ask, run
+from tests.integration.capture.postgres.rig import capture
+from tests.integration.replay.postgres.arrange import ask, baseline, caught_up, plan, run
 from tests.integration.replay.postgres.test_restore_partial import recorded, refuses, restore
 from tests.servers import places
 from tests.servers.compare import differences
@@ -90,26 +92,29 @@ CREATE PUBLICATION analytics FOR TABLE sales (id, amount) WHERE (amount > 5) WIT
 CREATE PUBLICATION "every ""one" FOR ALL TABLES;
 CREATE PUBLICATION mixed FOR TABLE sales, TABLES IN SCHEMA "other ""space";
 CREATE PUBLICATION nothing;
+COMMENT ON PUBLICATION "every ""one" IS E'it''s\\n\\\\. "said"';
 """
-_LATER = 'DROP PUBLICATION nothing; ALTER PUBLICATION mixed DROP TABLE sales; CREATE PUBLICATION later FOR TABLE sales ("odd ""name", id);'
+_LATER = """
+DROP PUBLICATION nothing; ALTER PUBLICATION mixed DROP TABLE sales; CREATE PUBLICATION later FOR TABLE sales ("odd ""name", id);
+COMMENT ON PUBLICATION analytics IS 'later';
+"""
 _SAYS = """
 SELECT p.pubname::text, p.puballtables, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate, p.pubviaroot,
        (SELECT array_agg(concat_ws(' ', t.schemaname, t.tablename, t.attnames, t.rowfilter) ORDER BY t.schemaname, t.tablename) FROM pg_publication_tables t
-         WHERE t.pubname = p.pubname)
+         WHERE t.pubname = p.pubname), obj_description(p.oid, 'pg_publication')
   FROM pg_publication p WHERE p.pubname !~ '^archiver_' ORDER BY 1
 """
 
 
 async def test_publications_come_back(postgres: PostgresServer, database: str, target_database: str, tmp_path: Path) -> None:
-    """The user's, as they were at the point, with their columns, filters and operations; not the archiver's."""
+    """The user's, as they were at the point, with their columns, filters, operations and comments; not the archiver's."""
     async with recorded(database, _PUBLISHED, _LATER) as (made, planned):
         assert [value for name, value in planned.facts() if name == "publication"] == ["analytics", 'every "one', "later", "mixed"]
         report = await restore(made, planned, target_database, tmp_path)
         await restore_to_folder(planned, Reader(made.store), made.store, tmp_path / "folder")
     assert report.problems == []
     with postgres.database() as name:
-        command = [str(postgres.bin / "psql"), "-X", "-q", "-f", str(tmp_path / "folder" / "restore.sql"), postgres.dsn(name)]
-        subprocess.run(command, check=True, capture_output=True)
+        load(postgres, tmp_path / "folder", name)
         for target in (target_database, postgres.dsn(name)):
             with psycopg.connect(database) as one, psycopg.connect(target) as other:
                 assert other.execute(_SAYS.encode()).fetchall() == one.execute(_SAYS.encode()).fetchall()
@@ -222,6 +227,72 @@ async def test_a_folder_makes_the_schemas_of_extensions_too(postgres: PostgresSe
     async with recorded(database, before, schemas=["app"]) as (made, planned):
         await restore_to_folder(planned, Reader(made.store), made.store, tmp_path / "folder")
     with postgres.database() as name:
-        command = [str(postgres.bin / "psql"), "-X", "-q", "-f", str(tmp_path / "folder" / "restore.sql"), postgres.dsn(name)]
-        subprocess.run(command, check=True, capture_output=True)
+        load(postgres, tmp_path / "folder", name)
         assert differences(database, postgres.dsn(name)) == []
+
+
+_GUARDED = """
+CREATE SCHEMA far;
+CREATE TABLE far.hidden (id serial PRIMARY KEY, who text);
+ALTER TABLE far.hidden ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY own ON far.hidden USING (who = 'me') WITH CHECK (true);
+CREATE FUNCTION far.said() RETURNS text LANGUAGE sql AS $$ SELECT '
+\\restrict abc
+SET transaction_timeout = 0;
+\\unrestrict abc
+' $$;
+"""
+_NUMBERS = "INSERT INTO far.hidden (who) VALUES ('me'), ('you');"
+
+
+async def test_a_folder_sets_sequences_before_policies_hide_rows(postgres: PostgresServer, database: str, tmp_path: Path) -> None:
+    """It may be loaded by somebody whom they bind. Texts of functions that look like what psql is told stay as they are."""
+    run(database, _GUARDED)
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=600) as made:
+        await baseline(made)
+        run(database, _NUMBERS)
+        planned = await plan(made, await caught_up(made, database))
+        await restore_to_folder(planned, Reader(made.store), made.store, tmp_path / "folder", no_owner=True)
+    role = f"loader_{uuid.uuid4().hex[:12]}"
+    with postgres.database() as name:
+        run(postgres.dsn(name), f"CREATE ROLE {role} LOGIN", f"GRANT CREATE ON DATABASE {name} TO {role}")
+        load(postgres, tmp_path / "folder", name, role)
+        said = "SELECT far.said()"
+        assert ask(postgres.dsn(name), said) == ask(database, said)
+        assert ask(postgres.dsn(name), "SELECT nextval('far.hidden_id_seq')") == 3
+        run(postgres.dsn(name), f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}")
+
+
+async def test_a_folder_asks_for_the_version_of_an_extension(
+    kit: Path, tmp_path: Path, start_postgres: Callable[..., PostgresServer]
+) -> None:
+    """Where the server cannot install it, it makes its own and warns; one that stands elsewhere is refused."""
+    server = start_postgres(18, {"extension_control_path": f"{kit}:$system"})
+    with server.database() as source, server.database() as same, server.database() as newer, server.database() as moved:
+        async with recorded(server.dsn(source), f"CREATE EXTENSION kit VERSION '1.0'; {_USES_KIT}") as (made, planned):
+            await restore_to_folder(planned, Reader(made.store), made.store, tmp_path / "folder")
+        assert "kit" not in load(server, tmp_path / "folder", same)
+        assert differences(server.dsn(source), server.dsn(same)) == []
+        (kit / "extension" / "kit--1.0.sql").rename(kit / "extension" / "kit--1.1.sql")
+        said = "extension kit is of version 1.1 here, and was 1.0 at the source"
+        assert said in load(server, tmp_path / "folder", newer)
+        assert ask(server.dsn(newer), "SELECT count(g) FROM t") == 2
+        run(server.dsn(moved), "CREATE SCHEMA elsewhere", "CREATE EXTENSION kit SCHEMA elsewhere")
+        with pytest.raises(AssertionError, match="extension kit is in schema elsewhere here, and was in public at the source"):
+            load(server, tmp_path / "folder", moved)
+
+
+def load(server: PostgresServer, folder: Path, database: str, role: str = "postgres") -> str:
+    """What psql says while it loads a folder; it must not fail."""
+    command: list[str | Path] = [
+        server.bin / "psql",
+        "-X",
+        "-q",
+        "-f",
+        folder / "restore.sql",
+        server.dsn(database).replace("postgres@", f"{role}@"),
+    ]
+    done = subprocess.run(command, check=False, capture_output=True)
+    said = done.stderr.decode()
+    assert done.returncode == 0, said
+    return said
