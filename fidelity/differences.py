@@ -9,14 +9,12 @@ from fidelity.fingerprint import Fingerprint
 
 _AS_A_WHOLE = {
     "large objects": "large objects",
-    "PUBLICATION": "publications",
-    "PUBLICATION TABLE": "publications",
-    "PUBLICATION TABLES IN SCHEMA": "publications",
     "SUBSCRIPTION": "subscriptions",
 }
 """Kinds of which a plan speaks as a whole."""
 _ABOUT = ("COMMENT", "ACL", "SECURITY LABEL")
 """Kinds whose name begins with the kind of what they are about."""
+_ABOUT_AS_A_WHOLE = {"SUBSCRIPTION": "subscriptions", "EXTENSION": "comments on extensions"}
 _TELLING = 4
 """A name without its schema has to be as long, or any text would have it."""
 
@@ -74,8 +72,8 @@ def is_said(difference: Difference, texts: list[str]) -> bool:
     name = difference.name.removeprefix("-.").rstrip("'")
     # A dump's item is "schema.table item" for what belongs to a table.
     about = name.partition(" ")[0]
-    if difference.kind in _ABOUT and about in _AS_A_WHOLE:
-        return any(_AS_A_WHOLE[about] in text for text in texts)
+    if difference.kind in _ABOUT and about in _ABOUT_AS_A_WHOLE:
+        return any(_ABOUT_AS_A_WHOLE[about] in text for text in texts)
     owner, _, item = name.partition(" ")
     names = {name, owner, *difference.leaves}
     if difference.kind.isupper():

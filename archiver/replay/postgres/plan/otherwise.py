@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from archiver.postgres.records import Catalog, Outside, Table
 
+_NAMES = re.compile(r"reg[a-z]+(\[\])*")
+"""Types of PostgreSQL that stand for another object: regclass, regproc and so on."""
 _SHOWN = 5
 """Names that a sentence has room for."""
 
 
 def otherwise(catalog: Catalog) -> list[str]:
     """One sentence for each thing, for people."""
-    return [*_recomputed(catalog.materialized), *_reordered(catalog.tables), *_outside(catalog.outside), *_unknown(catalog)]
+    return [
+        *_recomputed(catalog.materialized),
+        *_reordered(catalog.tables),
+        *_by_name(catalog.tables),
+        *_outside(catalog.outside),
+        *_unknown(catalog),
+    ]
 
 
 def _recomputed(views: Sequence[str]) -> Iterator[str]:
@@ -36,6 +45,17 @@ def _reordered(tables: Sequence[Table]) -> Iterator[str]:
             yield (
                 f"table {table.schema}.{table.name}: its columns come back in another order, first those that it inherits:"
                 " SELECT * and INSERT without names see the difference"
+            )
+
+
+def _by_name(tables: Sequence[Table]) -> Iterator[str]:
+    """The server keeps an oid and shows the name of the moment; the journal has the name that was shown when the row was written."""
+    for table in tables:
+        columns = [column.name for column in table.columns if _NAMES.fullmatch(column.type)]
+        if columns and table.kind != "p" and table.mode != "excluded":
+            yield (
+                f"table {table.schema}.{table.name}: {', '.join(columns)} {'names' if len(columns) == 1 else 'name'} other objects:"
+                " what was renamed after a row was written is not followed"
             )
 
 

@@ -34,7 +34,7 @@ AHEAD_SECONDS = 120.0
 """How much journal time behind the point is looked through for the next schema entry and the next reading of sequences."""
 
 _ALWAYS_LEFT_OUT = (
-    "roles, settings of the database and of roles, tablespaces, large objects, subscriptions, comments on publications, rows in tables of"
+    "roles, settings of the database and of roles, tablespaces, large objects, subscriptions, comments on extensions, rows in tables of"
     " extensions: in the physical backup"
 )
 

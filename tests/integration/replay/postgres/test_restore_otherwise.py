@@ -146,20 +146,28 @@ CREATE TABLE plain (a int PRIMARY KEY);
 CREATE TABLE kid () INHERITS (parent);
 CREATE MATERIALIZED VIEW report AS SELECT count(*) AS n FROM parent;
 INSERT INTO child (a, own, b) VALUES (2, 'y', 3);
+CREATE TABLE holds (id int PRIMARY KEY, what regclass, types regtype[]);
+INSERT INTO holds VALUES (1, 'plain', '{int}');
 """
+_RENAMED = "ALTER TABLE plain RENAME TO renamed; CREATE TABLE plain (a int PRIMARY KEY);"
 
 
 async def test_the_plan_says_what_comes_back_otherwise(database: str, target_database: str, tmp_path: Path) -> None:
-    """A stale view is computed anew, and a child's columns change places: said before and afterwards, and nothing else is."""
-    async with recorded(database, _OTHERWISE) as (made, planned):
+    """A stale view is computed anew, a child's columns change places, names stay as they were written: said before and afterwards, and nothing else is."""
+    async with recorded(database, _OTHERWISE, _RENAMED) as (made, planned):
         report = await restore(made, planned, target_database, tmp_path)
         folder = await restore_to_folder(planned, Reader(made.store), made.store, tmp_path / "folder")
     said = [text for name, text in planned.facts() if name == "otherwise"]
-    assert [text.partition(":")[0] for text in said] == ['materialized view ("public"."report")', "table public.child", "table public.same"]
+    assert [text.partition(":")[0] for text in said] == [
+        'materialized view ("public"."report")',
+        "table public.child",
+        "table public.same",
+        "table public.holds",
+    ]
     assert set(said) <= set(report.notes)
     assert set(said) <= set(folder.notes)
     assert ask(target_database, "SELECT n FROM report") == 2
-    assert [text.partition(":")[0] for text in differences(database, target_database)] == ["rows of public.report"]
+    assert [text.partition(":")[0] for text in differences(database, target_database)] == ["rows of public.holds", "rows of public.report"]
 
 
 async def test_a_parameter_that_the_target_does_not_know_is_left_out(database: str, target_database: str, tmp_path: Path) -> None:
