@@ -6,6 +6,7 @@ are taken by name, because pg_dump itself moves columns of inheritance children.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from dataclasses import dataclass, field
@@ -137,7 +138,8 @@ def _sequence(schema: str, name: str) -> sql.Composed:
 def _dump(dsn: str, bin_folder: Path, own: list[str], snapshot: str) -> str:
     more = [f'--exclude-schema="{name}"' for name in own] + ([f"--snapshot={snapshot}"] if snapshot else [])
     command: list[str | Path] = [bin_folder / "pg_dump", "--schema-only", "--quote-all-identifiers", *more, f"--dbname={dsn}"]
-    done = subprocess.run(command, capture_output=True, check=False)
+    # Bounds of partitions are written in the time zone of the session, and a database may set its own.
+    done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "PGTZ": "UTC"})
     if done.returncode:
         raise RuntimeError(f"pg_dump failed: {done.stderr.decode(errors='replace')[:500]}")
     return done.stdout.decode("utf-8", "surrogateescape")

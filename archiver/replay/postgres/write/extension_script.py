@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from archiver.errors import Refused
+from archiver.postgres.dump_toc import read_toc
 from archiver.postgres.records import Extension
 from archiver.replay.postgres.write.dump_items import schemas_of_extensions
-from archiver.replay.postgres.write.dump_toc import read_toc
 
 
 @dataclass(frozen=True)
