@@ -17,6 +17,7 @@ from archiver import disk
 from archiver.clock import Clock, duration_text, to_local_text, to_text
 from archiver.errors import Invalid, Refused
 from archiver.journal.reader import Reader
+from archiver.postgres.captured_systems import newest_system
 from archiver.replay.kubernetes.restore import Cut, plan_objects
 from archiver.replay.points import NotReached, Point, parse_point, resolve
 from archiver.replay.postgres.restore import plan_database
@@ -100,13 +101,16 @@ async def source_kinds(reader: Reader) -> dict[str, str]:
 async def make_plans(reader: Reader, at: str, targets: Sequence[str], wanted: Sequence[str], options: Options, clock: Clock) -> Plans:
     """Plan every source in ``wanted``; when that is empty, those that have a target, or without targets all. Changes nothing.
 
-    Close the result with ``close_plans``. Raises ``Invalid``, ``HistoryLost`` and ``Refused`` as the planners do.
+    Close the result with ``close_plans``. Raises ``Invalid``, ``HistoryLost`` and ``Refused`` as the planners do; ``Invalid`` too for an
+    LSN of databases that are on different servers.
     """
     known = await source_kinds(reader)
     matched = match(targets, known, wanted)
     chosen = list(wanted) or [target.source for target in matched] or list(known)
     by_source = {target.source: target for target in matched}
     point = await resolve(reader, parse_point(at))
+    if point.kind == "lsn":
+        await _require_one_server(reader, point, [name for name in dict.fromkeys(chosen) if known[name] == "postgres"])
     plans = Plans(at, point, [], clock.now())
     try:
         for name in sorted(dict.fromkeys(chosen), key=lambda name: known[name] != "postgres"):
@@ -119,6 +123,17 @@ async def make_plans(reader: Reader, at: str, targets: Sequence[str], wanted: Se
         await close_plans(plans)
         raise
     return plans
+
+
+async def _require_one_server(reader: Reader, point: Point, databases: Sequence[str]) -> None:
+    """Refuse an LSN for databases of different servers: in each it would be another moment."""
+    systems = {name: await newest_system(reader, name) for name in databases}
+    if len({system for system in systems.values() if system}) > 1:
+        told = ", ".join(f"{name} (system {system or 'not known'})" for name, system in systems.items())
+        raise Invalid(
+            f"the LSN {point.text} is a place in the log of one server, and these databases are of different ones: {told}",
+            hint=f"choose one with --source {databases[0]}, or name a point of all: --at TIME, an entry number, `latest`",
+        )
 
 
 async def make_plans_once_reached(

@@ -55,6 +55,23 @@ async def named_databases(reader: Reader) -> list[CapturedDatabase]:
     return sorted(found)
 
 
+async def newest_system(reader: Reader, source: str) -> str:
+    """Identifier of the system that ``source`` was captured from last; empty for not known. Raises ``Unavailable``."""
+    tail = await reader.tail()
+    mark = tail.sources.get(source) if tail is not None else None
+    if mark is None or mark.control_segment < 0:
+        return ""
+    newest = ""
+    try:
+        async for placed in reader.read(mark.control_segment, last=mark.control_segment):
+            if placed.run.source == source and placed.run.kind is Kind.PG_SLOT:
+                *_, newest = [read_record(body, Slot, placed).system_id for body in placed.run.bodies()]
+    except CorruptSegment as error:
+        _log.warning("captured_system_not_known", source=source, segment=error.number, reason=error.reason)
+        return ""
+    return newest
+
+
 async def _readable_before(reader: Reader, number: int) -> SegmentHeader | None:
     for before in range(number, -1, -1):
         try:
