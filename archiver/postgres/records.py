@@ -18,7 +18,7 @@ from archiver.journal.parts import Part
 SCHEMA_UNCERTAIN = "schema_uncertain"
 """Reason of a gap of the schema alone."""
 UPDATES_NOT_PUBLISHED = "updates_not_published"
-"""Reason of the gap of a table without a key, whose rows were updated or deleted."""
+"""Reason of the gap of a table without a key, whose rows may have been updated or deleted."""
 
 Mode = Literal["key", "full", "insert", "excluded"]
 """How a table is captured: by key; by the whole old row (REPLICA IDENTITY FULL); inserts and truncates only; not at all."""

@@ -19,7 +19,7 @@ from archiver.capture.postgres.catalog.horizon import Horizon, running_here
 from archiver.capture.postgres.watch.database_poll import unreadable
 from archiver.errors import Unavailable
 from archiver.journal.entry import Kind, Run
-from archiver.postgres.records import NOT_COUNTED, UPDATES_NOT_PUBLISHED, Catalog
+from archiver.postgres.records import UPDATES_NOT_PUBLISHED, Catalog
 
 if TYPE_CHECKING:
     from archiver.capture.postgres.catalog.scope import Scope
@@ -86,11 +86,10 @@ class TableRecopier:
             if table.mode != "insert" or count is None or table.oid in pending:
                 continue
             if self._counts.changed(table.oid, count, unchanged):
-                happened = "whether rows were updated or deleted is not known, because track_counts is off"
                 await self._gaps.mark(
                     table,
                     UPDATES_NOT_PUBLISHED,
-                    f"{'rows were updated or deleted' if count != NOT_COUNTED else happened}, and the table has no usable replica identity",
+                    self._counts.suspicion(table.oid, count),
                     cause=UPDATES_NOT_PUBLISHED,
                     since=self._counts.known_until(table.oid),
                 )

@@ -37,6 +37,22 @@ class WriteCounts:
             self._known_until[oid] = floor
         return False
 
+    def suspicion(self, oid: int, count: int) -> str:
+        """Why rows may be otherwise than they were copied, for people, when ``changed`` says so.
+
+        Never more than that: statistics count what is rolled back too, and some of it after a copy that has it.
+        """
+        copied = self._copied.get(oid, NOT_COUNTED)
+        if count == NOT_COUNTED:
+            why = "the server counts none, because track_counts is off"
+        elif copied == NOT_COUNTED:
+            why = "it is not known how many the server had counted when they were copied"
+        elif count < copied:
+            why = "the server's counts began anew"
+        else:
+            why = f"the server counted {count - copied} since they were copied"
+        return f"rows may have been updated or deleted: {why}; the table has no usable replica identity"
+
     def annotate(self, catalog: Catalog) -> Catalog:
         """``catalog`` with what the next start must know."""
         return msgspec.structs.replace(catalog, tables=[self._annotated(table) for table in catalog.tables])

@@ -43,6 +43,17 @@ def test_another_count_leaves_until_when_rows_were_known() -> None:
     assert counts.known_until(10) == "0/10"
 
 
+def test_no_count_says_that_rows_were_changed() -> None:
+    """Only that they may have been: of a table made just now, after a crash, with a count that rose."""
+    counts = WriteCounts(None)
+    assert "not known how many" in counts.suspicion(10, 0)
+    counts.copied(10, 5, "0/10")
+    for count, why in ((7, "counted 2 since"), (1, "began anew"), (NOT_COUNTED, "track_counts is off")):
+        assert counts.changed(10, count, "0/20")
+        assert counts.suspicion(10, count).startswith("rows may have been updated or deleted: ")
+        assert why in counts.suspicion(10, count)
+
+
 def test_the_next_start_goes_on_from_the_catalog() -> None:
     """What ``annotate`` wrote is read again; tables that the stream keeps true are not annotated."""
     counts = WriteCounts(None)
