@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.errors import Invalid
+from archiver.history.filed_rows import HistoryFiles
 from archiver.history.row_states import CopiedRow, HeardChange, HistoryGap, RowChange, State, states, text_of
 from archiver.journal.entry import Kind
 from archiver.journal.parts import fetch_part, opened
@@ -76,8 +77,8 @@ async def row_log(
     """Every change of the row, oldest first, from the journal's first baseline on, or from the newest one at or before ``from_point``:
     the row's state there comes first. Up to ``to_point``. Points are resolved.
 
-    The journal's whole stretch is read for one row. Raises ``Invalid`` when the archive has no such source or table, or the table no such
-    column; ``Refused`` when ``from_point`` lies before the first baseline.
+    Where history files reach, they are asked; what they do not have is read in the journal. Raises ``Invalid`` when the archive has no such
+    source or table, or the table no such column; ``Refused`` when ``from_point`` lies before the first baseline.
     """
     until = await resolve(reader, to_point or Point("latest", "latest"))
     tail = await reader.tail()
@@ -86,32 +87,85 @@ async def row_log(
         require_mark(tail, source, point)
     last = min(await end_segment(reader, source, until), tail.number)
     start = await _start(reader, source, from_point, tail.number)
+    files = await HistoryFiles.of(reader, source)
+    if files is not None and start.record.replay_from <= files.progress.covered:
+        found = await _filed_log(reader, source, ref, start, (limit_of(until), last, tail.number), files)
+        if found is not None:
+            return found
     first = await reader.find_seq(start.record.replay_from)
     told = _TableHistory(ref, start)
     # Behind the point, copies that have nothing from behind it are of interest: one more segment.
-    async with aclosing(reader.read(first, last=min(last + 1, tail.number))) as runs:
-        async for placed in runs:
-            if placed.run.source == source and placed.first + placed.run.count > start.record.replay_from:
-                told.take(placed)
+    await _listen(reader, source, told, first, min(last + 1, tail.number))
     told.require()
-    heard = []
     limit = limit_of(until)
-    logs: list[RowLog] = []
+    heard = await _heard(reader, source, told, limit, (first, last))
+    return states(ref.key, sorted(heard, key=_in_order), await told.copies(limit, heard, reader.store), told.gaps)
+
+
+async def _filed_log(
+    reader: Reader, source: str, ref: RowRef, start: FoundRecord[Snapshot], until: tuple[Limit, int, int], files: HistoryFiles
+) -> list[RowChange] | None:
+    """``row_log`` from files and the tail behind them; ``None`` when they do not tell.
+
+    ``until``: the limit, its last segment, and the journal's.
+    """
+    limit, last, end = until
+    progress = files.progress
+    told = _TableHistory(ref, start)
+    entries = await files.entries(last=last + 1)
+    if entries is None:
+        return None
+    for placed in entries:
+        if placed.first >= start.record.replay_from:
+            told.take(placed)
+    if last + 1 >= progress.segment:
+        await _listen(reader, source, told, progress.segment, min(last + 1, end))
+    told.require()
+    header = await reader.header(last)
+    last_entry = header.first + header.count - 1 if header else 0
+    filed = await files.row(told.oids, ref.key, (ref.schema, ref.table), limit, last_entry)
+    if filed is None:
+        return None
+    heard, from_lsn = list[HeardChange](), parse_lsn(start.record.lsn)
+    for oid, change in filed.changes:
+        era = told.era(change.commit.seq)
+        if change.commit.seq >= start.record.replay_from and (era or change.commit.commit_lsn >= from_lsn):
+            heard.append(told.heard(era, oid, change))
+    if last >= progress.segment and not files.reach(limit):
+        heard += await _heard(reader, source, told, limit, (progress.resume_segment, last), files)
+    told.filed = (progress.covered, filed.copied)
+    return states(ref.key, sorted(heard, key=_in_order), await told.copies(limit, heard, reader.store), told.gaps)
+
+
+async def _listen(reader: Reader, source: str, told: _TableHistory, first: int, last: int) -> None:
+    """Take what other entries than frames say."""
     async with aclosing(reader.read(first, last=last)) as runs:
+        async for placed in runs:
+            if placed.run.source == source and placed.first + placed.run.count > told.begin:
+                told.take(placed)
+
+
+async def _heard(
+    reader: Reader, source: str, told: _TableHistory, limit: Limit, stretch: tuple[int, int], files: HistoryFiles | None = None
+) -> list[HeardChange]:
+    """What frames say. ``files``: only what is behind them, where reading goes on as they left it."""
+    heard = list[HeardChange]()
+    logs: list[RowLog] = []
+    begin = files.progress.resume_entry if files else told.begin
+    async with aclosing(reader.read(stretch[0], last=stretch[1])) as runs:
         era = -1
         async for placed in runs:
-            if placed.run.source != source or placed.first + placed.run.count <= start.record.replay_from or placed.run.kind not in _FRAMES:
+            if placed.run.source != source or placed.first + placed.run.count <= begin or placed.run.kind not in _FRAMES:
                 continue
             if told.era(placed.first) != era:
                 heard += [told.heard(era, log.oid, change) for log in logs for change in log.finish()]
                 if any(log.done for log in logs):
                     break
-                from_lsn = parse_lsn(start.record.lsn) if era < 0 else 0
+                logs = told.logs(limit, told.era(placed.first), files if era < 0 else None)
                 era = told.era(placed.first)
-                logs = [RowLog(oid, ref.bytes, limit=limit, from_lsn=from_lsn) for oid in sorted(told.oids)]
-            heard += [told.heard(era, log.oid, change) for log in logs for change in log.feed(placed)]
-    heard += [told.heard(era, log.oid, change) for log in logs for change in log.finish()]
-    return states(ref.key, sorted(heard, key=_in_order), await told.copies(limit, heard, reader.store), told.gaps)
+            run = placed.since(begin) if files else placed
+            heard += [told.heard(era, log.oid, change) for log in logs for change in log.feed(run)]
+    return heard + [told.heard(era, log.oid, change) for log in logs for change in log.finish()]
 
 
 def _in_order(heard: HeardChange) -> tuple[int, int, int]:
@@ -141,6 +195,10 @@ class _TableHistory:
         self._breaks: list[int] = []
         self._holders: list[tuple[int, Visible, int]] = []
         """Schema entries, and which relation bears the name in each; 0: none."""
+        self.begin = start.record.replay_from
+        """The first entry that counts."""
+        self.filed: tuple[int, dict[tuple[int, int], State]] = (0, {})
+        """Up to which entry files say what copies have of the row, and that."""
         # Its entry may stand behind the point.
         self._copy(start.ref.seq, start.record, baseline=True)
 
@@ -173,6 +231,17 @@ class _TableHistory:
         if missing:
             raise Invalid(f"{name} has no column {missing[0]}", hint=f"its columns: {', '.join(sorted(self._columns))}")
 
+    def logs(self, limit: Limit, era: int, files: HistoryFiles | None) -> list[RowLog]:
+        """Readers of the row's changes in this era, one for each table; ``files``: they go on where these end, if it is the same era."""
+        from_lsn = parse_lsn(self._start.record.lsn) if not era else 0
+        key = self._ref.bytes
+        if files is None or self.era(files.progress.covered) != era:
+            return [RowLog(oid, key, limit=limit, from_lsn=from_lsn) for oid in sorted(self.oids)]
+        reached = files.progress.reached
+        return [
+            RowLog(oid, key, limit=limit, from_lsn=from_lsn, reached=reached, described=files.relation(oid)) for oid in sorted(self.oids)
+        ]
+
     def era(self, entry: int) -> int:
         """Number of gaps of the whole source before an entry. What follows one is another slot's stream, whose LSNs need not go on."""
         return sum(gap < entry for gap in self._breaks)
@@ -188,7 +257,8 @@ class _TableHistory:
                 for table in snapshot.tables:
                     named = self._ref.names(table.schema, table.name)
                     if table.oid in self.oids:
-                        state, hidden = await self._look_up(table, store), not named and holder != table.oid
+                        state = self.filed[1].get((entry, table.oid)) if entry <= self.filed[0] else await self._look_up(table, store)
+                        hidden = not named and holder != table.oid
                         found.append(CopiedRow(era, entry, lsn, snapshot.taken, baseline, state, table.oid, hidden))
         return found
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -37,9 +37,8 @@ def to_parquet(records: pa.Table) -> bytes:
     out = io.BytesIO()
     bloom = {"key": {"ndv": min(GROUP_ROWS, max(1, records.num_rows)), "fpp": 0.01}}
     control = pc.sum(pc.equal(records["operation"], CONTROL)).as_py() or 0
-    with pq.ParquetWriter(
-        out, SCHEMA, compression="zstd", compression_level=_LEVEL, bloom_filter_options=bloom, write_page_index=True
-    ) as writer:
+    checks: dict[str, Any] = {"bloom_filter_options": bloom, "write_page_index": True, "write_page_checksum": True}
+    with pq.ParquetWriter(out, SCHEMA, compression="zstd", compression_level=_LEVEL, **checks) as writer:
         for part in (records.slice(0, control), records.slice(control)):
             if part.num_rows:
                 writer.write_table(part, row_group_size=GROUP_ROWS)
@@ -108,10 +107,21 @@ class DataFile:
     def read(self, groups: Sequence[int], held: Sequence[tuple[int, bytes]]) -> pa.Table:
         """The records of these row groups. ``held``: bytes of ``ranges``, with where each begins."""
         try:
-            file = pq.ParquetFile(_Ranges(self.size, [*held, self._tail]), metadata=self._metadata)
+            file = pq.ParquetFile(_Ranges(self.size, [*held, self._tail]), metadata=self._metadata, page_checksum_verification=True)
             return file.read_row_groups(list(groups), use_threads=False)
         except _UNREADABLE as error:
             raise _unreadable(self.key) from error
+
+
+def chosen(records: pa.Table, relations: Sequence[int], key: str | None) -> pa.Table:
+    """Records of ``relations`` with this key (``None``: any) or of a whole relation. Times become numbers: microseconds since 1970."""
+    which = pc.is_in(records["relation"], pa.array(relations, pa.int64()))
+    if key is not None:
+        which = pc.and_(which, pc.is_in(records["key"], pa.array([key, ""])))
+    found = records.filter(which)
+    for name in ("as_of", "committed"):
+        found = found.set_column(found.schema.get_field_index(name), name, found[name].cast(pa.int64()))
+    return found
 
 
 def footer_bytes(key: str, tail: bytes) -> int:

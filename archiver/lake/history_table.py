@@ -13,7 +13,7 @@ from archiver.errors import Bug, Corrupt
 from archiver.journal.folded_checkpoints import continues
 from archiver.journal.keys import history_commit_key, history_commit_prefix, history_commit_version, history_prefix
 from archiver.journal.put_once import put_once
-from archiver.lake.data_file import FOOTER_GUESS, DataFile, footer_bytes, sorted_records, statistics, to_parquet
+from archiver.lake.data_file import FOOTER_GUESS, DataFile, chosen, footer_bytes, sorted_records, statistics, to_parquet
 from archiver.lake.delta_log import COMMIT_LIMIT, Added, TableState, commit, follow
 
 if TYPE_CHECKING:
@@ -64,12 +64,15 @@ async def open_file(store: Store, source: str, path: str, size: int) -> DataFile
     return await asyncio.to_thread(DataFile, key, size, tail)
 
 
-async def read_groups(store: Store, file: DataFile, groups: Sequence[int]) -> pa.Table:
-    """The records of row groups of a file. ``Corrupt`` when they cannot be read."""
+async def read_groups(store: Store, file: DataFile, groups: Sequence[int], relations: Sequence[int], key: str | None) -> pa.Table:
+    """The records of ``relations`` in row groups of a file, with this key (``None``: any) or of a whole relation; times are numbers.
+
+    ``Corrupt`` when they cannot be read.
+    """
     ranges = file.ranges(groups)
     found = await asyncio.gather(*(store.get(file.key, each.start, each.end - each.start) for each in ranges))
     held = [(each.start, data or b"") for each, data in zip(ranges, found, strict=True)]
-    return await asyncio.to_thread(file.read, groups, held)
+    return await asyncio.to_thread(lambda: chosen(file.read(groups, held), relations, key))
 
 
 class TableWriter:

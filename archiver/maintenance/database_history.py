@@ -128,7 +128,7 @@ class _Step:
             await self._keep([mark])
             known = self._changes.tables.get(table.oid)
             key = known.key if known is not None and known.mode == "key" and set(known.key) <= set(table.attnums) else []
-            names = [name for name, attnum in zip(table.columns, table.attnums, strict=True) if attnum in key]
+            names = [name for attnum, name in sorted(zip(table.attnums, table.columns, strict=True)) if attnum in key]
             self._changes.identify(table.oid, names or None)
             for part in table.parts:
                 text = await asyncio.to_thread(opened, part, await fetch_part(self._reader.store, part))

@@ -8,6 +8,7 @@ import uuid
 import psycopg
 import pytest
 
+from archiver.clock import to_text
 from archiver.errors import Invalid
 from archiver.history.row_at import row_at
 from archiver.history.row_states import differences
@@ -15,6 +16,7 @@ from archiver.history.rows import RowRef, row_log
 from archiver.journal.reader import Reader
 from archiver.replay.points import Point, parse_point
 from tests.integration.capture.postgres.rig import SOURCE, capture
+from tests.integration.history.both_ways import row_log_both_ways
 from tests.integration.replay.postgres.arrange import baseline, caught_up, quiet, run
 
 pytestmark = pytest.mark.postgres(18)
@@ -50,7 +52,7 @@ async def test_log_show_and_diff_follow_one_row(database: str, slot: str) -> Non
         run(database, "DELETE FROM runs WHERE id = 5", "INSERT INTO runs VALUES (5, NULL, 'again')")
         after = await caught_up(made, database)
         reader = Reader(made.store)
-        log = await row_log(reader, SOURCE, ref(5))
+        log = await row_log_both_ways(made.store, SOURCE, ref(5))
         assert [(change.event, change.changed) for change in log] == [
             ("BASELINE", []), ("UPDATE", ["state"]), ("UPDATE", ["big"]), ("DELETE", []), ("INSERT", []),
         ]  # fmt: skip
@@ -75,8 +77,7 @@ async def test_a_row_that_gets_another_key_is_followed_to_the_end_and_from_the_b
         await baseline(made)
         run(database, "UPDATE runs SET id = 105 WHERE id = 5")
         await caught_up(made, database)
-        reader = Reader(made.store)
-        left, came = await row_log(reader, SOURCE, ref(5)), await row_log(reader, SOURCE, ref(105))
+        left, came = await row_log_both_ways(made.store, SOURCE, ref(5)), await row_log_both_ways(made.store, SOURCE, ref(105))
         assert (left[-1].state, left[-1].detail) == (None, "it is id=105 from here on")
         assert (came[0].event, came[0].detail) == ("UPDATE", "it was id=5 before")
         assert came[0].state == {"id": "105", "state": "a\t5"}
@@ -94,7 +95,7 @@ async def test_ddl_and_a_copy_of_the_table_are_part_of_the_history(database: str
         await made.start()
         run(database, "UPDATE runs SET note = 'm' WHERE id = 5", "TRUNCATE runs")
         await caught_up(made, database)
-        log = await row_log(Reader(made.store), SOURCE, ref(5))
+        log = await row_log_both_ways(made.store, SOURCE, ref(5))
         events = [(change.event, change.changed) for change in log if change.event not in ("GAP", "COPIED")]
         assert events == [("BASELINE", []), ("UPDATE", ["state"]), ("UPDATE", ["note"]), ("UPDATE", ["note"]), ("TRUNCATE", [])]
         assert "GAP" in [change.event for change in log]
@@ -133,12 +134,51 @@ async def test_a_name_that_passes_to_another_table_takes_no_foreign_rows_along(d
         for step in steps:
             run(database, step)
             await quiet(made, database)
-        log = await row_log(Reader(made.store), SOURCE, ref(5))
+        log = await row_log_both_ways(made.store, SOURCE, ref(5))
         assert [(change.event, change.state and change.state["state"]) for change in log if change.event != "GAP"] == [
             ("BASELINE", "a\t5"),
             ("UPDATE", "old"),
             ("UPDATE", "new"),
         ]
         assert log[-1].changed == ["state"]
-        old = await row_log(Reader(made.store), SOURCE, RowRef.parse("public.runs_old", ["id=5"]))
+        old = await row_log_both_ways(made.store, SOURCE, RowRef.parse("public.runs_old", ["id=5"]))
         assert [change.state and change.state["state"] for change in old if change.event != "GAP"] == ["old", "forgotten"]
+
+
+async def test_history_files_end_where_the_point_does_and_know_lost_slots(database: str, slot: str) -> None:
+    """Points by entry, LSN and time, from and until, in each of two streams with a gap between, of keys of two columns and odd texts."""
+    run(
+        database,
+        "CREATE TABLE pairs (note text, b text, a int, PRIMARY KEY (a, b))",
+        "INSERT INTO pairs VALUES ('first', E'k\"\\\\\\t', 1)",
+    )
+    row = RowRef.parse("pairs", ['b=k"\\\t', "a=1"])
+    async with capture(database, slot, poll_seconds=0.3) as made:
+        await baseline(made)
+        lsns = []
+        for number in range(3):
+            run(database, f"UPDATE pairs SET note = 'before {number}' WHERE a = 1", f"INSERT INTO pairs VALUES (NULL, 'x', {number})")
+            lsns.append(await caught_up(made, database))
+        await made.stop()
+        run(database, f"SELECT pg_drop_replication_slot('{slot}')", "UPDATE pairs SET note = 'nobody saw' WHERE a = 1")
+        first = made.writer.marks[SOURCE].checkpoint
+        await made.start()
+        await made.until(lambda: made.writer.marks[SOURCE].checkpoint > first)
+        for number in range(2):
+            run(database, f"UPDATE pairs SET note = 'after {number}' WHERE a = 1", "DELETE FROM pairs WHERE a = 0")
+            lsns.append(await caught_up(made, database))
+        whole = await row_log_both_ways(made.store, SOURCE, row)
+        assert [change.state["note"] if change.state else change.event for change in whole] == [
+            "first", "before 0", "before 1", "before 2", "GAP", "nobody saw", "after 0", "after 1",
+        ]  # fmt: skip
+        for text in [
+            *lsns,
+            *(str(change.commit_entry or change.entry) for change in whole),
+            *(to_text(each.time) for each in whole[1:] if each.time),
+        ]:
+            until = await row_log_both_ways(made.store, SOURCE, row, to_point=parse_point(text), step_entries=3)
+            assert until == whole[: len(until)], text
+        since = await row_log_both_ways(made.store, SOURCE, row, from_point=parse_point(lsns[-1]))
+        assert [change.state and change.state["note"] for change in since] == ["nobody saw", "after 0", "after 1"]
+        by_note = await row_log_both_ways(made.store, SOURCE, RowRef.parse("pairs", ["note=after 0"]), step_entries=99, used=False)
+        assert [change.event for change in by_note if change.event != "GAP"] == ["UPDATE", "UPDATE"]

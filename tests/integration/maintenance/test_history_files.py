@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -221,6 +223,39 @@ async def test_whoever_is_killed_or_late_leaves_whole_files(database: str, slot:
         await twice.store.delete(key)
     await build(twice)
     assert await contents(twice, tmp_path / "anew") == expected
+
+
+async def test_the_command_says_what_it_did(database: str, slot: str, tmp_path: Path) -> None:
+    """One line for each step, as a table and as JSON; `log` answers from files that were damaged as from the journal."""
+    run(database, "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t SELECT generate_series(1, 9)")
+    async with capture(database, slot) as made:
+        await baseline(made)
+        run(database, "DELETE FROM t WHERE id = 3")
+        await caught_up(made, database)
+        store = DirectoryStore(tmp_path)
+        for key in await made.store.list(""):
+            await store.put_if_absent(key, await made.store.get(key) or b"")
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "archiver", "--archive", tmp_path.as_uri(), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    written = json.loads((await asyncio.to_thread(call, "maintain", "--history", "--json")).stdout)
+    assert [(each["source"], each["done"], each["reason"]) for each in written] == [(SOURCE, True, "")]
+    assert written[0]["records"] >= 11
+    log = ("log", "--source", SOURCE, "--table", "t", "--key", "id=3", "--json")
+    answer = (await asyncio.to_thread(call, *log)).stdout
+    assert [each["event"] for each in json.loads(answer)] == ["BASELINE", "DELETE"]
+    assert "up to entry" in (await asyncio.to_thread(call, "maintain", "--history")).stdout
+    wrong = await asyncio.to_thread(call, "maintain", "--history", "--source", "none")
+    assert (wrong.returncode, "the archive has no database 'none'" in wrong.stderr) == (2, True)
+    (file,) = (tmp_path / history_prefix(SOURCE)).glob("*.parquet")
+    whole = file.read_bytes()
+    for damaged in (b"", whole[:-100], whole[:-2000] + bytes(1900) + whole[-100:], whole[:30] + b"?" + whole[31:]):
+        file.write_bytes(damaged)
+        done = await asyncio.to_thread(call, *log)
+        assert done.stdout == answer
+        assert "history_files_passed_over" in done.stderr
 
 
 async def contents(made: Capture, folder: Path) -> str:

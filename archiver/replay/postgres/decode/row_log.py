@@ -46,14 +46,24 @@ class DecodedChange(msgspec.Struct, frozen=True):
 class RowLog:
     """Takes runs of one database in journal order, from a PG_STREAM entry on. Pure; one caller at a time."""
 
-    def __init__(self, oid: int, key: Mapping[str, bytes] | None = None, *, limit: Limit | None = None, from_lsn: int = 0) -> None:
+    def __init__(
+        self,
+        oid: int,
+        key: Mapping[str, bytes] | None = None,
+        *,
+        limit: Limit | None = None,
+        from_lsn: int = 0,
+        reached: int = 0,
+        described: tuple[int, Relation] | None = None,
+    ) -> None:
         """``key``: columns and their text, as the server writes it; rows whose new or old version has all of them. None: every row.
 
         An update that changes the key is found under both keys. A TRUNCATE of the table is always found.
+        ``reached`` and ``described``, with its entry: how far another reader had come where this one goes on, and how it knew the table.
         """
         self.oid, self._key = oid, dict(key or {})
-        self._reader = TransactionReader(limit=limit, from_lsn=from_lsn)
-        self._relation: tuple[int, Relation] | None = None
+        self._reader = TransactionReader(limit=limit, from_lsn=from_lsn, reached=reached)
+        self._relation = described
         self._streamed: tuple[int, Relation] | None = None
 
     def feed(self, placed: Placed) -> list[DecodedChange]:
