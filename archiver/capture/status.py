@@ -39,6 +39,8 @@ class SourceStatus(msgspec.Struct, kw_only=True):
     """What is wrong with it costs it alone, and is no reason against the others."""
     unmatched: list[str] = []
     """Lines of its settings that select nothing: they may be misspelt."""
+    strict: bool = False
+    """A line that selects nothing is a reason against readiness."""
     frames: int = 0
     bytes: int = 0
     gaps: int = 0

@@ -75,6 +75,8 @@ class SourceLine(msgspec.Struct, kw_only=True):
     """What is wrong with it costs it alone: the backup of the others is what was promised."""
     unmatched: list[str] = []
     """Lines of its settings that select nothing."""
+    strict: bool = False
+    """Those are a reason against readiness."""
     entries: int = 0
     bytes: int = 0
     gaps: int = 0
@@ -211,7 +213,7 @@ def lay_over(found: list[SourceLine], running: Iterable[tuple[SourceStatus, int,
             part = parts.get(name, source)
             line.failures, line.problem = failures, problem
             add(line, part)
-            line.unmatched = list(source.unmatched)
+            line.unmatched, line.strict = list(source.unmatched), source.strict
             if problem:
                 line.state = "failed"
             elif nothing:
@@ -225,11 +227,15 @@ def lay_over(found: list[SourceLine], running: Iterable[tuple[SourceStatus, int,
 
 def shortfalls(status: ArchiveStatus) -> list[str]:
     """What is not captured although it was asked for, and costs itself alone, one sentence each."""
-    unmatched = {f"{line.name.partition('/')[0]}: {text}: it selects nothing" for line in status.sources for text in line.unmatched}
     return [
         *(f"{line.name}: not captured: {line.problem or line.state}" for line in status.sources if _apart(status, line)),
-        *sorted(unmatched),
+        *_select_nothing(status, strict=False),
     ]
+
+
+def _select_nothing(status: ArchiveStatus, *, strict: bool) -> list[str]:
+    lines = [line for line in status.sources if line.strict == strict]
+    return sorted({f"{line.name.partition('/')[0]}: {text}: it selects nothing" for line in lines for text in line.unmatched})
 
 
 def _apart(status: ArchiveStatus, line: SourceLine) -> bool:
@@ -266,6 +272,7 @@ def problems(status: ArchiveStatus, rpo_seconds: float) -> list[str]:
         elif line.rpo_seconds is None or (line.rpo_seconds > rpo_seconds and not _lives(line)):
             age = "never" if line.rpo_seconds is None else f"{line.rpo_seconds:.0f} s ago"
             found.append(f"{line.name}: newest durable entry {age}; the RPO is {rpo_seconds:g} s")
+    found += _select_nothing(status, strict=True)
     if not live:
         found.append("nothing is captured")
     return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from archiver.capture.kubernetes.definitions import Definitions
-from archiver.capture.kubernetes.discovery import DEFINITIONS, Discovery, discover
+from archiver.capture.kubernetes.discovery import DEFINITIONS, Discovery, discover, selects_nothing
 from archiver.capture.kubernetes.reflector import Reflector
 from archiver.capture.kubernetes.resource_absence import ResourceAbsence
 from archiver.capture.kubernetes.stream_scope import StreamScope
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from archiver.capture.kubernetes.discovery import Selector
     from archiver.capture.kubernetes.journal_view import ResumedStream
     from archiver.capture.kubernetes.stream_context import StreamContext
+    from archiver.capture.unmatched_lines import UnmatchedLines
     from archiver.kubernetes.records import Resource
 
 _HURRY_SECONDS = 1.0
@@ -32,15 +33,22 @@ class ClusterCapture:
     """Runs a reflector for everything that is selected and served, from one connection to the API server to its end."""
 
     def __init__(
-        self, name: str, context: StreamContext, selectors: list[Selector], cluster: Cluster, resumed: dict[str, ResumedStream]
+        self,
+        name: str,
+        context: StreamContext,
+        selectors: list[Selector],
+        cluster: Cluster,
+        resumed: dict[str, ResumedStream],
+        unmatched: UnmatchedLines,
     ) -> None:
-        """``resumed``: every stream that the journal has."""
+        """``resumed``: every stream that the journal has. ``unmatched`` hears what selects nothing, as often as discovery is asked."""
         self.reflectors: dict[str, Reflector] = {}
         self._name = name
         self._context = context
         self._selectors = selectors
         self._cluster = cluster
         self._resumed = resumed
+        self._unmatched = unmatched
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._definitions = Definitions(selectors)
         self._absence = ResourceAbsence(context.api)
@@ -58,6 +66,7 @@ class ClusterCapture:
                     break
                 try:
                     found = await discover(api, self._selectors)
+                    self._unmatched.found(await selects_nothing(api, self._context.config, found))
                 except (Unavailable, Invalid) as error:
                     # Credentials that expire are met as everything else: the streams say so, and go on when they are renewed.
                     _log.warning("discovery_failed", source=self._name, reason=error.message)

@@ -15,6 +15,7 @@ from archiver.capture.kubernetes.outbox import Outbox
 from archiver.capture.kubernetes.stream_context import Rewinds, StreamContext
 from archiver.capture.kubernetes.stream_status import whole
 from archiver.capture.status import SourceStatus
+from archiver.capture.unmatched_lines import UnmatchedLines
 from archiver.errors import Refused
 from archiver.kubernetes.api import Api
 from archiver.kubernetes.cluster import Cluster, identify
@@ -40,7 +41,7 @@ class KubernetesSource:
         self._reflectors: dict[str, Reflector] = {}
         self._last = 0
         self._phase: SourceStatus | None = None
-        self._unmatched: list[str] = []
+        self._unmatched = UnmatchedLines(name)
 
     def status(self) -> SourceStatus:
         """A snapshot of all streams; before the first ``run`` has reached the API server: starting."""
@@ -55,7 +56,7 @@ class KubernetesSource:
                 # Without its definitions a resource is captured all the same. Once they were, nobody may think that they still are.
                 stream.state = "stopped"
                 warnings.append(f"custom resource definitions are not captured: {stream.detail}")
-        return msgspec.structs.replace(whole(self.name, streams, warnings), unmatched=self._unmatched)
+        return msgspec.structs.replace(whole(self.name, streams, warnings), unmatched=self._unmatched.lines, strict=self._config.strict)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Capture until ``stop``, then return once everything received is durable.
@@ -75,7 +76,7 @@ class KubernetesSource:
             await self._compare(api, found)
             resumed = await resume_streams(self._writer.reader(), self._writer.marks, self.name)
             outbox = Outbox(self._writer, self._config.queue_bytes)
-            capture = ClusterCapture(self.name, self._context(api, outbox, cluster), selectors, cluster, resumed)
+            capture = ClusterCapture(self.name, self._context(api, outbox, cluster), selectors, cluster, resumed, self._unmatched)
             self._reflectors = capture.reflectors
             self._phase = None
             try:
@@ -89,14 +90,12 @@ class KubernetesSource:
 
     async def _compare(self, api: Api, found: Discovery) -> None:
         """Say which lines of the settings select nothing at the start. ``Refused`` where the settings are strict."""
-        self._unmatched = await selects_nothing(api, self._config, found)
-        if self._unmatched and self._config.strict:
+        self._unmatched.found(await selects_nothing(api, self._config, found))
+        if self._unmatched.lines and self._config.strict:
             raise Refused(
-                f"it selects nothing: {'; '.join(self._unmatched)}",
+                f"it selects nothing: {'; '.join(self._unmatched.lines)}",
                 hint="correct the settings, or leave `strict` when what they name is still to come",
             )
-        for line in self._unmatched:
-            _log.warning("selects_nothing", source=self.name, selector=line, hint="`archiver check` says more")
 
     def _context(self, api: Api, outbox: Outbox, cluster: Cluster) -> StreamContext:
         return StreamContext(

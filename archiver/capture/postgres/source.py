@@ -22,6 +22,7 @@ from archiver.capture.postgres.catalog.publication import reconcile_publications
 from archiver.capture.postgres.commit_times import CommitTimes
 from archiver.capture.postgres.figures import SourceFigures
 from archiver.capture.postgres.preflight.preflight import Preflight, preflight
+from archiver.capture.postgres.preflight.selectors import unmatched_now
 from archiver.capture.postgres.session.access import Access
 from archiver.capture.postgres.session.replication import Connection, Unpublished, connect_replication, explained
 from archiver.capture.postgres.session.schema_dump import PgTools, find_tools
@@ -40,6 +41,7 @@ from archiver.capture.postgres.stream.stream import ReplicationStream, StreamOpt
 from archiver.capture.postgres.watch.schema_watcher import SchemaWatcher
 from archiver.capture.postgres.watch.table_gaps import TOO_LARGE_SECONDS
 from archiver.capture.status import SourceStatus
+from archiver.capture.unmatched_lines import UnmatchedLines
 from archiver.errors import ArchiverError, HistoryLost, Refused, Unavailable
 from archiver.journal.entry import Kind, SourceMark
 from archiver.journal.records import ClockStep
@@ -73,7 +75,7 @@ class PostgresSource:
         self._access = Access.of(config.dsn)
         self._entries = SourceEntries(name, writer, clock)
         self._figures = SourceFigures()
-        self._unmatched: list[str] = []
+        self._unmatched = UnmatchedLines(name)
         self._stream: ReplicationStream | None = None
         self._watcher: SchemaWatcher | None = None
         self._undecodable = ""
@@ -90,7 +92,8 @@ class PostgresSource:
         """How it stands now."""
         mark = self._writer.marks.get(self.name, SourceMark())
         receiver = self._stream.receiver if self._stream else None
-        return msgspec.structs.replace(self._figures.show(self.name, mark, receiver, self._watcher), unmatched=self._unmatched)
+        found = self._figures.show(self.name, mark, receiver, self._watcher)
+        return msgspec.structs.replace(found, unmatched=self._unmatched.lines, strict=self._config.strict)
 
     async def run(self, stop: asyncio.Event) -> None:
         """One attempt. Returns after ``stop`` once everything received is durable and the slot confirms it.
@@ -142,9 +145,7 @@ class PostgresSource:
         async with await self._access.connect() as query:
             report = await preflight(query, self._config)
             self._figures.warnings = [f"{finding.about}: {finding.reason}" for finding in report.warnings]
-            self._unmatched = report.unmatched
-            for line in report.unmatched:
-                log.warning("selects_nothing", source=self.name, selector=line, hint="`archiver check` says more")
+            self._unmatched.found(report.unmatched)
             report.raise_refusals()
             tools = await asyncio.to_thread(find_tools, report.server_version, self._config.pg_bin)
             reader = self._writer.reader()
@@ -387,7 +388,7 @@ class PostgresSource:
             watcher.ddl_seen(content)
 
     async def _poll(self, query: Connection, stream: ReplicationStream) -> None:
-        """Look at the slot every now and then, and notice when commits begin to wait for us.
+        """Look at the slot, and for what the settings select, every now and then; and notice when commits begin to wait for us.
 
         Returns when the stream need not be careful any more: it is to be ended in order, and another one begun.
         """
@@ -404,6 +405,8 @@ class PostgresSource:
             if self._figures.health.commits_wait and not stream.receiver.synchronous:
                 log.info("commits_wait_for_us", source=self.name, sync_state=self._figures.health.sync_state)
                 stream.receiver.commits_wait()
+            if self._watcher is not None and (catalog := self._watcher.catalog) is not None:
+                self._unmatched.found(await unmatched_now(query, catalog, self._config))
             await self._clock.sleep(self._config.poll_seconds)
 
     async def _last_sequences(self, watcher: SchemaWatcher, query: Connection) -> None:

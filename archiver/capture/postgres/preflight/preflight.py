@@ -19,7 +19,8 @@ from archiver.capture.postgres.preflight.facts import Facts, gather_facts
 from archiver.capture.postgres.preflight.failover import failover_findings, slot_gets_failover
 from archiver.capture.postgres.preflight.findings import SHOWN, Finding, and_others, grouped, several
 from archiver.capture.postgres.preflight.least_rights import least_rights
-from archiver.capture.postgres.preflight.tables import UNMATCHED, table_findings, unmatched_selectors
+from archiver.capture.postgres.preflight.selectors import UNMATCHED, unmatched_selectors
+from archiver.capture.postgres.preflight.tables import table_findings
 from archiver.capture.postgres.session.access import Session
 from archiver.capture.postgres.session.failover import commits_wait_for
 from archiver.errors import Refused
@@ -86,7 +87,7 @@ def judge(facts: Facts, config: PostgresConfig) -> Preflight:
         *_own_schemas(facts),
         *_publications(facts, config),
         *tables,
-        *unmatched_selectors(facts, config),
+        *unmatched_selectors(facts.schemas, facts.observed.catalog, config),
         *_database(facts, config),
     ]
     return Preflight(

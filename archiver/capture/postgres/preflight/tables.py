@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from archiver.capture.postgres.catalog.capture_mode import Cause
-from archiver.capture.postgres.catalog.scope import Scope
-from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.preflight.facts import Facts
 from archiver.capture.postgres.preflight.findings import SHOWN, Finding, and_others, several
 from archiver.postgres.pasteable import identifier
@@ -33,10 +31,6 @@ _INSERT_ONLY: dict[Cause, tuple[str, str]] = {
         "choose a replica identity without generated columns",
     ),
 }
-
-UNMATCHED = "selects_nothing"
-"""Code of the findings about lines of the settings that match nothing."""
-_SPELLING = "correct the name in the settings, or leave it when what it names is still to come"
 
 _OBJECT_NAMES = frozenset(
     f"reg{what}"
@@ -85,21 +79,6 @@ def table_findings(facts: Facts) -> Iterator[Finding]:
             "store names as text or numbers as oid",
             "warning",
         )
-
-
-def unmatched_selectors(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
-    """Lines of the settings that match nothing, one finding each: they may be misspelt."""
-    level: Literal["refused", "warning"] = "refused" if config.strict else "warning"
-    for name in config.schemas:
-        if name not in facts.schemas:
-            yield Finding(
-                UNMATCHED, f"schemas: {name}", "the database has no schema of that name: nothing is captured for it", _SPELLING, level
-            )
-    names = [f"{table.schema}.{table.name}" for table in facts.observed.catalog.tables]
-    for text in config.exclude_tables:
-        pattern = Scope(exclude_tables=[text])
-        if all(pattern.covers(*name.split(".", 1)) for name in names):
-            yield Finding(UNMATCHED, f"exclude_tables: {text}", "it matches no table: nothing is left out for it", _SPELLING, level)
 
 
 def _columns(facts: Facts, wanted: Callable[[Column], bool]) -> list[str]:

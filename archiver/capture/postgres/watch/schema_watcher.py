@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from archiver.capture.postgres.session.schema_dump import PgTools
     from archiver.clock import Clock
     from archiver.journal.writer import Writer
-    from archiver.postgres.records import Schema
+    from archiver.postgres.records import Catalog, Schema
 
 SOON_SECONDS = 0.25
 """Until the next round while something waits to be finished; doubles as long as nothing comes of it."""
@@ -115,6 +115,11 @@ class SchemaWatcher:
         """Since when the journal does not have schema or rows as they are; ``None`` while it has. Unpublished updates do not count."""
         known = [since for since in (self._recorder.unknown_since, self._gaps.unknown_since) if since is not None]
         return min(known, default=None)
+
+    @property
+    def catalog(self) -> Catalog | None:
+        """The newest in the journal; ``None`` before the first."""
+        return self._recorder.catalog
 
     def warnings(self) -> list[str]:
         """What keeps the journal from knowing schema and tables as they are, for the status."""
