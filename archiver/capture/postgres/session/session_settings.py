@@ -28,6 +28,8 @@ PLAIN_SQL: Mapping[str, str] = {"array_nulls": "on", "standard_conforming_string
 
 _BEHAVIOUR: Mapping[str, str] = {
     **PLAIN_SQL,
+    # With "on" the planner computes what is constant in checks, by functions of users.
+    "constraint_exclusion": "partition",
     "default_transaction_isolation": "read\\ committed",
     "default_transaction_read_only": "off",
     "idle_in_transaction_session_timeout": "0",

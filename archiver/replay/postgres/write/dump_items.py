@@ -27,6 +27,8 @@ _ABOUT_ELSEWHERE = re.compile(rb"(?:DATABASE|SUBSCRIPTION|PUBLICATION|LARGE OBJE
 _GRANTS = frozenset({b"ACL", b"ACL LANGUAGE", b"DEFAULT ACL"})
 _CHECKING = frozenset({b"CHECK CONSTRAINT"})
 """Kinds for which the server runs functions on rows as whoever makes them. Those of an index run as its owner."""
+_PLANNING = frozenset({b"DOMAIN", b"FK CONSTRAINT", b"TABLE ATTACH"})
+"""Kinds for which it may run functions that stand in them or beside them, in indexes, casts and checks."""
 _GUARDS = frozenset({b"ROW SECURITY", b"POLICY"})
 
 Decoder = Callable[[bytes], str]
@@ -60,10 +62,12 @@ class Item:
     needs: tuple[int, ...]
     run_as: bytes = b""
     """Who is to make it, quoted: rows that are there are checked by the owner's functions. Empty: whoever restores."""
+    checked_as: bytes = b""
+    """Who is to make or check it where functions beside it may be called, quoted. Empty: whoever restores."""
 
-    def runnable(self, sql: bytes, path: str = OWN_PATH) -> bytes:
-        """``sql``, a form of its own, so that none of the owner's functions gets more rights than the owner has."""
-        if not self.run_as:
+    def runnable(self, sql: bytes, path: str = OWN_PATH, *, role: bytes = b"") -> bytes:
+        """``sql``, a form of its own, so that none of the owner's functions gets more rights than the owner (or ``role``) has."""
+        if not (role or self.run_as):
             return sql
         # SET ROLE would not do: what runs under it can go back.
         mark = b"$archiver_" + secrets.token_hex(16).encode() + b"$"
@@ -77,7 +81,7 @@ class Item:
             + b"\nEND"
             + mark
             + b";\nALTER FUNCTION pg_temp.archiver_make() OWNER TO "
-            + self.run_as
+            + (role or self.run_as)
             + b";\nSELECT pg_temp.archiver_make();\n"
             + f"SELECT pg_catalog.set_config('search_path', '{OWN_PATH}', false);\n".encode()
             + b"DROP FUNCTION pg_temp.archiver_make();\n"
@@ -103,6 +107,8 @@ class Items:
     """Everything that needs rows: indexes, constraints, triggers, rules."""
     guards: list[Item] = field(default_factory=list)
     """Policies and row security: whoever reads rows after them may see fewer. Then default privileges."""
+    domains: list[Item] = field(default_factory=list)
+    """Checks of domains: from then on whatever names a value of one runs them, a default or a view as much as a row."""
     last: list[Item] = field(default_factory=list)
     """Publications. Then event triggers: whatever runs after them they would see, and they may write into the rows."""
 
@@ -111,7 +117,7 @@ class Items:
         return _decoder(self.encoding)(written)
 
     def __iter__(self) -> Iterator[Item]:
-        yield from (*self.pre, *self.post, *self.guards, *self.last)
+        yield from (*self.pre, *self.post, *self.guards, *self.domains, *self.last)
 
 
 def items_of(
@@ -151,6 +157,8 @@ def items_of(
             grants[post].append(item)
         elif entry.kind == b"EVENT TRIGGER" or (entry.kind in _ABOUT and entry.tag.startswith(b"EVENT TRIGGER ")):
             items.last.append(item)
+        elif entry.kind in _CHECKING and entry.create.startswith(b"ALTER DOMAIN "):
+            items.domains.append(item)
         elif entry.kind in _GUARDS:
             items.guards.append(item)
         else:
@@ -221,8 +229,9 @@ def _item(entry: TocEntry, text: Decoder, *, no_owner: bool) -> Item:
         table = b".".join(quoted(part) for part in (entry.schema, entry.tag))
         sql += b"\nALTER TABLE " + table + b" SET ACCESS METHOD " + quoted(entry.access_method) + b";\n"
     names = (text(entry.kind), text(entry.schema), text(entry.tag), text(entry.owner))
-    run_as = quoted(entry.owner) if entry.kind in _CHECKING and entry.owner and not no_owner else b""
-    return Item(entry.number, *names, sql, text(reference), entry.needs, run_as)
+    owner = quoted(entry.owner) if entry.owner and not no_owner else b""
+    roles = [owner if entry.kind in kinds else b"" for kinds in (_CHECKING, _PLANNING)]
+    return Item(entry.number, *names, sql, text(reference), entry.needs, *roles)
 
 
 def quoted(name: bytes) -> bytes:

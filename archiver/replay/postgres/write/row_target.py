@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from archiver.postgres.calling_code import CODE
 from archiver.postgres.connecting import OWN_PATH
 from archiver.postgres.records import Table
 from archiver.replay.postgres.write.target_database import pin
@@ -21,36 +22,8 @@ from archiver.replay.postgres.write.target_database import pin
 if TYPE_CHECKING:
     from archiver.replay.postgres.write.target_database import Connection
 
-# Functions in C and the server's own are made by superusers alone.
-_CODE = """
-WITH RECURSIVE code (class, object) AS (
-    SELECT 'pg_proc'::regclass::oid, p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-     WHERE p.oid >= 16384 AND l.lanname NOT IN ('c', 'internal')
-    UNION ALL
-    SELECT 'pg_operator'::regclass::oid, o.oid FROM pg_operator o JOIN pg_proc p ON p.oid = o.oprcode
-      JOIN pg_language l ON l.oid = p.prolang
-     WHERE o.oid >= 16384 AND l.lanname NOT IN ('c', 'internal')
-), caller (class, object) AS (
-    SELECT DISTINCT d.classid, d.objid FROM pg_depend d JOIN code ON d.refclassid = code.class AND d.refobjid = code.object
-), domain (type) AS (
-    SELECT k.contypid FROM pg_constraint k JOIN caller ON caller.class = 'pg_constraint'::regclass AND caller.object = k.oid
-     WHERE k.contypid <> 0
-), holder (type) AS (
-    SELECT type FROM domain
-    UNION
-    SELECT x.type FROM holder h JOIN LATERAL (
-        SELECT t.oid FROM pg_type t WHERE t.typelem = h.type OR t.typbasetype = h.type
-        UNION ALL SELECT r.rngtypid FROM pg_range r WHERE r.rngsubtype = h.type
-        UNION ALL SELECT r.rngmultitypid FROM pg_range r WHERE r.rngsubtype = h.type
-        UNION ALL SELECT c.reltype FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
-                   WHERE a.atttypid = h.type AND a.attnum > 0 AND NOT a.attisdropped AND c.reltype <> 0
-    ) x (type) ON true
-)
-"""
-"""What runs the code of users: expressions that call it, and types that do so wherever a value of theirs is made."""
-
 _TABLES = (
-    _CODE
+    CODE
     + """
 SELECT wanted.place, c.oid::regclass::text, n.nspname, o.rolname, o.rolsuper OR o.rolname = current_user,
        (SELECT root.relid::regclass::text FROM pg_partition_root(c.oid) AS root (relid) WHERE root.relid <> c.oid),
@@ -71,7 +44,7 @@ SELECT wanted.place, c.oid::regclass::text, n.nspname, o.rolname, o.rolsuper OR 
 )
 
 _COLUMNS = (
-    _CODE
+    CODE
     + """
 SELECT a.attname, CASE WHEN h.type IS NULL THEN '' ELSE 'pg_catalog.text' END, format_type(a.atttypid, -1)
   FROM pg_attribute a LEFT JOIN holder h ON h.type = a.atttypid

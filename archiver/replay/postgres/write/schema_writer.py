@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
 
+from archiver.postgres.calling_code import ATTACHED, CHECKED, JOINED
 from archiver.postgres.connecting import OWN_PATH
 from archiver.replay.postgres.plan.plan import LeftOutItem
+from archiver.replay.postgres.write.domain_checks import DomainChecks
 from archiver.replay.postgres.write.dump_items import Item, Items
 from archiver.replay.postgres.write.search_paths import SearchPaths
 from archiver.replay.postgres.write.target_database import explained, is_fatal, pin, pin_for_schema
@@ -23,6 +25,11 @@ _TOGETHER = 50
 """Items that are made under one savepoint while none of them fails."""
 _MOST_PARAMETERS = 20
 _BROKEN_BY_ROWS = {"FK CONSTRAINT": "23503", "CHECK CONSTRAINT": "23514"}
+_UNCHECKABLE = "0A000"
+"""Values of a domain inside those of other types, for which the server does not look at rows."""
+_CALL_NOTHING = frozenset({"CHECK CONSTRAINT", "COMMENT", "EVENT TRIGGER", "PUBLICATION", "SECURITY LABEL"})
+"""Kinds that hold no values of domains, or are made by their owners."""
+_UNCHECKED = re.compile(rb"NOT (?:VALID|ENFORCED)\s*;\s*$")
 _NOT_FOUND = ("42P01", "42883", "42704", "42703", "3F000", "42725")
 """Undefined table, function, object, column, schema; ambiguous function: may depend on the ``search_path``."""
 
@@ -34,6 +41,7 @@ class SchemaWriter:
         """``written_by``: which program wrote the dump, of which server."""
         self._written_by = f" ({written_by})" if written_by else ""
         self._connection, self._items, self._paths, self._strict = connection, items, paths, strict
+        self._domains = DomainChecks(connection, items.encoding)
         self._waiting: list[tuple[Item, psycopg.Error]] = []
         self._weaker: list[LeftOutItem] = []
         self.made = 0
@@ -46,10 +54,9 @@ class SchemaWriter:
         Raises ``Unavailable``; where strict what ``explained`` says of the first failure.
         """
         await pin_for_schema(self._connection, self._items.encoding, backslashes=self._items.backslashes)
-        size = _TOGETHER if together and not self._strict else 1
-        for start in range(0, len(items), size):
-            some = items[start : start + size]
-            if len(some) > 1 and await self._attempt(b"".join(item.runnable(item.sql) for item in some), doing) is None:
+        for some in _batches(items, _TOGETHER if together and not self._strict else 1):
+            at_once = len(some) > 1 and not await self._may_call(some)
+            if at_once and await self._attempt(b"".join(item.runnable(item.sql) for item in some), doing) is None:
                 self.made += len(some)
                 continue
             for item in some:
@@ -63,8 +70,24 @@ class SchemaWriter:
             await self.make([item], "creating indexes")
         return self.made > before
 
-    async def again(self, doing: str, *, last: bool = False) -> None:
-        """Try those that wait, as long as one more succeeds. ``last``: also in weaker forms, since nothing more will come."""
+    async def check_domains(self, doing: str) -> None:
+        """Put the checks of domains in place, once everything is there that values of theirs stand in."""
+        await self._domains.release()
+        await self.make([*self._domains.taken, *self._items.domains], doing)
+
+    async def again(self, doing: str, *, last: bool = False, domains: bool = False) -> None:
+        """Try those that wait, as long as one more succeeds. ``last``: also in weaker forms, since nothing more will come.
+
+        ``domains``: their checks are in place, so that only what holds no values is tried.
+        """
+        waiting = self._waiting
+        if domains:
+            self._waiting = [each for each in waiting if each[0].kind in _CALL_NOTHING]
+        await self._try_again(doing, last=last)
+        if domains:
+            self._waiting = [each for each in waiting if each[0].kind not in _CALL_NOTHING] + self._waiting
+
+    async def _try_again(self, doing: str, *, last: bool) -> None:
         await pin_for_schema(self._connection, self._items.encoding, backslashes=self._items.backslashes)
         while await self._round(doing, self._make):
             pass
@@ -102,9 +125,10 @@ class SchemaWriter:
         return len(self._waiting) < len(waiting)
 
     async def _make(self, item: Item, doing: str, _: psycopg.Error | None = None) -> None:
-        error = await self._attempt(item.runnable(item.sql), f"{doing}: {item.name}")
+        error = await self._attempt(await self._script(item), f"{doing}: {item.name}")
         if error is None:
             self.made += 1
+            await self._domains.guard(item)
         else:
             self._waiting.append((item, error))
 
@@ -119,21 +143,41 @@ class SchemaWriter:
                     is None
                 ):
                     self.made += 1
+                    await self._domains.guard(item)
                     self.notes.append(f"{item.name} was made with search_path = {path}, which it needs")
                     return
         self._waiting.append((item, before))
 
+    async def _script(self, item: Item) -> bytes:
+        """What makes it, so that no function that stands beside it gets more rights than its owner has."""
+        if await self._may_call([item]) and await self._asks(ATTACHED, (item.schema, item.tag)):
+            return item.runnable(item.sql, role=item.checked_as)
+        checks_rows = item.kind == "FK CONSTRAINT" and not _UNCHECKED.search(item.sql)
+        if item.checked_as and checks_rows and await self._asks(JOINED):
+            # Rows are compared by a query. The constraint itself can need rights that its owner has no more. (Of a partitioned table the
+            # server cannot check it later, before 18.)
+            if item.sql.startswith(b"ALTER TABLE ONLY "):
+                return _weaker(item) + item.runnable(_validation(item), role=item.checked_as)
+            return item.runnable(item.sql, role=item.checked_as)
+        return item.runnable(item.sql)
+
+    async def _may_call(self, items: Sequence[Item]) -> bool:
+        """Whether one of them makes a partition while checks of tables call code of users."""
+        return any(item.checked_as and _attaches(item) for item in items) and await self._asks(CHECKED)
+
+    async def _asks(self, query: str, values: tuple[str, ...] = ()) -> bool:
+        cursor = await self._connection.execute(query.encode(), values or None)
+        return await cursor.fetchone() == (True,)
+
     async def _not_validated(self, item: Item, doing: str, before: psycopg.Error) -> None:
         """A constraint that the rows break, as one that holds for new rows."""
-        if before.sqlstate == _BROKEN_BY_ROWS.get(item.kind):
-            weaker = re.sub(rb";\s*$", b" NOT VALID;\n", item.sql)
-            if await self._attempt(weaker, doing) is None:
-                self.made += 1
-                reason = explained(before, f"creating {item.kind}").message.partition(": ")[2]
-                self._weaker.append(
-                    LeftOutItem(item.name, f"NOT VALID, because rows break it: {reason}", self._items.text(_validation(item)))
-                )
-                return
+        broken = before.sqlstate == _BROKEN_BY_ROWS.get(item.kind) or (item.run_as and before.sqlstate == _UNCHECKABLE)
+        if broken and await self._attempt(item.runnable(_weaker(item)), doing) is None:
+            self.made += 1
+            reason = explained(before, f"creating {item.kind}").message.partition(": ")[2]
+            why = "the server cannot check it" if before.sqlstate == _UNCHECKABLE else "rows break it"
+            self._weaker.append(LeftOutItem(item.name, f"NOT VALID, because {why}: {reason}", self._items.text(_validation(item))))
+            return
         self._waiting.append((item, before))
 
     async def _without_parameters(self, item: Item, doing: str, before: psycopg.Error) -> None:
@@ -174,10 +218,30 @@ class SchemaWriter:
 _Form = Callable[[Item, str, psycopg.Error], Awaitable[None]]
 
 
+def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """In their order. Before a domain is used it is made harmless, and before partitions are made their checks are looked at."""
+    batch: list[Item] = []
+    for item in items:
+        if batch and (len(batch) == size or "DOMAIN" in (item.kind, batch[-1].kind) or _attaches(item) != _attaches(batch[-1])):
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
+
+
+def _attaches(item: Item) -> bool:
+    return item.kind == "TABLE ATTACH"
+
+
+def _weaker(item: Item) -> bytes:
+    return re.sub(rb";\s*$", b" NOT VALID;\n", item.sql)
+
+
 def _in_path(path: str) -> bytes:
     return b"SELECT pg_catalog.set_config('search_path', " + sql.Literal(path).as_bytes(None) + b", true);\n"
 
 
 def _validation(item: Item) -> bytes:
-    match = re.match(rb"(ALTER (?:TABLE|DOMAIN) .*)\n\s+ADD CONSTRAINT (\"(?:[^\"]|\"\")*\"|\w+) ", item.sql)
+    match = re.match(rb"(?s)(ALTER (?:TABLE|DOMAIN) .*?)\n\s+ADD CONSTRAINT (\"(?:[^\"]|\"\")*\"|\w+) ", item.sql)
     return match[1] + b" VALIDATE CONSTRAINT " + match[2] + b";\n" if match else item.sql

@@ -7,18 +7,23 @@ that of the first reading after the point, where there is one: numbers may be sk
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from psycopg import sql
 
+from archiver.postgres.connecting import OWN_PATH
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Column, Schema, Sequences, SequenceValue, Table
 
 
-def setting(schema: Schema, before: Sequences | None, after: Sequences | None, point: int) -> Iterator[sql.Composed]:
-    """One SELECT for each sequence that was ever used, to be run when all rows are there. It does nothing for one that does not exist.
+def setting(
+    schema: Schema, before: Sequences | None, after: Sequences | None, point: int, owners: Mapping[int, str] = MappingProxyType({})
+) -> Iterator[sql.Composed]:
+    """A statement for each sequence that was ever used, to be run when all rows are there. It does nothing for one that does not exist.
 
-    ``point``: LSN where the last transaction of the state ends.
+    ``point``: LSN where the last transaction of the state ends. ``owners``: roles as which tables (oids) are to be read, because reading
+    them calls code of users; of others it is whoever sets the sequences.
     """
     later = {value.oid: value for value in after.values} if after else {}
     earlier = {value.oid: value for value in before.values} if before else {}
@@ -30,7 +35,7 @@ def setting(schema: Schema, before: Sequences | None, after: Sequences | None, p
         if old is not None and (quiet or (new is not None and _says(new) == _says(old))):
             statement = _statement([old], None) if old.next_value is None else _restart(readings, old.next_value)
         else:
-            statement = _statement(readings, _owner(readings[0], tables))
+            statement = _statement(readings, _owner(readings[0], tables), owners.get(readings[0].owner_oid, ""))
         if statement is not None:
             yield statement
 
@@ -50,22 +55,30 @@ def _owner(value: SequenceValue, tables: dict[int, Table]) -> tuple[Table, Colum
     return (table, column) if table and column else None
 
 
-def _statement(readings: list[SequenceValue], owner: tuple[Table, Column] | None) -> sql.Composed | None:
+def _statement(readings: list[SequenceValue], owner: tuple[Table, Column] | None, read_as: str = "") -> sql.Composed | None:
     down = readings[0].increment < 0
+    made, gone = sql.Composed([]), sql.Composed([])
     known = [sql.SQL("{}::numeric").format(sql.Literal(last)) for each in readings if (last := _last(each)) is not None]
     if owner is not None:
         table, column = owner
         # A column can hold numbers that never came from the sequence; one at its very end would exhaust it.
-        within = sql.SQL("{} > s.seqmin" if down else "{} < s.seqmax").format(sql.Identifier(column.name))
-        known.append(
-            sql.SQL("(SELECT pg_catalog.{}({})::numeric FROM {} WHERE {})").format(
-                sql.SQL("min" if down else "max"), sql.Identifier(column.name), sql.Identifier(table.schema, table.name), within
-            )
+        bound = sql.SQL("$1" if read_as else "s.seqmin" if down else "s.seqmax")
+        found = sql.SQL("(SELECT pg_catalog.{}({})::numeric FROM {} WHERE {} {} {})").format(
+            sql.SQL("min" if down else "max"),
+            sql.Identifier(column.name),
+            sql.Identifier(table.schema, table.name),
+            sql.Identifier(column.name),
+            sql.SQL(">" if down else "<"),
+            bound,
         )
+        if read_as:
+            made, gone = _reading_as(read_as, found)
+            found = sql.SQL("pg_temp.archiver_end({})").format(sql.SQL("s.seqmin" if down else "s.seqmax"))
+        known.append(found)
     if not known:
         return None
     # Before its first value there is none that could be set as handed out.
-    return sql.SQL(
+    statement = sql.SQL(
         "SELECT CASE WHEN v.value {below} s.{first} THEN pg_catalog.setval(s.seqrelid::regclass,"
         " {pick}(v.value + s.seqincrement, s.{first})::bigint, false)"
         " ELSE pg_catalog.setval(s.seqrelid::regclass, {other}(v.value, s.{end})::bigint, true) END"
@@ -79,6 +92,19 @@ def _statement(readings: list[SequenceValue], owner: tuple[Table, Column] | None
         known=sql.SQL(", ").join(known),
         found=_found(readings),
     )
+    return made + statement + gone
+
+
+def _reading_as(role: str, found: sql.Composed) -> tuple[sql.Composed, sql.Composed]:
+    """What makes a function of ``role`` that reads the column, and what removes it. Under SET ROLE what runs could go back."""
+    body = sql.SQL("BEGIN RETURN {}; END").format(found).as_string(None)
+    made = sql.SQL(
+        "CREATE FUNCTION pg_temp.archiver_end(bigint) RETURNS numeric LANGUAGE plpgsql SECURITY DEFINER AS {};"
+        " ALTER FUNCTION pg_temp.archiver_end(bigint) OWNER TO {}; "
+    ).format(sql.Literal(body), sql.Identifier(role))
+    # What ran may have set another path, for good.
+    gone = sql.SQL("; DROP FUNCTION pg_temp.archiver_end(bigint); SELECT pg_catalog.set_config('search_path', {}, false)")
+    return made, gone.format(sql.Literal(OWN_PATH))
 
 
 def _restart(readings: list[SequenceValue], following: int) -> sql.Composed:

@@ -15,6 +15,7 @@ import structlog
 from psycopg import sql
 
 from archiver.errors import ArchiverError, Bug, Unavailable
+from archiver.postgres.calling_code import PLANNED_TABLES
 from archiver.postgres.connecting import OWN_PATH, allow_views
 from archiver.postgres.lsn import parse_lsn
 from archiver.replay.postgres.fold.database import DatabaseFold, Summary
@@ -29,7 +30,7 @@ from archiver.replay.postgres.write.schema_writer import SchemaWriter
 from archiver.replay.postgres.write.search_paths import SearchPaths
 from archiver.replay.postgres.write.sequence_values import setting
 from archiver.replay.postgres.write.table_rows import rows_of
-from archiver.replay.postgres.write.target_database import Connection, connected, explained, is_fatal, shown
+from archiver.replay.postgres.write.target_database import Connection, connected, explained, is_fatal, pin, shown
 from archiver.replay.postgres.write.target_preview import ExaminedTarget, examine_target, occupied
 
 if TYPE_CHECKING:
@@ -212,8 +213,10 @@ class _Restore:
             await schema.make(items.guards, "creating policies and default privileges")
         with self.timed("views"):
             by_hand += await self._refresh(connection, material.schema.catalog.materialized)
-        await schema.make(items.last, "creating publications and event triggers")
         await schema.again("creating the schema", last=True)
+        await schema.check_domains("checking domains")
+        await schema.make(items.last, "creating publications and event triggers")
+        await schema.again("creating the schema", last=True, domains=True)
         with self.timed("verify"):
             await self._verify(connection, names)
         before, after = schema.left_out()
@@ -226,7 +229,11 @@ class _Restore:
 
     async def _set_sequences(self, connection: Connection, material: PlanRecords) -> list[LeftOutItem]:
         failed = []
-        for statement in setting(material.schema, material.before, material.after, parse_lsn(self._plan.point.lsn)):
+        tables = material.schema.catalog.tables
+        names = [table.schema for table in tables], [table.name for table in tables]
+        cursor = await connection.execute(PLANNED_TABLES.encode(), names)
+        owners = {tables[place - 1].oid: owner for place, owner in await cursor.fetchall()}
+        for statement in setting(material.schema, material.before, material.after, parse_lsn(self._plan.point.lsn), owners):
             error = await self._try(connection, statement, "setting sequences", keep=True)
             if error is not None:
                 # The server plans with the functions of the table's indexes, and those may need a path to name what they call.
@@ -235,6 +242,8 @@ class _Restore:
                     error = await self._try(connection, within, "setting sequences", keep=True)
                     if error is None:
                         break
+            if owners:
+                await pin(connection)
             if error is not None and self._strict:
                 raise error
             if error is None:

@@ -1,0 +1,126 @@
+"""Code of users that the server runs although no row is written: where it reads a value, plans a query, or looks what checks imply."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from archiver.journal.reader import Reader
+from archiver.replay.postgres.restore import restore_to_database
+from tests.integration.capture.postgres.rig import capture
+from tests.integration.replay.postgres.arrange import ask, baseline, caught_up, plan, quiet, run
+from tests.integration.replay.postgres.test_restore_partial import recorded, restore
+
+pytestmark = pytest.mark.postgres(15, 18)
+
+_TAKE_OVER = """
+CREATE FUNCTION {0}.g() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+    IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
+        EXECUTE 'ALTER ROLE {1} CONNECTION LIMIT {2}'; END IF;
+    RETURN true; END $$;
+"""
+_FUNCTION = """CREATE FUNCTION {0}.f(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM {0}.g(); RETURN 1; END $$;"""
+_DOMAIN = """CREATE DOMAIN {0}.d AS int CHECK ({0}.g()); CREATE TYPE {0}.c AS (a {0}.d);"""
+_TRIGGER = """CREATE FUNCTION {0}.tf() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+    CREATE TRIGGER tr BEFORE INSERT ON {0}.t FOR EACH ROW WHEN (NEW.c IS DISTINCT FROM '(1)'::{0}.c) EXECUTE FUNCTION {0}.tf();"""
+WAYS = {
+    "default": _DOMAIN + "CREATE TABLE {0}.t (id int PRIMARY KEY, v {0}.d[] DEFAULT '{{1}}'::{0}.d[])",
+    "view": _DOMAIN + "CREATE VIEW {0}.v AS SELECT '(1)'::{0}.c AS x",
+    "argument": _DOMAIN + "CREATE FUNCTION {0}.h(x {0}.c DEFAULT '(1)') RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "aggregate": _DOMAIN
+    + """CREATE FUNCTION {0}.sf({0}.d, int) RETURNS {0}.d LANGUAGE sql AS 'SELECT $1';
+        CREATE AGGREGATE {0}.agg(int) (SFUNC = {0}.sf, STYPE = {0}.d, INITCOND = '1')""",
+    "bound of a partition": _DOMAIN
+    + "CREATE TABLE {0}.t (id {0}.d) PARTITION BY LIST (id); CREATE TABLE {0}.p PARTITION OF {0}.t FOR VALUES IN (1)",
+    "policy": _DOMAIN + "CREATE TABLE {0}.t (id int PRIMARY KEY, c {0}.c); CREATE POLICY p ON {0}.t USING (c = '(1)'::{0}.c)",
+    "index": _DOMAIN + "CREATE TABLE {0}.t (id int PRIMARY KEY, c {0}.c); CREATE INDEX ON {0}.t (id) WHERE c IS DISTINCT FROM '(1)'::{0}.c",
+    "trigger": _DOMAIN + "CREATE TABLE {0}.t (id int PRIMARY KEY, c {0}.c);" + _TRIGGER,
+    "check of a domain that is added later": """CREATE DOMAIN {0}.d AS int; CREATE TYPE {0}.c AS (a {0}.d);
+        CREATE FUNCTION {0}.f(int, {0}.d[] DEFAULT NULL) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RETURN {0}.g(); END $$;
+        ALTER DOMAIN {0}.d ADD CHECK ({0}.f(VALUE)); CREATE TABLE {0}.t (id int PRIMARY KEY, d {0}.d); INSERT INTO {0}.t VALUES (1, 1);
+        CREATE POLICY p ON {0}.t USING ('(1)'::{0}.c IS NOT NULL);
+        CREATE FUNCTION {0}.tf() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+        CREATE TRIGGER tr BEFORE INSERT ON {0}.t FOR EACH ROW WHEN ('(1)'::{0}.c IS NULL) EXECUTE FUNCTION {0}.tf()""",
+    "operator of a domain's check": """CREATE FUNCTION {0}.f(int, int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RETURN {0}.g(); END $$;
+        CREATE OPERATOR {0}.<< (FUNCTION = {0}.f, LEFTARG = int, RIGHTARG = int);
+        CREATE DOMAIN {0}.d AS int CHECK (VALUE OPERATOR({0}.<<) 2);
+        CREATE TABLE {0}.t (id int PRIMARY KEY, v {0}.d[] DEFAULT '{{1}}'::{0}.d[])""",
+    "foreign key beside an index": _FUNCTION
+    + """CREATE TABLE {0}.a (id int PRIMARY KEY, v int); CREATE TABLE {0}.t (id int PRIMARY KEY REFERENCES {0}.a);
+        CREATE INDEX ON {0}.a (v) WHERE {0}.f(1) = 1; INSERT INTO {0}.a VALUES (1); INSERT INTO {0}.t VALUES (1)""",
+    "foreign key of a partitioned table": _FUNCTION
+    + """CREATE TABLE {0}.a (id int PRIMARY KEY, v int); CREATE TABLE {0}.t (id int PRIMARY KEY REFERENCES {0}.a) PARTITION BY RANGE (id);
+        CREATE TABLE {0}.p PARTITION OF {0}.t FOR VALUES FROM (0) TO (9); CREATE STATISTICS {0}.s ON (v + {0}.f(1)) FROM {0}.a;
+        INSERT INTO {0}.a VALUES (1); INSERT INTO {0}.t VALUES (1)""",
+    "foreign key over a cast": """CREATE TYPE {0}.e AS ENUM ('x');
+        CREATE FUNCTION {0}.f({0}.e) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM {0}.g(); RETURN 1; END $$;
+        CREATE CAST ({0}.e AS int) WITH FUNCTION {0}.f({0}.e) AS IMPLICIT; CREATE TABLE {0}.a (id int PRIMARY KEY);
+        CREATE TABLE {0}.t (id int PRIMARY KEY, e {0}.e REFERENCES {0}.a); INSERT INTO {0}.a VALUES (1); INSERT INTO {0}.t VALUES (1, 'x')""",
+    "partition that is attached": _FUNCTION
+    + """CREATE TABLE {0}.t (id int, v int) PARTITION BY RANGE (id); CREATE TABLE {0}.p (id int, v int, CHECK ({0}.f(1) = 1));
+        ALTER TABLE {0}.t ATTACH PARTITION {0}.p FOR VALUES FROM (0) TO (9); INSERT INTO {0}.t VALUES (1, 1)""",
+    "partition beside the default": _FUNCTION
+    + """CREATE TABLE {0}.t (id int, v int) PARTITION BY RANGE (id); CREATE TABLE {0}.a (id int, v int, CHECK ({0}.f(1) = 1));
+        ALTER TABLE {0}.t ATTACH PARTITION {0}.a DEFAULT; CREATE TABLE {0}.p PARTITION OF {0}.t FOR VALUES FROM (0) TO (9);
+        INSERT INTO {0}.t VALUES (1, 1)""",
+}
+"""Made by the role whose schema it is; ``g`` takes over where it has the rights for it."""
+_XML = {
+    "check that runs SQL": """CREATE TABLE {0}.t (id int PRIMARY KEY CHECK (query_to_xml('SELECT {0}.g()', true, true, '') IS NOT NULL));
+        INSERT INTO {0}.t VALUES (1)""",
+    "check that reads a view": """CREATE VIEW {0}.v AS SELECT {0}.g(); CREATE TABLE {0}.t (id int PRIMARY KEY,
+        CHECK (table_to_xml('{0}.v', true, true, '') IS NOT NULL)); INSERT INTO {0}.t VALUES (1)""",
+    "check of a domain that runs SQL": """CREATE DOMAIN {0}.d AS int CHECK (query_to_xml('SELECT {0}.g()', true, true, '') IS NOT NULL);
+        CREATE TABLE {0}.t (id {0}.d PRIMARY KEY); CREATE VIEW {0}.v AS SELECT '{{1}}'::{0}.d[]; INSERT INTO {0}.t VALUES (1)""",
+}
+
+
+async def test_nobody_gets_the_restorers_rights(database: str, target_database: str, tmp_path: Path, mallory: str) -> None:
+    """Each way by itself: whichever gives the role rights names itself. All of it comes back."""
+    ways = {**WAYS, **(_XML if _knows_xml(database) else {})}
+    for number, statements in enumerate(ways.values()):
+        schema = f"{mallory}_{number}"
+        run(database, f"CREATE SCHEMA {schema} AUTHORIZATION {mallory}")
+        run(database, f"SET ROLE {mallory}; {(_TAKE_OVER + statements).format(schema, mallory, 100 + number)}")
+    limit = f"SELECT rolconnlimit FROM pg_roles WHERE rolname = '{mallory}'"
+    run(database, f"ALTER ROLE {mallory} CONNECTION LIMIT -1")
+    async with recorded(database, "SELECT 1") as (made, planned):
+        assert ask(database, limit) == -1, "capture ran it"
+        report = await restore(made, planned, target_database, tmp_path)
+    found = int(str(ask(database, limit)))
+    assert found == -1, list(ways)[found - 100]
+    assert report.problems == []
+    assert ask(target_database, "SELECT count(*) FROM pg_proc WHERE prosecdef AND oid >= 16384") == 0
+    unsure = "SELECT count(*) FROM pg_constraint WHERE NOT convalidated"
+    assert ask(target_database, unsure) == ask(database, unsure)
+
+
+async def test_a_sequence_is_set_with_the_rights_of_its_tables_owner(database: str, target_database: str, mallory: str) -> None:
+    """Its column is asked for the greatest value where readings of the sequence differ."""
+    made_by = (_TAKE_OVER + _FUNCTION).format(mallory, mallory, 100)
+    run(database, f"SET ROLE {mallory}; {made_by} CREATE TABLE {mallory}.t (id serial PRIMARY KEY, v int)")
+    run(database, f"SET ROLE {mallory}; CREATE INDEX ON {mallory}.t (v) WHERE {mallory}.f(1) = 1; INSERT INTO {mallory}.t (v) VALUES (1)")
+    limit = f"SELECT rolconnlimit FROM pg_roles WHERE rolname = '{mallory}'"
+    async with capture(database, f"archiver_{mallory}", poll_seconds=0.3) as made:
+        await baseline(made)
+        await quiet(made, database)
+        run(database, f"SET ROLE {mallory}; INSERT INTO {mallory}.t (v) SELECT 1 FROM generate_series(1, 9)")
+        point = await caught_up(made, database)
+        run(database, f"SET ROLE {mallory}; INSERT INTO {mallory}.t (v) SELECT 1 FROM generate_series(1, 9)")
+        await quiet(made, database)
+        await made.stop()
+        planned = await plan(made, point)
+        assert ask(database, limit) == -1
+        report = await restore_to_database(planned, Reader(made.store), made.store, target_database)
+    assert ask(database, limit) == -1
+    assert report.sequences == 1
+    assert int(str(ask(target_database, f"SELECT nextval('{mallory}.t_id_seq')"))) >= 11
+
+
+def _knows_xml(dsn: str) -> bool:
+    try:
+        return bool(ask(dsn, "SELECT '<a/>'::xml IS NOT NULL"))
+    except psycopg.errors.FeatureNotSupported:
+        return False
