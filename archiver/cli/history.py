@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
@@ -12,9 +12,7 @@ from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.cli.points import say_meaning
 from archiver.errors import Invalid
-from archiver.history.object_at import ObjectAt, object_at
 from archiver.history.objects import ObjectChange, ObjectRef, differences, object_log, plain
-from archiver.history.row_at import RowAt, row_at
 from archiver.history.rows import RowChange, RowRef, row_log
 from archiver.journal.kept_segments import KeptSegments
 from archiver.journal.reader import Reader
@@ -23,6 +21,10 @@ from archiver.replay.kubernetes.yaml_text import to_yaml
 from archiver.replay.points import Point, parse_point, resolve
 from archiver.settings import Settings
 from archiver.store.open import open_store
+
+if TYPE_CHECKING:
+    from archiver.history.object_at import ObjectAt
+    from archiver.history.row_at import RowAt
 
 Result = TypeVar("Result")
 
@@ -167,6 +169,8 @@ def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
 
 
 async def _row(reader: Reader, asked: Subject, at: str) -> RowAt:
+    from archiver.history.row_at import row_at  # what it needs takes longer to load than a short history to read
+
     found = await row_at(reader, asked.source, RowRef.parse(asked.table, asked.key), await _point(reader, at))
     for note in found.notes:
         output.say(f"note: {note}")
@@ -174,6 +178,8 @@ async def _row(reader: Reader, asked: Subject, at: str) -> RowAt:
 
 
 async def _object(reader: Reader, asked: Subject, point: Point) -> ObjectAt:
+    from archiver.history.object_at import object_at
+
     return await object_at(reader, asked.source, ObjectRef.parse(asked.object), _cut(point))
 
 
