@@ -41,7 +41,7 @@ async def _write(settings: Settings, sources: Sequence[str]) -> list[HistoryStep
                     output.say(f"{step.source}: {step.records} records up to entry {step.covered}")
                 done.append(step)
         if missing := set(sources) - {each.source for each in done}:
-            raise Invalid(f"the archive has no database {min(missing)!r}", hint="`archiver status` lists its sources")
+            raise Invalid(f"the archive has no source {min(missing)!r}", hint="`archiver status` lists its sources")
         return done
     finally:
         await store.close()

@@ -5,18 +5,16 @@ They save reading and prove nothing: what is missing, damaged or of another jour
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
-
-import structlog
 
 from archiver.errors import Corrupt
 from archiver.history.row_states import State
 from archiver.journal.entry import Kind, Placed, Run
 from archiver.lake.columns import CONTROL
-from archiver.lake.history_table import is_of_this_journal, open_file, read_groups, read_table
+from archiver.lake.data_file import Wanted
+from archiver.lake.history_table import HistoryFiles, read_records, say_passed_over
 from archiver.lake.json_text import key_text, row_of
 from archiver.replay.postgres.decode.commits import Commit, Limit
 from archiver.replay.postgres.decode.pgoutput import UNCHANGED, Relation, Value, decode
@@ -24,11 +22,8 @@ from archiver.replay.postgres.decode.row_log import DecodedChange
 from archiver.untrusted import Unreadable
 
 if TYPE_CHECKING:
-    from archiver.journal.reader import Reader
-    from archiver.lake.data_file import DataFile
-    from archiver.lake.progress import Progress
+    from archiver.store.protocol import Store
 
-_log = structlog.get_logger()
 _Action = Literal["insert", "update", "delete", "truncate"]
 _ACTIONS: dict[str, _Action] = {
     "insert": "insert",
@@ -49,31 +44,18 @@ class FiledRow:
     """The row in a copy, by the copy's entry and the table's oid; copies without it are left out."""
 
 
-class HistoryFiles:
+class FiledRows:
     """The files of one database, up to ``progress``."""
 
-    def __init__(self, reader: Reader, files: Sequence[DataFile], progress: Progress) -> None:
-        self._reader, self._files = reader, files
-        self.progress = progress
-
-    @classmethod
-    async def of(cls, reader: Reader, source: str) -> HistoryFiles | None:
-        """``None`` when there are none, or none that can be used."""
-        try:
-            state = await read_table(reader.store, source)
-            if state.progress is None or not await is_of_this_journal(reader, state.progress):
-                return None
-            files = await asyncio.gather(*(open_file(reader.store, source, path, size) for path, size in sorted(state.files.items())))
-        except Corrupt as error:
-            _log.warning("history_files_passed_over", source=source, reason=error.message)
-            return None
-        return cls(reader, files, state.progress)
+    def __init__(self, store: Store, history: HistoryFiles) -> None:
+        self._store, self._history = store, history
+        self.progress = history.progress
 
     async def entries(self, *, last: int) -> list[Placed] | None:
         """Entries of the database that say what rows do not, in order, up to segment ``last``, each with its first body only; ``None`` when
         they cannot be read.
         """
-        if (records := await self._records([0], None)) is None:
+        if (records := await self._records(Wanted([0], None))) is None:
             return None
         found = []
         for record in records:
@@ -97,7 +79,7 @@ class HistoryFiles:
         texts = {key_text({column: key[column] for column in way}) for way in ways if way is not None}
         found = FiledRow()
         for text in sorted(texts) or [""]:
-            records = await self._records(sorted(oids), text)
+            records = await self._records(Wanted(sorted(oids), text))
             if records is None:
                 return None
             for record in records:
@@ -123,20 +105,12 @@ class HistoryFiles:
             return progress.reached > limit.lsn
         return limit.time is not None and progress.newest > limit.time
 
-    async def _records(self, relations: Sequence[int], key: str | None) -> list[dict[str, Any]] | None:
-        groups = [file.groups(relations=relations, key=key) for file in self._files]
+    async def _records(self, wanted: Wanted) -> list[dict[str, Any]] | None:
         try:
-            tables = await asyncio.gather(
-                *(
-                    read_groups(self._reader.store, file, each, relations, key)
-                    for file, each in zip(self._files, groups, strict=True)
-                    if each
-                )
-            )
+            return await read_records(self._store, self._history.files, wanted)
         except Corrupt as error:
-            _log.warning("history_files_passed_over", source=self.progress.source, reason=error.message)
+            say_passed_over(self.progress.source, error)
             return None
-        return [record for table in tables for record in table.to_pylist()]
 
 
 def _is_before(record: dict[str, Any], limit: Limit, last_entry: int) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 
 from archiver.clock import to_text
 from archiver.errors import Invalid
+from archiver.history.filed_objects import filed_entries
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.reader import Reader
 from archiver.journal.record_reader import read_record
@@ -84,8 +85,8 @@ class ObjectChange(msgspec.Struct, frozen=True):
 
 
 async def object_log(reader: Reader, source: str, ref: ObjectRef, *, to_entry: int = 0) -> list[ObjectChange]:
-    """Every change of the object in the journal, in its order, up to entry ``to_entry`` (0: all). Reads the journal through. Whether the
-    journal's end is known was asked when the points were resolved.
+    """Every change of the object in the journal, in its order, up to entry ``to_entry`` (0: all). Where history files
+    reach, they are asked. Whether the journal's end is known was asked when the points were resolved.
 
     A repetition (list after watch, relist of what is known) is left out. Gaps stand where they are known, from the object's first
     state on. Raises ``Invalid`` when the archive has no such source, never saw such a resource, or saw the plural in several groups.
@@ -93,23 +94,22 @@ async def object_log(reader: Reader, source: str, ref: ObjectRef, *, to_entry: i
     tail = await reader.tail()
     if tail is None or not any(name.startswith(f"{source}/") for name in tail.sources):
         raise Invalid(f"the archive has no Kubernetes source {source!r}", hint="`archiver status` lists its sources")
-    streams: dict[str, _Stream] = {}
-    log = _Log(ref)
-    async with aclosing(reader.read(last=tail.number)) as runs:
+    log, first = _Log(ref), 0
+    filed = await filed_entries(reader, source, ref.resource, ref.namespace, ref.name)
+    if filed is not None:
+        first = filed.segment
+        for each in filed.entries:
+            if isinstance(each, Placed):
+                log.take(each)
+            else:
+                log.repeated(each[1])
+    async with aclosing(reader.read(first, last=tail.number)) as runs:
         async for placed in runs:
-            run = placed.run
             if to_entry and placed.first > to_entry:
                 break
-            if not run.source.startswith(f"{source}/"):
-                continue
-            if run.kind is Kind.K8S_WATCH:
-                for body in run.bodies():
-                    watch = read_record(body, Watch, placed)
-                    began = streams.setdefault(run.source, _Stream(watch.resource, watch.namespace))
-                    log.began(began, watch)
-                    began.resumed = run.observed if watch.resource_version else 0
-            elif (stream := streams.get(run.source)) is not None and stream.covers(ref):
-                log.add(placed, stream)
+            if placed.run.source.startswith(f"{source}/"):
+                log.take(placed)
+    streams = log.streams
     meant = {_name(stream.resource) for stream in streams.values() if ref.matches(stream.resource)}
     if not meant:
         kinds = ", ".join(sorted({_name(stream.resource) for stream in streams.values()}))
@@ -170,11 +170,29 @@ class _Log:
 
     def __init__(self, ref: ObjectRef) -> None:
         self.changes: list[ObjectChange] = []
+        self.streams: dict[str, _Stream] = {}
         self._ref = ref
         # Servers escape some characters that they need not.
         self._needle = msgspec.json.encode(ref.name) if _PLAIN.fullmatch(ref.name) else b""
         self._known: ObjectChange | None = None
         self._comparable = 0
+
+    def take(self, placed: Placed) -> None:
+        """The next run of a stream of the source."""
+        run = placed.run
+        if run.kind is Kind.K8S_WATCH:
+            for body in run.bodies():
+                watch = read_record(body, Watch, placed)
+                began = self.streams.setdefault(run.source, _Stream(watch.resource, watch.namespace))
+                self.began(began, watch)
+                began.resumed = run.observed if watch.resource_version else 0
+        elif (stream := self.streams.get(run.source)) is not None and stream.covers(self._ref):
+            self.add(placed, stream)
+
+    def repeated(self, name: str) -> None:
+        """A list of this stream has the object as it was heard last."""
+        if (stream := self.streams.get(name)) is not None:
+            stream.listed = True
 
     def began(self, stream: _Stream, watch: Watch) -> None:
         """A list or a watch began. In a rewound cluster resourceVersions come again, with other contents."""

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.errors import Invalid
-from archiver.history.filed_rows import HistoryFiles
+from archiver.history.filed_rows import FiledRows
 from archiver.history.row_states import CopiedRow, HeardChange, HistoryGap, RowChange, State, states, text_of
 from archiver.journal.entry import Kind
 from archiver.journal.parts import fetch_part, opened
 from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
+from archiver.lake.history_table import open_history
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Snapshot, TableRows
 from archiver.postgres.schema_bodies import read_schema
@@ -87,8 +88,9 @@ async def row_log(
         require_mark(tail, source, point)
     last = min(await end_segment(reader, source, until), tail.number)
     start = await _start(reader, source, from_point, tail.number)
-    files = await HistoryFiles.of(reader, source)
-    if files is not None and start.record.replay_from <= files.progress.covered:
+    history = await open_history(reader, source)
+    if history is not None and start.record.replay_from <= history.progress.covered:
+        files = FiledRows(reader.store, history)
         found = await _filed_log(reader, source, ref, start, (limit_of(until), last, tail.number), files)
         if found is not None:
             return found
@@ -103,7 +105,7 @@ async def row_log(
 
 
 async def _filed_log(
-    reader: Reader, source: str, ref: RowRef, start: FoundRecord[Snapshot], until: tuple[Limit, int, int], files: HistoryFiles
+    reader: Reader, source: str, ref: RowRef, start: FoundRecord[Snapshot], until: tuple[Limit, int, int], files: FiledRows
 ) -> list[RowChange] | None:
     """``row_log`` from files and the tail behind them; ``None`` when they do not tell.
 
@@ -146,7 +148,7 @@ async def _listen(reader: Reader, source: str, told: _TableHistory, first: int, 
 
 
 async def _heard(
-    reader: Reader, source: str, told: _TableHistory, limit: Limit, stretch: tuple[int, int], files: HistoryFiles | None = None
+    reader: Reader, source: str, told: _TableHistory, limit: Limit, stretch: tuple[int, int], files: FiledRows | None = None
 ) -> list[HeardChange]:
     """What frames say. ``files``: only what is behind them, where reading goes on as they left it."""
     heard = list[HeardChange]()
@@ -231,7 +233,7 @@ class _TableHistory:
         if missing:
             raise Invalid(f"{name} has no column {missing[0]}", hint=f"its columns: {', '.join(sorted(self._columns))}")
 
-    def logs(self, limit: Limit, era: int, files: HistoryFiles | None) -> list[RowLog]:
+    def logs(self, limit: Limit, era: int, files: FiledRows | None) -> list[RowLog]:
         """Readers of the row's changes in this era, one for each table; ``files``: they go on where these end, if it is the same era."""
         from_lsn = parse_lsn(self._start.record.lsn) if not era else 0
         key = self._ref.bytes

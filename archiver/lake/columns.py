@@ -58,3 +58,8 @@ def mark_position(era: int, lsn: int, entry: int) -> str:
 def row_positions(era: int, lsns: list[int], entries: list[int]) -> list[str]:
     """Of changes, by the LSNs of their commits and their entries."""
     return [f"{era:06x}-{lsn:016x}-1{entry:013x}" for lsn, entry in zip(lsns, entries, strict=True)]
+
+
+def entry_position(entry: int) -> str:
+    """Of an entry that nothing but its number places."""
+    return f"{0:06x}-{0:016x}-1{entry:013x}"

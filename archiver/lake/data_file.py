@@ -64,6 +64,16 @@ class Range(NamedTuple):
     end: int
 
 
+class Wanted(NamedTuple):
+    """Records that are asked for."""
+
+    relations: Sequence[int]
+    key: str | None
+    """``None``: any. Those of a whole relation, or a whole kind of objects, come along."""
+    names: Sequence[str] | None = None
+    """``None``: any."""
+
+
 class DataFile:
     """One file whose footer is known. Raises ``Corrupt`` when it is no Parquet file of ours."""
 
@@ -79,14 +89,17 @@ class DataFile:
         if [(each.name, each.type) for each in fields[: len(SCHEMA)]] != [(each.name, each.type) for each in SCHEMA]:
             raise _unreadable(key)
 
-    def groups(self, *, relations: Sequence[int], key: str | None) -> list[int]:
-        """Row groups that may have records of one of ``relations`` with this key (``None``: any), or of a whole relation."""
+    def groups(self, wanted: Wanted) -> list[int]:
+        """Row groups that may have records that are ``wanted``."""
         found = []
         for group in range(self._metadata.num_row_groups):
             row_group = self._metadata.row_group(group)
-            bounds = [row_group.column(SCHEMA.names.index(name)).statistics for name in ("relation", "key")]
-            related = any(_within(bounds[0], each) for each in relations)
-            if related and (key is None or _within(bounds[1], key) or _within(bounds[1], "")):
+            of = {name: row_group.column(SCHEMA.names.index(name)).statistics for name in ("relation", "name", "key")}
+            if (
+                any(_within(of["relation"], each) for each in wanted.relations)
+                and (wanted.names is None or any(_within(of["name"], each) for each in wanted.names))
+                and (wanted.key is None or _within(of["key"], wanted.key) or _within(of["key"], ""))
+            ):
                 found.append(group)
         return found
 
@@ -113,11 +126,13 @@ class DataFile:
             raise _unreadable(self.key) from error
 
 
-def chosen(records: pa.Table, relations: Sequence[int], key: str | None) -> pa.Table:
-    """Records of ``relations`` with this key (``None``: any) or of a whole relation. Times become numbers: microseconds since 1970."""
-    which = pc.is_in(records["relation"], pa.array(relations, pa.int64()))
-    if key is not None:
-        which = pc.and_(which, pc.is_in(records["key"], pa.array([key, ""])))
+def chosen(records: pa.Table, wanted: Wanted) -> pa.Table:
+    """Those of ``records`` that are ``wanted``. Times become numbers: microseconds since 1970."""
+    which = pc.is_in(records["relation"], pa.array(wanted.relations, pa.int64()))
+    if wanted.key is not None:
+        which = pc.and_(which, pc.is_in(records["key"], pa.array([wanted.key, ""])))
+    if wanted.names is not None:
+        which = pc.and_(which, pc.is_in(records["name"], pa.array(wanted.names, pa.string())))
     found = records.filter(which)
     for name in ("as_of", "committed"):
         found = found.set_column(found.schema.get_field_index(name), name, found[name].cast(pa.int64()))

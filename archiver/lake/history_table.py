@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
@@ -13,15 +13,15 @@ from archiver.errors import Bug, Corrupt
 from archiver.journal.folded_checkpoints import continues
 from archiver.journal.keys import history_commit_key, history_commit_prefix, history_commit_version, history_prefix
 from archiver.journal.put_once import put_once
-from archiver.lake.data_file import FOOTER_GUESS, DataFile, chosen, footer_bytes, sorted_records, statistics, to_parquet
+from archiver.lake.data_file import FOOTER_GUESS, DataFile, Wanted, chosen, footer_bytes, sorted_records, statistics, to_parquet
 from archiver.lake.delta_log import COMMIT_LIMIT, Added, TableState, commit, follow
+from archiver.lake.progress import Progress
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from archiver.clock import Clock
     from archiver.journal.reader import Reader
-    from archiver.lake.progress import Progress
     from archiver.store.protocol import Store
 
 _PAGE = 500
@@ -53,6 +53,31 @@ async def is_of_this_journal(reader: Reader, progress: Progress) -> bool:
     return progress.archive == archive and await continues(reader, progress.segment, progress.chain)
 
 
+class HistoryFiles(NamedTuple):
+    """The files of one source, and how far they reach."""
+
+    progress: Progress
+    files: Sequence[DataFile]
+
+
+async def open_history(reader: Reader, source: str) -> HistoryFiles | None:
+    """The files of ``source``; ``None`` when there are none, or none that can be used: then the journal serves."""
+    try:
+        state = await read_table(reader.store, source)
+        if state.progress is None or not await is_of_this_journal(reader, state.progress):
+            return None
+        files = await asyncio.gather(*(open_file(reader.store, source, path, size) for path, size in sorted(state.files.items())))
+    except Corrupt as error:
+        say_passed_over(source, error)
+        return None
+    return HistoryFiles(state.progress, files)
+
+
+def say_passed_over(source: str, error: Corrupt) -> None:
+    """Files cannot be read, and the journal serves."""
+    _log.warning("history_files_passed_over", source=source, reason=error.message)
+
+
 async def open_file(store: Store, source: str, path: str, size: int) -> DataFile:
     """A file with its footer. ``Corrupt`` when it is missing or none."""
     key = history_prefix(source) + path
@@ -64,15 +89,17 @@ async def open_file(store: Store, source: str, path: str, size: int) -> DataFile
     return await asyncio.to_thread(DataFile, key, size, tail)
 
 
-async def read_groups(store: Store, file: DataFile, groups: Sequence[int], relations: Sequence[int], key: str | None) -> pa.Table:
-    """The records of ``relations`` in row groups of a file, with this key (``None``: any) or of a whole relation; times are numbers.
+async def read_records(store: Store, files: Sequence[DataFile], wanted: Wanted) -> list[dict[str, Any]]:
+    """The records of ``files`` that are ``wanted``, in no order; times are numbers. ``Corrupt`` when some cannot be read."""
 
-    ``Corrupt`` when they cannot be read.
-    """
-    ranges = file.ranges(groups)
-    found = await asyncio.gather(*(store.get(file.key, each.start, each.end - each.start) for each in ranges))
-    held = [(each.start, data or b"") for each, data in zip(ranges, found, strict=True)]
-    return await asyncio.to_thread(lambda: chosen(file.read(groups, held), relations, key))
+    async def read(file: DataFile, groups: list[int]) -> pa.Table:
+        ranges = file.ranges(groups)
+        found = await asyncio.gather(*(store.get(file.key, each.start, each.end - each.start) for each in ranges))
+        held = [(each.start, data or b"") for each, data in zip(ranges, found, strict=True)]
+        return await asyncio.to_thread(lambda: chosen(file.read(groups, held), wanted))
+
+    tables = await asyncio.gather(*(read(file, groups) for file in files if (groups := file.groups(wanted))))
+    return [record for table in tables for record in table.to_pylist()]
 
 
 class TableWriter:

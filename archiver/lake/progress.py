@@ -66,3 +66,5 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     relations: list[KnownMessage] = []
     tables: list[KnownTable] = []
     identities: list[Identity] = []
+    streams: list[str] = []
+    """Of a cluster: its streams so far."""

@@ -8,18 +8,14 @@ Each step is durable when given. Killed at any moment it leaves files that nothi
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from archiver.errors import Refused
 from archiver.journal.parts import fetch_part, opened
 from archiver.lake.database_changes import Copy, DatabaseChanges
-from archiver.lake.history_table import TableWriter, is_of_this_journal, read_table
 from archiver.lake.progress import Progress
 from archiver.lake.row_records import copied_rows
-from archiver.maintenance.history_step import FILE_BYTES, FORGET, STEP_ENTRIES, HistoryStep
+from archiver.maintenance.history_step import STEP_ENTRIES, HistoryStep
+from archiver.maintenance.history_writing import StepWriter, read_state
 from archiver.postgres.lsn import parse_lsn
 from archiver.replay.postgres.plan.point_location import first_checkpoint
 
@@ -27,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from archiver.clock import Clock
+    from archiver.journal.entry import Placed
     from archiver.journal.reader import Reader
     from archiver.lake.delta_log import TableState
     from archiver.postgres.records import TableRows
@@ -36,16 +33,14 @@ async def add_database_history(reader: Reader, clock: Clock, source: str, *, ste
     """One step: about ``step_entries`` of the journal. ``HistoryStep.done``: nothing is left. ``Refused`` when the files are of another
     journal; ``Corrupt``, ``Invalid`` and ``Unavailable``, as reading does.
     """
-    state = await read_table(reader.store, source)
+    state = await read_state(reader, source)
     progress = state.progress
-    if state.version >= 0 and (progress is None or not await is_of_this_journal(reader, progress)):
-        raise Refused(f"the history files of {source} are of another journal", hint=FORGET)
     tail = await reader.tail()
     if progress is None and (progress := await _begin(reader, source)) is None:
         return HistoryStep(source, done=True, reason="it has no complete baseline yet")
     if tail is None or tail.number < progress.segment:
         return HistoryStep(source, done=True, covered=progress.covered)
-    return await _Step(reader, clock, progress, step_entries).take(state, tail.number)
+    return await _Step(reader, clock, progress).take(state, tail.number, step_entries)
 
 
 async def _begin(reader: Reader, source: str) -> Progress | None:
@@ -68,71 +63,39 @@ async def _begin(reader: Reader, source: str) -> Progress | None:
 
 
 class _Step:
-    """One step of one source. Memory: the records of one file, and what unfinished transactions hold."""
+    """One step of one database. Memory: the records of one file, and what unfinished transactions hold."""
 
-    def __init__(self, reader: Reader, clock: Clock, progress: Progress, step_entries: int) -> None:
-        self._reader, self._progress, self._step_entries = reader, progress, step_entries
+    def __init__(self, reader: Reader, clock: Clock, progress: Progress) -> None:
+        self._reader, self._source = reader, progress.source
         self._changes = DatabaseChanges(progress)
-        self._writer = TableWriter(reader.store, clock, progress.source)
-        self._tables: list[pa.Table] = []
-        self._size = 0
+        self._writer = StepWriter(reader, clock, progress)
 
-    async def take(self, state: TableState, last: int) -> HistoryStep:
+    async def take(self, state: TableState, last: int, step_entries: int) -> HistoryStep:
         """Cover the journal up to segment ``last`` at most, and publish."""
-        progress, source = self._progress, self._progress.source
-        segment, covered = progress.segment, progress.covered
-        async with aclosing(self._reader.walk(progress.resume_segment, last=last)) as steps:
-            async for each, valid in steps:
-                if valid:
-                    for placed in each.placed():
-                        if placed.run.source == source and placed.first + placed.run.count > progress.resume_entry:
-                            await self._keep(await asyncio.to_thread(self._changes.feed, placed))
-                            for copy in self._changes.copies:
-                                await self._copy(copy)
-                            self._changes.copies = []
-                    covered = max(covered, each.header.first + each.header.count - 1)
-                segment = max(segment, each.header.number + 1)
-                if covered - progress.covered >= self._step_entries:
-                    break
-        await self._keep(await asyncio.to_thread(self._changes.flush))
-        await self._end()
-        there = await self._changed(covered, segment)
-        if not await self._writer.commit(state, there):
-            return HistoryStep(source, covered=progress.covered, reason="another maintainer was faster: its files stay")
-        return HistoryStep(source, segment > last, covered, self._writer.rows, len(self._writer.added), self._written())
+        covered, segment = await self._writer.walk(last, step_entries, self._feed)
+        await self._writer.keep(await asyncio.to_thread(self._changes.flush))
+        return await self._writer.publish(state, self._changes.progress(covered), segment, done=segment > last)
 
-    def _written(self) -> int:
-        return sum(file.size for file in self._writer.added)
-
-    async def _changed(self, covered: int, segment: int) -> Progress:
-        found = self._changes.progress(covered)
-        resume = await self._reader.find_seq(found.resume_entry) if found.resume_entry <= covered else segment
-        chain = (await self._reader.before(segment)).chain.hex()
-        return msgspec.structs.replace(found, segment=segment, chain=chain, resume_segment=min(resume, segment))
-
-    async def _keep(self, tables: list[pa.Table]) -> None:
-        self._tables += tables
-        self._size += sum(table.nbytes for table in tables)
-        if self._size >= FILE_BYTES:
-            await self._end()
-
-    async def _end(self) -> None:
-        if self._tables:
-            await self._writer.add(self._tables)
-        self._tables, self._size = [], 0
+    async def _feed(self, placed: Placed) -> None:
+        if placed.run.source != self._source:
+            return
+        await self._writer.keep(await asyncio.to_thread(self._changes.feed, placed))
+        for copy in self._changes.copies:
+            await self._copy(copy)
+        self._changes.copies = []
 
     async def _copy(self, copy: Copy) -> None:
         for table in copy.snapshot.tables:
             name, lsn = f"{table.schema}.{table.name}", parse_lsn(copy.snapshot.lsn)
             mark = self._changes.mark(name, table.oid, "copy", copy.entry, copy.segment, (copy.era, lsn), copy.snapshot.taken)
-            await self._keep([mark])
+            await self._writer.keep([mark])
             known = self._changes.tables.get(table.oid)
             key = known.key if known is not None and known.mode == "key" and set(known.key) <= set(table.attnums) else []
             names = [name for attnum, name in sorted(zip(table.attnums, table.columns, strict=True)) if attnum in key]
             self._changes.identify(table.oid, names or None)
             for part in table.parts:
                 text = await asyncio.to_thread(opened, part, await fetch_part(self._reader.store, part))
-                await self._keep([await asyncio.to_thread(_rows, self._progress.source, copy, table, key, text)])
+                await self._writer.keep([await asyncio.to_thread(_rows, self._source, copy, table, key, text)])
 
 
 def _rows(source: str, copy: Copy, table: TableRows, key: list[int], text: bytes) -> pa.Table:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from archiver.errors import Refused
 from archiver.maintenance.database_history import add_database_history
 from archiver.maintenance.history_step import HistoryStep
+from archiver.maintenance.object_history import add_object_history
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -15,19 +16,21 @@ if TYPE_CHECKING:
 
 
 async def write_history(reader: Reader, clock: Clock, sources: Collection[str] = ()) -> AsyncGenerator[HistoryStep]:
-    """Bring the history files of each database (of ``sources``, if there are any) up to the journal's end; every step is durable
+    """Bring the history files of each source (of ``sources``, if there are any) up to the journal's end; every step is durable
     when given.
 
     The last one of a source is ``done``. Raises ``Corrupt``, ``Invalid`` and ``Unavailable``; what was given out before stays.
     """
     tail = await reader.tail()
-    for name in sorted(tail.sources) if tail else ():
-        if "/" in name or (sources and name not in sources):
+    names = sorted({name.partition("/")[0]: "/" in name for name in tail.sources if name}.items()) if tail else []
+    for name, is_cluster in names:
+        if sources and name not in sources:
             continue
+        add = add_object_history if is_cluster else add_database_history
         done = False
         while not done:
             try:
-                step = await add_database_history(reader, clock, name)
+                step = await add(reader, clock, name)
             except Refused as error:
                 step = HistoryStep(name, done=True, reason=f"{error.message}: {error.hint}")
             yield step

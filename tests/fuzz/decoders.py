@@ -30,7 +30,7 @@ from archiver.journal.records import Close, Gap, Mark, Session
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.records import Absent, Listing, Watch
 from archiver.kubernetes.stream_state import StreamState
-from archiver.lake.data_file import DataFile, footer_bytes
+from archiver.lake.data_file import DataFile, Wanted, footer_bytes
 from archiver.lake.delta_log import TableState, follow
 from archiver.postgres.announcements import read_announcement
 from archiver.postgres.lsn import parse_lsn, parse_position
@@ -118,7 +118,7 @@ def _history_commit(body: bytes) -> None:
 def _history_file(body: bytes) -> None:
     footer_bytes("f", body)
     file = DataFile("f", len(body), body)
-    groups = file.groups(relations=[0, 16400], key='{"id":"1"}')
+    groups = file.groups(Wanted([0, 16400], '{"id":"1"}'))
     ranges = file.ranges(groups)
     file.read(groups, [(each.start, body[each.start : each.end]) for each in ranges])
 

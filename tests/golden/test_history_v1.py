@@ -6,7 +6,7 @@ from pathlib import Path
 
 from archiver.journal.keys import history_commit_key, history_commit_version
 from archiver.lake.columns import SCHEMA
-from archiver.lake.data_file import DataFile
+from archiver.lake.data_file import DataFile, Wanted
 from archiver.lake.delta_log import TableState, follow
 from archiver.lake.progress import Identity, KnownMessage, KnownTable, Progress
 
@@ -44,9 +44,9 @@ def test_records_are_read_as_ever() -> None:
     """Every column, and row groups by key."""
     data = (FOLDER / "records.parquet").read_bytes()
     file = DataFile("records.parquet", len(data), data)
-    assert file.groups(relations=[16400], key='{"id":"1"}') == [1]
-    assert file.groups(relations=[0], key=None) == [0]
-    assert file.groups(relations=[7], key=None) == []
+    assert file.groups(Wanted([16400], '{"id":"1"}')) == [1]
+    assert file.groups(Wanted([0], None)) == [0]
+    assert file.groups(Wanted([7], None)) == []
     (whole,) = file.ranges([0, 1])
     rows = file.read([0, 1], [(whole.start, data[whole.start : whole.end])])
     assert rows.schema.equals(SCHEMA)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from archiver.clock import SystemClock
-from archiver.history.filed_rows import HistoryFiles
 from archiver.history.row_states import RowChange
 from archiver.history.rows import RowRef, row_log
 from archiver.journal.keys import HISTORY, SEGMENTS
 from archiver.journal.reader import Reader
+from archiver.lake.history_table import open_history
 from archiver.maintenance.database_history import add_database_history
 from archiver.replay.points import Point
 from archiver.store.memory import MemoryStore
@@ -48,6 +48,6 @@ async def row_log_both_ways(
         filed.read = 0
         found = await row_log(Reader(filed), source, ref, from_point=from_point, to_point=to_point)
         assert found == expected, f"files up to entry {step.covered}"
-    assert await HistoryFiles.of(Reader(filed), source) is not None
+    assert await open_history(Reader(filed), source) is not None
     assert (filed.read < alone.read / 2) is used
     return expected

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from archiver.clock import SystemClock
 from archiver.history.objects import ObjectRef, differences, object_log, plain
+from archiver.journal.keys import HISTORY, history_prefix
 from archiver.journal.reader import Reader
+from archiver.maintenance.object_history import add_object_history
+from archiver.store.directory import DirectoryStore
+from tests.integration.maintenance.outside_readers import query, statement
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import custom_resource, path
 from tests.servers.kubernetes_capture import KubernetesCapture, config_for
 from tests.unit.history.test_objects import state_at
 
 
-async def test_log_show_and_diff_across_spec_status_labels_and_owners(cluster: ControlPlane, namespace: str) -> None:
+async def test_log_show_and_diff_across_spec_status_labels_and_owners(cluster: ControlPlane, namespace: str, tmp_path: Path) -> None:
     """What changed, when, and who wrote it, each as its own entry; deletion while nobody watched as an interval; the same name again later."""
     clock = SystemClock()
     capture = KubernetesCapture(config_for(cluster, namespace, resources=["*.agents.proompteng.ai", "*.tools.proompteng.ai"]))
@@ -47,6 +54,9 @@ async def test_log_show_and_diff_across_spec_status_labels_and_owners(cluster: C
         marker = write("POST", place, custom_resource("ToolRun", namespace, "t3"))
         await capture.until_durable(f"tools.proompteng.ai/toolruns@{namespace}", marker["metadata"]["resourceVersion"])
     log = await object_log(Reader(capture.store), capture.name, ObjectRef("toolruns", namespace, "t"))
+    step = await add_object_history(Reader(capture.store), clock, capture.name)
+    assert (step.done, step.reason) == (True, "")
+    assert await object_log(Reader(capture.store), capture.name, ObjectRef("toolruns", namespace, "t")) == log
     events = [(change.event, change.changed) for change in log if change.event != "GAP"]
     assert events[:5] == [
         ("ADDED", []),
@@ -73,3 +83,19 @@ async def test_log_show_and_diff_across_spec_status_labels_and_owners(cluster: C
     assert rest[-1].uid == again["metadata"]["uid"]
     assert any(change.event in {"ABSENT", "DELETED"} and change.uid == made["metadata"]["uid"] for change in rest)
     assert state_at(log) is None
+    # Other engines see the objects that were there at the middle, as they were.
+    store = DirectoryStore(tmp_path)
+    for key in await capture.store.list(HISTORY):
+        await store.put_if_absent(key, await capture.store.get(key) or b"")
+    sql, moment = statement("All objects of a kind as of a moment"), datetime.fromtimestamp(middle / 1e6, UTC)
+    rows = query(tmp_path / history_prefix(capture.name), sql, name="toolruns.tools.proompteng.ai", moment=moment)
+    objects = {key: json.loads(row) for key, row in rows}
+    assert sorted(objects) == [f"{namespace}/t", f"{namespace}/t2"]
+    assert objects[f"{namespace}/t"] == then.state
+    at_the_end = query(
+        tmp_path / history_prefix(capture.name),
+        sql,
+        name="toolruns.tools.proompteng.ai",
+        moment=datetime.fromtimestamp(clock.now() / 1e6, UTC),
+    )
+    assert sorted(key for key, _ in at_the_end) == [f"{namespace}/t2", f"{namespace}/t3"]

@@ -248,7 +248,7 @@ async def test_the_command_says_what_it_did(database: str, slot: str, tmp_path: 
     assert [each["event"] for each in json.loads(answer)] == ["BASELINE", "DELETE"]
     assert "up to entry" in (await asyncio.to_thread(call, "maintain", "--history")).stdout
     wrong = await asyncio.to_thread(call, "maintain", "--history", "--source", "none")
-    assert (wrong.returncode, "the archive has no database 'none'" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "the archive has no source 'none'" in wrong.stderr) == (2, True)
     (file,) = (tmp_path / history_prefix(SOURCE)).glob("*.parquet")
     whole = file.read_bytes()
     for damaged in (b"", whole[:-100], whole[:-2000] + bytes(1900) + whole[-100:], whole[:30] + b"?" + whole[31:]):

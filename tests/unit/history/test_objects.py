@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from archiver.clock import SystemClock
 from archiver.errors import Invalid
+from archiver.history.filed_objects import filed_entries
 from archiver.history.objects import ObjectChange, ObjectRef, differences, object_log
 from archiver.journal.reader import Reader
+from archiver.maintenance.object_history import add_object_history
 from tests.simulation.loop import inline, play
 from tests.unit.replay.kubernetes.past import Past, Stream
 
@@ -39,6 +44,33 @@ def test_the_log_of_an_object_is_what_happened(seed: int, steps: int, number: in
                 assert (state and (state.uid, state.resource_version)) == truth.objects.get(name)
 
     play(story())
+
+
+@given(st.integers(0, 2**32), st.integers(1, 60), st.integers(0, 5), st.integers(1, 40))
+@settings(max_examples=20, deadline=None)
+def test_history_files_tell_the_same(seed: int, steps: int, number: int, step_entries: int) -> None:
+    """Wherever they end: the same changes, states and gaps as from the journal alone; and they are read instead of it."""
+    past = Past(seed).make(steps)
+
+    async def story() -> None:
+        reader = Reader(past.forgery.store)
+        asked = [ObjectRef(f"{stream.resource.plural}.g.io", "n", f"o{number}") for stream in past.streams]
+        expected = [await answer(reader, ref) for ref in asked]
+        done = False
+        while not done:
+            done = (await add_object_history(Reader(past.forgery.store), SystemClock(), "kube", step_entries=step_entries)).done
+            assert [await answer(reader, ref) for ref in asked] == expected
+        assert await filed_entries(reader, "kube", asked[0].resource, "n", asked[0].name) is not None or not isinstance(expected[0], list)
+
+    asyncio.run(story())
+
+
+async def answer(reader: Reader, ref: ObjectRef) -> list[ObjectChange] | str:
+    """The log, or why there is none."""
+    try:
+        return await object_log(reader, "kube", ref)
+    except Invalid as error:
+        return error.message
 
 
 def state_at(changes: list[ObjectChange]) -> ObjectChange | None:

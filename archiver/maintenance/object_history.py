@@ -1,0 +1,47 @@
+"""The journal of a cluster behind its history files -> more of them, step by step, as of a database."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from archiver.journal.spans import first_segment_of
+from archiver.lake.object_changes import ObjectChanges
+from archiver.lake.progress import Progress
+from archiver.maintenance.history_step import STEP_ENTRIES, HistoryStep
+from archiver.maintenance.history_writing import StepWriter, read_state
+
+if TYPE_CHECKING:
+    from archiver.clock import Clock
+    from archiver.journal.entry import Placed
+    from archiver.journal.reader import Reader
+
+
+async def add_object_history(reader: Reader, clock: Clock, source: str, *, step_entries: int = STEP_ENTRIES) -> HistoryStep:
+    """One step of the cluster ``source``: about ``step_entries`` of the journal. Returns and raises as ``add_database_history``."""
+    state = await read_state(reader, source)
+    tail = await reader.tail()
+    if tail is None:
+        return HistoryStep(source, done=True, reason="the journal is empty")
+    progress = state.progress or await _begin(reader, source, list(tail.sources))
+    if tail.number < progress.segment:
+        return HistoryStep(source, done=True, covered=progress.covered)
+    changes, writer = ObjectChanges(progress), StepWriter(reader, clock, progress)
+
+    async def feed(placed: Placed) -> None:
+        if placed.run.source.startswith(f"{source}/"):
+            await writer.keep(await asyncio.to_thread(changes.feed, placed))
+
+    covered, segment = await writer.walk(tail.number, step_entries, feed)
+    return await writer.publish(state, changes.progress(covered), segment, done=segment > tail.number)
+
+
+async def _begin(reader: Reader, source: str, streams: list[str]) -> Progress:
+    ours = [name for name in streams if name.startswith(f"{source}/")]
+    segment = min([await first_segment_of(reader, name) for name in ours], default=0)
+    header = await reader.header(segment)
+    entry = header.first if header else 1
+    archive = (await reader.identity()).id
+    return Progress(
+        archive=archive, source=source, covered=entry - 1, segment=segment, chain="", resume_entry=entry, resume_segment=segment
+    )
