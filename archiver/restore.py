@@ -24,6 +24,8 @@ from archiver.replay.postgres.restore import plan_database
 from archiver.replay.restoration import Options, Progress, Report, Restoration
 from archiver.replay.targets import Target, match
 
+SHOWN_GAPS = 3
+"""That a refusal has room for."""
 WAIT_PAUSE_SECONDS = 1.0
 """Between two looks at whether the journal has reached a point."""
 
@@ -203,9 +205,9 @@ def _permitted(planned: Restoration, options: Options) -> Target:
     if planned.refusal is not None:
         raise planned.refusal
     if planned.gaps and not options.allow_gaps:
-        told = [gap for gap in planned.gaps if isinstance(gap, str)]
+        more = "; …" if len(planned.gaps) > SHOWN_GAPS else ""
         raise Refused(
-            f"{source}: the history up to this point has {len(planned.gaps)} gap(s){': ' if told else ''}{'; '.join(told[:3])}",
+            f"{source}: the history up to this point has {len(planned.gaps)} gap(s): {'; '.join(planned.gaps[:SHOWN_GAPS])}{more}",
             hint="--dry-run lists them; choose a point outside, or say --allow-gaps",
         )
     return target

@@ -47,7 +47,7 @@ async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowA
     table = next((table for table in material.schema.catalog.tables if ref.names(table.schema, table.name)), None)
     doubts = [gap for gap in plan.gaps if _concerns(gap, ref)]
     told = plan.schema.certain or any(gap.reason == SCHEMA_UNCERTAIN for gap in doubts)
-    gaps = [*map(_text, doubts), *([] if told else [f"the schema: {plan.schema.reason}"])]
+    gaps = [*(gap.text for gap in doubts), *([] if told else [f"the schema: {plan.schema.reason}"])]
     if table is None:
         raise Invalid(
             f"{source} has no table {ref.schema}.{ref.table} at this point{f', as far as is known ({gaps[0]})' if gaps else ''}",
@@ -74,11 +74,7 @@ async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowA
             if all(values[place] == value for place, value in wanted):
                 found = {name: text_of(unescape(value)) for name, value in zip(names, values, strict=True)}
                 break
-    return RowAt(found, gaps, [*map(_text, plan.gaps), *plan.approximations])
-
-
-def _text(gap: GapLine) -> str:
-    return f"{gap.what}: {gap.reason} {gap.detail}".rstrip()
+    return RowAt(found, gaps, [*(gap.text for gap in plan.gaps), *plan.approximations])
 
 
 def _concerns(gap: GapLine, ref: RowRef) -> bool:

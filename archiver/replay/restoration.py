@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -79,8 +79,8 @@ class Restoration(Protocol):
         """Why it must not be carried out, gaps aside."""
 
     @property
-    def gaps(self) -> Sequence[object]:
-        """What is not known of the history in use: it is carried out only if gaps are allowed."""
+    def gaps(self) -> list[str]:
+        """What is not known of the history in use, for people: it is carried out only if gaps are allowed."""
 
     @property
     def doubts(self) -> list[str]:

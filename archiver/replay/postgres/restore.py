@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archiver.errors import ArchiverError, Refused
-from archiver.replay.postgres.plan.plan import TABLE_COLUMNS, GapLine, RestorePlan, RestoreReport
+from archiver.replay.postgres.plan.plan import TABLE_COLUMNS, RestorePlan, RestoreReport
 from archiver.replay.postgres.plan.planner import plan_restore
 from archiver.replay.postgres.write.plan_records import Progress
 from archiver.replay.postgres.write.scratch_database import abandoned_databases, scratch_database
@@ -64,15 +64,14 @@ class DatabaseRestoration:
         return self.plan.point.entry
 
     @property
-    def gaps(self) -> list[GapLine]:
+    def gaps(self) -> list[str]:
         """See ``Restoration``."""
-        return self.plan.gaps
+        return [gap.text for gap in self.plan.gaps]
 
     @property
     def doubts(self) -> list[str]:
         """See ``Restoration``."""
-        gaps = [f"gap: {gap.what}: {gap.reason} {gap.detail}".rstrip() for gap in self.plan.gaps]
-        return [*gaps, *(f"approximate: {text}" for text in self.plan.approximations)]
+        return [*(f"gap: {text}" for text in self.gaps), *(f"approximate: {text}" for text in self.plan.approximations)]
 
     def shown(self) -> dict[str, Any]:
         """See ``Restoration``."""

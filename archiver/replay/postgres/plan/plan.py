@@ -114,6 +114,11 @@ class GapLine(msgspec.Struct, frozen=True):
     from_time: int = 0
     to_time: int = 0
 
+    @property
+    def text(self) -> str:
+        """One sentence for people."""
+        return f"{self.what}: {self.reason} {self.detail}".rstrip()
+
 
 class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
     """All that decides what a restore writes; carrying it out twice gives the same, whatever was captured in between."""
@@ -179,7 +184,7 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
         found += [("extension", known.get(name, name)) for name in self.extensions]
         found += [("publication", name) for name in self.publications]
         found += [("role", name) for name in self.roles]
-        found += [("gap", f"{gap.what}: {gap.reason} {gap.detail}".rstrip()) for gap in self.gaps]
+        found += [("gap", gap.text) for gap in self.gaps]
         found += [("approximate", text) for text in self.approximations]
         found += [("otherwise", text) for text in self.otherwise]
         found += [("not included", text) for text in self.not_included]
