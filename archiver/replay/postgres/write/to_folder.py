@@ -26,6 +26,7 @@ from archiver.postgres.lsn import parse_lsn
 from archiver.replay.postgres.plan.plan import Moment, RestoredTable, RestorePlan, RestoreReport
 from archiver.replay.postgres.write.dump_script import script_of
 from archiver.replay.postgres.write.extension_script import extension_script
+from archiver.replay.postgres.write.hashed_tables import hashed_roots
 from archiver.replay.postgres.write.plan_records import PlanRecords, Progress, fold_changes, gather
 from archiver.replay.postgres.write.sequence_values import setting
 from archiver.replay.postgres.write.table_rows import TableRows, rows_of
@@ -116,10 +117,11 @@ async def write_folder(
     made = extensions.text.encode("utf-8", "surrogateescape")
     await asyncio.to_thread(output.write, "schema-pre.sql", script.schemas + _SETTINGS.encode() + made + script.pre)
     tables = []
+    roots = hashed_roots(material.dump, schema.catalog.tables)
     captured = [table for table in schema.catalog.tables if table.kind != "p" and table.mode != "excluded"]
     for table in sorted(captured, key=lambda each: (each.schema, each.name)):
         rows = rows_of(fold, table, store, plan.checkpoint.key)
-        size = await _write_rows(output, rows)
+        size = await _write_rows(output, rows, roots.get(table.oid, table))
         tables.append(RestoredTable(table.schema, table.name, rows.rows, rows.changes, size))
         if progress:
             progress(f"rows of {table.schema}.{table.name}", len(tables), len(captured))
@@ -137,6 +139,12 @@ async def write_folder(
     if script.last:
         await asyncio.to_thread(output.write, _LAST, script.last)
     await asyncio.to_thread(output.write, "restore.sql", _restore_script(output).encode(), foreign=False)
+    through = {f"{root.schema}.{root.name}" for root in roots.values()}
+    notes = [
+        *plan.otherwise,
+        *summary.notes,
+        *(f"rows of {name}, by hash: whoever loads them finds their partitions" for name in sorted(through)),
+    ]
     manifest = Manifest(
         plan.archive,
         plan.source,
@@ -148,7 +156,7 @@ async def write_folder(
         [f"{gap.what}: {gap.reason} {gap.detail}".rstrip() for gap in plan.gaps],
         plan.approximations,
         plan.not_included,
-        [*plan.otherwise, *summary.notes],
+        notes,
     )
     await asyncio.to_thread(output.close, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
     return RestoreReport(
@@ -159,7 +167,7 @@ async def write_folder(
         rows=sum(table.rows for table in tables),
         seconds=time.monotonic() - started,
         sequences=sequences,
-        notes=[*plan.approximations, *plan.otherwise, *summary.notes],
+        notes=[*plan.approximations, *notes],
         not_included=plan.not_included,
         files=[*output.files, MANIFEST],
     )
@@ -198,14 +206,14 @@ def _restore_script(output: _Output) -> str:
     )
 
 
-async def _write_rows(output: _Output, rows: TableRows) -> int:
+async def _write_rows(output: _Output, rows: TableRows, into: Table) -> int:
     table = rows.table
     columns = f" ({', '.join(_quoted(column.name) for column in rows.columns)})" if rows.columns else ""
     name = f"rows/{_file_name(table)}.sql"
     size = 0
     file = _File(output, name)
     try:
-        head = f"COPY {_quoted(table.schema, table.name)}{columns} FROM stdin;\n"
+        head = f"COPY {_quoted(into.schema, into.name)}{columns} FROM stdin;\n"
         await asyncio.to_thread(file.write, head.encode("utf-8", "surrogateescape"))
         async with aclosing(rows.read()) as pieces:
             async for piece in pieces:

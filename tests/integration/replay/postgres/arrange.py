@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import psycopg
 
 from archiver.capture.postgres.catalog.fingerprint import read_fingerprint
@@ -11,6 +14,7 @@ from archiver.replay.points import parse_point
 from archiver.replay.postgres.restore import RestorePlan, plan_restore
 from tests.integration.capture.postgres.recorded import schemas
 from tests.integration.capture.postgres.rig import SOURCE, Capture
+from tests.servers.postgres import PostgresServer
 
 
 def run(dsn: str, *statements: str) -> None:
@@ -63,3 +67,19 @@ async def baseline(made: Capture) -> None:
 async def plan(made: Capture, at: str) -> RestorePlan:
     """The plan at a point."""
     return await plan_restore(Reader(made.store), SOURCE, parse_point(at))
+
+
+def load(server: PostgresServer, folder: Path, database: str, role: str = "postgres") -> str:
+    """What psql says while it loads a folder; it must not fail."""
+    command: list[str | Path] = [
+        server.bin / "psql",
+        "-X",
+        "-q",
+        "-f",
+        folder / "restore.sql",
+        server.dsn(database).replace("postgres@", f"{role}@"),
+    ]
+    done = subprocess.run(command, check=False, capture_output=True)
+    said = done.stderr.decode()
+    assert done.returncode == 0, said
+    return said

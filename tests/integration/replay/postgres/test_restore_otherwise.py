@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from archiver.journal.reader import Reader
 from archiver.replay.postgres.restore import restore_to_folder
 from archiver.replay.postgres.write.target_preview import preview_target
 from tests.integration.capture.postgres.rig import capture
-from tests.integration.replay.postgres.arrange import ask, baseline, caught_up, plan, run
+from tests.integration.replay.postgres.arrange import ask, baseline, caught_up, load, plan, run
 from tests.integration.replay.postgres.test_restore_partial import recorded, refuses, restore
 from tests.servers import places
 from tests.servers.compare import differences
@@ -288,19 +287,3 @@ async def test_a_folder_asks_for_the_version_of_an_extension(
         run(server.dsn(moved), "CREATE SCHEMA elsewhere", "CREATE EXTENSION kit SCHEMA elsewhere")
         with pytest.raises(AssertionError, match="extension kit is in schema elsewhere here, and was in public at the source"):
             load(server, tmp_path / "folder", moved)
-
-
-def load(server: PostgresServer, folder: Path, database: str, role: str = "postgres") -> str:
-    """What psql says while it loads a folder; it must not fail."""
-    command: list[str | Path] = [
-        server.bin / "psql",
-        "-X",
-        "-q",
-        "-f",
-        folder / "restore.sql",
-        server.dsn(database).replace("postgres@", f"{role}@"),
-    ]
-    done = subprocess.run(command, check=False, capture_output=True)
-    said = done.stderr.decode()
-    assert done.returncode == 0, said
-    return said

@@ -7,9 +7,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.integration.replay.postgres.arrange import ask
+from archiver.journal.reader import Reader
+from archiver.replay.postgres.restore import restore_to_folder
+from tests.integration.replay.postgres.arrange import ask, load
 from tests.integration.replay.postgres.test_restore_partial import recorded, refuses, restore
 from tests.servers.compare import differences
+from tests.servers.postgres import PostgresServer
 
 pytestmark = pytest.mark.postgres(16, 18)
 
@@ -26,8 +29,8 @@ INSERT INTO feelings SELECT m, n, 'note ' || n FROM unnest(enum_range(NULL::mood
 """
 
 
-async def test_rows_go_where_the_target_hashes_them(database: str, target_database: str, tmp_path: Path) -> None:
-    """Values of an enum have other numbers in each database, and so other hashes."""
+async def test_rows_go_where_the_target_hashes_them(postgres: PostgresServer, database: str, target_database: str, tmp_path: Path) -> None:
+    """Values of an enum have other numbers in each database, and so other hashes. Through a folder, too."""
     # An enum of other numbers: what is made before it in the target alone.
     with psycopg.connect(target_database, autocommit=True) as target:
         target.execute("CREATE TYPE filler AS ENUM ('x', 'y', 'z'); DROP TYPE filler")
@@ -37,10 +40,15 @@ async def test_rows_go_where_the_target_hashes_them(database: str, target_databa
     ):
         await refuses(made, planned, target_database, tmp_path)
         report = await restore(made, planned, target_database, tmp_path)
+        folder = await restore_to_folder(planned, Reader(made.store), made.store, tmp_path / "folder")
     assert report.problems == []
-    with psycopg.connect(database) as source, psycopg.connect(target_database) as target:
-        query = "SELECT m::text, n, note FROM feelings ORDER BY 1, 2"
-        assert target.execute(query).fetchall() == source.execute(query).fetchall()
+    assert "rows of public.feelings, by hash: whoever loads them finds their partitions" in folder.notes
+    with postgres.database() as name:
+        load(postgres, tmp_path / "folder", name)
+        for loaded in (target_database, postgres.dsn(name)):
+            with psycopg.connect(database) as source, psycopg.connect(loaded) as target:
+                query = "SELECT m::text, n, note FROM feelings ORDER BY 1, 2"
+                assert target.execute(query).fetchall() == source.execute(query).fetchall()
     assert report.rows == 6 * 39
     assert any("went through" in note for note in report.notes)
 
