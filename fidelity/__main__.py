@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument("--versions", type=int, nargs="*", default=available_versions(), help="server versions to start, without --dsn")
     parser.add_argument("--statement-seconds", type=float, default=120.0, help="a statement that runs longer is cancelled")
     parser.add_argument("--script-seconds", type=float, default=900.0, help="a script that runs longer is stopped")
+    parser.add_argument("--folders", action="store_true", help="restore through folders of SQL that psql loads")
     parser.add_argument("--hasty", action="store_true", help="take points at once, not when the archiver has copied what changed")
     parser.add_argument("--errors", action="store_true", help="print what failed at the source")
     arguments = parser.parse_args()
@@ -60,6 +61,7 @@ def main() -> int:
             before=scripts(folder / "before") if folder else [],
             seconds=arguments.seconds,
             settle=not arguments.hasty,
+            folders=arguments.folders,
             patience=patience,
         )
         return _tell(Trial(database).run(arguments.points), errors=arguments.errors)
@@ -72,6 +74,7 @@ def main() -> int:
                 arguments.points,
                 schedule=arguments.schedule,
                 settle=not arguments.hasty,
+                folders=arguments.folders,
                 patience=patience,
             ),
             errors=arguments.errors,
@@ -104,7 +107,14 @@ def _missing(folder: Path | None, schedule: Path | None, dsn: str, points: int) 
 
 
 def on_version(
-    version: int, folder: Path, points: int, *, schedule: Path | None = None, settle: bool = True, patience: Patience | None = None
+    version: int,
+    folder: Path,
+    points: int,
+    *,
+    schedule: Path | None = None,
+    settle: bool = True,
+    folders: bool = False,
+    patience: Patience | None = None,
 ) -> Outcome:
     """A trial on a server of its own, in a database that is called ``regression``, as suites expect it."""
     with PostgresServer.start(version, OPTIONS) as server:
@@ -117,6 +127,7 @@ def on_version(
             scripts(folder, schedule),
             before=scripts(folder / "before"),
             settle=settle,
+            folders=folders,
             patience=patience,
         )
         return Trial(database).run(points)

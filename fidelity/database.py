@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -16,6 +18,7 @@ from fidelity.fingerprint import Fingerprint, take
 from fidelity.outcome import Outcome, Point
 from fidelity.patience import Patience
 from fidelity.traces import Traces
+from fidelity.trial import Unusable
 from tests.servers.archiver import Archiver, wait_until_durable
 
 SOURCE = "db"
@@ -35,10 +38,34 @@ class FreshDatabase:
         return take(self.address, self.bin_folder)
 
 
+@dataclass(frozen=True)
+class FreshFolder:
+    """A folder for the SQL of a point, and an empty database that psql loads it into."""
+
+    address: str
+    database: FreshDatabase
+
+    def fingerprint(self) -> Fingerprint:
+        """What is in the database when psql is through."""
+        script = Path(self.address, "restore.sql")
+        psql: list[str | Path] = [
+            self.database.bin_folder / "psql",
+            "--no-psqlrc",
+            "--quiet",
+            f"--dbname={self.database.address}",
+            f"--file={script}",
+        ]
+        done = subprocess.run(psql, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+        if done.returncode:
+            raise Unusable(f"psql does not load the folder: {done.stderr.decode(errors='replace').strip()[-600:]}")
+        return self.database.fingerprint()
+
+
 class Database:
     """The database behind ``dsn``: ``before`` runs, then capture begins and ``scripts`` run. Without scripts others write for ``seconds``.
 
-    ``server`` is a DSN of the server that takes the restored databases. ``settle``: points are taken when capture has all that changed.
+    ``server`` is a DSN of the server that takes the restored databases; ``folders``: through folders of SQL. ``settle``: points are taken
+    when capture has all that changed.
     """
 
     def __init__(
@@ -52,9 +79,11 @@ class Database:
         before: Sequence[Script] = (),
         seconds: float = 0.0,
         settle: bool = True,
+        folders: bool = False,
         patience: Patience | None = None,
     ) -> None:
         self._title, self._dsn, self._bin, self._server, self._settle = title, dsn, bin_folder, server, settle
+        self._folders = folders
         self._scripts, self._before, self._seconds = scripts, before, seconds
         self._slot = "archiver_fidelity"
         self._feeder = Feeder(dsn, bin_folder, patience or Patience())
@@ -99,10 +128,11 @@ class Database:
         self._settled(archiver)
 
     @contextmanager
-    def fresh(self) -> Iterator[FreshDatabase]:
+    def fresh(self) -> Iterator[FreshDatabase | FreshFolder]:
         """Dropped afterwards."""
-        with fresh_database(self._server) as dsn:
-            yield FreshDatabase(dsn, self._bin)
+        with fresh_database(self._server) as dsn, tempfile.TemporaryDirectory(prefix="archiver-fidelity-") as folder:
+            database = FreshDatabase(dsn, self._bin)
+            yield FreshFolder(folder, database) if self._folders else database
 
     def texts(self, plan: dict[str, Any], report: dict[str, Any]) -> Iterator[str]:
         """Each names what it speaks of."""

@@ -21,6 +21,10 @@ _PLAN_SECONDS = 900
 _RESTORE_SECONDS = 3600
 
 
+class Unusable(Exception):
+    """What was restored cannot be used, and why."""
+
+
 class Target(Protocol):
     """Something empty that a point is restored into."""
 
@@ -29,7 +33,7 @@ class Target(Protocol):
         """What ``archiver restore --to`` takes."""
 
     def fingerprint(self) -> Fingerprint:
-        """What is there now."""
+        """What is there now. Raises ``Unusable``."""
 
 
 class Subject(Protocol):
@@ -105,5 +109,10 @@ class Trial:
             report = json.loads(done.stdout)["sources"][0]["report"]
             point.gaps = self.subject.gaps(plan)
             texts = list(self.subject.texts(plan, report))
-            for difference in differences(point.fingerprint, target.fingerprint()):
+            try:
+                found = target.fingerprint()
+            except Unusable as error:
+                point.failure = str(error)
+                return
+            for difference in differences(point.fingerprint, found):
                 (point.said if is_said(difference, texts) else point.unsaid).append(difference)
