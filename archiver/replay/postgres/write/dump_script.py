@@ -16,6 +16,7 @@ from archiver.postgres.client_programs import PgTools, run
 _OURS = re.compile(rf"(?:COMMENT - )?EVENT TRIGGER (?:- )?(?:{'|'.join(TRIGGERS)}) |COMMENT - EXTENSION ")
 """Our own event triggers do not belong to the database's state; a comment on an extension needs to own it, and CREATE EXTENSION sets it."""
 _EVENT_TRIGGER = re.compile(r"(?:COMMENT - )?EVENT TRIGGER ")
+_ABOUT_SCHEMA = re.compile(r"(?:ACL|COMMENT|SECURITY LABEL) - SCHEMA ")
 _ENTRY = re.compile(r"\d+; \d+ \d+ (.*)")
 _FIRST_ITEM = b"\n--\n-- Name: "
 _RESTRICT = re.compile(rb"^\\restrict (\S+)\n", re.MULTILINE)
@@ -44,12 +45,15 @@ async def script_of(dump: bytes, tools: PgTools, *, server_version: int, no_owne
     with disk.errors(doing, os.environ.get("TMPDIR", "")), tempfile.TemporaryDirectory(prefix="archiver-") as folder:
         file = _write(folder, "dump", dump)
         program = tools.bin / "pg_restore"
-        lines = (await run(program, ["--list", file])).splitlines(keepends=True)
+        lines = [line for line in (await run(program, ["--list", file])).splitlines(keepends=True) if _entry(line)]
         skipped = {f"EXTENSION - {name}" for name in apart}
         chosen = [line for line in lines if not _OURS.match(_entry(line)) and _entry(line).rstrip() not in skipped]
         spaces = [line for line in chosen if _entry(line).startswith("SCHEMA ")]
         final = [line for line in chosen if _EVENT_TRIGGER.match(_entry(line))]
-        parts = {"schemas": spaces, "final": final, "wanted": [line for line in chosen if line not in spaces and line not in final]}
+        about = [line for line in chosen if _ABOUT_SCHEMA.match(_entry(line))]
+        rest = [line for line in chosen if line not in spaces and line not in final and line not in about]
+        # What has no section is taken for a part of the one before, and before the first line stand the entries that are not chosen.
+        parts = {"schemas": spaces if rest else spaces + about, "wanted": rest[:1] + about + rest[1:] if rest else [], "final": final}
         lists = {name: _write(folder, name, b"".join(part)) for name, part in parts.items()}
         options = ["--file=-", "--no-tablespaces", "--no-publications", "--no-subscriptions", *(_NO_OWNER if no_owner else ())]
 

@@ -270,6 +270,29 @@ async def test_a_folder_sets_sequences_before_policies_hide_rows(postgres: Postg
         run(postgres.dsn(name), f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}")
 
 
+_GRANTED = """
+CREATE SCHEMA far;
+COMMENT ON SCHEMA far IS 'far away';
+GRANT USAGE ON SCHEMA far TO pg_monitor;
+CREATE FUNCTION far.nothing() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+CREATE EVENT TRIGGER nothing ON sql_drop EXECUTE FUNCTION far.nothing();
+CREATE TABLE far.granted (id int PRIMARY KEY);
+GRANT SELECT ON far.granted TO pg_monitor WITH GRANT OPTION;
+SET ROLE pg_monitor;
+GRANT SELECT ON far.granted TO pg_signal_backend;
+"""
+
+
+async def test_a_folder_grants_schemas_before_what_is_in_them(postgres: PostgresServer, database: str, tmp_path: Path) -> None:
+    """Somebody who may grant a table needs its schema for that; event triggers, which come last, change nothing about it."""
+    async with recorded(database, _GRANTED) as (made, planned):
+        await restore_to_folder(planned, Reader(made.store), made.store, tmp_path / "folder")
+    with postgres.database() as name:
+        load(postgres, tmp_path / "folder", name)
+        assert differences(database, postgres.dsn(name)) == []
+        assert ask(postgres.dsn(name), "SELECT obj_description('far'::regnamespace)") == "far away"
+
+
 async def test_a_folder_asks_for_the_version_of_an_extension(
     kit: Path, tmp_path: Path, start_postgres: Callable[..., PostgresServer]
 ) -> None:
