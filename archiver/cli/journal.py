@@ -73,6 +73,7 @@ def status(context: Context, *, as_json: bool, offline: bool) -> None:
             for line in value.sources
         ],
     )
+    output.facts([("warning", f"{line.name}: {text}") for line in value.sources for text in line.warnings])
 
 
 def _folded(line: SourceLine, now: int) -> str:
@@ -121,8 +122,7 @@ async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
                 try:
                     add_tail(line, await tail_behind(reader, SystemClock(), line.name))
                     await _say_uncopied(reader, line, tail.sources[line.name])
-                    if offline:
-                        await _say_schema_gap(reader, line, tail.sources[line.name], tail.number)
+                    await _say_schema(reader, line, tail.sources[line.name], tail.number if offline else None)
                 except Corrupt as error:
                     # What else is known is said all the same.
                     line.problem = _joined(line.problem, f"not known what is uncopied: {error.message}")
@@ -135,15 +135,22 @@ async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
         await store.close()
 
 
-async def _say_schema_gap(reader: Reader, line: SourceLine, mark: SourceMark, last: int) -> None:
-    """Say that the journal ends with a schema that is not known, before what else is wrong. Who runs knows it without reading."""
-    from archiver.capture.postgres.start.journal_view import open_schema_gap
+async def _say_schema(reader: Reader, line: SourceLine, mark: SourceMark, last: int | None) -> None:
+    """Say how far the schema is known: that changes are not announced, and that the journal ends with a schema that is not known.
 
-    gap = await open_schema_gap(reader, line.name, mark, last)
-    if gap is None:
-        return
-    line.unknown_since = gap.from_time if line.unknown_since is None else min(gap.from_time, line.unknown_since)
-    line.problem = _joined(f"schema: {gap.detail or gap.reason}", line.problem)
+    ``last``: the journal's newest segment; ``None`` where somebody else knows the latter without reading.
+    """
+    from archiver.capture.postgres.start.journal_view import schema_knowledge
+    from archiver.postgres.announcements import NOT_ANNOUNCED
+
+    known = await schema_knowledge(reader, line.name, mark, last)
+    if not known.announced:
+        newest = f"; the newest one in the journal reached LSN {known.until}" if last is not None else ""
+        line.warnings.append(f"{NOT_ANNOUNCED}{newest}")
+    if (gap := known.gap) is not None:
+        line.unknown_since = gap.from_time if line.unknown_since is None else min(gap.from_time, line.unknown_since)
+        # Before what else is wrong.
+        line.problem = _joined(f"schema: {gap.detail or gap.reason}", line.problem)
 
 
 def _joined(*problems: str) -> str:

@@ -46,7 +46,7 @@ async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowA
     material = await gather(plan, reader)
     table = next((table for table in material.schema.catalog.tables if ref.names(table.schema, table.name)), None)
     doubts = [gap for gap in plan.gaps if _concerns(gap, ref)]
-    told = plan.schema.certain or any(gap.reason == SCHEMA_UNCERTAIN for gap in doubts)
+    told = plan.schema.certain or plan.schema.known_until or any(gap.reason == SCHEMA_UNCERTAIN for gap in doubts)
     gaps = [*(gap.text for gap in doubts), *([] if told else [f"the schema: {plan.schema.reason}"])]
     if table is None:
         raise Invalid(

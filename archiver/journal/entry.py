@@ -35,6 +35,7 @@ class Kind(IntEnum):
     PG_SEQUENCES = 19  # postgres.records.Sequences
     PG_TABLES = 20  # postgres.records.Snapshot of some tables, taken while streaming
     PG_SLOT = 21  # postgres.records.Slot: about to create, created or dropped; says what is ours to drop
+    PG_LOOK = 22  # postgres.records.Look: the schema was still that of the newest PG_SCHEMA
 
     K8S_WATCH = 32  # kubernetes.records.Watch: list or watch started; which cluster, which resource, which epoch
     K8S_ITEM = 33  # one object of a list, its JSON as the API server sent it

@@ -22,6 +22,8 @@ PREFIX = "archiver/ddl"
 """Of the transactional logical messages. Content: JSON object ``{"tag", "event", "objects": [{"type", "identity", "oid"}]}``."""
 PREFIX_BYTES = PREFIX.encode() + b"\0"
 """The prefix as a Message frame has it."""
+NOT_ANNOUNCED = "schema changes are not announced: one that leaves no rows is known only from the next look at the catalog on"
+"""What must be known of a database without our triggers."""
 _NOT_DUMPED = frozenset({"CREATE PUBLICATION", "ALTER PUBLICATION", "DROP PUBLICATION", "REFRESH MATERIALIZED VIEW", "REINDEX", "CLUSTER"})
 """Tags of changes that mostly show in no schema entry. Publications: capture itself makes and changes its own, after the entry that they
 belong to."""

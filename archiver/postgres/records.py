@@ -234,6 +234,15 @@ class Schema(msgspec.Struct, frozen=True):
     """LSN: what differs from the entry before was changed by transactions that commit at or after it. Empty for not known."""
 
 
+class Look(msgspec.Struct, frozen=True):
+    """The catalog was looked at, and said what the newest Schema of the source says. One is journaled every now and then."""
+
+    floor: str
+    """LSN: what committed before it is in that Schema."""
+    taken: int
+    """Server time, microseconds: so is what committed before it."""
+
+
 class Sequences(msgspec.Struct, frozen=True):
     """Sequence values read together. They are not replicated, so they are known only at these moments."""
 

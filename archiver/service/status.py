@@ -157,7 +157,7 @@ def add(line: SourceLine, source: SourceStatus) -> None:
     line.bytes = source.bytes
     line.gaps = source.gaps
     line.restarts = dict(source.restarts)
-    line.warnings = list(source.warnings)
+    line.warnings = [*line.warnings, *source.warnings]
     line.problem = line.problem or source.detail
 
 

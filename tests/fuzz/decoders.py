@@ -34,7 +34,7 @@ from archiver.lake.data_file import DataFile, Wanted, footer_bytes
 from archiver.lake.delta_log import TableState, follow
 from archiver.postgres.announcements import read_announcement
 from archiver.postgres.lsn import parse_lsn, parse_position
-from archiver.postgres.records import Schema, Sequences, Slot, Snapshot, Stream
+from archiver.postgres.records import Look, Schema, Sequences, Slot, Snapshot, Stream
 from archiver.postgres.replication_messages import commit_end, parse_keepalive, sent_begin, sent_commit
 from archiver.postgres.visibility import Visible
 from archiver.replay.points import parse_point
@@ -143,7 +143,7 @@ def _part(data: bytes) -> None:
 
 
 def _record(data: bytes) -> None:
-    for of in (Session, Close, Gap, Mark, Snapshot, Stream, Schema, Sequences, Slot, Watch, Listing, Absent):
+    for of in (Session, Close, Gap, Look, Mark, Snapshot, Stream, Schema, Sequences, Slot, Watch, Listing, Absent):
         with suppress(ArchiverError):
             read_record(data, of)
 

@@ -64,13 +64,22 @@ class Horizon:
         """Every transaction that the newest reading did not see commits at or after this LSN. Empty: not known."""
         return self._newest(None) or self._floor
 
+    def floor_age(self, now: float) -> float | None:
+        """Seconds since the reading that ``floor`` is of; ``None`` when it is older than the readings that are kept."""
+        reading = self._reading(None)
+        return now - reading.at if reading is not None else None
+
     def floor_before(self, at: float) -> str:
         """The same of the readings up to the moment ``at`` only, for what is noticed late; empty when there is none."""
         return self._newest(at)
 
     def _newest(self, before: float | None) -> str:
+        reading = self._reading(before)
+        return reading.lsn if reading is not None else ""
+
+    def _reading(self, before: float | None) -> _Reading | None:
         now = self._readings[-1].running if self._readings else frozenset()
         for reading in reversed(self._readings):
             if not reading.running & now and (before is None or reading.at <= before):
-                return reading.lsn
-        return ""
+                return reading
+        return None

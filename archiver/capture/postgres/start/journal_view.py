@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from archiver.capture.postgres.start.decision import JournalView
@@ -11,8 +12,9 @@ from archiver.journal.reader import Reader
 from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
 from archiver.journal.segment import SegmentHeader
+from archiver.postgres.announcements import END_TRIGGER
 from archiver.postgres.lsn import parse_position
-from archiver.postgres.records import SCHEMA_UNCERTAIN, Schema, Slot, Stream
+from archiver.postgres.records import SCHEMA_UNCERTAIN, Look, Schema, Slot, Stream
 from archiver.postgres.replication_messages import BEGIN, COMMIT, STREAM_COMMIT, XLOG_HEADER, SentCommit, sent_begin, sent_commit
 from archiver.postgres.schema_bodies import read_schema
 
@@ -40,23 +42,43 @@ async def newest_dump(reader: Reader, source: str, mark: SourceMark) -> tuple[Sc
     return found
 
 
-async def open_schema_gap(reader: Reader, source: str, mark: SourceMark, last: int) -> Gap | None:
-    """The gap of the schema that no PG_SCHEMA entry of ``source`` has ended up to segment ``last``; None when there is none.
+@dataclass(frozen=True)
+class SchemaKnowledge:
+    """How far the journal knows the schema."""
+
+    gap: Gap | None = None
+    """The one that no PG_SCHEMA entry has ended."""
+    until: str = ""
+    """LSN of the newest look at the catalog that found the newest schema; empty for not known."""
+    announced: bool = True
+    """Whether a change after that would be announced in the stream."""
+
+
+async def schema_knowledge(reader: Reader, source: str, mark: SourceMark, last: int | None) -> SchemaKnowledge:
+    """Of ``source``, up to segment ``last``; ``None``: as its newest schema says, without what stands behind that.
 
     Looked for in the newest ``SCHEMA_GAP_REACH`` segments behind the newest schema. Raises ``Corrupt``, ``Unavailable``.
     """
+    newest = await newest_dump(reader, source, mark)
+    if newest is None:
+        return SchemaKnowledge()
     found: Gap | None = None
+    until, announced = newest[0].floor or newest[0].lsn, END_TRIGGER.encode() in newest[1]
+    if last is None:
+        return SchemaKnowledge(None, until, announced)
     async with aclosing(reader.read(max(0, mark.schema_segment, last - SCHEMA_GAP_REACH + 1), last=last)) as runs:
         async for placed in runs:
             if placed.run.source != source:
                 continue
             if placed.run.kind is Kind.PG_SCHEMA:
                 found = None
+            elif placed.run.kind is Kind.PG_LOOK:
+                until = [read_record(body, Look, placed).floor for body in placed.run.bodies()][-1]
             elif placed.run.kind is Kind.GAP:
                 gaps = [read_record(body, Gap, placed) for body in placed.run.bodies()]
                 # Of several without a schema between, the first knows best where they begin.
                 found = found or next((gap for gap in gaps if gap.reason == SCHEMA_UNCERTAIN), None)
-    return found
+    return SchemaKnowledge(found, until, announced)
 
 
 async def read_journal(reader: Reader, source: str, mark: SourceMark) -> JournalView:

@@ -29,13 +29,16 @@ class DatabasePoll:
     """Captured tables to ``relfilenode``."""
     writes: dict[int, int]
     """Insert-only tables to updates and deletes counted so far."""
+    time: int = 0
+    """By the server's clock, before anything else was looked at."""
 
 
 async def poll_database(session: Session, publications: tuple[str, str], catalog: Catalog | None) -> DatabasePoll:
     """Poll over a session in autocommit mode. ``catalog``: whose tables are watched. Raises what ``access.translated`` says."""
-    lsn, running = await log_end_and_running(session)
     captured = [table.oid for table in catalog.tables if table.mode != "excluded"] if catalog else []
     try:
+        [(time,)] = await _rows(session, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8")
+        lsn, running = await log_end_and_running(session)
         async with session.transaction():
             await session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             return DatabasePoll(
@@ -45,6 +48,7 @@ async def poll_database(session: Session, publications: tuple[str, str], catalog
                 await read_members(session, publications),
                 dict(await _rows(session, "SELECT oid::int8, relfilenode::int8 FROM pg_class WHERE oid = ANY(%s::oid[])", captured)),
                 await count_writes(session, catalog) if catalog else {},
+                time,
             )
     except psycopg.Error as error:
         raise translated(error, "looking at the database") from error

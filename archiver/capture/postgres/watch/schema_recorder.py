@@ -11,7 +11,7 @@ import structlog
 from archiver.capture.postgres.catalog.publication_members import with_members
 from archiver.journal.entry import Kind, Run
 from archiver.journal.records import Gap
-from archiver.postgres.records import SCHEMA_UNCERTAIN
+from archiver.postgres.records import SCHEMA_UNCERTAIN, Look
 
 if TYPE_CHECKING:
     from archiver.capture.postgres.baseline.schema_entry import SchemaEntry
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from archiver.clock import Clock
     from archiver.journal.writer import Writer
     from archiver.postgres.records import Catalog, Schema
+
+LOOK_SECONDS = 30.0
+"""A look at the catalog that found nothing new is journaled this often: what an archiver that is killed has looked at would be lost."""
 
 _log = structlog.get_logger()
 
@@ -54,6 +57,8 @@ class SchemaRecorder:
         """When it was first seen that the journal does not have the schema as it is; ``None`` while it has it."""
         self.gaps = 0
         """Gaps recorded so far."""
+        self._told_at = clock.monotonic()
+        """When the journal was last told how far the schema is known."""
 
     @property
     def catalog(self) -> Catalog | None:
@@ -89,9 +94,18 @@ class SchemaRecorder:
         """Append PG_SCHEMA; the number of its last entry. ``exact``: no DDL ran during the dump, so it need not be taken again."""
         self._taken = taken
         entry = await self._append(taken)
-        self._journaled, self.unknown_since = taken.schema, None
+        self._journaled, self.unknown_since, self._told_at = taken.schema, None, self._clock.monotonic()
         self.fingerprint = taken.schema.fingerprint if exact else ""
         return entry
+
+    async def looked(self, floor: str, taken: int) -> None:
+        """The schema is the journal's still: append PG_LOOK, if that is due. ``floor``, ``taken`` as in ``Look``."""
+        now = self._clock.monotonic()
+        if not floor or now - self._told_at < LOOK_SECONDS:
+            return
+        self._told_at = now
+        look = msgspec.json.encode(Look(floor, taken))
+        await self._writer.append(Run.of(self._source, Kind.PG_LOOK, [look], observed=self._clock.now()))
 
     async def repeat(self) -> bool:
         """Append PG_SCHEMA once more, because other tables are pending now; False when nothing was recorded here that can be repeated."""

@@ -29,6 +29,7 @@ from archiver.capture.postgres.watch.table_recopier import TableRecopier
 from archiver.capture.postgres.watch.thread_event import ThreadEvent
 from archiver.capture.postgres.watch.write_counts import WriteCounts
 from archiver.errors import Refused, Unavailable
+from archiver.postgres.announcements import NOT_ANNOUNCED
 from archiver.waiting import first_of
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class SchemaWatcher:
         self._source = source
         self._access = access
         self._config = config
+        self._clock = clock
         scope = Scope(config.schemas, config.exclude_tables)
         horizon = Horizon((known.floor or known.lsn) if known else "")
         counts = WriteCounts(known.catalog if known else None)
@@ -102,6 +104,7 @@ class SchemaWatcher:
         self._pause = SOON_SECONDS
         self._problem = ""
         self._horizon = horizon
+        self._announced = True
         self._seen = ""
         """Fingerprint of the schema in the newest round; empty when it could not be read."""
 
@@ -124,6 +127,8 @@ class SchemaWatcher:
     def warnings(self) -> list[str]:
         """What keeps the journal from knowing schema and tables as they are, for the status."""
         found = [f"schema: {self._problem}"] if self._problem else []
+        if not self._announced:
+            found.append(f"{NOT_ANNOUNCED}, up to {self._config.poll_seconds:g} s later")
         if forbidden := self._publications.forbidden:
             found.append(f"{len(forbidden)} tables may not be published; `archiver check` names the missing rights")
         if large := self._gaps.too_large:
@@ -186,12 +191,14 @@ class SchemaWatcher:
 
     async def _install(self, session: Session) -> None:
         if self._config.ddl == "poll":
+            self._announced = await ddl_triggers.installed(session)
             return
         try:
             installed = await ddl_triggers.install(session)
         except Unavailable as error:
             installed = False
             _log.warning("ddl_trigger_not_installed", source=self._source, reason=error.message)
+        self._announced = installed
         if not installed:
             _log.warning("schema_changes_by_poll", source=self._source, poll_seconds=self._config.poll_seconds)
 
@@ -204,6 +211,9 @@ class SchemaWatcher:
             await self._follower.follow(session, cause)
         elif (catalog := self._recorder.catalog) is not None:
             await self._follower.follow_members(session, cause, seen, catalog)
+            age = self._horizon.floor_age(self._clock.monotonic())
+            if age is not None and self._recorder.has(seen.fingerprint):
+                await self._recorder.looked(self._horizon.floor(), seen.time - int(age * 1e6))
         moved = await self._keep_tables(session, seen)
         await self.read_sequences(session)
         soon = self._gaps.waits or not self._recorder.fingerprint

@@ -16,7 +16,7 @@ from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
 from archiver.postgres.announcements import END_TRIGGER, read_announcement
 from archiver.postgres.lsn import parse_lsn, parse_position
-from archiver.postgres.records import SCHEMA_UNCERTAIN, Schema, Sequences, Slot, Snapshot, Stream
+from archiver.postgres.records import SCHEMA_UNCERTAIN, Look, Schema, Sequences, Slot, Snapshot, Stream
 from archiver.postgres.schema_bodies import read_schema
 from archiver.postgres.visibility import Committed, Visible
 from archiver.replay.postgres.decode.commit_reader import CommitReader, Described
@@ -54,6 +54,7 @@ class Survey:
         self.copies: list[FoundRecord[Snapshot]] = []
         self.polls: list[FoundRecord[Sequences]] = []
         self.gaps: list[tuple[int, Gap]] = []
+        self.looks: list[tuple[int, Look]] = []
         self.streams: list[Stream] = []
         self.last: Commit | None = None
         """The last transaction of the state."""
@@ -72,6 +73,8 @@ class Survey:
         """By table, the newest description that came with a change of it in the state."""
         self._confirmed = 0
         self._position = 0
+        self.reached = 0
+        """Position that the stream had reached at the entry that the point names, or else as far as was read."""
         self._commits = CommitReader()
         self._limit, self._from_seq, self._checkpoint = limit, from_seq, checkpoint
         self.from_lsn = from_lsn
@@ -101,14 +104,6 @@ class Survey:
         since = [each for each in within if any(_may_concern(content, oids) for content in each.contents)]
         return bool(since) and all(each.seq > until for each in since)
 
-    def unchanged_until(self, newest: FoundRecord[Schema], later: FoundRecord[Schema]) -> int:
-        """LSN up to which ``newest`` was still found by a look at the catalog, when ``later`` is the next entry; 0: not known.
-
-        ``later`` names the newest look of its own life; a gap of the schema that an earlier life recorded names a newer one.
-        """
-        between = [gap for seq, gap in self.gaps if gap.reason == SCHEMA_UNCERTAIN and newest.ref.seq < seq < later.ref.seq]
-        return max(parse_position(later.record.since), *(parse_position(gap.from_position) for gap in between), 0)
-
     def sees_behind(self, record: Schema | Snapshot) -> bool:
         """Whether an entry's snapshot has a transaction that is behind the point. Look ahead to its ``lsn`` first."""
         seen = Visible.of(record)
@@ -118,7 +113,7 @@ class Survey:
 
     def resume(self, changed: int) -> None:
         """The checkpoint was folded; ``changed``: the newest commit time before it. Before anything is fed."""
-        self._resumed, self.changed, self._position = True, changed, self.from_lsn
+        self._resumed, self.changed, self._position, self.reached = True, changed, self.from_lsn, self.from_lsn
 
     @property
     def begun_before(self) -> int:
@@ -153,6 +148,8 @@ class Survey:
             self.copies += [FoundRecord(Ref(seq, ref.segment), copy) for seq, copy in _decoded(placed, Snapshot)]
         elif kind is Kind.PG_SEQUENCES:
             self.polls += [FoundRecord(Ref(seq, ref.segment), poll) for seq, poll in _decoded(placed, Sequences)]
+        elif kind is Kind.PG_LOOK:
+            self.looks += _decoded(placed, Look)
         elif kind is Kind.GAP:
             for seq, gap in _decoded(placed, Gap):
                 self._gap(seq, gap)
@@ -163,6 +160,8 @@ class Survey:
         if self.broken is None:
             self.changed = max(self.changed, run.changed)
             self._position = max(self._position, parse_position(run.position))
+            if self._limit.seq is None or placed.first <= self._limit.seq:
+                self.reached = self._position
             if kind is Kind.PROGRESS:
                 self._confirmed = max(self._confirmed, run.observed)
 
@@ -216,7 +215,7 @@ def is_whole(gap: Gap) -> bool:
     return not gap.what.startswith("table ") and gap.reason != SCHEMA_UNCERTAIN
 
 
-Any_ = TypeVar("Any_", Gap, Slot, Snapshot, Sequences)
+Any_ = TypeVar("Any_", Gap, Slot, Snapshot, Sequences, Look)
 
 
 def _decoded(placed: Placed, of: type[Any_]) -> list[tuple[int, Any_]]:

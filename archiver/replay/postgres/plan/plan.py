@@ -85,6 +85,8 @@ class SchemaLine(msgspec.Struct, frozen=True):
     """Why it is this one, or why it is not certain."""
     announced: int = 0
     """Schema changes between checkpoint and point that the stream announced."""
+    known_until: str = ""
+    """LSN up to which it is known, where nobody announces changes and no look from behind the point tells; empty otherwise."""
 
 
 class TableLine(msgspec.Struct, frozen=True):

@@ -170,7 +170,7 @@ def _plan(
     if choice.change is not None and not any(gap.reason == SCHEMA_UNCERTAIN for gap in gaps):
         gaps.append(_unannounced(choice.change))
     if not choice.certain and choice.change is None:
-        approximations.append(f"the schema: {choice.reason}")
+        approximations.append(f"the schema: {_doubt(choice, state)}")
     before = [found for found in survey.polls if state.has_poll(found)]
     after = survey.polls[len(before) :]
     read = before[-1].record.values if before and not after else []
@@ -196,8 +196,9 @@ def _plan(
             schema.server_version,
             schema.dump_version,
             choice.certain,
-            choice.reason,
+            _doubt(choice, state),
             len(survey.announced(shows_in_dump)[0]),
+            format_lsn(state.known_until(choice.found, None)) if choice.unwatched else "",
         ),
         tables=coverage.tables,
         gaps=gaps,
@@ -224,8 +225,16 @@ def _schema(state: StateAtPoint) -> SchemaChoice:
         before=state.has_schema,
         changed=Changes(*survey.announced(shows_in_dump)),
         perhaps=lambda one, other: Changes(*survey.announced(lambda content: may_differ(content, one.catalog, other.catalog))),
-        unchanged=lambda newest, later: state.lsn <= survey.unchanged_until(newest, later),
+        unchanged=state.is_known_here,
     )
+
+
+def _doubt(choice: SchemaChoice, state: StateAtPoint) -> str:
+    """Why the schema is not certain, where that is no gap."""
+    if not choice.unwatched:
+        return choice.reason
+    known = format_lsn(state.known_until(choice.found, None))
+    return f"{choice.reason}; nobody announces changes there, and one that was made since LSN {known} and left no rows is not known"
 
 
 async def _settled(choice: SchemaChoice, reader: Reader) -> SchemaChoice:

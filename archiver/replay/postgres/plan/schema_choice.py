@@ -20,6 +20,8 @@ class SchemaChoice:
     reason: str
     change: FoundRecord[Schema] | None = None
     """The entry that differs although nobody announced it, when that may have been before the point: the schema there is not known."""
+    unwatched: bool = False
+    """Nobody announces changes, and no look from behind the point tells that there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,14 @@ def choose(
     before: Callable[[FoundRecord[Schema]], bool],
     changed: Changes,
     perhaps: Callable[[Schema, Schema], Changes] = _none,
-    unchanged: Callable[[FoundRecord[Schema], FoundRecord[Schema]], bool],
+    unchanged: Callable[[FoundRecord[Schema], FoundRecord[Schema] | None], bool],
 ) -> SchemaChoice:
     """The schema at the point.
 
     ``schemas``: not empty, oldest first, as far as the first one behind the point. ``before``: the entry has nothing from behind the
     point. ``changed``: what was announced and shows in the next entry. ``perhaps``: what was announced and mostly shows in none, but may be
-    what differs between two. ``unchanged``: of two entries around the point, whether a look behind it still found the first.
+    what differs between two. ``unchanged``: whether a look from behind the point, before the second entry if there is one, still found the
+    first.
 
     Where changes are announced, the entry that sees all of those before the point and none behind it is exact. Where they are not, the
     newest entry before the point is, unless the next one says something else: the change then lies somewhere between, but not before the
@@ -73,8 +76,10 @@ def choose(
         return SchemaChoice(
             later, certain=False, reason="the journal has no schema entry from before the point; this is the first one after it"
         )
+    if later is None and unchanged(newest, None):
+        return SchemaChoice(newest, certain=True, reason="the newest one, and a look from behind the point still found it")
     if later is None:
-        return SchemaChoice(newest, certain=True, reason="the newest one")
+        return SchemaChoice(newest, certain=False, reason="the newest one", unwatched=True)
     if same_schema(newest.record, later.record):
         return SchemaChoice(newest, certain=True, reason="the entries before and after the point say the same")
     if unchanged(newest, later):
@@ -96,7 +101,7 @@ def _announced(
     later: FoundRecord[Schema] | None,
     changed: Changes,
     perhaps: Callable[[Schema, Schema], Changes],
-    unchanged: Callable[[FoundRecord[Schema], FoundRecord[Schema]], bool],
+    unchanged: Callable[[FoundRecord[Schema], FoundRecord[Schema] | None], bool],
 ) -> SchemaChoice:
     missing = changed.missing(newest)
     if not missing:

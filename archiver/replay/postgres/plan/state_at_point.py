@@ -13,7 +13,7 @@ from archiver.postgres.records import SCHEMA_UNCERTAIN
 
 if TYPE_CHECKING:
     from archiver.journal.records import Gap
-    from archiver.postgres.records import Schema, Sequences, Snapshot
+    from archiver.postgres.records import Look, Schema, Sequences, Snapshot
     from archiver.replay.points import Point
     from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey
     from archiver.replay.postgres.plan.plan import Ref
@@ -131,6 +131,33 @@ class StateAtPoint:
                 return None
             ended = following.ref.seq
         return None
+
+    def known_until(self, newest: FoundRecord[Schema], later: FoundRecord[Schema] | None) -> int:
+        """LSN up to which ``newest`` is known to have been the schema: the newest look that found it, before the entry ``later``."""
+        looks = [look.floor for _, look in self._looks(newest, later)]
+        gaps = [gap.from_position for seq, gap in self.survey.gaps if gap.reason == SCHEMA_UNCERTAIN and self._between(newest, seq, later)]
+        own = newest.record.floor or newest.record.lsn
+        return max(map(parse_position, (own, later.record.since if later is not None else "", *looks, *gaps)))
+
+    def is_known_here(self, newest: FoundRecord[Schema], later: FoundRecord[Schema] | None) -> bool:
+        """Whether a look from behind the point still found ``newest``.
+
+        A change need not leave a commit in the stream: so the point's own position counts, and not that of the last one before it.
+        """
+        survey, point, until = self.survey, self.point, self.known_until(newest, later)
+        if point.kind == "lsn":
+            return point.number <= until
+        if survey.next is not None and survey.next.commit_lsn <= until:
+            return True
+        if point.kind == "entry":
+            return survey.reached <= until
+        return any(look.taken >= point.number for _, look in self._looks(newest, later))
+
+    def _looks(self, newest: FoundRecord[Schema], later: FoundRecord[Schema] | None) -> list[tuple[int, Look]]:
+        return [(seq, look) for seq, look in self.survey.looks if self._between(newest, seq, later)]
+
+    def _between(self, newest: FoundRecord[Schema], seq: int, later: FoundRecord[Schema] | None) -> bool:
+        return newest.ref.seq < seq and (later is None or seq < later.ref.seq)
 
     def _unchanged(self, schema: Schema, following: Schema) -> bool:
         since = parse_position(following.since)

@@ -8,9 +8,17 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
+from archiver.capture.postgres.watch import schema_recorder, schema_watcher
+from archiver.capture.postgres.watch.database_poll import DatabasePoll
+from archiver.journal.entry import Kind
+from archiver.journal.reader import Reader
+from archiver.postgres.lsn import parse_lsn
+from archiver.postgres.records import Look
+from archiver.replay.postgres.restore import restore_to_database
 from tests.integration.capture.postgres.rig import capture
 from tests.integration.replay.postgres.arrange import baseline, caught_up, plan, quiet, run
 from tests.integration.service.rig import captured, create_table, database_source, ready
@@ -61,6 +69,52 @@ async def test_rows_of_a_column_that_no_poll_has_seen_are_a_gap(database: str) -
         assert (await plan(made, "latest")).gaps == []
 
 
+@pytest.mark.parametrize("ddl", ["poll", "auto"])
+async def test_what_changed_behind_the_last_look_of_a_killed_archiver(
+    database: str, target_database: str, monkeypatch: pytest.MonkeyPatch, ddl: str
+) -> None:
+    """A change without rows leaves nothing in the stream. Where it would not be announced, the plan says how far the schema is known; once
+    it was found, points between are a gap, and those before the last look of the archiver's earlier life are not.
+    """
+    monkeypatch.setattr(schema_recorder, "LOOK_SECONDS", 0.0)
+    run(database, "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", ddl=ddl, poll_seconds=0.2) as made:
+        await baseline(made)
+        before = await quiet(made, database)
+
+        async def looked() -> bool:
+            looks = [body for placed in await made.placed() if placed.run.kind is Kind.PG_LOOK for body in placed.run.bodies()]
+            return bool(looks) and parse_lsn(msgspec.json.decode(looks[-1], type=Look).floor) > parse_lsn(before)
+
+        await made.until(looked)
+        planned = await plan(made, before)
+        assert (planned.schema.certain, planned.gaps, planned.approximations) == (True, [], [])
+        begun = asyncio.Event()
+
+        async def endless(*_: object) -> DatabasePoll:
+            begun.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        with monkeypatch.context() as blind:
+            blind.setattr(schema_watcher, "poll_database", endless)
+            await begun.wait()
+            run(database, "SET session_replication_role = replica; CREATE VIEW unseen AS SELECT 1 AS one")
+            inside = await caught_up(made, database)
+            await made.crash()
+        planned = await plan(made, "latest")
+        assert planned.gaps == []
+        assert (planned.schema.certain, len(planned.approximations)) == ((False, 1) if ddl == "poll" else (True, 0))
+        assert all("one that was made since LSN" in text for text in planned.approximations)
+        await restore_to_database(planned, Reader(made.store), made.store, target_database)
+        await made.start()
+        after = await quiet(made, database)
+        assert [gap.reason for gap in (await plan(made, inside)).gaps] == ["schema_uncertain"]
+        for point in (before, after):
+            planned = await plan(made, point)
+            assert planned.gaps == [], planned.gaps
+
+
 def offline_line(archiver: Archiver) -> dict[str, Any]:
     """The source as the journal alone shows it."""
     done = archiver.call("status", "--offline", "--json")
@@ -87,7 +141,10 @@ def test_every_command_and_probe_says_so(database: str, tmp_path: Path) -> None:
             assert archiver.call("drill", "--at", "latest").returncode == 3
             line = offline_line(archiver)
             assert (line["unknown_since"] is not None, "schema: " in line["problem"]) == (True, True), line
-            assert "unknown since" in archiver.call("status", "--offline").stdout
+            told = archiver.call("status", "--offline").stdout
+            assert "unknown since" in told
+            assert "schema changes are not announced" in told
+            assert any("not announced" in text for text in archiver.live_source("db")["warnings"])
         archiver.wait(lambda: not ready(archiver), "readiness once the schema is known")
         archiver.wait(lambda: offline_line(archiver)["unknown_since"] is None, "the status without the archiver still names a gap")
 

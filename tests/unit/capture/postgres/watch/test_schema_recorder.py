@@ -9,12 +9,12 @@ from archiver.capture.postgres.catalog.catalog import ObservedCatalog
 from archiver.capture.postgres.catalog.horizon import Horizon
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.watch.publication_keeper import PublicationKeeper
-from archiver.capture.postgres.watch.schema_recorder import SchemaRecorder
+from archiver.capture.postgres.watch.schema_recorder import LOOK_SECONDS, SchemaRecorder
 from archiver.capture.postgres.watch.stale_marker import StaleMarker
 from archiver.capture.postgres.watch.table_gaps import TableGaps
 from archiver.capture.postgres.watch.write_counts import WriteCounts
 from archiver.journal.entry import Kind
-from archiver.postgres.records import Catalog, Column, Schema, Table
+from archiver.postgres.records import Catalog, Column, Look, Schema, Table
 from tests.unit.capture.postgres.watch.recording_writer import RecordingWriter
 from tests.unit.capture.set_clock import SetClock
 
@@ -23,10 +23,10 @@ CATALOG = Catalog([TABLE])
 KNOWN = Schema("0/1", "1:1:", 1, "baseline", 160000, "pg_dump", CATALOG, fingerprint="f")
 
 
-def opened(writer: RecordingWriter, known: Schema | None) -> tuple[SchemaRecorder, TableGaps]:
+def opened(writer: RecordingWriter, known: Schema | None, clock: SetClock | None = None) -> tuple[SchemaRecorder, TableGaps]:
     gaps = TableGaps("db", writer, SetClock(), Horizon(), interval_seconds=0)
     publications = PublicationKeeper("db", PostgresConfig(dsn="", slot="s"), StaleMarker(gaps), known.catalog if known else None)
-    return SchemaRecorder("db", writer, SetClock(), gaps, WriteCounts(None), publications, known), gaps
+    return SchemaRecorder("db", writer, clock or SetClock(), gaps, WriteCounts(None), publications, known), gaps
 
 
 def taken(cause: str = "ddl") -> SchemaEntry:
@@ -55,6 +55,18 @@ async def test_an_entry_has_the_dump_the_members_and_what_is_to_be_copied() -> N
     assert (schema.catalog.pending, schema.catalog.tables[0].member) == ([10], "a")
     assert [*told, recorder.pending_recorded] == [False, True]
     assert recorder.fingerprint == "g"
+
+
+async def test_a_look_is_journaled_now_and_then() -> None:
+    """Not soon after a schema, and not for every round."""
+    writer, clock = RecordingWriter(), SetClock()
+    recorder, _ = opened(writer, KNOWN, clock)
+    await recorder.record(taken(), exact=True)
+    for seconds in (1, LOOK_SECONDS, 1, LOOK_SECONDS):
+        clock.seconds += seconds
+        await recorder.looked("0/50", 5)
+    looks = [msgspec.json.decode(next(run.bodies()), type=Look) for run in writer.runs if run.kind is Kind.PG_LOOK]
+    assert looks == [Look("0/50", 5)] * 2
 
 
 async def test_a_dump_that_ddl_overtook_is_taken_once_more() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archiver.postgres.lsn import parse_lsn
+from archiver.postgres.lsn import parse_position
 from archiver.postgres.records import Catalog, Schema
 from archiver.postgres.visibility import Committed
 from archiver.replay.postgres.plan.journal_survey import FoundRecord
@@ -21,14 +21,20 @@ def changes(before: list[int], behind: list[int]) -> Changes:
 
 
 def chosen(
-    schemas: list[FoundRecord[Schema]], point: int, before: list[int], behind: list[int], lsn: int = 0, perhaps: Changes | None = None
+    schemas: list[FoundRecord[Schema]],
+    point: int,
+    before: list[int],
+    behind: list[int],
+    lsn: int = 1,
+    perhaps: Changes | None = None,
+    looked: int = 1,
 ) -> SchemaChoice:
     return choose(
         schemas,
         before=lambda found: found.ref.seq <= point,
         changed=changes(before, behind),
         perhaps=lambda *_: perhaps or Changes(),
-        unchanged=lambda _, later: bool(later.record.since) and lsn <= parse_lsn(later.record.since),
+        unchanged=lambda _, later: lsn <= (parse_position(later.record.since) if later else looked),
     )
 
 
@@ -59,6 +65,13 @@ def test_without_announcements_only_equal_neighbours_are_certain() -> None:
     assert not chosen(other, 3, [], []).certain
     assert chosen(other, 3, [], []).found.ref.seq == 1
     assert chosen(other, 9, [], []).certain
+
+
+def test_without_announcements_the_newest_entry_is_certain_as_far_as_the_catalog_was_looked_at() -> None:
+    """Behind the newest look a change can have been made that left nothing in the stream; where they are announced, it would be known."""
+    for announces, lsn, certain in ((False, 0x50, True), (False, 0x51, False), (True, 0x51, True)):
+        choice = chosen([entry(1, "4:4:", announces=announces)], 3, [], [], lsn, looked=0x50)
+        assert (choice.certain, choice.unwatched, choice.change) == (certain, not certain, None)
 
 
 def test_a_change_that_was_not_announced_began_with_the_last_look_that_found_nothing() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from archiver.journal.entry import Kind, Placed, Run
 from archiver.journal.records import Gap
-from archiver.postgres.records import Catalog, Column, Schema, Sequences, Snapshot, Table
+from archiver.postgres.records import Catalog, Column, Look, Schema, Sequences, Snapshot, Table
 from archiver.replay.points import Point
 from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey
 from archiver.replay.postgres.plan.plan import Ref
@@ -100,6 +100,20 @@ def test_the_point_is_known_once_the_journal_was_read_past_everything_around_it(
     made.survey.polls.clear()
     assert not made.is_known(0x45, late=False)
     assert made.is_known(0x45, late=True)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_look_from_behind_the_point_tells_that_the_schema_was_still_the_same(point: Point) -> None:
+    """A change need not leave a commit: so what counts is the point itself, and for an entry how far the stream was there."""
+    made, newest = state(point, commits=(0x20,)), schema(0x30)
+    made.survey.reached = 0x35
+    assert not made.is_known_here(newest, None)
+    for seq, floor, taken, known in ((0x29, 0x60, 0x60, False), (0x60, 0x34, 0x34, False), (0x61, 0x35, 0x35, True)):
+        made.survey.looks = [(seq, Look(f"0/{floor:X}", TIME + taken))]
+        assert made.is_known_here(newest, None) == known
+    # Of an entry between, a look behind it tells nothing.
+    assert not made.is_known_here(newest, schema(0x40))
+    assert made.known_until(newest, schema(0x40)) == 0x30
 
 
 def test_what_is_noticed_late_is_waited_for() -> None:
