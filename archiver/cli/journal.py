@@ -256,7 +256,7 @@ def _print(report: VerifyReport, known: KnownHead | None) -> None:
                     gap.gap.what,
                     gap.gap.reason,
                     f"{gap.gap.from_position} {output.moment(gap.gap.from_time)}",
-                    f"{gap.gap.to_position} {output.moment(gap.gap.to_time)}",
+                    f"{gap.gap.to_position} {output.moment(gap.gap.to_time or gap.ended_time)}".strip(),
                 )
                 for gap in report.gaps
             ],

@@ -45,6 +45,7 @@ COMMANDS = {
     "check": "capture:check",
     "status": "journal:status",
     "verify": "journal:verify",
+    "window": "window:window",
     "mark": "mark:mark",
     "maintain": "maintain:maintain",
     "restore": "restore:restore",
@@ -94,6 +95,7 @@ def cli(context: click.Context, config: Path | None, archive: str, log_level: st
     \b
     capture   run, check          continuous, into one append-only journal
     journal   status, verify      is it whole, how far behind, what is missing
+              window              from when to when every point can be restored
               mark                a name for a point
               maintain            keep it quick as it grows
     replay    restore, drill      a state at a point in time, into a target

@@ -29,6 +29,9 @@ class BadCheckpoint(msgspec.Struct, frozen=True):
 
 class _Table(msgspec.Struct):
     parts: list[Part] = []
+    oid: int = 0
+    schema: str = ""
+    name: str = ""
 
 
 class Naming(msgspec.Struct):

@@ -68,8 +68,8 @@ class Stretches:
         """First entry of the stretch that is being read."""
         self._proved = True
 
-    def checkpoint(self, placed: Placed, mark: SourceMark, seq: int, body: bytes) -> None:
-        """A complete state. ``mark``: of its source after its segment. Raises ``Corrupt``."""
+    def checkpoint(self, placed: Placed, mark: SourceMark, seq: int, body: bytes) -> int:
+        """A complete state, and when it was taken. ``mark``: of its source after its segment. Raises ``Corrupt``."""
         said = read_record(body, _Complete, placed)
         source = self._sources.setdefault(placed.run.source, _Source())
         source.timed = said.taken > 0
@@ -79,8 +79,9 @@ class Stretches:
         if found.needs < self._first:
             # It straddles what is bad: it serves no point, and those before that would begin with it are lost.
             self._cut(placed.run.source, found)
-            return
-        source.beginnings.append(found)
+        else:
+            source.beginnings.append(found)
+        return time
 
     def bad_part(self, source: str, seq: int, *, needed_from: int, time: int) -> None:
         """Entry ``seq`` names a part that is bad: what begins with that checkpoint, or with a copy of a table behind it, is lost."""

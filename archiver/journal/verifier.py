@@ -13,6 +13,7 @@ from archiver.errors import Corrupt
 from archiver.journal.chain import End
 from archiver.journal.entry import Kind, Placed, SourceMark, advance
 from archiver.journal.folded_checkpoints import BadCheckpoint, Naming, check_folded
+from archiver.journal.found_gaps import FoundGap, FoundGaps
 from archiver.journal.keys import number_of, segment_key
 from archiver.journal.known_head import HeadComparison, KnownHead
 from archiver.journal.last_segment import look_behind, strays_of
@@ -40,14 +41,6 @@ _MARK_FIELDS = (
 """Compared with what the runs say. A field that is added to ``SourceMark`` later is not known to older segments: it stays out."""
 _BAD_LIMIT = 1000
 """Bad segments behind which it goes on."""
-
-
-class FoundGap(msgspec.Struct, frozen=True):
-    """A gap, where it stands."""
-
-    source: str
-    seq: int
-    gap: Gap
 
 
 class BadPart(msgspec.Struct, frozen=True):
@@ -270,6 +263,8 @@ class _Passage:
 
     def __init__(self, store: Store, report: VerifyReport, stretches: Stretches, deep: bool, offload: Offload) -> None:
         self._store, self._report, self._stretches, self._deep, self._offload = store, report, stretches, deep, offload
+        self._gaps = FoundGaps()
+        report.gaps = self._gaps.found
 
     def count(self, segment: Segment) -> None:
         """A whole segment, void or not."""
@@ -283,21 +278,21 @@ class _Passage:
     async def take(self, segment: Segment) -> None:
         """A valid segment. ``Corrupt`` when an entry of it cannot be read."""
         report = self._report
-        gaps: list[FoundGap] = []
         sessions = 0
         for placed in segment.placed():
             run = placed.run
             if run.kind is Kind.GAP:
-                gaps += [FoundGap(run.source, placed.first + n, read_record(body, Gap, placed)) for n, body in enumerate(run.bodies())]
+                for n, body in enumerate(run.bodies()):
+                    self._gaps.gap(run.source, placed.first + n, read_record(body, Gap, placed))
             elif run.kind is Kind.SESSION:
                 sessions += sum(1 for body in run.bodies() if read_record(body, Session, placed).epoch == placed.epoch)
             elif run.kind in (Kind.CHECKPOINT, Kind.PG_TABLES):
                 bodies = list(run.bodies())
                 if run.kind is Kind.CHECKPOINT:
                     for n, body in enumerate(bodies):
-                        self._stretches.checkpoint(placed, segment.header.sources[run.source], placed.first + n, body)
+                        taken = self._stretches.checkpoint(placed, segment.header.sources[run.source], placed.first + n, body)
+                        self._gaps.complete(run.source, placed.first + n, taken)
                 await self._check_parts(placed, bodies)
-        report.gaps += gaps
         if report.bad_segment is None:
             report.sessions += sessions
             report.entries += segment.header.count
@@ -305,6 +300,9 @@ class _Passage:
 
     async def _check_parts(self, placed: Placed, bodies: list[bytes]) -> None:
         named = [(placed.first + n, read_record(body, Naming, placed)) for n, body in enumerate(bodies)]
+        if placed.run.kind is Kind.PG_TABLES:
+            for seq, naming in named:
+                self._gaps.copied(placed.run.source, seq, naming)
         parts = [(seq, naming, part) for seq, naming in named for table in naming.tables for part in table.parts]
         faults = await part_faults(self._store, [part for _, _, part in parts], deep=self._deep, offload=self._offload)
         report = self._report
