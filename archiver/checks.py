@@ -140,7 +140,7 @@ async def _large_rows(name: str, session: Session, report: Preflight, config: Po
         for table, count in large.items()
     ]
     if unknown:
-        text = f"tables not looked through, for lack of time or rights: {len(unknown)}"
+        text = f"tables not looked through, for lack of time or rights, or because it would run their owners' functions: {len(unknown)}"
         found.append(Check("note", name, "large rows", f"{text} ({', '.join(unknown[:5])})"))
     return found
 

@@ -19,7 +19,7 @@ from archiver.capture.postgres.baseline.large_rows import TOO_LARGE, tables_with
 from archiver.capture.postgres.catalog.catalog import read_catalog
 from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.session.access import Access
-from archiver.capture.postgres.stream.oversized import Oversized
+from archiver.capture.postgres.session.oversized import Oversized
 from archiver.errors import Refused
 from archiver.journal.reader import Reader
 from archiver.replay.postgres.restore import restore_to_database

@@ -24,6 +24,7 @@ from archiver.capture.postgres.figures import SourceFigures
 from archiver.capture.postgres.preflight.preflight import Preflight, preflight
 from archiver.capture.postgres.preflight.selectors import unmatched_now
 from archiver.capture.postgres.session.access import Access
+from archiver.capture.postgres.session.oversized import Oversized, Transaction
 from archiver.capture.postgres.session.replication import Connection, Unpublished, connect_replication, explained
 from archiver.capture.postgres.session.schema_dump import PgTools, find_tools
 from archiver.capture.postgres.session.session_settings import OUTPUT
@@ -36,7 +37,6 @@ from archiver.capture.postgres.start.journal_view import newest_dump, newest_sch
 from archiver.capture.postgres.start.left_out import affected, gaps_of, tables_written, with_pending
 from archiver.capture.postgres.start.server_view import read_server
 from archiver.capture.postgres.stream.continuation import Diverged
-from archiver.capture.postgres.stream.oversized import Oversized, Transaction
 from archiver.capture.postgres.stream.stream import ReplicationStream, StreamOptions, protocol_version
 from archiver.capture.postgres.watch.schema_watcher import SchemaWatcher
 from archiver.capture.postgres.watch.table_gaps import TOO_LARGE_SECONDS

@@ -16,6 +16,7 @@ from psycopg import errors
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
+from archiver.capture.postgres.session.oversized import BufferWatch
 from archiver.errors import Unavailable
 from archiver.journal.growing_part import GrowingPart
 from archiver.journal.parts import Part
@@ -28,20 +29,31 @@ StorePart = Callable[[bytes], Awaitable[str]]
 """Makes an object durable and gives its key."""
 
 
+class RowTooLarge(Exception):
+    """A row is larger than ``watch`` allows: it was not received, and the connection is of no use any more."""
+
+
 class _StoppedCopy(Exception):
     """The caller was cancelled; nobody waits for the result."""
 
 
 async def copy_parts(
-    pgconn: PGconn, command: bytes, store: StorePart, *, part_bytes: int, level: int, pool: concurrent.futures.Executor
+    pgconn: PGconn,
+    command: bytes,
+    store: StorePart,
+    *,
+    part_bytes: int,
+    level: int,
+    pool: concurrent.futures.Executor,
+    watch: BufferWatch | None = None,
 ) -> list[Part]:
     """Run ``command``, a COPY to STDOUT in text format, on an idle connection; the parts in order, all durable.
 
     A part holds at least ``part_bytes`` of rows, but for the last. No rows: no parts. Raises ``psycopg.Error`` when the server refuses,
-    ``Unavailable`` when the connection breaks, and what ``store`` raises. The connection can be used again after a ``psycopg.Error`` with
-    an SQLSTATE, and not after anything else, cancellation included.
+    ``Unavailable`` when the connection breaks, ``RowTooLarge``, and what ``store`` raises. The connection can be used again after a
+    ``psycopg.Error`` with an SQLSTATE, and not after anything else, cancellation included.
     """
-    copy = _Copy(pgconn, command, store, part_bytes=part_bytes, level=level)
+    copy = _Copy(pgconn, command, store, part_bytes=part_bytes, level=level, watch=watch)
     running = asyncio.get_running_loop().run_in_executor(pool, copy.run)
     try:
         return await asyncio.shield(running)
@@ -88,8 +100,9 @@ class _PartStorage:
 class _Copy:
     """Reads the rows of one COPY and cuts them into parts."""
 
-    def __init__(self, pgconn: PGconn, command: bytes, store: StorePart, *, part_bytes: int, level: int) -> None:
+    def __init__(self, pgconn: PGconn, command: bytes, store: StorePart, *, part_bytes: int, level: int, watch: BufferWatch | None) -> None:
         self.stop = threading.Event()
+        self._watch = watch
         self._pgconn = pgconn
         self._command = command
         self._part_bytes = part_bytes
@@ -129,12 +142,19 @@ class _Copy:
             elif length == 0:
                 if batch:
                     break
+                # Asked for the next row, libpq has made room for it by now.
+                if self._watch and self._watch.exceeded():
+                    raise RowTooLarge
                 self._wait(select.POLLIN)
+                if self._watch:
+                    self._watch.begin()
                 self._pgconn.consume_input()
             else:
                 ended = True
                 break
         if batch:
+            if self._watch:
+                self._watch.received(max(map(len, batch)))
             self._part.add(batch)
         return not ended
 

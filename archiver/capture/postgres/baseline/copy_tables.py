@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import itertools
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -19,9 +20,10 @@ import psycopg
 import structlog
 from psycopg import sql
 
-from archiver.capture.postgres.baseline.copy_parts import copy_parts
-from archiver.capture.postgres.baseline.large_rows import LargeRows
+from archiver.capture.postgres.baseline.copy_parts import RowTooLarge, copy_parts
+from archiver.capture.postgres.baseline.large_rows import LargeRows, planned_by_others
 from archiver.capture.postgres.session.access import Access, Session, restricts_views, translated, unsendable
+from archiver.capture.postgres.session.oversized import BufferWatch, memory_reader
 from archiver.capture.postgres.session.snapshot import HeldSnapshot, import_snapshot
 from archiver.journal.keys import part_key
 from archiver.journal.parts import Part
@@ -77,6 +79,8 @@ class _Range(NamedTuple):
     end: int | None
     """Page after the last; None for the rest of the table, however long it is by now."""
     whole: bool
+    watched: bool
+    """Rows that are too large are not looked for beforehand: whoever copies it must not receive one."""
 
 
 async def copy_tables(
@@ -109,16 +113,23 @@ async def copy_tables(
         await sink.put_part(key, data)
         return key
 
-    async def to_parts(session: Session, command: bytes, pool: concurrent.futures.Executor) -> list[Part]:
-        return await copy_parts(session.pgconn, command, store, part_bytes=limits.part_bytes, level=limits.compression_level, pool=pool)
+    async def to_parts(session: Session, command: bytes, watch: BufferWatch | None, pool: concurrent.futures.Executor) -> list[Part]:
+        size, level = limits.part_bytes, limits.compression_level
+        return await copy_parts(session.pgconn, command, store, part_bytes=size, level=level, pool=pool, watch=watch)
 
     async def worker(pool: concurrent.futures.Executor) -> None:
-        session = await access.connect()
+        session, now = await access.connect(), None
         try:
             for piece in work:
                 if piece.table.oid in missed:
                     continue
-                found = await _copy_range(session, held.name, piece, large_rows, lambda command: to_parts(session, command, pool))
+                if now is None and _selects(piece, large_rows):
+                    now = await access.connect()
+                if session.closed:
+                    session = await access.connect()
+                watch = BufferWatch(limits.largest_row_bytes, memory_reader()) if piece.watched else None
+                run = functools.partial(to_parts, session, watch=watch, pool=pool)
+                found = await _copy_range(session, now, held.name, piece, large_rows, run)
                 if found is None:
                     missed.add(piece.table.oid)
                     _log.warning(
@@ -135,6 +146,8 @@ async def copy_tables(
                     progress(*totals)
         finally:
             await session.close()
+            if now is not None:
+                await now.close()
 
     with concurrent.futures.ThreadPoolExecutor(limits.jobs, "copy") as pool:
         try:
@@ -183,7 +196,9 @@ async def _ranges(session: Session, tables: Sequence[Table], limits: CopyLimits)
     try:
         restricted = await restricts_views(session)
         # They are found, and left out, by a SELECT; see below.
-        large_rows = await LargeRows.look(session, list(tables) if restricted else [], limits.largest_row_bytes)
+        unsafe = await planned_by_others(session, tables)
+        selected = [table for table in tables if restricted and table.oid not in unsafe]
+        large_rows = await LargeRows.look(session, selected, limits.largest_row_bytes)
         cursor = await session.execute(
             "SELECT c.oid::int8, coalesce(pg_relation_size(c.oid), 0), current_setting('block_size')::int"
             " FROM pg_class c WHERE c.oid = ANY(%s::oid[])",
@@ -195,26 +210,41 @@ async def _ranges(session: Session, tables: Sequence[Table], limits: CopyLimits)
     found: list[_Range] = []
     for table in sorted(tables, key=lambda table: (-sizes.get(table.oid, (0, 1))[0], table.oid)):
         size, block = sizes.get(table.oid, (0, 8192))
-        # A range is selected, which a view in the table's place would answer. COPY of a table by its name refuses views by itself.
-        step = max(1, limits.range_bytes // block) if restricted else max(1, size)
+        # A range is selected, which a view in the table's place would answer, and which the planner looks at indexes for. COPY of a table
+        # by its name refuses views by itself, and plans nothing.
+        watched = not restricted or table.oid in unsafe
+        step = max(1, size) if watched else max(1, limits.range_bytes // block)
         starts = list(range(0, max(1, -(-size // block)), step))
         found += [
-            _Range(table, number, first, None if first == starts[-1] else first + step, len(starts) == 1)
+            _Range(table, number, first, None if first == starts[-1] else first + step, len(starts) == 1, watched)
             for number, first in enumerate(starts)
         ]
     return found, large_rows
 
 
+def _selects(piece: _Range, large_rows: LargeRows) -> bool:
+    """Whether it is copied by a query, or measured by one."""
+    return not piece.whole or large_rows.possible(piece.table)
+
+
 async def _copy_range(
-    session: Session, snapshot: str, piece: _Range, large_rows: LargeRows, to_parts: Callable[[bytes], Awaitable[list[Part]]]
+    session: Session,
+    now: Session | None,
+    snapshot: str,
+    piece: _Range,
+    large_rows: LargeRows,
+    to_parts: Callable[[bytes], Awaitable[list[Part]]],
 ) -> tuple[list[Part], int] | None:
-    """Its parts, and how many rows were left out because they are too large; ``None`` where DDL made the table unreadable."""
+    """Its parts, and how many rows were left out because they are too large; ``None`` where DDL made the table unreadable.
+
+    ``now``: a session without a snapshot, for what ``_selects``. The planner sees indexes that are newer than ``snapshot``.
+    """
     table = piece.table
     try:
         await session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         await import_snapshot(session, snapshot)
         found = None
-        if await _same_file(session, table):
+        if await _same_file(session, table) and not (now and _selects(piece, large_rows) and await planned_by_others(now, [table])):
             left_out, small = 0, None
             if large_rows.possible(table):
                 left_out, condition = await large_rows.find(session, table, within_pages(piece.first, piece.end))
@@ -225,6 +255,9 @@ async def _copy_range(
     except (*_GONE, _RESTRICTED):
         await session.execute("ROLLBACK")
         return None
+    except RowTooLarge:
+        await session.close()
+        return [], 1
     except psycopg.Error as error:
         if unsendable(error) and not session.closed:
             # Only where large rows are not looked for.

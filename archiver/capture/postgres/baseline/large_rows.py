@@ -8,12 +8,14 @@ value of text or bytea takes is known without reading it; others are written out
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from archiver.capture.postgres.session.access import Session, restricts_views, translated
+from archiver.postgres.calling_code import PLANNED_BY_OTHERS
 from archiver.postgres.records import Column, Table
 
 COMPRESSION = 256
@@ -96,6 +98,15 @@ class LargeRows:
         return (row[0] if row else 0), sql.SQL("NOT ({})").format(size)
 
 
+async def planned_by_others(session: Session, tables: Sequence[Table]) -> frozenset[int]:
+    """Tables (oids) that are not to be selected from: the planner would run code of their owners with our rights.
+
+    It computes what is constant in expressions of indexes and statistics. Raises ``psycopg.Error``.
+    """
+    cursor = await session.execute(PLANNED_BY_OTHERS.encode(), [[table.oid for table in tables]])
+    return frozenset(oid for (oid,) in await cursor.fetchall())
+
+
 async def tables_with_large_rows(session: Session, tables: list[Table], largest: int, seconds: float) -> tuple[dict[str, int], list[str]]:
     """Tables that hold rows too large, with their number, and tables for which ``seconds`` or rights did not suffice.
 
@@ -122,6 +133,10 @@ async def _count_within(session: Session, large_rows: LargeRows, table: Table, s
     try:
         async with session.transaction():
             await session.execute(f"SET LOCAL statement_timeout = {int(seconds * 1000) + 1}".encode())
+            name = sql.Identifier(table.schema, table.name)
+            await session.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS SHARE MODE").format(name))
+            if await planned_by_others(session, [table]):
+                return None
             count, _ = await large_rows.find(session, table, sql.SQL("TRUE"))
     except (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable):
         return None

@@ -101,7 +101,8 @@ async def _read(session: Session, scope: Scope) -> list[SequenceValue]:
         async with session.transaction():
             await session.execute(f"SET LOCAL lock_timeout = {_LOCK_MILLISECONDS}".encode())
             last = await _last_values(session, [each.oid for each in some if each.last_known])
-            following = await _next_values(session, [each for each in some if each.whole and last.get(each.oid) is None])
+            unused = [each for each in some if each.whole and last.get(each.oid) is None]
+            following = await _next_values(session, unused)
         values += [each.value(last.get(each.oid), following.get(each.oid)) for each in some]
     return values
 
@@ -127,6 +128,14 @@ async def _next_values(session: Session, listed: Sequence[_ListedSequence]) -> d
         return dict(await cursor.fetchall())
     if not await restricts_views(session):
         return {}
+    # The sequences are locked by now, but not the names of their schemas. Of a table that has such a name the planner would run code.
+    names = [sql.Identifier(each.schema, each.name).as_string(None) for each in listed]
+    cursor = await session.execute(
+        "SELECT n.name FROM unnest(%s::text[], %s::oid[]) n (name, id) WHERE to_regclass(n.name) IS DISTINCT FROM n.id::regclass",
+        [names, [each.oid for each in listed]],
+    )
+    if moved := await cursor.fetchone():
+        raise psycopg.errors.UndefinedTable(f"{moved[0]} is another relation now")
     query = sql.SQL(" UNION ALL ").join(
         sql.SQL("SELECT {}::int8, last_value FROM {} WHERE NOT is_called").format(
             sql.Literal(each.oid), sql.Identifier(each.schema, each.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from archiver.capture.postgres.stream.oversized import BufferWatch, Oversized
+from archiver.capture.postgres.session.oversized import BufferWatch, Oversized
 from archiver.capture.postgres.stream.stream_end import ended_by_server
 from archiver.postgres.replication_messages import KEEPALIVE_BYTES, parse_keepalive
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 
+from archiver.capture.postgres.session.oversized import Transaction
 from archiver.capture.postgres.stream.continuation import Continuation
-from archiver.capture.postgres.stream.oversized import Transaction
 from archiver.journal.entry import Kind, Run
 from archiver.postgres.announcements import PREFIX_BYTES
 from archiver.postgres.lsn import format_position

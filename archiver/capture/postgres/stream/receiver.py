@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from archiver.capture.postgres.session.oversized import BufferWatch, Oversized, memory_reader
 from archiver.capture.postgres.session.replication import explained
 from archiver.capture.postgres.stream.frame_intake import RUN_BYTES, FrameIntake
 from archiver.capture.postgres.stream.handover import Handover
-from archiver.capture.postgres.stream.oversized import BufferWatch, Oversized, memory_reader
 from archiver.capture.postgres.stream.queued_bytes import QueuedBytes
 from archiver.capture.postgres.stream.status_updates import StatusUpdates
 from archiver.capture.postgres.stream.stream_end import end_stream

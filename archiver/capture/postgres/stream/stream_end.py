@@ -11,8 +11,8 @@ import psycopg
 from psycopg.pq import ExecStatus
 
 from archiver.capture.postgres.session.access import unsendable
+from archiver.capture.postgres.session.oversized import Oversized
 from archiver.capture.postgres.session.replication import Unpublished, explained
-from archiver.capture.postgres.stream.oversized import Oversized
 from archiver.errors import ArchiverError, Unavailable
 
 if TYPE_CHECKING:

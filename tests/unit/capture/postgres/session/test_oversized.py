@@ -6,7 +6,7 @@ import mmap
 
 import pytest
 
-from archiver.capture.postgres.stream.oversized import BufferWatch, Memory, memory_reader
+from archiver.capture.postgres.session.oversized import BufferWatch, Memory, memory_reader
 
 MIB = 1 << 20
 
