@@ -14,7 +14,7 @@ from archiver.journal.reader import Reader
 from archiver.journal.verifier import VerifyReport
 from archiver.journal.verifier import verify as verify_journal
 from archiver.kubernetes.stream_silence import open_silence
-from archiver.maintenance.tails import tail_behind
+from archiver.maintenance.tails import Tail, tail_behind
 from archiver.pages import page
 from archiver.service.status import ArchiveStatus, SourceLine, add_tail, lines, shown
 from archiver.settings import Settings
@@ -112,15 +112,23 @@ async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
             for name, kind in kinds(settings).items()
             if not any(name in (line.name, line.name.partition("/")[0]) for line in value.sources)
         ]
+        tails: dict[str, Tail | None] = {}
         for line in value.sources:
             if line.kind == "kubernetes" and line.name in tail.sources:
                 silence = await open_silence(reader, line.name, tail.sources[line.name])
                 if silence is not None:
                     line.unknown_since = silence.from_time
                     line.problem = f"nothing is heard of it since {output.moment(silence.from_time)}: {silence.detail}"
+            source = line.name.partition("/")[0]
+            if line.name in tail.sources and source not in tails:
+                try:
+                    tails[source] = await tail_behind(reader, SystemClock(), source)
+                except Corrupt as error:
+                    # What else is known is said all the same.
+                    line.problem = _joined(line.problem, f"not known what a restore would read: {error.message}")
+            add_tail(line, tails.get(source))
             if line.kind == "postgres" and line.name in tail.sources:
                 try:
-                    add_tail(line, await tail_behind(reader, SystemClock(), line.name))
                     await _say_uncopied(reader, line, tail.sources[line.name])
                     await _say_schema(reader, line, tail.sources[line.name], tail.number if offline else None)
                 except Corrupt as error:

@@ -21,7 +21,7 @@ from archiver.store.open import open_store
 
 
 @click.command()
-@click.option("--source", "sources", multiple=True, metavar="NAME", help="Only this database (repeatable).")
+@click.option("--source", "sources", multiple=True, metavar="NAME", help="Only this source (repeatable).")
 @click.option(
     "--behind",
     default=BEHIND_SECONDS,
@@ -34,7 +34,7 @@ from archiver.store.open import open_store
 @click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")
 @click.pass_obj
 def maintain(context: Context, *, sources: tuple[str, ...], behind: float, history: bool, as_json: bool) -> None:
-    """Fold the journal of each database into newer checkpoints, so that restores need not read it from the first baseline on.
+    """Fold the journal of each source into newer checkpoints, so that restores need not read it from the first baseline on.
 
     The sources are not asked, and the journal is only read. Safe beside `run`, beside restores and beside another `maintain`; it can be
     killed at any time. What is not known for certain somewhere is not folded there: the table says why.
@@ -47,13 +47,13 @@ def maintain(context: Context, *, sources: tuple[str, ...], behind: float, histo
     if as_json:
         output.print_json(done)
         return
-    columns = ["database", "checkpoint", "transactions", "written", "kept", "stopped because"]
+    columns = ["source", "checkpoint", "transactions", "written", "kept", "stopped because"]
     output.table("", columns, [_row(each) for each in done])
 
 
 def _row(done: Folded) -> tuple[str, ...]:
     sizes = output.size(done.written), output.size(done.kept)
-    return done.source, str(done.entry or "-"), str(done.transactions), *sizes, done.reason or "-"
+    return done.source, str(done.entry or "-"), str(done.transactions or "-"), *sizes, done.reason or "-"
 
 
 async def _maintain(settings: Settings, sources: Sequence[str], behind: float) -> list[Folded]:
@@ -64,10 +64,10 @@ async def _maintain(settings: Settings, sources: Sequence[str], behind: float) -
         async with aclosing(work(reader, SystemClock(), sources, behind_seconds=behind)) as steps:
             async for step in steps:
                 if step.key:
-                    output.say(f"{step.source}: folded {step.transactions} transactions up to entry {step.entry}")
+                    output.say(f"{step.source}: folded up to entry {step.entry}")
                 done.append(step)
         if missing := set(sources) - {each.source for each in done}:
-            raise Invalid(f"the archive has no database {min(missing)!r}", hint="`archiver status` lists its sources")
+            raise Invalid(f"the archive has no source {min(missing)!r}", hint="`archiver status` lists its sources")
         return done
     finally:
         await store.close()

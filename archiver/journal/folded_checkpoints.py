@@ -28,6 +28,8 @@ class BadCheckpoint(msgspec.Struct, frozen=True):
 
 
 class _Table(msgspec.Struct):
+    """Or a stream."""
+
     parts: list[Part] = []
     oid: int = 0
     schema: str = ""
@@ -50,7 +52,10 @@ class _Folded(msgspec.Struct):
     entry: int
     segment: int
     chain: str
-    snapshot: Naming
+    snapshot: Naming = msgspec.field(default_factory=Naming)
+    """Of a database."""
+    streams: list[_Table] = []
+    """Of a Kubernetes source."""
 
 
 async def check_folded(reader: Reader, archive: str, *, deep: bool, offload: Offload) -> tuple[int, list[BadCheckpoint]]:
@@ -95,7 +100,7 @@ async def _folded_fault(reader: Reader, archive: str, key: str, known: dict[Part
     else:
         if not same:
             return OTHER_JOURNAL
-    parts = [part for table in found.snapshot.tables for part in table.parts]
+    parts = [part for each in (*found.snapshot.tables, *found.streams) for part in each.parts]
     new = [part for part in dict.fromkeys(parts) if part not in known]
     known.update(zip(new, await part_faults(reader.store, new, deep=deep, offload=offload), strict=True))
     return next((f"object {part.key}: {known[part]}" for part in parts if known[part]), "")

@@ -43,6 +43,8 @@ class Reader:
         ``kept``: where segments are kept that were walked over, so that walking over them again asks the store for nothing.
         """
         self.store = store
+        self.offload = offload
+        """Where work that takes long goes."""
         self._whole = WholeSegments(store, ahead=ahead, kept=kept, offload=offload)
         self._identity: Identity | None = None
         self._known = self._end = -1

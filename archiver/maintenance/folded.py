@@ -13,7 +13,7 @@ NOTHING_NEW = "nothing has happened since the newest checkpoint"
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """What was done for one database."""
+    """What was done for one source."""
 
     source: str
     key: str = ""
@@ -22,9 +22,10 @@ class Folded:
     reason: str = ""
     """Why nothing was made."""
     transactions: int = 0
-    """Folded since the checkpoint before."""
+    """Of a database, folded since the checkpoint before."""
     rows: int = 0
+    """Or objects."""
     written: int = 0
     """Bytes of new parts."""
     kept: int = 0
-    """Bytes of parts of the checkpoint before in which no row had changed."""
+    """Bytes of parts of the checkpoint before in which nothing had changed."""

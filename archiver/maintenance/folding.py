@@ -49,10 +49,8 @@ BEHIND_SECONDS = 2 * AHEAD_SECONDS
 _log = structlog.get_logger()
 
 
-async def fold_database(
-    reader: Reader, clock: Clock, source: str, *, most_entries: int = MOST_ENTRIES, behind_seconds: float = BEHIND_SECONDS
-) -> Folded:
-    """Make one checkpoint of ``source``, at most ``most_entries`` behind the newest and ``behind_seconds`` before the journal's end.
+async def fold_database(reader: Reader, clock: Clock, source: str, *, until: int, most_entries: int = MOST_ENTRIES) -> Folded:
+    """Make one checkpoint of ``source``, at most ``most_entries`` behind the newest, and not behind segment ``until``.
 
     On return it is durable, or there is a reason why not. Memory is that of a restore over so many entries. Raises ``Corrupt``,
     ``Invalid`` and ``Unavailable``, as reading does.
@@ -61,10 +59,9 @@ async def fold_database(
     mark = tail.sources.get(source) if tail else None
     if tail is None or mark is None or not mark.checkpoint:
         return Folded(source, reason="it has no complete baseline yet")
-    settled = await reader.bisect(lambda header: header.time > tail.time - int(behind_seconds * 1e6)) - 1
     why = ""
     try:
-        async with aclosing(_places(reader, source, settled, most_entries)) as places:
+        async with aclosing(_places(reader, source, until, most_entries)) as places:
             async for point in places:
                 plan = await plan_restore(reader, source, point)
                 if not plan.point.transactions:
@@ -75,6 +72,11 @@ async def fold_database(
     except Refused as error:
         why = error.message
     return Folded(source, reason=why or NOTHING_NEW)
+
+
+async def settled_segment(reader: Reader, tail: SegmentHeader, behind_seconds: float) -> int:
+    """The last segment that is ``behind_seconds`` of journal time before ``tail``, the journal's."""
+    return await reader.bisect(lambda header: header.time > tail.time - int(behind_seconds * 1e6)) - 1
 
 
 async def _places(reader: Reader, source: str, settled: int, most: int) -> AsyncGenerator[Point]:

@@ -1,12 +1,13 @@
-"""One round of maintenance over all databases of an archive."""
+"""One round of maintenance over all sources of an archive."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection
 from typing import TYPE_CHECKING
 
+from archiver.maintenance.cluster_folding import fold_cluster
 from archiver.maintenance.folded import MOST_ENTRIES, Folded
-from archiver.maintenance.folding import BEHIND_SECONDS, fold_database
+from archiver.maintenance.folding import BEHIND_SECONDS, fold_database, settled_segment
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -21,17 +22,25 @@ async def maintain(
     behind_seconds: float = BEHIND_SECONDS,
     most_entries: int = MOST_ENTRIES,
 ) -> AsyncGenerator[Folded]:
-    """Fold each database (of ``sources``, if there are any) step by step until nothing is left to fold; every step is durable when given.
+    """Fold each source (of ``sources``, if there are any) step by step until nothing is left to fold; every step is durable when given.
 
-    Nothing is folded that is nearer than ``behind_seconds`` to the journal's end. The last one of a database has a ``reason``.
+    Nothing is folded that is nearer than ``behind_seconds`` to the journal's end. The last step of a source has a ``reason``.
+    ``most_entries``: of the journal at once for a database; a Kubernetes source is folded in one step, and takes what its objects do.
     Raises as ``fold_database``; what was given out before stays.
     """
     tail = await reader.tail()
-    for name in sorted(tail.sources) if tail else ():
-        if "/" in name or (sources and name not in sources):
+    # What arrives meanwhile is the next round's: it would never end where much happens.
+    until = await settled_segment(reader, tail, behind_seconds) if tail else -1
+    clusters = {name.partition("/")[0] for name in tail.sources if "/" in name} if tail else set()
+    databases = {name for name in tail.sources if name and "/" not in name} if tail else set()
+    for name in sorted(databases | clusters):
+        if sources and name not in sources:
             continue
         while True:
-            step = await fold_database(reader, clock, name, most_entries=most_entries, behind_seconds=behind_seconds)
+            if name in clusters:
+                step = await fold_cluster(reader, clock, name, until=until)
+            else:
+                step = await fold_database(reader, clock, name, most_entries=most_entries, until=until)
             yield step
             if step.reason:
                 break

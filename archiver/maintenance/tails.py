@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _SAMPLES = 8
 """Segments whose size is asked for: the mean stands for all."""
+_HEARD_SECONDS = 3600
+"""A living watch says something about once a minute."""
 _NAMES = 16
 """Names below a source's checkpoints that are looked at: what has no such name is not ours."""
 
@@ -28,7 +30,7 @@ class Tail(msgspec.Struct, frozen=True):
     folded_time: int = 0
     """Journal time of it."""
     changed: int = 0
-    """The newest time that the source itself gave for something that happened there."""
+    """The newest time that the source itself gave for what happened there; a cluster gives none, and it is when that was received."""
     size: TailSize = TailSize()
 
     @property
@@ -38,21 +40,27 @@ class Tail(msgspec.Struct, frozen=True):
 
 
 async def tail_behind(reader: Reader, clock: Clock, source: str) -> Tail | None:
-    """The tail of ``source``; ``None`` while nothing of it can be restored. Folded checkpoints are not read. Errors as of ``Reader``."""
+    """The tail of ``source``, of a cluster that of all its streams; ``None`` while nothing of it can be restored.
+
+    Folded checkpoints are not read. Errors as of ``Reader``.
+    """
     end = await reader.tail()
-    mark = end.sources.get(source) if end else None
-    if end is None or mark is None or not mark.checkpoint:
+    marks = [mark for name, mark in end.sources.items() if mark.checkpoint and name.partition("/")[0] == source] if end else []
+    if end is None or not marks:
         return None
+    newest = max(mark.observed for mark in marks)
+    # A stream that is heard no more is read where it ended.
+    heard = [mark.checkpoint for mark in marks if mark.observed >= newest - _HEARD_SECONDS * 1_000_000]
     last = end.first + end.count - 1
     folded = await _newest_folded(reader, source, last)
     time = 0
     if folded and (header := await reader.header(await reader.find_seq(folded))) is not None:
         time = header.time
-    begin = max(folded, mark.checkpoint)
+    begin = max(folded, min(heard))
     first = await reader.find_seq(begin + 1) if begin < last else end.number + 1
     count = max(0, end.number + 1 - first)
     stored, seconds = await _sampled(reader, clock, first, count)
-    return Tail(folded, time, mark.changed, TailSize(count, last - begin, stored, seconds))
+    return Tail(folded, time, max(mark.changed or mark.observed for mark in marks), TailSize(count, last - begin, stored, seconds))
 
 
 async def _newest_folded(reader: Reader, source: str, last: int) -> int:

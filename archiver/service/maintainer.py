@@ -88,9 +88,8 @@ class Maintainer:
             reader = Reader(store)
             while True:
                 await self._clock.sleep(self._limits.interval_seconds)
-                for source, values in self._settings.sources.items():
-                    if values.postgres is not None:
-                        await self._look_after(reader, source)
+                for source in self._settings.sources:
+                    await self._look_after(reader, source)
         finally:
             await store.close()
 

@@ -28,6 +28,7 @@ from archiver.journal.parts import Part, opened, part_fault
 from archiver.journal.record_reader import read_record
 from archiver.journal.records import Close, Gap, Mark, Session
 from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes.checkpoint_records import decode_cluster_checkpoint, read_objects
 from archiver.kubernetes.records import Absent, Listing, Watch
 from archiver.kubernetes.stream_state import StreamState
 from archiver.lake.data_file import DataFile, Wanted, footer_bytes
@@ -60,6 +61,7 @@ else:
 
 HISTORY = Path(__file__).parents[1] / "golden" / "history-v1"
 CHECKPOINT = Path(__file__).parents[1] / "golden" / "checkpoint-v1" / "agents.json"
+CLUSTER_CHECKPOINT = CHECKPOINT.parents[1] / "cluster-checkpoint-v1" / "agents.json"
 
 Errors = tuple[type[Exception], ...]
 DOCUMENTED: Errors = (ArchiverError,)
@@ -126,6 +128,16 @@ def _history_file(body: bytes) -> None:
 def _checkpoint(data: bytes) -> object:
     key = checkpoint_key("agents-db", 12344)
     return decode_checkpoint(data, key=key, archive="0123456789abcdef" * 2, source="agents-db", entry=12344)
+
+
+def _cluster_checkpoint(data: bytes) -> object:
+    key = checkpoint_key("agents", 12344)
+    return decode_cluster_checkpoint(data, key=key, archive="0123456789abcdef" * 2, source="agents", entry=12344)
+
+
+def _objects(data: bytes) -> None:
+    for _ in read_objects(data, Part(part_key("agents", "base", 0), 2, 1, len(data), "")):
+        pass
 
 
 def _drill_report(data: bytes) -> None:
@@ -296,6 +308,8 @@ DECODERS = {
     "folded checkpoint": Decoder(_checkpoint, [CHECKPOINT.read_bytes()], files=("replay/postgres/plan/checkpoint_choice.py",)),
     "history commit": Decoder(_history_commit, [(HISTORY / "commit.json").read_bytes()]),
     "history file": Decoder(_history_file, [(HISTORY / "records.parquet").read_bytes()], files=("lake/data_file.py",)),
+    "folded checkpoint of a cluster": Decoder(_cluster_checkpoint, [CLUSTER_CHECKPOINT.read_bytes()]),
+    "objects of a folded checkpoint": Decoder(_objects, [CLUSTER_CHECKPOINT.with_name("objects").read_bytes()]),
     "--at": Decoder(_text(parse_point), POINTS),
     "--known-head": Decoder(_text(KnownHead.parse), [b"a" * 64 + b"@5", b"0" * 64]),
     "--object": Decoder(_text(ObjectRef.parse), [b"agentruns.agents.proompteng.ai/agents/run-1"]),

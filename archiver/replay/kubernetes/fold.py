@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 
 import msgspec
+import structlog
 
-from archiver.errors import HistoryLost, Invalid
+from archiver.errors import Corrupt, HistoryLost, Invalid
 from archiver.journal.checkpoints import named_checkpoint, newest_checkpoint
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.reader import Reader
 from archiver.journal.record_reader import read_record
 from archiver.journal.segment import SegmentHeader
 from archiver.journal.spans import Span, first_segment_of, last_segment_of, read_spans
+from archiver.kubernetes.checkpoint_records import StreamCheckpoint, state_of
+from archiver.kubernetes.cluster_checkpoints import load_objects, newest_cluster_checkpoint
 from archiver.kubernetes.records import Listing, Watch
 from archiver.kubernetes.stream_name import StreamName
 from archiver.kubernetes.stream_state import StreamState
 from archiver.replay.kubernetes.doubts import judge, judge_time
 from archiver.replay.kubernetes.folded_stream import Cut, FoldedStream, part_of
 
+_log = structlog.get_logger()
+
 
 class _Stretch(msgspec.Struct, frozen=True):
-    """Where the reading of one stream begins and ends."""
+    """Where the reading of one stream begins and ends; the segments are none when the last comes before the first."""
 
     seq: int
     """First entry that counts."""
@@ -31,31 +36,24 @@ class _Stretch(msgspec.Struct, frozen=True):
     """Its segment."""
     last: int
     """The segment with the newest entry before the cut."""
+    folded: StreamCheckpoint | None = None
+    """What it begins from; None: a list in the journal, or nothing."""
 
 
 async def read_streams(reader: Reader, source: str, cut: Cut, wanted: Callable[[StreamName], bool] = lambda _: True) -> list[FoldedStream]:
     """Every stream of ``source`` that is ``wanted`` at ``cut``, by name; streams that began later are left out.
 
-    Reads each stream from its newest complete list before the cut to its newest entry, so that one that ended long ago costs little.
-    Raises ``Invalid`` when the archive has no such source, ``HistoryLost`` when none of its streams had a complete list by then.
+    Reads each stream from its newest complete list before the cut, or from a folded checkpoint behind that, to its newest entry, so that
+    one that ended long ago costs little. Raises ``Invalid`` when the archive has no such source, ``HistoryLost`` when none of its streams
+    had a complete list by then.
     """
     tail = await reader.tail()
     names = [name for name in tail.sources if name.startswith(f"{source}/")] if tail else []
     if tail is None or not names:
         raise Invalid(f"the archive has no Kubernetes source {source!r}", hint="`archiver status` lists its sources")
-    names = [name for name in names if wanted(StreamName.parse(name))]
-    begins = dict(zip(names, await asyncio.gather(*(_begin(reader, tail, name, cut) for name in names)), strict=True))
-    reading = _Reading({name: begin.seq for name, begin in begins.items()}, cut)
-    spans = [Span(each.segment, each.last) for each in begins.values()]
-    if cut.seq:
-        # The point's own time, whoever's entry stands there.
-        place = min(await reader.find_seq(cut.seq), tail.number)
-        spans.append(Span(place, place))
-    async with aclosing(read_spans(reader, spans)) as runs:
-        async for placed in runs:
-            reading.take(placed)
+    reading = await _fold(reader, tail, source, [name for name in names if wanted(StreamName.parse(name))], cut)
     point = cut.time or reading.time
-    folds = sorted((fold for fold in reading.folds.values() if fold.entry), key=lambda fold: fold.name)
+    folds = reading.found()
     if not any(fold.state.listing for fold in folds):
         raise HistoryLost(
             f"source {source} had no complete list by then", hint="choose a later point; `archiver status` shows when its baseline stood"
@@ -64,6 +62,55 @@ async def read_streams(reader: Reader, source: str, cut: Cut, wanted: Callable[[
     if cut.time:
         await judge_time(reader, tail, folds, cut.time)
     return folds
+
+
+async def fold_streams(reader: Reader, tail: SegmentHeader, source: str, cut: Cut) -> list[FoldedStream]:
+    """As ``read_streams`` for every stream, without what is not known at the cut. ``tail``: of the journal."""
+    return (await _fold(reader, tail, source, [name for name in tail.sources if name.startswith(f"{source}/")], cut)).found()
+
+
+async def _fold(reader: Reader, tail: SegmentHeader, source: str, names: list[str], cut: Cut) -> _Reading:
+    """Streams ``names`` of ``source`` up to the cut."""
+    checkpoint = await newest_cluster_checkpoint(reader, source, await _newest_entry(reader, tail, cut))
+    folded = {stream.name: stream for stream in checkpoint.streams if not cut.time or stream.received <= cut.time} if checkpoint else {}
+    begins = await _begin_all(reader, tail, names, cut, folded)
+    reading = _Reading({name: begin.seq for name, begin in begins.items()}, cut)
+    try:
+        for name, begin in begins.items():
+            if begin.folded is not None and checkpoint is not None:
+                state = state_of(begin.folded, await load_objects(reader.store, begin.folded, reader.offload))
+                reading.folds[name] = FoldedStream(name, state, begin.folded.through, begin.folded.observed, checkpoint=checkpoint.entry)
+    except Corrupt as error:
+        # The journal has all that it had.
+        _log.warning("checkpoint_passed_over", source=source, entry=checkpoint.entry if checkpoint else 0, reason=error.message)
+        begins = await _begin_all(reader, tail, names, cut, {})
+        reading = _Reading({name: begin.seq for name, begin in begins.items()}, cut)
+    spans = [Span(each.segment, each.last) for each in begins.values() if each.segment <= each.last]
+    if cut.seq:
+        # The point's own time, whoever's entry stands there.
+        place = min(await reader.find_seq(cut.seq), tail.number)
+        spans.append(Span(place, place))
+    async with aclosing(read_spans(reader, spans)) as runs:
+        async for placed in runs:
+            reading.take(placed)
+    return reading
+
+
+async def _begin_all(
+    reader: Reader, tail: SegmentHeader, names: list[str], cut: Cut, folded: Mapping[str, StreamCheckpoint]
+) -> dict[str, _Stretch]:
+    found = await asyncio.gather(*(_begin(reader, tail, name, cut, folded.get(name)) for name in names))
+    return dict(zip(names, found, strict=True))
+
+
+async def _newest_entry(reader: Reader, tail: SegmentHeader, cut: Cut) -> int:
+    """No entry behind this one is before the cut."""
+    if cut.seq:
+        return cut.seq
+    header = tail
+    if cut.time:
+        header = await reader.header(await reader.bisect(lambda each: each.time > cut.time, near=True)) or tail
+    return header.first + header.count - 1
 
 
 class _Reading:
@@ -78,6 +125,10 @@ class _Reading:
         self._begins = begins
         self._cut = cut
         self._closed: set[str] = set()
+
+    def found(self) -> list[FoldedStream]:
+        """The streams that had begun by the cut, by name."""
+        return sorted((fold for fold in self.folds.values() if fold.entry), key=lambda fold: fold.name)
 
     def take(self, placed: Placed) -> None:
         if self._cut.seq and placed.first <= self._cut.seq:
@@ -102,8 +153,8 @@ class _Reading:
             self.listing.pop(fold.name, None)
 
 
-async def _begin(reader: Reader, tail: SegmentHeader, name: str, cut: Cut) -> _Stretch:
-    """From its newest complete list before the cut; without one from its first entry."""
+async def _begin(reader: Reader, tail: SegmentHeader, name: str, cut: Cut, folded: StreamCheckpoint | None) -> _Stretch:
+    """From its newest complete list before the cut, or from ``folded`` when that goes further; without either from its first entry."""
 
     def beyond(header: SegmentHeader) -> bool:
         mark = header.sources.get(name)
@@ -121,9 +172,13 @@ async def _begin(reader: Reader, tail: SegmentHeader, name: str, cut: Cut) -> _S
         if mark is None or (cut.time and mark.observed > cut.time):
             before = await reader.valid_before(last)
             mark = before.sources.get(name) if before else None
+        if folded is not None and mark is not None and mark.checkpoint <= folded.through:
+            return _Stretch(folded.through + 1, folded.segment, last, folded)
         placed = await named_checkpoint(reader, name, mark) if mark is not None and mark.checkpoint_segment >= 0 else None
     if placed is None:
         number = min(last, await first_segment_of(reader, name))
         return _Stretch(0, number, last)
+    if folded is not None and placed.first + placed.run.count - 1 <= folded.through:
+        return _Stretch(folded.through + 1, folded.segment, last, folded)
     first = min(read_record(body, Listing, placed).first for body in placed.run.bodies())
     return _Stretch(first, await reader.find_seq(first), last)

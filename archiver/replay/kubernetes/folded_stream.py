@@ -28,6 +28,8 @@ class FoldedStream(msgspec.Struct):
     """What is not known at the cut, for people."""
     notes: list[str] = []
     """What should be known about it."""
+    checkpoint: int = 0
+    """The folded checkpoint that reading began from, by its entry; 0: it began from a list."""
 
 
 def part_of(placed: Placed, cut: Cut) -> Placed | None:

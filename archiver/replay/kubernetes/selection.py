@@ -57,6 +57,8 @@ class Stream(msgspec.Struct, frozen=True):
     """Newest entry in use; 0 for none."""
     observed: int
     """When it was received."""
+    checkpoint: int = 0
+    """Entry of the folded checkpoint that it was read from; 0: of a list."""
 
 
 class Selection(msgspec.Struct):
@@ -100,7 +102,8 @@ def select(folds: Sequence[FoldedStream], scope: RestoreScope) -> Selection:
         entry=max((fold.entry for fold in used), default=0),
         observed=max((fold.observed for fold in used), default=0),
         streams=[
-            Stream(fold.name, len(fold.state.objects), fold.entry, fold.observed) for fold in sorted(used, key=lambda fold: fold.name)
+            Stream(fold.name, len(fold.state.objects), fold.entry, fold.observed, fold.checkpoint)
+            for fold in sorted(used, key=lambda fold: fold.name)
         ],
     )
     unknown = sorted(scope.kinds - {name for each in selection.resources.values() for name in (each.plural, name_of(each))})

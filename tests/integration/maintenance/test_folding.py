@@ -35,7 +35,8 @@ def slot() -> str:
 
 async def folded(made: Capture) -> Folded:
     """A checkpoint as near to the journal's end as can be."""
-    return await fold_database(Reader(made.store), SystemClock(), SOURCE, behind_seconds=0)
+    reader = Reader(made.store)
+    return await fold_database(reader, SystemClock(), SOURCE, until=await reader.last())
 
 
 async def rows(made: Capture, planned: RestorePlan) -> dict[str, list[bytes]]:
@@ -173,4 +174,4 @@ async def test_the_command_says_what_it_did(database: str, slot: str, tmp_path: 
     again = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
     assert "nothing has happened" in " ".join(again.stdout.split())
     wrong = await asyncio.to_thread(subprocess.run, [*command, "--source", "none"], capture_output=True, text=True, check=False)
-    assert (wrong.returncode, "the archive has no database 'none'" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "the archive has no source 'none'" in wrong.stderr) == (2, True)

@@ -22,6 +22,7 @@ from archiver.settings import Settings
 from tests.integration.service.rig import captured, create_table, database_source, write
 from tests.integration.service.test_isolation import running, settings, until
 from tests.servers.archiver import Archiver
+from tests.servers.controlplane import ControlPlane
 
 pytestmark = pytest.mark.postgres(18)
 
@@ -68,10 +69,12 @@ def gone(pid: int) -> bool:
         return True
 
 
-def test_what_is_captured_is_folded(database: str, tmp_path: Path) -> None:
-    """The status, the metrics and the plan of a restore name the checkpoint."""
+def test_what_is_captured_is_folded(database: str, cluster: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    """A database and a cluster: the status, the metrics and the plan of a restore name the checkpoint."""
     create_table(database)
-    with Archiver(tmp_path, {"db": database_source(database)}, serve=True, maintenance=OFTEN) as archiver:
+    kubernetes = {"kubeconfig": str(cluster.kubeconfig), "namespaces": [namespace], "resources": ["agents.agents.proompteng.ai"]}
+    sources = {"db": database_source(database), "agents": {"kubernetes": kubernetes}}
+    with Archiver(tmp_path, sources, serve=True, maintenance=OFTEN) as archiver:
         archiver.start()
         captured(archiver, "db", database)
         archiver.wait(lambda: archiver.live_source("db").get("folded"), "nothing was folded")
@@ -80,6 +83,9 @@ def test_what_is_captured_is_folded(database: str, tmp_path: Path) -> None:
         archiver.wait(lambda: (archiver.live_source("db").get("folded") or 0) > before["folded"], "nothing more was folded")
         now = archiver.live_source("db")
         assert (now["fold_failures"], now["state"]) == (0, "streaming")
+        stream = f"agents/agents.proompteng.ai/agents@{namespace}"
+        archiver.wait(lambda: archiver.live_source(stream).get("folded"), "the cluster was not folded")
+        assert archiver.live_source(stream)["fold_failures"] == 0
         assert now["folded_time"] > before["folded_time"] > 0
         metrics = dict(each.rsplit(" ", 1) for each in archiver.get("/metrics")[1].decode().splitlines() if not each.startswith("#"))
         assert float(metrics['archiver_source_folds_total{source="db"}']) >= 2

@@ -110,3 +110,25 @@ def test_a_long_archive_costs_no_more() -> None:
         assert forgery.store.calls < 110
 
     play(story())
+
+
+def test_a_cluster_has_one_tail() -> None:
+    """Of all its streams: from the oldest list of those that are heard, or from the folded checkpoint behind it."""
+
+    async def story() -> None:
+        forgery = Forgery()
+        forgery.open()
+        hour = 3_600_000_000
+        for number, stream in enumerate(("kube/g/ended", "kube/g/a", "kube/g/b", "other/g/a"), 1):
+            forgery.add(frames(stream, b"{}", kind=Kind.CHECKPOINT, observed=(1 if number == 1 else 3) * hour))
+        forgery.add(frames("kube/g/a", b"x", kind=Kind.K8S_EVENT, observed=3 * hour + 5))
+        reader = Reader(forgery.store, offload=inline)
+        tail = await tail_behind(reader, SystemClock(), "kube")
+        assert tail is not None
+        assert (tail.size.entries, tail.size.segments, tail.changed) == (3, 3, 3 * hour + 5)
+        forgery.store.create(checkpoint_key("kube", 5), b"{}")
+        tail = await tail_behind(reader, SystemClock(), "kube")
+        assert tail is not None
+        assert (tail.folded_entry, tail.size.entries, tail.size.segments) == (5, 1, 1)
+
+    play(story())

@@ -78,7 +78,8 @@ async def test_a_bad_part_of_a_folded_checkpoint_names_what_to_delete(database: 
         await baseline(made)
         run(database, "UPDATE runs SET state = 'folded'")
         await quiet(made, database)
-        made_one = await fold_database(Reader(made.store), SystemClock(), SOURCE, behind_seconds=0)
+        reader = Reader(made.store)
+        made_one = await fold_database(reader, SystemClock(), SOURCE, until=await reader.last())
         await caught_up(made, database)
         planned = await plan(made, "latest")
         assert planned.checkpoint.key == made_one.key

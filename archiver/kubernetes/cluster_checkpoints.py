@@ -1,0 +1,63 @@
+"""Finding and reading folded checkpoints of a Kubernetes source. What cannot be used is passed over, and named in the log."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from archiver.errors import Corrupt
+from archiver.journal.folded_checkpoints import OTHER_JOURNAL, continues
+from archiver.journal.keys import checkpoint_entry, checkpoint_key, checkpoint_prefix
+from archiver.journal.parts import fetch_part, opened
+from archiver.kubernetes.checkpoint_records import CLUSTER_CHECKPOINT_LIMIT, decode_cluster_checkpoint, read_objects
+
+if TYPE_CHECKING:
+    from archiver.journal.parts import Offload
+    from archiver.journal.reader import Reader
+    from archiver.kubernetes.checkpoint_records import ClusterCheckpoint, StreamCheckpoint
+    from archiver.kubernetes.stream_state import Key, KnownObject
+    from archiver.store.protocol import Store
+
+_PAGE = 100
+
+_log = structlog.get_logger()
+
+
+async def newest_cluster_checkpoint(reader: Reader, source: str, entry: int) -> ClusterCheckpoint | None:
+    """The newest one of ``source`` that has nothing behind ``entry``; ``None``: there is none. Errors as of ``Reader``, but for damage."""
+    archive, after = (await reader.identity()).id, checkpoint_key(source, entry + 1)
+    while keys := await reader.store.list(checkpoint_prefix(source), after=after, limit=_PAGE):
+        for key in keys:
+            there = checkpoint_entry(source, key)
+            if there is None:
+                continue
+            try:
+                return await _read(reader, key, archive, source, there)
+            except Corrupt as error:
+                _log.warning("checkpoint_passed_over", key=key, reason=error.message)
+        after = keys[-1]
+    return None
+
+
+async def _read(reader: Reader, key: str, archive: str, source: str, entry: int) -> ClusterCheckpoint:
+    body = await reader.store.get(key, 0, CLUSTER_CHECKPOINT_LIMIT + 1)
+    found = decode_cluster_checkpoint(body or b"", key=key, archive=archive, source=source, entry=entry)
+    if not await continues(reader, found.segment, found.chain):
+        raise Corrupt(f"{key}: {OTHER_JOURNAL}", hint="run `archiver verify`")
+    return found
+
+
+async def load_objects(store: Store, stream: StreamCheckpoint, offload: Offload = asyncio.to_thread) -> dict[Key, KnownObject]:
+    """The objects of one stream. ``Corrupt`` when a part is not what the checkpoint says."""
+    found: dict[Key, KnownObject] = {}
+    for part in stream.parts:
+        text: bytes = await offload(opened, part, await fetch_part(store, part))
+        found.update(await offload(dict, read_objects(text, part)))
+    if len(found) != stream.count:
+        raise Corrupt(
+            f"the parts of {stream.name} hold {len(found)} objects, and the checkpoint says {stream.count}",
+            hint="delete the checkpoint: `archiver maintain` makes it anew from the journal",
+        )
+    return found
