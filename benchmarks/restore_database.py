@@ -13,7 +13,6 @@ updated afterwards in one transaction. Value: rows per second from the plan to t
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 import statistics
 import subprocess
@@ -33,6 +32,7 @@ from archiver.replay.postgres.restore import RestoreReport, plan_restore, restor
 from archiver.store.directory import DirectoryStore
 from archiver.untrusted import decode_untrusted
 from benchmarks.capturing import SOURCE, TABLE, VERSION, capture, quiet, scratch
+from benchmarks.child import archiver
 from benchmarks.report import emit
 from tests.servers.postgres import PostgresServer
 
@@ -101,18 +101,7 @@ def peer(server: PostgresServer, dsn: str, rows: Path) -> float:
 
 def fold(folder: Path) -> tuple[float, int]:
     """CPU seconds of `archiver maintain`, and the most memory that it took, MiB."""
-    command = [sys.executable, "-m", "archiver", "--archive", folder.as_uri(), "maintain", "--behind", "0", "--json"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    peak = 0
-    while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
-        # Not ru_maxrss: it counts what this process had when it forked.
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        peak = max(peak, next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0))
-        time.sleep(0.02)
-    process.returncode = os.waitstatus_to_exitcode(ended[1])
-    if process.returncode:
-        raise RuntimeError(f"maintain ended with {process.returncode}")
-    return ended[2].ru_utime + ended[2].ru_stime, peak >> 10
+    return archiver("--archive", folder.as_uri(), "maintain", "--behind", "0", "--json")
 
 
 async def recompress(folder: Path) -> tuple[float, int]:

@@ -12,6 +12,8 @@ MOST_ASKED = 1 << 24
 _LEAST_ASKED = 1 << 20
 _RAW_FOR_STORED = 6.25
 """Raw bytes that a segment may have to be opened before its turn, for each byte that was asked for."""
+_RAW_ROOM = 1 << 26
+"""Raw bytes that all segments under way have together, if they are like those before."""
 _WIDER = 21
 """As many small segments are asked for as this, in the room of one large one."""
 
@@ -20,19 +22,21 @@ class ReadingAhead:
     """Learns from the segments that come. Room for ``ahead`` + 1 segments of ``MOST_ASKED`` is never exceeded; 0: one after the other."""
 
     def __init__(self, ahead: int) -> None:
-        self._room = (ahead + 1) * MOST_ASKED
-        self._most = 1 + ahead * _WIDER
-        self._level = float(MOST_ASKED)
+        self._least, self._most = 1 + ahead, 1 + ahead * _WIDER
+        self._room = self._least * MOST_ASKED
+        self._level, self._raw = float(MOST_ASKED), float(_RAW_ROOM)
 
     def asks(self, requests: int, asked: int) -> int:
         """How many bytes of one more segment to ask for while ``requests`` for ``asked`` bytes are under way; 0: none yet."""
         wanted = min(MOST_ASKED, max(_LEAST_ASKED, int(self._level)))
-        if requests and (requests >= self._most or asked + wanted > self._room):
+        most = min(self._most, max(self._least, int(_RAW_ROOM / max(1.0, self._raw))))
+        if requests and (requests >= most or asked + wanted > self._room):
             return 0
         return wanted
 
     def met(self, stored: int, raw: int) -> None:
         """A segment came that has so many bytes. A large one counts for a while: others like it will follow."""
+        self._raw = max(float(raw), self._raw * 7 / 8)
         self._level = max(2.0 * max(stored, raw / _RAW_FOR_STORED), self._level * 7 / 8)
 
 

@@ -331,8 +331,8 @@ def _transactions(bodies: list[bytes]) -> None:
     for reader in (TransactionReader(batch_bytes=64), CommitReader(batch_bytes=64)):
         with suppress(ArchiverError):
             for placed in _placed([Kind.PG_FRAMES], bodies):
-                reader.feed(placed)
-            reader.flush()
+                list(reader.feed(placed))
+            list(reader.flush())
 
 
 def _row_log(bodies: list[bytes]) -> None:

@@ -17,7 +17,14 @@ def window(ahead: ReadingAhead) -> list[int]:
 
 @pytest.mark.parametrize(
     ("stored", "raw", "least", "most"),
-    [(2_000, 5_000, 64, 64), (30_000, 100_000, 64, 64), (300_000, 8 << 20, 20, 30), (3 << 20, 8 << 20, 10, 11), (60 << 20, 1 << 30, 4, 4)],
+    [
+        (2_000, 5_000, 64, 64),
+        (30_000, 100_000, 64, 64),
+        (300_000, 8 << 20, 8, 8),
+        (300_000, 1 << 20, 60, 64),
+        (3 << 20, 8 << 20, 8, 8),
+        (60 << 20, 1 << 30, 4, 4),
+    ],
 )
 def test_the_smaller_they_are_the_more_are_asked_for(stored: int, raw: int, least: int, most: int) -> None:
     """Within the same room; and each of that size fits into what is asked for, but for the very largest."""

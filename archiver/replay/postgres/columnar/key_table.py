@@ -97,6 +97,11 @@ class KeyTable:
         return np.where(index >= 0, self.first[index], -1)
 
 
+def hashes(keys: pa.LargeBinaryArray) -> U64:
+    """64 bits of each key: the same for keys that are equal."""
+    return _hashes(keys)[0]
+
+
 def _hashes(keys: pa.LargeBinaryArray) -> tuple[U64, bool]:
     """64 bits of each key; and whether different keys are certain to differ in them."""
     data, offsets = unpack(keys)

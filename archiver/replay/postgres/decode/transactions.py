@@ -20,15 +20,18 @@ from archiver.postgres.replication_messages import XLOG_HEADER
 from archiver.replay.postgres.columnar.values import big_endian
 from archiver.replay.postgres.decode.commits import Commit, Commits, Limit, first_true
 from archiver.replay.postgres.decode.frame_batch import IS_STREAMED, FrameBatch, RunGatherer
-from archiver.replay.postgres.decode.pieces import Piece, consecutive, joined
+from archiver.replay.postgres.decode.pieces import Piece, PieceAside, consecutive, joined
+from archiver.replay.postgres.decode.spill import Spill
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
 
-BATCH_BYTES = 16 << 20
+BATCH_BYTES = 8 << 20
 """Runs are gathered to about this size: numpy's cost per call would otherwise rule where runs are small."""
+STAGED_BYTES = 16 << 20
+"""Frames of transactions that have not ended are put aside when they are more together, where there is a place for them."""
 
 _KEPT = np.zeros(256, np.bool_)
 _KEPT[list(b"IUDTRM")] = True
@@ -85,7 +88,7 @@ class _StreamedTransaction:
     whole: bool
     began: int
     """Number of the entry with which it began."""
-    pieces: list[Piece] = field(default_factory=list)
+    pieces: list[Piece | PieceAside] = field(default_factory=list)
     aborted: set[int] = field(default_factory=set)
 
 
@@ -97,7 +100,7 @@ class _OpenTransaction:
     final_lsn: int
     began: int
     """Number of its Begin's entry."""
-    pieces: list[Piece] = field(default_factory=list)
+    pieces: list[Piece | PieceAside] = field(default_factory=list)
 
 
 class TransactionReader:
@@ -107,12 +110,21 @@ class TransactionReader:
     """
 
     def __init__(
-        self, *, limit: Limit | None = None, from_lsn: int = 0, batch_bytes: int = BATCH_BYTES, reached: int = 0, newest: int = 0
+        self,
+        *,
+        limit: Limit | None = None,
+        from_lsn: int = 0,
+        batch_bytes: int = BATCH_BYTES,
+        reached: int = 0,
+        newest: int = 0,
+        staged_bytes: int = STAGED_BYTES,
+        spill: Spill | None = None,
     ) -> None:
         """Transactions whose commit record starts before ``from_lsn`` are not applied and not held against the limit.
 
         The checkpoint has them, and the point lies at or after the checkpoint. ``reached`` and ``newest``: what another reader had come to
-        where this one goes on.
+        where this one goes on. ``spill``: where frames go of transactions that have not ended, beyond ``staged_bytes``; without it all are
+        in memory.
         """
         self.limit = limit or Limit()
         self.done = False
@@ -130,6 +142,7 @@ class TransactionReader:
         self._open: _OpenTransaction | None = None
         self._staged: dict[int, _StreamedTransaction] = {}
         self._streaming: int | None = None
+        self._spill, self._staged_bytes = spill, staged_bytes
 
     @property
     def unfinished(self) -> int:
@@ -142,22 +155,33 @@ class TransactionReader:
         began = [each.began for each in self._staged.values()] + ([self._open.began] if self._open else [])
         return min(began, default=None)
 
-    def feed(self, placed: Placed) -> list[Chunk]:
-        """Take the next run; give what is complete. Mostly nothing: runs are gathered first. Raises ``Corrupt``."""
+    def feed(self, placed: Placed) -> Iterator[Chunk]:
+        """Take the next run; give what is complete, all of which must be taken. Mostly nothing: runs are gathered first. ``Corrupt``."""
         if self.done:
-            return []
+            return
         if placed.run.kind is Kind.PG_STREAM:
-            chunks = self.flush()
+            yield from self.flush()
             self._open, self._streaming = None, None
             self._staged.clear()
-            return chunks
-        return self.flush() if self._runs.add(placed) else []
+        elif self._runs.add(placed):
+            yield from self.flush()
 
-    def flush(self) -> list[Chunk]:
-        """Work off what was gathered."""
+    def flush(self) -> Iterator[Chunk]:
+        """Work off what was gathered; all of it must be taken."""
         if self.done or (batch := self._runs.take()) is None:
-            return []
-        return list(self._batch(batch))
+            return
+        yield from self._batch(batch)
+        self._put_aside()
+
+    def _put_aside(self) -> None:
+        if self._spill is None:
+            return
+        lists = [staged.pieces for staged in self._staged.values()]
+        if self._open is not None:
+            lists.append(self._open.pieces)
+        if sum(piece.size for pieces in lists for piece in pieces) > self._staged_bytes:
+            for pieces in lists:
+                pieces[:] = [piece.aside(self._spill) if isinstance(piece, Piece) else piece for piece in pieces]
 
     def _batch(self, batch: FrameBatch) -> Iterator[Chunk]:
         if _TWO_PHASE[batch.types].any():

@@ -31,6 +31,11 @@ class Counts:
         return len(self.net)
 
 
+def held(counts: Counts) -> int:
+    """Bytes that they take in memory."""
+    return counts.lines.text.nbytes + counts.lines.offsets.nbytes + counts.net.nbytes
+
+
 def fold(changes: Changes, layout: Layout) -> Counts:
     """The effect of a batch of changes. ``Corrupt`` for messages that break the protocol."""
     rows = Rows(changes, layout)

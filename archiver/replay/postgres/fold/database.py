@@ -39,6 +39,7 @@ from archiver.replay.postgres.columnar.values import big_endian, gather
 from archiver.replay.postgres.decode.commits import Commit, Limit
 from archiver.replay.postgres.decode.pgoutput import Message, Relation, Truncate, decode
 from archiver.replay.postgres.decode.relations import Catalogs, Layout
+from archiver.replay.postgres.decode.spill import Spill
 from archiver.replay.postgres.decode.transactions import Chunk, TransactionReader
 from archiver.replay.postgres.fold.row_messages import Changes
 from archiver.replay.postgres.fold.table import Sizes, TableOutput, TableState
@@ -71,15 +72,26 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class DatabaseFold:
-    """Folds the changes of one database up to a limit. Memory is bounded by distinct rows touched since the checkpoint."""
+    """Folds the changes of one database up to a limit.
 
-    def __init__(self, schemas: Sequence[Schema], *, limit: Limit | None = None, strict: bool = True, sizes: Sizes | None = None) -> None:
+    With ``spill`` memory is bounded, whatever was changed (``docs/design/0005-postgres-fold.md``); without, by distinct rows touched.
+    """
+
+    def __init__(
+        self,
+        schemas: Sequence[Schema],
+        *,
+        limit: Limit | None = None,
+        strict: bool = True,
+        sizes: Sizes | None = None,
+        spill: Spill | None = None,
+    ) -> None:
         """``schemas``: all PG_SCHEMA entries of the plan's range, oldest first, and the first one after the point if there is one.
 
         ``strict``: an output whose changes contradict its baseline (an update of a row that is not there, an insert of one that is)
         ends in ``Corrupt`` instead of a count. Switch it off only to cross a gap.
         """
-        self._sizes = sizes or Sizes()
+        self._sizes, self._spill = sizes or Sizes(), spill
         self._limit, self._strict = limit or Limit(), strict
         self._catalogs = Catalogs(schemas)
         self._reader: TransactionReader | None = None
@@ -161,7 +173,13 @@ class DatabaseFold:
 
     def _opened(self) -> TransactionReader:
         if self._reader is None:
-            self._reader = TransactionReader(limit=self._limit, from_lsn=self._from_lsn, batch_bytes=self._sizes.batch_bytes)
+            self._reader = TransactionReader(
+                limit=self._limit,
+                from_lsn=self._from_lsn,
+                batch_bytes=self._sizes.batch_bytes,
+                staged_bytes=self._sizes.staged_bytes,
+                spill=self._spill,
+            )
         return self._reader
 
     def _apply(self, chunk: Chunk) -> None:
@@ -195,12 +213,27 @@ class DatabaseFold:
                 self._pending += self.table(oid).add(Changes(types[first:last], text, offsets[first : last + 1] - offsets[first]), layout)
         if self._pending > self._sizes.pending_bytes:
             self._fold_pending()
+        self._put_aside()
         if chunk.streamed and chunk.complete:
             for oid, (seq, layout) in self._streamed.items():
                 # Later transactions rely on the description that came last, whatever was committed first.
                 if oid not in self._relations or self._relations[oid][0] < seq:
                     self._relations[oid] = (seq, layout)
             self._streamed.clear()
+
+    def _put_aside(self) -> None:
+        if self._spill is None or sum(table.held for table in self._tables.values()) <= self._sizes.held_bytes:
+            return
+        for table in sorted(self._tables.values(), key=lambda table: -table.held):
+            # Many changes of few rows need no room once they are one.
+            table.compact()
+            if table.held > self._sizes.held_bytes // 4:
+                table.put_aside(self._spill)
+            if 2 * sum(each.held for each in self._tables.values()) <= self._sizes.held_bytes:
+                break
+        else:
+            for table in self._tables.values():
+                table.put_aside(self._spill)
 
     def _wanted(self, chunk: Chunk, rows: I64, oids: I64, emptied: dict[int, int]) -> tuple[I64, I64]:
         """Without changes that a table's snapshot has already, and without those that a TRUNCATE made void."""

@@ -61,6 +61,19 @@ class Delta:
         return sum(map(len, self.blocks)) + len(self.gone)
 
 
+def held(delta: Delta) -> int:
+    """Bytes that it takes in memory, about."""
+    blocks = sum(
+        block.lines.text.nbytes
+        + block.lines.offsets.nbytes
+        + 2 * len(block)
+        + block.keys.nbytes
+        + (block.origins.nbytes if block.origins is not None else 0)
+        for block in delta.blocks
+    )
+    return int(blocks + delta.gone.nbytes)
+
+
 def fold(changes: Changes, layout: Layout) -> Delta:
     """The effect of a batch of changes. ``Corrupt`` for messages that break the protocol."""
     rows = Rows(changes, layout)

@@ -6,7 +6,7 @@ identifies, when the columns change. Rows flow through the stages in order: what
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,9 +20,13 @@ from archiver.replay.postgres.columnar.copy_text import CopyLines, Picked, assem
 from archiver.replay.postgres.columnar.key_table import KeyTable
 from archiver.replay.postgres.columnar.values import NULL, UNCHANGED, VALUE, Tuples, gather, pack
 from archiver.replay.postgres.decode.relations import Layout
+from archiver.replay.postgres.decode.spill import Spill
 from archiver.replay.postgres.fold import counted_rows, keyed_rows
 from archiver.replay.postgres.fold.keyed_rows import Missing
+from archiver.replay.postgres.fold.partitions import PartitionedPass, partitions_of
+from archiver.replay.postgres.fold.passes import CopyText, Pass
 from archiver.replay.postgres.fold.row_messages import Changes, Rows
+from archiver.replay.postgres.fold.runs_aside import CountedRuns, KeyedRuns
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
@@ -30,29 +34,6 @@ Bools = npt.NDArray[np.bool_]
 
 COMPACT_ROWS = 1_000_000
 """Folded batches are merged when they hold so many rows, or twice what was left the last time: cost per row stays constant."""
-
-
-@dataclass(frozen=True, slots=True)
-class CopyText:
-    """Rows of COPY text with these columns."""
-
-    attnums: tuple[int, ...]
-    text: U8
-
-
-class Pass(Protocol):
-    """One output's way through a stage. Not to be used by two threads at once."""
-
-    contradictions: int
-    """Changes that did not find their row, or found one where none should be; final after ``rest``."""
-
-    def part(self, rows: CopyText) -> Iterator[CopyText]:
-        """What is left of rows from before the stage."""
-        ...
-
-    def rest(self) -> Iterator[CopyText]:
-        """Rows that came in the stage; after all parts."""
-        ...
 
 
 class Stage(Protocol):
@@ -64,6 +45,19 @@ class Stage(Protocol):
 
     def add(self, changes: Changes, layout: Layout) -> None:
         """Fold a batch in, after those before it. Raises ``Corrupt``."""
+        ...
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory, about."""
+        ...
+
+    def compact(self) -> None:
+        """Need less memory, if that can be without putting anything aside."""
+        ...
+
+    def put_aside(self, spill: Spill, partitions: int) -> None:
+        """Need next to no memory: what was added goes to ``spill``, cut into so many ``partitions``, the same each time."""
         ...
 
     def run(self) -> Pass:
@@ -108,7 +102,10 @@ class InsertStage:
     """Rows without any identity: they are only ever added."""
 
     def __init__(self) -> None:
-        self._added: dict[tuple[int, ...], list[CopyLines]] = {}
+        self._added: list[tuple[tuple[int, ...], U8]] = []
+        self._aside: list[tuple[tuple[int, ...], int, int]] = []
+        """Columns, place and length of what was put aside."""
+        self._spill: Spill | None = None
 
     def accepts(self, layout: Layout) -> bool:
         """Any layout without identity."""
@@ -119,15 +116,37 @@ class InsertStage:
         if (changes.types != ord("I")).any():
             raise Corrupt("a row of a table without replica identity was changed in the stream")
         rows = Rows(changes, layout)
-        self._added.setdefault(layout.attnums, []).append(rows.new_lines(np.arange(len(rows.new_changes), dtype=np.int64)))
+        self._added.append((layout.attnums, rows.new_lines(np.arange(len(rows.new_changes), dtype=np.int64)).text))
+
+    @property
+    def held(self) -> int:
+        """See ``Stage``."""
+        return sum(len(text) for _, text in self._added)
+
+    def compact(self) -> None:
+        """See ``Stage``: there is nothing to gain."""
+
+    def put_aside(self, spill: Spill, partitions: int) -> None:  # noqa: ARG002 -- nothing is looked for in them
+        """See ``Stage``."""
+        self._spill = spill
+        for attnums, text in self._added:
+            self._aside.append((attnums, spill.put(text.data), len(text)))
+        self._added = []
 
     def run(self) -> Pass:
         """Begin an output."""
-        return _InsertPass([CopyText(attnums, lines.text) for attnums, parts in self._added.items() for lines in parts])
+        return _InsertPass(self._all)
+
+    def _all(self) -> Iterator[CopyText]:
+        for attnums, place, length in self._aside:
+            assert self._spill is not None
+            yield CopyText(attnums, np.frombuffer(self._spill.take(place, length), np.uint8))
+        for attnums, text in self._added:
+            yield CopyText(attnums, text)
 
 
 class _InsertPass:
-    def __init__(self, added: list[CopyText]) -> None:
+    def __init__(self, added: Callable[[], Iterator[CopyText]]) -> None:
         self.contradictions = 0
         self._added = added
 
@@ -135,7 +154,7 @@ class _InsertPass:
         yield rows
 
     def rest(self) -> Iterator[CopyText]:
-        yield from self._added
+        yield from self._added()
 
 
 class CountedStage:
@@ -145,6 +164,8 @@ class CountedStage:
         self._attnums, self._missing = layout.attnums, missing
         self._compact_rows = self._limit = compact_rows
         self._parts: list[counted_rows.Counts] = []
+        self._runs: CountedRuns | None = None
+        self._spill: Spill | None = None
 
     def accepts(self, layout: Layout) -> bool:
         """The same columns."""
@@ -156,9 +177,37 @@ class CountedStage:
         if sum(map(len, self._parts)) > self._limit:
             self._merge()
 
+    @property
+    def held(self) -> int:
+        """See ``Stage``."""
+        return sum(map(counted_rows.held, self._parts))
+
+    def compact(self) -> None:
+        """See ``Stage``."""
+        if self._parts:
+            self._merge()
+
+    def put_aside(self, spill: Spill, partitions: int) -> None:
+        """See ``Stage``."""
+        if self._parts:
+            self._runs, self._spill = self._runs or CountedRuns(spill, partitions), spill
+            self._runs.add(self._merge())
+            self._parts, self._limit = [], self._compact_rows
+
     def run(self) -> Pass:
         """Begin an output."""
-        return _CountedPass(self._merge(), self._attnums, self._missing)
+        if self._runs is None or self._spill is None:
+            return _CountedPass(self._merge(), self._attnums, self._missing)
+        self.put_aside(self._spill, self._runs.count)
+        runs = self._runs
+        return PartitionedPass(
+            self._spill, runs.count, self._route, lambda number: _CountedPass(runs.merged(number), self._attnums, self._missing)
+        )
+
+    def _route(self, rows: CopyText) -> tuple[tuple[int, ...], CopyLines, I64]:
+        assert self._runs is not None
+        lines = split_lines(convert(rows, self._attnums, self._missing))
+        return self._attnums, lines, partitions_of(pack(lines.text, lines.offsets), self._runs.count)
 
     def _merge(self) -> counted_rows.Counts:
         self._parts = [counted_rows.merge(self._parts)]
@@ -207,6 +256,8 @@ class KeyedStage:
         self._key, self._missing = layout.key, missing
         self._compact_rows = self._limit = compact_rows
         self._parts: list[keyed_rows.Delta] = []
+        self._runs: KeyedRuns | None = None
+        self._spill: Spill | None = None
 
     def accepts(self, layout: Layout) -> bool:
         """The same key columns, in the same order."""
@@ -218,9 +269,37 @@ class KeyedStage:
         if sum(map(len, self._parts)) > self._limit:
             self._merge()
 
+    @property
+    def held(self) -> int:
+        """See ``Stage``."""
+        return sum(map(keyed_rows.held, self._parts))
+
+    def compact(self) -> None:
+        """See ``Stage``."""
+        if self._parts:
+            self._merge()
+
+    def put_aside(self, spill: Spill, partitions: int) -> None:
+        """See ``Stage``."""
+        if self._parts:
+            self._runs, self._spill = self._runs or KeyedRuns(spill, partitions, self._missing), spill
+            self._runs.add(self._merge())
+            self._parts, self._limit = [], self._compact_rows
+
     def run(self) -> Pass:
         """Begin an output."""
-        return _KeyedPass(self._merge(), self._key, self._missing)
+        if self._runs is None or self._spill is None:
+            return _KeyedPass(self._merge(), self._key, self._missing)
+        self.put_aside(self._spill, self._runs.count)
+        runs = self._runs
+        return PartitionedPass(
+            self._spill, runs.count, self._route, lambda number: _KeyedPass(runs.merged(number), self._key, self._missing)
+        )
+
+    def _route(self, rows: CopyText) -> tuple[tuple[int, ...], CopyLines, I64]:
+        assert self._runs is not None
+        rows, columns, keys = _keyed(rows, self._key, self._missing)
+        return rows.attnums, _lines(rows, columns), partitions_of(keys, self._runs.count, self._runs.together)
 
     def _merge(self) -> keyed_rows.Delta:
         self._parts = [keyed_rows.merge(self._parts, self._missing)]
@@ -241,11 +320,8 @@ class _KeyedPass:
         if not len(self._touched):
             yield rows
             return
-        added = tuple(attnum for attnum in self._key if attnum not in rows.attnums)
-        if added:
-            rows = CopyText(rows.attnums + added, convert(rows, rows.attnums + added, self._missing))
-        columns = split_columns(rows.text, len(rows.attnums))
-        found = self._touched.find(self._keys(rows, columns))
+        rows, columns, keys = _keyed(rows, self._key, self._missing)
+        found = self._touched.find(keys)
         hits = np.flatnonzero(found >= 0)
         if not len(hits):
             yield rows
@@ -254,8 +330,7 @@ class _KeyedPass:
         seen = int(np.count_nonzero(self._seen))
         self._seen[touched] = True
         self.contradictions += len(hits) - (int(np.count_nonzero(self._seen)) - seen)
-        lines = CopyLines(rows.text, np.concatenate([np.zeros(1, np.int64), columns.stops]))
-        yield CopyText(rows.attnums, lines.take(np.flatnonzero(found < 0)).text)
+        yield CopyText(rows.attnums, _lines(rows, columns).take(np.flatnonzero(found < 0)).text)
         for partial in self._partial:
             continued = partial.row_of[touched]
             mine = (continued >= 0) & ~partial.patched[continued]
@@ -272,12 +347,20 @@ class _KeyedPass:
             # Their earlier row was not there, which is counted; what is known of them is better than nothing.
             yield CopyText(partial.attnums, partial.lines.take(np.flatnonzero(~partial.patched)).text)
 
-    def _keys(self, rows: CopyText, columns: Tuples) -> pa.LargeBinaryArray:
-        parts = []
-        for attnum in self._key:
-            place = rows.attnums.index(attnum)
-            parts.append(pack(*gather(rows.text, columns.starts[:, place], columns.ends[:, place])))
-        return parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, pa.scalar(b"\t", pa.large_binary()))
+
+def _keyed(rows: CopyText, key: tuple[int, ...], missing: Missing) -> tuple[CopyText, Tuples, pa.LargeBinaryArray]:
+    """The rows with all columns of ``key``, where their values lie, and their keys."""
+    added = tuple(attnum for attnum in key if attnum not in rows.attnums)
+    if added:
+        rows = CopyText(rows.attnums + added, convert(rows, rows.attnums + added, missing))
+    columns = split_columns(rows.text, len(rows.attnums))
+    places = [rows.attnums.index(attnum) for attnum in key]
+    parts = [pack(*gather(rows.text, columns.starts[:, place], columns.ends[:, place])) for place in places]
+    return rows, columns, parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, pa.scalar(b"\t", pa.large_binary()))
+
+
+def _lines(rows: CopyText, columns: Tuples) -> CopyLines:
+    return CopyLines(rows.text, np.concatenate([np.zeros(1, np.int64), columns.stops]))
 
 
 @dataclass(frozen=True, slots=True)

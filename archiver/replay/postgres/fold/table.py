@@ -13,19 +13,24 @@ from archiver.postgres.records import TableRows
 from archiver.postgres.visibility import Visible
 from archiver.replay.postgres.columnar.copy_text import blocks
 from archiver.replay.postgres.decode.relations import Layout
-from archiver.replay.postgres.decode.transactions import BATCH_BYTES
+from archiver.replay.postgres.decode.spill import Spill
+from archiver.replay.postgres.decode.transactions import BATCH_BYTES, STAGED_BYTES
 from archiver.replay.postgres.fold.keyed_rows import Missing
+from archiver.replay.postgres.fold.partitions import PARTITIONS
+from archiver.replay.postgres.fold.passes import CopyText, Pass
 from archiver.replay.postgres.fold.row_messages import Changes
-from archiver.replay.postgres.fold.stages import COMPACT_ROWS, CopyText, Pass, Stage, convert, stage_of
+from archiver.replay.postgres.fold.stages import COMPACT_ROWS, Stage, convert, stage_of
 
 U8 = npt.NDArray[np.uint8]
 
-TABLE_BYTES = 24 << 20
+TABLE_BYTES = 8 << 20
 """A table's changes are folded when so many bytes of them are gathered."""
-PENDING_BYTES = 64 << 20
+PENDING_BYTES = 24 << 20
 """All tables' are, when they hold so much together."""
 PIECE_BYTES = 8 << 20
 """Rows are put out in pieces of about this size."""
+HELD_BYTES = 48 << 20
+"""Folded changes of all tables are put aside, the most first, when they hold so much, where there is a place for them."""
 
 
 class Sizes(msgspec.Struct, frozen=True):
@@ -36,6 +41,9 @@ class Sizes(msgspec.Struct, frozen=True):
     pending_bytes: int = PENDING_BYTES
     piece_bytes: int = PIECE_BYTES
     compact_rows: int = COMPACT_ROWS
+    held_bytes: int = HELD_BYTES
+    staged_bytes: int = STAGED_BYTES
+    partitions: int = PARTITIONS
 
 
 class TableState:
@@ -99,6 +107,21 @@ class TableState:
         self._size = 0
         self._spoilt = None
         return before
+
+    @property
+    def held(self) -> int:
+        """Bytes of folded changes in memory, about."""
+        return sum(stage.held for stage in self._stages)
+
+    def compact(self) -> None:
+        """Need less memory, if that can be without putting anything aside."""
+        for stage in self._stages:
+            stage.compact()
+
+    def put_aside(self, spill: Spill) -> None:
+        """Put folded changes aside."""
+        for stage in self._stages:
+            stage.put_aside(spill, self._sizes.partitions)
 
     def fold_pending(self) -> int:
         """Fold what is pending; how many bytes were."""

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from archiver import memory
 from archiver.errors import Bug, Refused
 from archiver.journal.segment import CorruptSegment, SegmentHeader
 from archiver.postgres.announcements import may_differ, shows_in_dump
@@ -54,6 +55,7 @@ async def plan_restore(reader: Reader, source: str, point: Point) -> RestorePlan
     ``NotReached`` for a point that it does not have yet, ``Refused`` when that lies before the first complete baseline, ``Corrupt``,
     ``Unavailable``.
     """
+    memory.give_back()
     point = await resolve(reader, point)
     tail = await reader.tail()
     assert tail is not None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from archiver import memory
 from archiver.errors import Corrupt
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.record_reader import read_record
@@ -18,6 +18,7 @@ from archiver.postgres.schema_bodies import read_schema
 from archiver.replay.postgres.fold.database import DatabaseFold, Limit, Summary
 from archiver.replay.postgres.plan.checkpoint_choice import decode_checkpoint, read_checkpoint
 from archiver.replay.postgres.plan.plan import Ref, RestorePlan
+from archiver.replay.postgres.write.spill_file import SpillFile
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
@@ -105,8 +106,12 @@ def _of(body: bytes, of: type[Record]) -> Record:
 async def fold_changes(
     plan: RestorePlan, material: PlanRecords, reader: Reader, progress: Progress | None = None
 ) -> tuple[DatabaseFold, Summary]:
-    """All changes of the plan's range, folded. Segments are fetched while the ones before are folded, in threads."""
-    fold = DatabaseFold(material.schemas, limit=Limit(seq=plan.limit), strict=not _blurs(plan))
+    """All changes of the plan's range, folded. Segments are fetched while the ones before are folded, in threads.
+
+    What memory has no room for is put aside in the temporary folder for as long as the fold lives; ``Unavailable`` when that is full.
+    """
+    memory.give_back()
+    fold = DatabaseFold(material.schemas, limit=Limit(seq=plan.limit), strict=not _blurs(plan), spill=SpillFile())
     fold.checkpoint(material.checkpoint)
     if material.folded is not None:
         fold.describe(material.folded.relations)
@@ -114,15 +119,16 @@ async def fold_changes(
         fold.recopied(copy)
     begin = plan.checkpoint.replay_from if material.folded is not None else 0
     done = 0
-    async with aclosing(reader.walk(plan.segments.first, last=plan.segments.last)) as steps:
-        async for segment, valid in steps:
-            done += 1
-            runs = [placed for placed in segment.placed() if _is_ours(placed, plan)] if valid else []
-            if runs and not await asyncio.to_thread(_feed, fold, [placed.since(begin) for placed in runs]):
-                break
-            if progress:
-                progress("reading changes", done, plan.segments.count)
-    return fold, await asyncio.to_thread(fold.finish)
+    with memory.OneThread() as thread:
+        async with aclosing(reader.walk(plan.segments.first, last=plan.segments.last)) as steps:
+            async for segment, valid in steps:
+                done += 1
+                runs = [placed for placed in segment.placed() if _is_ours(placed, plan)] if valid else []
+                if runs and not await thread.run(_feed, fold, [placed.since(begin) for placed in runs]):
+                    break
+                if progress:
+                    progress("reading changes", done, plan.segments.count)
+        return fold, await thread.run(fold.finish)
 
 
 def _blurs(plan: RestorePlan) -> bool:

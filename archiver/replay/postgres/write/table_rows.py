@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from archiver.errors import Corrupt
 from archiver.journal.parts import Part, fetch_part, opened
+from archiver.memory import OneThread
 from archiver.postgres.records import Column, Table
 from archiver.replay.postgres.fold.database import DatabaseFold, TableOutput
 from archiver.waiting import first_of
@@ -56,17 +57,21 @@ class TableRows:
                 await task
 
     async def _produce(self, queue: asyncio.Queue[bytes | memoryview | None]) -> None:
+        with OneThread() as thread:
+            await self._produce_in(thread, queue)
+
+    async def _produce_in(self, thread: OneThread, queue: asyncio.Queue[bytes | memoryview | None]) -> None:
         following = asyncio.create_task(self._fetch(self.parts[0])) if self.parts else None
         for number, part in enumerate(self.parts):
             assert following is not None
             stored = await following
             try:
-                text = await asyncio.to_thread(opened, part, stored)
+                text = await thread.run(opened, part, stored)
             except Corrupt as error:
                 raise self._fault(error) from error
             following = asyncio.create_task(self._fetch(self.parts[number + 1])) if number + 1 < len(self.parts) else None
-            await _drain(self.output.part(text), queue)
-        await _drain(self.output.rest(), queue)
+            await _drain(thread, self.output.part(text), queue)
+        await _drain(thread, self.output.rest(), queue)
         await queue.put(None)
 
     async def _fetch(self, part: Part) -> bytes:
@@ -85,9 +90,9 @@ class TableRows:
         return Corrupt(f"rows of {self.table.schema}.{self.table.name}: {error.message}", hint=hint)
 
 
-async def _drain(pieces: Iterator[memoryview], queue: asyncio.Queue[bytes | memoryview | None]) -> None:
+async def _drain(thread: OneThread, pieces: Iterator[memoryview], queue: asyncio.Queue[bytes | memoryview | None]) -> None:
     step: Callable[[], memoryview | None] = lambda: next(pieces, None)  # noqa: E731
-    while (piece := await asyncio.to_thread(step)) is not None:
+    while (piece := await thread.run(step)) is not None:
         await queue.put(piece)
 
 

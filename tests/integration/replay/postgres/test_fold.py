@@ -18,6 +18,7 @@ from archiver.journal.entry import Kind, Placed, Run
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Catalog, Schema, Snapshot, Table, TableRows
 from archiver.replay.postgres.fold.database import DatabaseFold, Limit, Sizes
+from archiver.replay.postgres.write.spill_file import SpillFile
 from tests.servers.postgres import PostgresServer
 
 TABLES = """
@@ -263,13 +264,19 @@ async def test_fold_equals_copy(database: str, postgres: PostgresServer, seed: i
             await session.close()
 
 
+SMALL = Sizes(
+    batch_bytes=50_000, table_bytes=9_000, piece_bytes=5_000, compact_rows=50, held_bytes=20_000, staged_bytes=9_000, partitions=5
+)
+
+
 def compare(
     journal: Journal, checkpoint: Snapshot, recopied: list[tuple[int, Snapshot]], number: int, moment: Moment, random: Random
 ) -> None:
     fold = DatabaseFold(
         journal.schemas,
         limit=Limit(lsn=moment.lsn),
-        sizes=random.choice([Sizes(), Sizes(batch_bytes=50_000, table_bytes=9_000, piece_bytes=5_000, compact_rows=50)]),
+        sizes=random.choice([Sizes(), SMALL]),
+        spill=random.choice([None, SpillFile()]),
     )
     fold.checkpoint(checkpoint)
     base = dict.fromkeys((rows.oid for rows in checkpoint.tables), 0)

@@ -21,7 +21,7 @@ TIME = 1_800_000_000_000_000
 
 def read(placed: list[Placed], reader: TransactionReader) -> list[Chunk]:
     chunks = [chunk for one in placed for chunk in reader.feed(one)]
-    return chunks + reader.flush()
+    return [*chunks, *reader.flush()]
 
 
 def flat(chunks: list[Chunk]) -> list[tuple[int, bytes, int, bool]]:

@@ -12,9 +12,12 @@ from archiver.errors import Corrupt
 from archiver.journal.entry import Kind
 from archiver.replay.postgres.fold.database import DatabaseFold, Limit, Sizes
 from tests.unit.replay.postgres import wire
+from tests.unit.replay.postgres.memory_spill import MemorySpill
 from tests.unit.replay.postgres.world import Part, Relation, World, copy_text, parse
 
-TINY = Sizes(batch_bytes=400, table_bytes=300, pending_bytes=500, piece_bytes=64, compact_rows=6)
+TINY = Sizes(
+    batch_bytes=400, table_bytes=300, pending_bytes=500, piece_bytes=64, compact_rows=6, held_bytes=400, staged_bytes=200, partitions=3
+)
 
 
 def a_world(random: Random) -> World:
@@ -91,7 +94,7 @@ def test_fold_equals_model(random: Random, steps: int, sizes: Sizes) -> None:
         limit = Limit(time=chosen.time)
         count = next((place for place, state in enumerate(world.states) if place > first and state.time > chosen.time), len(world.states))
         expected = world.states[count - 1]
-    fold = DatabaseFold(world.schemas, limit=limit, sizes=sizes)
+    fold = DatabaseFold(world.schemas, limit=limit, sizes=sizes, spill=MemorySpill() if random.random() < 0.5 else None)
     fold.checkpoint(baseline)
     # Copies that the checkpoint does not have yet, and that know nothing after the point.
     for one in world.copies:
@@ -109,18 +112,22 @@ def test_fold_equals_model(random: Random, steps: int, sizes: Sizes) -> None:
         assert (summary.last.end_lsn, summary.last.seq) == (expected.end_lsn, expected.seq)
 
 
+@pytest.mark.parametrize("aside", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-def test_fold_of_long_histories(seed: int) -> None:
-    """A long schedule in small batches ends as the model does."""
+def test_fold_of_long_histories(seed: int, aside: bool) -> None:
+    """A long schedule in small batches ends as the model does, in memory and where memory has no room; each output begins anew."""
     world = a_world(Random(seed))
     baseline, parts = world.snapshot(list(world.tables), world.tables, world.visible())
     run(world, 400)
-    fold = DatabaseFold(world.schemas, sizes=TINY)
+    spill = MemorySpill()
+    fold = DatabaseFold(world.schemas, sizes=TINY, spill=spill if aside else None)
     fold.checkpoint(baseline)
     for placed in world.placed:
         fold.feed(placed)
     fold.finish()
-    check(world, fold, world.states[-1].tables, parts)
+    assert (spill.puts > 10) == aside
+    for _ in range(2):
+        check(world, fold, world.states[-1].tables, parts)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -15,6 +15,7 @@ from archiver.postgres.records import Snapshot, TableRows
 from archiver.replay.postgres.decode.commit_reader import CommitReader
 from archiver.replay.postgres.fold.database import DatabaseFold, Limit, Sizes
 from tests.unit.replay.postgres.fold.test_database import TINY, a_world, check, run
+from tests.unit.replay.postgres.memory_spill import MemorySpill
 from tests.unit.replay.postgres.world import State, World
 
 
@@ -32,7 +33,9 @@ def test_steps_lead_where_one_fold_does(random: Random, steps: int, sizes: Sizes
     known: list[KnownRelation] = []
     first = 0
     for place in places:
-        fold = DatabaseFold(world.schemas[first:], limit=Limit(seq=states[place].seq), sizes=sizes)
+        fold = DatabaseFold(
+            world.schemas[first:], limit=Limit(seq=states[place].seq), sizes=sizes, spill=random.choice([None, MemorySpill()])
+        )
         fold.checkpoint(base)
         fold.describe(known)
         for placed in world.placed:

@@ -1,0 +1,24 @@
+"""A command in a process of its own, and what it took."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def archiver(*arguments: str) -> tuple[float, int]:
+    """CPU seconds of ``archiver …``, and the most memory that it took, MiB."""
+    process = subprocess.Popen([sys.executable, "-m", "archiver", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    peak = 0
+    while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
+        # Not ru_maxrss: it counts what this process had when it forked.
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        peak = max(peak, next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0))
+        time.sleep(0.02)
+    process.returncode = os.waitstatus_to_exitcode(ended[1])
+    if process.returncode:
+        raise RuntimeError(f"archiver {arguments[2]} ended with {process.returncode}")
+    return ended[2].ru_utime + ended[2].ru_stime, peak >> 10
