@@ -23,11 +23,11 @@ def maintain_history(settings: Settings, sources: Sequence[str], *, as_json: boo
         output.print_json(done)
         return
     rows = [_row(each) for each in done]
-    output.table("", ["source", "up to entry", "records", "files", "written", "stopped because"], rows)
+    output.table("", ["source", "up to entry", "records", "files", "in place of", "written", "stopped because"], rows)
 
 
 def _row(step: HistoryStep) -> tuple[str, ...]:
-    counts = map(str, (step.covered, step.records, step.files))
+    counts = map(str, (step.covered, step.records, step.files, step.merged))
     return step.source, *counts, output.size(step.written), step.reason or "-"
 
 

@@ -103,6 +103,11 @@ class DataFile:
                 found.append(group)
         return found
 
+    @property
+    def count(self) -> int:
+        """How many row groups there are."""
+        return int(self._metadata.num_row_groups)
+
     def ranges(self, groups: Sequence[int]) -> list[Range]:
         """Bytes that hold these row groups; neighbours are one range."""
         found: list[Range] = []

@@ -35,8 +35,9 @@ class _Add(msgspec.Struct, frozen=True, rename="camel"):
     size: int = 0
 
 
-class _Remove(msgspec.Struct, frozen=True):
+class _Remove(msgspec.Struct, frozen=True, rename="camel"):
     path: str
+    deletion_timestamp: int = 0
 
 
 class _CommitInfo(msgspec.Struct, frozen=True):
@@ -70,6 +71,8 @@ class TableState(msgspec.Struct):
     """Paths relative to the table, and sizes."""
     progress: Progress | None = None
     """Of the newest commit of ours."""
+    removed: dict[str, int] = {}
+    """Files that are no longer of it, and when they went, milliseconds."""
 
 
 def follow(state: TableState, version: int, body: bytes) -> None:
@@ -87,9 +90,13 @@ def follow(state: TableState, version: int, body: bytes) -> None:
         except Unreadable as error:
             raise Corrupt(f"commit {version} of the history files cannot be read: {error}", hint=_HINT) from None
         if action.add is not None:
-            state.files[urllib.parse.unquote(action.add.path)] = action.add.size
+            path = urllib.parse.unquote(action.add.path)
+            state.files[path] = action.add.size
+            state.removed.pop(path, None)
         elif action.remove is not None:
-            state.files.pop(urllib.parse.unquote(action.remove.path), None)
+            path = urllib.parse.unquote(action.remove.path)
+            state.files.pop(path, None)
+            state.removed[path] = action.remove.deletion_timestamp
         elif action.commit is not None and action.commit.archiver is not None:
             state.progress = action.commit.archiver
     state.version = version

@@ -15,6 +15,7 @@ from archiver.journal.keys import history_commit_key, history_commit_prefix, his
 from archiver.journal.put_once import put_once
 from archiver.lake.data_file import FOOTER_GUESS, DataFile, Wanted, chosen, footer_bytes, sorted_records, statistics, to_parquet
 from archiver.lake.delta_log import COMMIT_LIMIT, Added, TableState, commit, follow
+from archiver.lake.merging import path_of
 from archiver.lake.progress import Progress
 
 if TYPE_CHECKING:
@@ -89,14 +90,20 @@ async def open_file(store: Store, source: str, path: str, size: int) -> DataFile
     return await asyncio.to_thread(DataFile, key, size, tail)
 
 
+async def read_groups(store: Store, file: DataFile, groups: Sequence[int]) -> pa.Table:
+    """The records of row groups of a file. ``Corrupt`` when they cannot be read."""
+    ranges = file.ranges(groups)
+    found = await asyncio.gather(*(store.get(file.key, each.start, each.end - each.start) for each in ranges))
+    held = [(each.start, data or b"") for each, data in zip(ranges, found, strict=True)]
+    return await asyncio.to_thread(file.read, groups, held)
+
+
 async def read_records(store: Store, files: Sequence[DataFile], wanted: Wanted) -> list[dict[str, Any]]:
     """The records of ``files`` that are ``wanted``, in no order; times are numbers. ``Corrupt`` when some cannot be read."""
 
     async def read(file: DataFile, groups: list[int]) -> pa.Table:
-        ranges = file.ranges(groups)
-        found = await asyncio.gather(*(store.get(file.key, each.start, each.end - each.start) for each in ranges))
-        held = [(each.start, data or b"") for each, data in zip(ranges, found, strict=True)]
-        return await asyncio.to_thread(lambda: chosen(file.read(groups, held), wanted))
+        found = await read_groups(store, file, groups)
+        return await asyncio.to_thread(chosen, found, wanted)
 
     tables = await asyncio.gather(*(read(file, groups) for file in files if (groups := file.groups(wanted))))
     return [record for table in tables for record in table.to_pylist()]
@@ -105,8 +112,8 @@ async def read_records(store: Store, files: Sequence[DataFile], wanted: Wanted) 
 class TableWriter:
     """Writes files, and names all of them with one commit. What was not committed is named by nothing."""
 
-    def __init__(self, store: Store, clock: Clock, source: str) -> None:
-        self._store, self._clock, self._source = store, clock, source
+    def __init__(self, store: Store, clock: Clock, source: str, *, level: int = 0) -> None:
+        self._store, self._clock, self._source, self._level = store, clock, source, level
         self._identity = clock.unique()
         self.added: list[Added] = []
         self.rows = 0
@@ -115,7 +122,7 @@ class TableWriter:
         """Write one file of these records; durable and read back. ``Corrupt`` when it does not come back as written."""
         records = await asyncio.to_thread(sorted_records, tables)
         data = await asyncio.to_thread(to_parquet, records)
-        path = f"{self._identity}-{len(self.added):06d}.parquet"
+        path = path_of(self._level, self._identity, len(self.added))
         key = history_prefix(self._source) + path
         if await put_once(self._store, self._clock, key, data) is not None:
             raise Bug(f"history file {key} exists already with other content")
@@ -126,14 +133,11 @@ class TableWriter:
         self.rows += records.num_rows
 
     async def commit(self, state: TableState, progress: Progress, removed: Sequence[str] = ()) -> bool:
-        """Publish the files behind ``state``. False: somebody else published there first; the files are deleted again."""
+        """Publish the files behind ``state``, in place of those that are ``removed``. False: somebody else published there first."""
         identity = f"{self._identity[:8]}-{self._identity[8:12]}-{self._identity[12:16]}-{self._identity[16:20]}-{self._identity[20:]}"
         first = state.version < 0
         body = commit(progress, self.added, removed, now=self._clock.now(), by=__version__, first=first, identity=identity)
-        if await put_once(self._store, self._clock, history_commit_key(self._source, state.version + 1), body) is None:
-            return True
-        await self.discard()
-        return False
+        return await put_once(self._store, self._clock, history_commit_key(self._source, state.version + 1), body) is None
 
     async def discard(self) -> None:
         """Delete the files that nothing names."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from archiver.errors import Refused
 from archiver.maintenance.database_history import add_database_history
+from archiver.maintenance.history_compaction import compact, sweep
 from archiver.maintenance.history_step import HistoryStep
 from archiver.maintenance.object_history import add_object_history
 
@@ -19,7 +20,8 @@ async def write_history(reader: Reader, clock: Clock, sources: Collection[str] =
     """Bring the history files of each source (of ``sources``, if there are any) up to the journal's end; every step is durable
     when given.
 
-    The last one of a source is ``done``. Raises ``Corrupt``, ``Invalid`` and ``Unavailable``; what was given out before stays.
+    The last one that adds anything is ``done``; files that have become many are merged then. Raises
+    ``Corrupt``, ``Invalid`` and ``Unavailable``; what was given out before stays.
     """
     tail = await reader.tail()
     names = sorted({name.partition("/")[0]: "/" in name for name in tail.sources if name}.items()) if tail else []
@@ -35,3 +37,7 @@ async def write_history(reader: Reader, clock: Clock, sources: Collection[str] =
                 step = HistoryStep(name, done=True, reason=f"{error.message}: {error.hint}")
             yield step
             done = step.done
+        if not step.reason:
+            while (merged := await compact(reader, clock, name)) is not None:
+                yield merged
+            await sweep(reader, clock, name)

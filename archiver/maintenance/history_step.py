@@ -26,3 +26,5 @@ class HistoryStep:
     """Bytes of new files."""
     reason: str = ""
     """Why nothing was made."""
+    merged: int = 0
+    """Files that were replaced by fewer, with the same records."""

@@ -69,6 +69,7 @@ class StepWriter:
         chain = (await self._reader.before(segment)).chain.hex()
         there = msgspec.structs.replace(there, segment=segment, chain=chain, resume_segment=min(resume, segment))
         if not await self._writer.commit(state, there):
+            await self._writer.discard()
             return HistoryStep(source, covered=self._progress.covered, reason="another maintainer was faster: its files stay")
         written = sum(file.size for file in self._writer.added)
         return HistoryStep(source, done, there.covered, self._writer.rows, len(self._writer.added), written)

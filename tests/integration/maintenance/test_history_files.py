@@ -21,6 +21,7 @@ from archiver.journal.reader import Reader
 from archiver.lake.delta_log import TableState
 from archiver.lake.history_table import read_table
 from archiver.maintenance.database_history import add_database_history
+from archiver.maintenance.history_compaction import compact, sweep
 from archiver.maintenance.history_step import HistoryStep
 from archiver.replay.postgres.columnar.copy_text import unescape
 from archiver.replay.postgres.decode.pgoutput import UNCHANGED, Unchanged, Value
@@ -45,11 +46,14 @@ def slot() -> str:
     return f"archiver_{uuid.uuid4().hex[:12]}"
 
 
-async def build(made: Capture, step_entries: int = 1_000_000) -> list[HistoryStep]:
-    """Every step until nothing is left."""
+async def build(made: Capture, step_entries: int = 1_000_000, *, fan: int = 0) -> list[HistoryStep]:
+    """Every step until nothing is left; with ``fan``, files are merged and replaced ones deleted on the way."""
     steps = list[HistoryStep]()
     while not steps or not steps[-1].done:
         steps.append(await add_database_history(Reader(made.store), SystemClock(), SOURCE, step_entries=step_entries))
+        if fan:
+            while await compact(Reader(made.store), SystemClock(), SOURCE, fan=fan) is not None:
+                await sweep(Reader(made.store), SystemClock(), SOURCE, keep_seconds=0)
     return steps
 
 
@@ -198,13 +202,19 @@ async def test_whoever_is_killed_or_late_leaves_whole_files(database: str, slot:
             await caught_up(made, database)
         await made.stop()
     whole = copied(made)
-    await build(whole, 30)
+    await build(whole, 10)
     expected = await contents(whole, tmp_path / "whole")
-    for writes in range(1, 40):
+    merged = copied(made)
+    await build(merged, 10, fan=2)
+    assert await contents(merged, tmp_path / "merged") == expected
+    files = [len(list((tmp_path / name / history_prefix(SOURCE)).glob("*.parquet"))) for name in ("whole", "merged")]
+    assert files[0] > 3
+    assert files[1] < 3
+    for writes in range(1, 150, 3):
         broken = copied(made)
         broken.store = DyingStore(broken.store, writes)
         try:
-            await build(broken, 30)
+            await build(broken, 10, fan=2)
         except Killed:
             broken.store = broken.store.inner
         else:
@@ -212,12 +222,12 @@ async def test_whoever_is_killed_or_late_leaves_whole_files(database: str, slot:
         if await read_table(broken.store, SOURCE) != TableState():
             await brought_out(broken, tmp_path / f"{writes}")
             assert digest(map(str, delta_rows(tmp_path / f"{writes}" / history_prefix(SOURCE))))
-        await build(broken, 30)
+        await build(broken, 30, fan=3)
         assert await contents(broken, tmp_path / f"{writes}-then") == expected
     else:
         raise AssertionError("it never ended")
     twice = copied(made)
-    await asyncio.gather(build(twice, 30), build(twice, 50))
+    await asyncio.gather(build(twice, 10, fan=2), build(twice, 30, fan=2))
     assert await contents(twice, tmp_path / "twice") == expected
     for key in await twice.store.list(HISTORY):
         await twice.store.delete(key)
@@ -292,6 +302,12 @@ class DyingStore(MemoryStore):
         if not self._left:
             raise Killed
         return done
+
+    async def delete(self, key: str) -> None:
+        self._left -= 1
+        if not self._left:
+            raise Killed
+        await super().delete(key)
 
 
 def _row(names: list[str], line: bytes) -> dict[str, str | None]:
