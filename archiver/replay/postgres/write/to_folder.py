@@ -131,7 +131,8 @@ async def write_folder(
     await asyncio.to_thread(output.write, "sequences.sql", "".join(statements).encode("utf-8", "surrogateescape"))
     await asyncio.to_thread(output.write, "schema-post.sql", script.post)
     if schema.catalog.materialized:
-        refreshed = "".join(f"REFRESH MATERIALIZED VIEW {view};\n" for view in schema.catalog.materialized)
+        # A dump sets it off, and then the server refuses what an owner sees only in part.
+        refreshed = "SET row_security = on;\n" + "".join(f"REFRESH MATERIALIZED VIEW {view};\n" for view in schema.catalog.materialized)
         await asyncio.to_thread(output.write, _VIEWS, refreshed.encode("utf-8", "surrogateescape"))
     if schema.catalog.publications:
         script_of_publications = _publications(schema.catalog.publications, no_owner=no_owner)
@@ -153,7 +154,7 @@ async def write_folder(
         plan.schema.certain,
         {f"{table.schema}.{table.name}": table.rows for table in tables},
         dict(output.files),
-        [f"{gap.what}: {gap.reason} {gap.detail}".rstrip() for gap in plan.gaps],
+        [gap.text for gap in plan.gaps],
         plan.approximations,
         plan.not_included,
         notes,

@@ -81,3 +81,37 @@ async def test_views_that_read_each_other_do_not_stop_capture(database: str, tar
     assert planned.materialized == ['"public"."first"', '"public"."last"']
     assert report.materialized == 2
     assert differences(database, target_database) == []
+
+
+_RULED = """
+CREATE TABLE notes (id int PRIMARY KEY, who text, v text);
+INSERT INTO notes VALUES (1, '{0}', 'b'), (2, 'another', 'a'), (3, 'everyone', 'e');
+ALTER TABLE notes ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON notes USING (who = current_user OR who = 'everyone');
+GRANT SELECT ON notes TO {0};
+SET ROLE {0}; CREATE MATERIALIZED VIEW {0}.mine AS SELECT id, v FROM public.notes; CREATE UNIQUE INDEX ON {0}.mine (id); RESET ROLE;
+"""
+
+
+async def test_a_view_holds_what_its_owner_may_see(
+    postgres: PostgresServer, database: str, target_database: str, tmp_path: Path, mallory: str
+) -> None:
+    """Not all rows, as the superuser who restores sees them, and not none; in the database and from the folder."""
+    run(database, _RULED.format(mallory))
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=0.3) as made:
+        await baseline(made)
+        run(database, f"INSERT INTO notes VALUES (4, '{mallory}', 'b2'), (5, 'another', 'a2')")
+        run(database, f"SET ROLE {mallory}; REFRESH MATERIALIZED VIEW {mallory}.mine; RESET ROLE")
+        await quiet(made, database)
+        await made.stop()
+        planned = await plan(made, "latest")
+        report = await restore_to_database(planned, Reader(made.store), made.store, target_database)
+        await restore_to_folder(planned, Reader(made.store), made.store, tmp_path / "folder")
+    assert [note for note in report.notes if "unpopulated" in note] == []
+    assert report.problems == []
+    assert differences(database, target_database) == []
+    with postgres.database() as name:
+        command = [str(postgres.bin / "psql"), "-X", "-q", "-f", str(tmp_path / "folder" / "restore.sql"), postgres.dsn(name)]
+        subprocess.run(command, check=True, capture_output=True)
+        for dsn in (target_database, postgres.dsn(name)):
+            assert ask(dsn, f"SELECT string_agg(id::text, ',' ORDER BY id) FROM {mallory}.mine") == "1,3,4"
