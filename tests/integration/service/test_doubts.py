@@ -118,6 +118,19 @@ def test_points_while_the_archiver_was_away(start_cluster: Callable[..., Control
     code, changes, _ = answer(archiver, "log", *thing("three"), "--until", doubtful)
     assert [change["event"] for change in changes] == ["ADDED", "UNKNOWN", "NOTE"]
 
+    future = to_text(SystemClock().now() + 3_600_000_000)
+    to = ("--to", str(tmp_path / "future"))
+    for words in (
+        ("restore", "--source", "k", "--at", future, *to),
+        ("restore", "--source", "k", "--at", future, *to, "--wait", "1"),
+        ("show", "--source", "k", *thing("one"), "--at", future),
+        ("diff", "--source", "k", *thing("one"), "--from", before, "--until", future),
+        ("drill", "--source", "k", "--at", future, "--scratch-folder", str(tmp_path / "drill")),
+    ):
+        late = archiver.call(*words)
+        assert (late.returncode, "the journal ends" in late.stdout + late.stderr) == (2, True), (words, late.stdout, late.stderr)
+    assert not (tmp_path / "future").exists()
+
 
 def thing(name: str) -> tuple[str, str]:
     return "--object", f"tools.tools.proompteng.ai/{SPACE}/{name}"
