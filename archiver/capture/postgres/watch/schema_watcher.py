@@ -105,6 +105,7 @@ class SchemaWatcher:
         self._problem = ""
         self._horizon = horizon
         self._announced = True
+        self._following = False
         self._seen = ""
         """Fingerprint of the schema in the newest round; empty when it could not be read."""
 
@@ -127,6 +128,8 @@ class SchemaWatcher:
     def warnings(self) -> list[str]:
         """What keeps the journal from knowing schema and tables as they are, for the status."""
         found = [f"schema: {self._problem}"] if self._problem else []
+        if self._following:
+            found.append("schema: it changed, and what it is now is being read")
         if not self._announced:
             found.append(f"{NOT_ANNOUNCED}, up to {self._config.poll_seconds:g} s later")
         if forbidden := self._publications.forbidden:
@@ -208,7 +211,11 @@ class SchemaWatcher:
         seen = await poll_database(session, self._config.publications, self._recorder.catalog)
         self._seen = seen.fingerprint
         if seen.fingerprint != self._recorder.fingerprint:
-            await self._follower.follow(session, cause)
+            self._following = not self._recorder.has(seen.fingerprint)
+            try:
+                await self._follower.follow(session, cause)
+            finally:
+                self._following = False
         elif (catalog := self._recorder.catalog) is not None:
             await self._follower.follow_members(session, cause, seen, catalog)
             age = self._horizon.floor_age(self._clock.monotonic())

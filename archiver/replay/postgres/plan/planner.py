@@ -166,7 +166,7 @@ def _plan(
     schema = choice.found.record
     copies = [copy for copy in survey.copies if state.has_copy(copy)]
     origins = {each.oid: each for each in beginning.folded.origins} if beginning.folded else {}
-    coverage = cover(choice.found, checkpoint, copies, state, origins)
+    coverage = cover(choice.found, checkpoint, copies, state, origins, certain=choice.certain)
     approximations = list(coverage.approximations)
     gaps = list(coverage.gaps)
     if choice.change is not None and not any(gap.reason == SCHEMA_UNCERTAIN for gap in gaps):

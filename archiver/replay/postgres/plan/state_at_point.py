@@ -113,19 +113,20 @@ class StateAtPoint:
                 return int(commits.seq[older[0]]), int(commits.time[older[0]])
         return None
 
-    def schema_gap(self, schema: FoundRecord[Schema]) -> tuple[int, Gap] | None:
+    def schema_gap(self, schema: FoundRecord[Schema], *, certain: bool = False) -> tuple[int, Gap] | None:
         """The gap of the schema that reaches the point; ``None`` when ``schema``, the one at the point, is known not to be in one.
 
         A schema ends every gap that was recorded before it. The next one after a gap tells that nothing changed before the point, when it
-        says the same or says from where on it differs. Of several gaps without a schema between, the first knows best where they begin:
-        what a new start knows of that is older.
+        says the same or says from where on it differs; or when, with what was announced, it made ``schema`` ``certain``. Of several gaps
+        without a schema between, the first knows best where they begin: what a new start knows of that is older.
         """
         ended = schema.ref.seq
         for seq, gap in self.survey.gaps:
             if gap.reason != SCHEMA_UNCERTAIN or seq < ended:
                 continue
             following = next((found for found in self.survey.schemas if found.ref.seq > seq), None)
-            if self.gap_has_begun(seq, gap, frozenset()) and (following is None or not self._unchanged(schema.record, following.record)):
+            settled = following is not None and (certain or self._unchanged(schema.record, following.record))
+            if self.gap_has_begun(seq, gap, frozenset()) and not settled:
                 return seq, gap
             if following is None:
                 return None

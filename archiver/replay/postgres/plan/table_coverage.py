@@ -34,8 +34,10 @@ def cover(
     copies: Sequence[FoundRecord[Snapshot]],
     state: StateAtPoint,
     origins: Mapping[int, Origin] = MappingProxyType({}),
+    *,
+    certain: bool = False,
 ) -> Coverage:
-    """What is known of each table of ``schema``, the one at the point. ``copies``: those that belong to the state.
+    """What is known of each table of ``schema``, the one at the point; ``certain``: so chosen. ``copies``: those that belong to the state.
 
     ``origins``: by oid, the copies from which a folded ``checkpoint`` has rows of insert-only tables.
     """
@@ -56,7 +58,7 @@ def cover(
                 from_time=time,
             )
         )
-    result.gaps += _unknown(schema, state)
+    result.gaps += _unknown(schema, state, certain=certain)
     for table in sorted(schema.record.catalog.tables, key=lambda each: (each.schema, each.name)):
         if table.kind == "p":
             continue
@@ -81,12 +83,12 @@ def cover(
     return result
 
 
-def _unknown(schema: FoundRecord[Schema], state: StateAtPoint) -> list[GapLine]:
+def _unknown(schema: FoundRecord[Schema], state: StateAtPoint, *, certain: bool) -> list[GapLine]:
     """What the state has and ``schema``, the one at the point, does not: a schema that could not be taken, tables, columns.
 
     A change of a table always comes with its description, so nothing that was changed is missed.
     """
-    found = [] if (taken := state.schema_gap(schema)) is None else [_gap_line(*taken)]
+    found = [] if (taken := state.schema_gap(schema, certain=certain)) is None else [_gap_line(*taken)]
     known = {table.oid: table for table in schema.record.catalog.tables}
     visible = Visible.of(schema.record)
     for oid, described in sorted(state.survey.described.items()):

@@ -12,7 +12,8 @@ import msgspec
 import psycopg
 import pytest
 
-from archiver.capture.postgres.watch import schema_recorder, schema_watcher
+from archiver.capture.postgres.baseline.schema_entry import SchemaEntry
+from archiver.capture.postgres.watch import schema_follower, schema_recorder, schema_watcher
 from archiver.capture.postgres.watch.database_poll import DatabasePoll
 from archiver.journal.entry import Kind
 from archiver.journal.reader import Reader
@@ -54,6 +55,53 @@ async def test_what_changes_while_a_table_is_locked_is_a_gap_until_the_schema_is
         assert (await plan(made, before)).gaps == []
         assert (await plan(made, during)).gaps
         assert (await plan(made, after)).gaps == []
+
+
+async def test_what_is_announced_while_a_table_is_locked_is_a_gap_only_until_the_schema_is_taken(database: str) -> None:
+    """While the lock is held `latest` is a gap. Afterwards the announcement says where the change was: no point is in doubt, on either side."""
+    run(database, "CREATE TABLE big (id int PRIMARY KEY)", "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=2) as made:
+        await baseline(made)
+        await quiet(made, database)
+        run(database, "INSERT INTO t VALUES (2)")
+        before = await caught_up(made, database)
+        with psycopg.connect(database) as held:
+            held.execute("LOCK TABLE big IN ACCESS EXCLUSIVE MODE")
+            run(database, "CREATE VIEW announced AS SELECT 1 AS one", "INSERT INTO t VALUES (3)")
+            during = await caught_up(made, database)
+            await made.until(lambda: made.source.status().unknown_since is not None)
+            await caught_up(made, database)
+            assert [gap.reason for gap in (await plan(made, "latest")).gaps] == ["schema_uncertain"]
+        after = await quiet(made, database)
+        for point in (before, during, after, "latest"):
+            planned = await plan(made, point)
+            assert (planned.schema.certain, planned.gaps) == (True, []), point
+
+
+@pytest.mark.parametrize(
+    ("ddl", "doubt"), [("poll", "nobody announces changes"), ("auto", "announced changes before the point are not in it")]
+)
+async def test_a_schema_that_is_still_being_read_is_in_doubt(database: str, monkeypatch: pytest.MonkeyPatch, ddl: str, doubt: str) -> None:
+    """However long a dump takes, or waits: until its entry is in the journal the plan and the status say that it is not there."""
+    run(database, "CREATE TABLE t (id int PRIMARY KEY)")
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", ddl=ddl, poll_seconds=0.2) as made:
+        await baseline(made)
+        await quiet(made, database)
+        begun = asyncio.Event()
+
+        async def endless(*_: object, **__: object) -> SchemaEntry:
+            begun.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        monkeypatch.setattr(schema_follower, "take_schema", endless)
+        run(database, "CREATE VIEW one AS SELECT 1 AS one")
+        await begun.wait()
+        await caught_up(made, database)
+        assert any("is being read" in text for text in made.source.status().warnings)
+        planned = await plan(made, "latest")
+        assert (planned.schema.certain, planned.gaps) == (False, [])
+        assert any(doubt in text for text in planned.approximations), planned.approximations
 
 
 async def test_rows_of_a_column_that_no_poll_has_seen_are_a_gap(database: str) -> None:
