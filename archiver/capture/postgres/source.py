@@ -25,7 +25,7 @@ from archiver.capture.postgres.preflight.preflight import Preflight, preflight
 from archiver.capture.postgres.preflight.selectors import unmatched_now
 from archiver.capture.postgres.session.access import Access
 from archiver.capture.postgres.session.oversized import Oversized, Transaction
-from archiver.capture.postgres.session.replication import Connection, Unpublished, connect_replication, explained
+from archiver.capture.postgres.session.replication import Connection, Undecodable, Unpublished, connect_replication, explained
 from archiver.capture.postgres.session.schema_dump import PgTools, find_tools
 from archiver.capture.postgres.session.session_settings import OUTPUT
 from archiver.capture.postgres.session.slot import NewSlot, SlotExistsError, create_slot, drop_slot, set_failover
@@ -35,6 +35,7 @@ from archiver.capture.postgres.source_entries import SourceEntries
 from archiver.capture.postgres.start.decision import FreshStart, Resumption, ServerView, decide
 from archiver.capture.postgres.start.journal_view import newest_dump, newest_schema, read_journal
 from archiver.capture.postgres.start.left_out import affected, gaps_of, tables_written, with_pending
+from archiver.capture.postgres.start.repeated_failure import RepeatedFailure
 from archiver.capture.postgres.start.server_view import read_server
 from archiver.capture.postgres.stream.continuation import Diverged
 from archiver.capture.postgres.stream.stream import ReplicationStream, StreamOptions, protocol_version
@@ -61,6 +62,9 @@ CONFIRM_SECONDS = 5.0
 
 log = structlog.get_logger()
 
+_HOPELESS = 8
+"""After so many attempts that failed to decode one place of the log it is given up: some minutes, with the pauses in between."""
+
 
 class PostgresSource:
     """Captures one database. ``run`` is one attempt; the service calls it again."""
@@ -78,8 +82,8 @@ class PostgresSource:
         self._unmatched = UnmatchedLines(name)
         self._stream: ReplicationStream | None = None
         self._watcher: SchemaWatcher | None = None
-        self._undecodable = ""
-        self._diverged = ""
+        self._unpublished = self._diverged = ""
+        self._undecodable = RepeatedFailure(_HOPELESS)
         self._commit_times = CommitTimes()
         self._oversized: Oversized | None = None
         """Why the last attempt ended, when something was too large for it."""
@@ -119,7 +123,9 @@ class PostgresSource:
             raise failure from error
         except ArchiverError as error:
             if isinstance(error, Unpublished):
-                self._undecodable = error.message
+                self._unpublished = error.message
+            if isinstance(error, Undecodable):
+                self._undecodable.note(error.message, self._writer.marks.get(self.name, SourceMark()).position)
             if isinstance(error, Diverged):
                 self._diverged = error.message
             if isinstance(error, Oversized):
@@ -153,7 +159,9 @@ class PostgresSource:
             known = await read_journal(reader, self.name, mark)
             async with self._replication() as replication:
                 server = await read_server(replication, query, self._config.slot, known)
-                server = dataclasses.replace(server, undecodable=self._undecodable, diverged=self._diverged)
+                server = dataclasses.replace(
+                    server, unpublished=self._unpublished, undecodable=self._undecodable.text, diverged=self._diverged
+                )
                 decision = decide(known, server, slot_name=self._config.slot, adopt_new_system=self._config.adopt_new_system)
                 chosen = "begin" if isinstance(decision, FreshStart) else "resume"
                 log.info("source_decided", source=self.name, decision=chosen, position=format_position(known.position))
@@ -229,7 +237,8 @@ class PostgresSource:
             raise Refused(
                 f"replication slot {self._config.slot} was created by somebody else just now", hint="choose another slot name"
             ) from None
-        self._undecodable = self._diverged = ""
+        self._unpublished = self._diverged = ""
+        self._undecodable = RepeatedFailure(_HOPELESS)
         # No command may run on the replication connection until the snapshot is held; this is not one.
         await self._entries.record_slot(self._config.slot, server, "created", created.consistent_point)
         return created

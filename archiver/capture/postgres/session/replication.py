@@ -55,6 +55,10 @@ async def identify(replication: Connection) -> tuple[Any, ...]:
     return row
 
 
+class Undecodable(Unavailable):
+    """The server failed in itself while it decoded its log. At that place of the log it may fail for ever."""
+
+
 def explained(error: psycopg.Error, doing: str) -> ArchiverError:
     """``access.translated``, and the errors that only replication has."""
     found = translated(error, doing)

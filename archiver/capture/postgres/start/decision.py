@@ -61,8 +61,10 @@ class ServerView:
     slot: SlotView | None = None
     switches: dict[int, int] = field(default_factory=dict)
     """Where each earlier timeline of its history ended."""
+    unpublished: str = ""
+    """What it said when it last could not decode what follows the journal's end, and never will, for want of a publication; or empty."""
     undecodable: str = ""
-    """What it said when it last could not decode what follows the journal's end, and never will; empty: it did not."""
+    """What it said, time and again, when it failed to decode what follows the journal's end; or empty."""
     diverged: str = ""
     """What it sent, in the attempt before, that showed its history to be another one than the journal's; empty: nothing did."""
 
@@ -173,8 +175,10 @@ def _lost(known: JournalView, server: ServerView, slot_name: str) -> Gap | None:
             f"replication slot {slot_name} was moved to {format_position(slot.confirmed)}:"
             " what lies between was confirmed by somebody else",
         )
+    if server.unpublished:
+        return _gap(known, "publication_lost", f"a publication was dropped, and what was written without it is lost: {server.unpublished}")
     if server.undecodable:
-        return _gap(known, "publication_lost", f"a publication was dropped, and what was written without it is lost: {server.undecodable}")
+        return _gap(known, "log_undecodable", f"the server fails to decode its log at the journal's end: {server.undecodable}")
     return None
 
 

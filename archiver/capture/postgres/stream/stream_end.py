@@ -12,7 +12,7 @@ from psycopg.pq import ExecStatus
 
 from archiver.capture.postgres.session.access import unsendable
 from archiver.capture.postgres.session.oversized import Oversized
-from archiver.capture.postgres.session.replication import Unpublished, explained
+from archiver.capture.postgres.session.replication import Undecodable, Unpublished, explained
 from archiver.errors import ArchiverError, Unavailable
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ def ended_by_server(pgconn: PGconn) -> ArchiverError:
             found = explained(error, "the server ended the replication stream")
             if unsendable(error):
                 return Oversized(found.message, hint="it cannot send the row, which is left out: what follows is received without it")
+            if (error.sqlstate or "").startswith("XX"):
+                hint = "it is tried again; when it fails at the same place for long, a gap is recorded and all is copied anew"
+                return Undecodable(found.message, hint=hint)
             # Undefined object: the only one that decoding looks for by name is a publication.
             return Unpublished(found.message, hint=found.hint) if error.sqlstate == "42704" else found
         if result.status != ExecStatus.COMMAND_OK:

@@ -49,6 +49,7 @@ SET datestyle = 'ISO, MDY';
 SET intervalstyle = 'postgres';
 SET lc_monetary = 'C';
 SET timezone = 'UTC';
+SET row_security = on;
 """
 _HEAD = """-- psql -f restore.sql: one transaction, all or nothing.
 -- It needs a psql that knows \\restrict (18, 17.6, 16.10, 15.14 or newer): what came from the source must not command psql.

@@ -84,10 +84,14 @@ def test_a_slot_exactly_at_the_journals_end_resumes() -> None:
 
 def test_what_the_server_can_never_decode_is_a_gap() -> None:
     """Trying the same position again would fail for ever, while the slot keeps the log."""
-    decision = go(KNOWN, dataclasses.replace(server(), undecodable="no publication"))
-    assert reason(decision) == "publication_lost"
-    assert isinstance(decision, FreshStart)
-    assert decision.drop
+    for view, why in (
+        (dataclasses.replace(server(), unpublished="no publication"), "publication_lost"),
+        (dataclasses.replace(server(), undecodable="unexpected duplicate"), "log_undecodable"),
+    ):
+        decision = go(KNOWN, view)
+        assert reason(decision) == why
+        assert isinstance(decision, FreshStart)
+        assert decision.drop
 
 
 def test_a_slot_ahead_of_the_journal_is_a_gap() -> None:
