@@ -241,6 +241,11 @@ class Look(msgspec.Struct, frozen=True):
     """LSN: what committed before it is in that Schema."""
     taken: int
     """Server time, microseconds: so is what committed before it."""
+    counted: str = ""
+    """LSN: by the server's counts no row of an insert-only table was updated or deleted between its last copy and there, but for tables
+    that have a gap. Empty: not known, or there is no such table."""
+    counted_at: int = 0
+    """Server time, microseconds: so it is of what committed before it."""
 
 
 class Sequences(msgspec.Struct, frozen=True):

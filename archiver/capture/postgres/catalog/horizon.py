@@ -64,10 +64,10 @@ class Horizon:
         """Every transaction that the newest reading did not see commits at or after this LSN. Empty: not known."""
         return self._newest(None) or self._floor
 
-    def floor_age(self, now: float) -> float | None:
-        """Seconds since the reading that ``floor`` is of; ``None`` when it is older than the readings that are kept."""
-        reading = self._reading(None)
-        return now - reading.at if reading is not None else None
+    def floor_and_age(self, now: float, before: float | None = None) -> tuple[str, float] | None:
+        """``floor`` (with ``before``: ``floor_before``) and the seconds since the reading that it is of; ``None`` when that is not kept."""
+        reading = self._reading(before)
+        return (reading.lsn, now - reading.at) if reading is not None else None
 
     def floor_before(self, at: float) -> str:
         """The same of the readings up to the moment ``at`` only, for what is noticed late; empty when there is none."""

@@ -98,14 +98,13 @@ class SchemaRecorder:
         self.fingerprint = taken.schema.fingerprint if exact else ""
         return entry
 
-    async def looked(self, floor: str, taken: int) -> None:
-        """The schema is the journal's still: append PG_LOOK, if that is due. ``floor``, ``taken`` as in ``Look``."""
+    async def looked(self, look: Look) -> None:
+        """The schema is the journal's still: append PG_LOOK, if that is due."""
         now = self._clock.monotonic()
-        if not floor or now - self._told_at < LOOK_SECONDS:
+        if now - self._told_at < LOOK_SECONDS:
             return
         self._told_at = now
-        look = msgspec.json.encode(Look(floor, taken))
-        await self._writer.append(Run.of(self._source, Kind.PG_LOOK, [look], observed=self._clock.now()))
+        await self._writer.append(Run.of(self._source, Kind.PG_LOOK, [msgspec.json.encode(look)], observed=self._clock.now()))
 
     async def repeat(self) -> bool:
         """Append PG_SCHEMA once more, because other tables are pending now; False when nothing was recorded here that can be repeated."""

@@ -30,6 +30,7 @@ from archiver.capture.postgres.watch.thread_event import ThreadEvent
 from archiver.capture.postgres.watch.write_counts import WriteCounts
 from archiver.errors import Refused, Unavailable
 from archiver.postgres.announcements import NOT_ANNOUNCED
+from archiver.postgres.records import Look
 from archiver.waiting import first_of
 
 if TYPE_CHECKING:
@@ -218,21 +219,27 @@ class SchemaWatcher:
                 self._following = False
         elif (catalog := self._recorder.catalog) is not None:
             await self._follower.follow_members(session, cause, seen, catalog)
-            age = self._horizon.floor_age(self._clock.monotonic())
-            if age is not None and self._recorder.has(seen.fingerprint):
-                await self._recorder.looked(self._horizon.floor(), seen.time - int(age * 1e6))
         moved = await self._keep_tables(session, seen)
         await self.read_sequences(session)
         soon = self._gaps.waits or not self._recorder.fingerprint
         self._pause = min(2 * self._pause if soon and not moved else SOON_SECONDS, self._config.poll_seconds)
         return self._pause if soon else self._config.poll_seconds
 
+    async def _tell_look(self, seen: DatabasePoll, counted: tuple[str, float] | None) -> None:
+        """Journal how far this round found nothing new. ``counted`` as ``watch_writes`` has it."""
+        known = self._horizon.floor_and_age(self._clock.monotonic())
+        if known is None or seen.fingerprint != self._recorder.fingerprint:
+            return
+        floor, age = known
+        until, ago = counted or ("", 0.0)
+        await self._recorder.looked(Look(floor, seen.time - int(age * 1e6), until, seen.time - int(ago * 1e6) if until else 0))
+
     async def _keep_tables(self, session: Session, seen: DatabasePoll) -> bool:
         """Copy what can be copied; whether it became more or less than the journal says."""
         catalog = self._recorder.catalog
         if catalog is None:
             return False
-        await self._recopier.watch_writes(catalog, seen.writes)
+        await self._tell_look(seen, await self._recopier.watch_writes(catalog, seen.writes))
         await self._recopier.step(session, seen.writes, self._publications.unpublished)
         if self._recorder.pending_recorded:
             return False

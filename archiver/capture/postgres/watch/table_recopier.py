@@ -77,10 +77,15 @@ class TableRecopier:
         self._limits = limits
         self._copy: RunningCopy | None = None
 
-    async def watch_writes(self, catalog: Catalog, writes: Mapping[int, int]) -> None:
-        """Compare the counts of insert-only tables with those at their last copy."""
+    async def watch_writes(self, catalog: Catalog, writes: Mapping[int, int]) -> tuple[str, float] | None:
+        """Compare the counts of insert-only tables with those at their last copy.
+
+        LSN up to which none was written that has no gap, and how many seconds ago that was; ``None``: there is none, or it is not known.
+        """
         pending = frozenset(self._gaps.pending)
-        unchanged = self._horizon.floor_before(self._clock.monotonic() - STATISTICS_SECONDS)
+        now = self._clock.monotonic()
+        unchanged = self._horizon.floor_before(now - STATISTICS_SECONDS)
+        watched = [table.oid for table in catalog.tables if table.mode == "insert" and table.oid not in pending]
         for table in catalog.tables:
             count = writes.get(table.oid)
             if table.mode != "insert" or count is None or table.oid in pending:
@@ -93,6 +98,9 @@ class TableRecopier:
                     cause=UPDATES_NOT_PUBLISHED,
                     since=self._counts.known_until(table.oid),
                 )
+        if not watched or not writes.keys() >= set(watched):
+            return None
+        return self._horizon.floor_and_age(now, now - STATISTICS_SECONDS)
 
     async def step(self, session: Session, writes: Mapping[int, int], forbidden: frozenset[int]) -> None:
         """Take over a copy that is done; begin the next one where something can be copied. ``writes``: counted before this moment."""

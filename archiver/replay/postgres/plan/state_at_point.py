@@ -145,14 +145,17 @@ class StateAtPoint:
 
         A change need not leave a commit in the stream: so the point's own position counts, and not that of the last one before it.
         """
-        survey, point, until = self.survey, self.point, self.known_until(newest, later)
+        times = [look.taken for _, look in self._looks(newest, later)]
+        return self.is_behind(self.known_until(newest, later), max(times, default=0))
+
+    def is_behind(self, lsn: int, time: int) -> bool:
+        """Whether what was so up to ``lsn``, and up to ``time`` (0 for not known), was so at the point."""
+        survey, point = self.survey, self.point
         if point.kind == "lsn":
-            return point.number <= until
-        if survey.next is not None and survey.next.commit_lsn <= until:
+            return point.number <= lsn
+        if survey.next is not None and survey.next.commit_lsn <= lsn:
             return True
-        if point.kind == "entry":
-            return survey.reached <= until
-        return any(look.taken >= point.number for _, look in self._looks(newest, later))
+        return survey.reached <= lsn if point.kind == "entry" else point.number <= time
 
     def _looks(self, newest: FoundRecord[Schema], later: FoundRecord[Schema] | None) -> list[tuple[int, Look]]:
         return [(seq, look) for seq, look in self.survey.looks if self._between(newest, seq, later)]

@@ -11,6 +11,7 @@ import msgspec
 from archiver import clock
 from archiver.journal.records import Gap
 from archiver.postgres.checkpoint_records import Origin
+from archiver.postgres.lsn import parse_position
 from archiver.postgres.records import Schema, Snapshot, Table, TableRows
 from archiver.postgres.visibility import Visible
 from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey, is_whole
@@ -74,13 +75,27 @@ def cover(
             result.gaps.append(gap)
         elif table.mode == "insert" and held is not None:
             note = "updates and deletes are not captured"
-            known = f"; there were none before LSN {table.known_until}" if table.known_until else ""
-            result.approximations.append(
-                f"{table.schema}.{table.name}: inserts and truncates are exact; updates and deletes since its copy of"
-                f" {clock.to_text(held[0].record.taken)} are not in the journal{known}"
-            )
+            known = _unwritten(table, held[0], state)
+            result.approximations.append(f"{table.schema}.{table.name}: inserts and truncates are exact; {known}")
         result.tables.append(_line(table, held, note))
     return result
+
+
+def _unwritten(table: Table, copy: FoundRecord[Snapshot], state: StateAtPoint) -> str:
+    """How far it is known of an insert-only table that no row of ``copy``, which it starts from, was updated or deleted."""
+    survey, taken = state.survey, f"its copy of {clock.to_text(copy.record.taken)}"
+    # What is behind the next copy, or while a gap is open, is not about this copy.
+    ends = [other.ref.seq for other in survey.copies if any(each.oid == table.oid for each in other.record.tables)]
+    gaps = [(seq, gap) for seq, gap in survey.gaps if _names(gap, table)]
+    end = min((seq for seq in (*ends, *(seq for seq, _ in gaps)) if seq > copy.ref.seq), default=None)
+    looks = [look for seq, look in survey.looks if look.counted and copy.ref.seq < seq and (end is None or seq < end)]
+    known, time = (looks[-1].counted, looks[-1].counted_at) if looks else (table.known_until, 0)
+    if parse_position(known) < parse_position(copy.record.lsn):
+        return f"whether rows were updated or deleted since {taken} is not known"
+    if state.is_behind(parse_position(known), time):
+        return f"by the server's counts no row was updated or deleted since {taken}; what a crash takes from them is not known"
+    when = f" ({clock.to_text(time)})" if time else ""
+    return f"whether rows were updated or deleted since LSN {known}{when} is not known yet, before that none was since {taken}"
 
 
 def _unknown(schema: FoundRecord[Schema], state: StateAtPoint, *, certain: bool) -> list[GapLine]:

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
+from archiver.capture.postgres.watch import schema_recorder, schema_watcher, table_recopier
+from archiver.capture.postgres.watch.database_poll import DatabasePoll
 from archiver.errors import Refused
 from archiver.journal.reader import Reader
 from archiver.postgres.lsn import parse_lsn
@@ -132,6 +134,36 @@ async def test_a_schema_change_that_no_trigger_announced_is_a_gap(database: str,
         with pytest.raises(Refused, match="not known"):
             refuse_gaps(planned, allow_gaps=False)
         await restore_to_database(planned, Reader(made.store), made.store, target_database, allow_gaps=True)
+
+
+@pytest.mark.postgres(18)
+async def test_of_a_table_without_a_key_the_plan_says_since_when_it_is_not_known(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server counts updates late: up to the newest look at its counts there were none, and behind that nobody knows yet."""
+    monkeypatch.setattr(schema_recorder, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(table_recopier, "STATISTICS_SECONDS", 0.0)
+    run(database, "CREATE TABLE loose (a int)", "INSERT INTO loose VALUES (1)")
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=0.2) as made:
+        await baseline(made)
+        point = await quiet(made, database)
+
+        async def said(at: str, text: str) -> bool:
+            planned = await plan(made, at)
+            assert planned.gaps == []
+            return [text in each for each in planned.approximations] == [True]
+
+        await made.until(lambda: said(point, "by the server's counts no row was updated or deleted since its copy"))
+        begun = asyncio.Event()
+
+        async def endless(*_: object) -> DatabasePoll:
+            begun.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        monkeypatch.setattr(schema_watcher, "poll_database", endless)
+        await begun.wait()
+        run(database, "UPDATE loose SET a = 2")
+        await caught_up(made, database)
+        await made.until(lambda: said("latest", "whether rows were updated or deleted since LSN"))
 
 
 ORDINARY = {

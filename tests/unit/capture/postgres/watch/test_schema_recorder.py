@@ -64,7 +64,7 @@ async def test_a_look_is_journaled_now_and_then() -> None:
     await recorder.record(taken(), exact=True)
     for seconds in (1, LOOK_SECONDS, 1, LOOK_SECONDS):
         clock.seconds += seconds
-        await recorder.looked("0/50", 5)
+        await recorder.looked(Look("0/50", 5))
     looks = [msgspec.json.decode(next(run.bodies()), type=Look) for run in writer.runs if run.kind is Kind.PG_LOOK]
     assert looks == [Look("0/50", 5)] * 2
 

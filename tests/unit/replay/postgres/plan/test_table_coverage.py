@@ -7,7 +7,7 @@ import pytest
 
 from archiver.journal.entry import Kind, Placed, Run
 from archiver.journal.records import Gap
-from archiver.postgres.records import Catalog, Column, Mode, Schema, Snapshot, Table, TableRows
+from archiver.postgres.records import Catalog, Column, Look, Mode, Schema, Snapshot, Table, TableRows
 from archiver.replay.points import Point
 from archiver.replay.postgres.decode.commits import Limit
 from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey
@@ -40,6 +40,7 @@ def covered(
     commits: list[int],
     announced: list[int] | None = None,
     ddl: bool = False,
+    looks: dict[int, Look] | None = None,
 ) -> Coverage:
     """``commits``: LSNs, each a transaction that ends one behind it; entry numbers are their LSNs. The checkpoint has runs and logs."""
     limit = (
@@ -62,6 +63,8 @@ def covered(
             )
         )
     survey.flush()
+    survey.looks = list((looks or {}).items())
+    survey.copies = list(copies)
     schema = Schema("0/1", "1:1:", 0, "baseline", 180000, "", Catalog([table(1, "key"), table(2, "insert"), table(3, "excluded")]))
     return cover(FoundRecord(Ref(1, 0), schema, ddl), copy(1, "0/1", 1, 2), copies, StateAtPoint(point, survey))
 
@@ -96,6 +99,23 @@ def test_what_is_never_captured_and_what_is_only_added_to_is_said_not_refused() 
     assert coverage.gaps == []
     assert ["public.logs" in text for text in coverage.approximations] == [True]
     assert ["public.cache: unlogged" in text for text in coverage.not_included[:1]] == [True]
+
+
+def test_an_approximation_says_since_when_it_is_one() -> None:
+    """Up to the newest look at the server's counts, of the copy in use and before any gap; else since the copy."""
+    point = Point("", "lsn", 0x30)
+    look = {0x60: Look("0/50", TIME, "0/28", TIME + 5), 0x61: Look("0/50", TIME)}
+    further = look | {0x62: Look("0/60", TIME, "0/30", TIME + 9)}
+    for looks, gaps, copies, says in (
+        ({}, {}, [], "since its copy of"),
+        (look, {}, [], "since LSN 0/28 ("),
+        (further, {}, [], "by the server's counts no row"),
+        (further, {0x61: gap("logs", "0/31", "updates_not_published")}, [], "since LSN 0/28 ("),
+        (further, {}, [copy(0x55, "0/29", 2)], "by the server's counts no row"),
+        (look, {}, [copy(0x55, "0/29", 2)], "since its copy of"),
+    ):
+        [text] = covered(gaps, *copies, point=point, commits=[0x30], looks=looks).approximations
+        assert says in text, (text, says)
 
 
 def test_updates_that_are_known_to_be_missing_are_a_gap() -> None:
