@@ -201,6 +201,9 @@ class Catalog(msgspec.Struct, frozen=True):
     """Owners and grantees that the dump names."""
     materialized: list[str] = []
     """Quoted names of materialized views that were populated, in dependency order: refreshed at the end of a restore."""
+    computed: list[str] = []
+    """Stored generated columns, ``schema.table.column``, whose expressions somebody can change without writing to a row: by another
+    function, operator or text search configuration of the same name."""
     extensions: list[str] = []
     types: list[TypeShape] = []
     installed: list[Extension] = []

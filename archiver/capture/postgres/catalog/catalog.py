@@ -101,6 +101,17 @@ SELECT c.oid::int8, n.nspname, c.relname, c.relkind = 'm' AND c.relispopulated A
  ORDER BY c.oid
 """
 
+# Objects of the server itself stay what they are: 16384 is the first oid that a user's object can have.
+_COMPUTED = f"""
+SELECT n.nspname, c.relname, a.attname
+  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_attrdef x ON x.adrelid = a.attrelid AND x.adnum = a.attnum
+ WHERE a.attgenerated = 's' AND NOT a.attisdropped AND c.relkind = 'r' AND {OURS}
+   AND EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_attrdef'::regclass AND d.objid = x.oid AND d.refobjid >= 16384
+                  AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_ts_config'::regclass, 'pg_ts_dict'::regclass))
+ ORDER BY 1, 2, a.attnum
+"""
+
 _EXTENSIONS = """
 SELECT e.extname::text, e.extversion, n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
  WHERE e.extname <> 'plpgsql' ORDER BY e.extname
@@ -132,6 +143,7 @@ async def read_catalog(session: Session, scope: Scope) -> ObservedCatalog:
             tables=[_with_types(table, used) for table in tables],
             roles=[row[0] for row in await _rows(session, _ROLES)],
             materialized=await _materialized(session, scope),
+            computed=[".".join(row) for row in await _rows(session, _COMPUTED) if scope.covers(row[0], row[1])],
             extensions=[extension.name for extension in extensions],
             types=shapes,
             installed=extensions,

@@ -35,7 +35,7 @@ _INSERT_ONLY: dict[Cause, tuple[str, str]] = {
 _OBJECT_NAMES = frozenset(
     f"reg{what}"
     for what in "class collation config dictionary namespace oper operator proc procedure role type".split()  # noqa: SIM905
-)
+).union(["aclitem"])
 """Types that are sent as the name that an object has at that moment."""
 
 
@@ -71,11 +71,21 @@ def table_findings(facts: Facts) -> Iterator[Finding]:
             "use a primary key as the identity: the journal is as exact with it",
             "warning",
         )
+    if facts.observed.catalog.computed:
+        yield Finding(
+            "computed_anew",
+            several("column", facts.observed.catalog.computed),
+            "generated columns that call functions of users are computed anew by a restore: after CREATE OR REPLACE FUNCTION older rows"
+            " come back with other values",
+            "rewrite the rows after such a change (UPDATE … SET a = a), or keep the values in ordinary columns",
+            "note",
+        )
     if columns := _columns(facts, lambda column: column.type.removesuffix("[]") in _OBJECT_NAMES):
         yield Finding(
             "object_names",
             several("column", columns),
-            "values of reg… types are captured as names: after a RENAME of what they name, older rows cannot be restored, or name another",
+            "values of reg… types and aclitem are captured as names: after a RENAME of what they name, older rows cannot be"
+            " restored, or name another",
             "store names as text or numbers as oid",
             "warning",
         )

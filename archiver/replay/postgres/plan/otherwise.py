@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from archiver.postgres.records import Catalog, Outside, Table
 
-_NAMES = re.compile(r"reg[a-z]+(\[\])*")
-"""Types of PostgreSQL that stand for another object: regclass, regproc and so on."""
+_NAMES = re.compile(r"(?:reg[a-z]+|aclitem)(?:\[\])*")
+"""Types of PostgreSQL that stand for another object: regclass, regproc and so on, and roles in aclitem."""
 _SHOWN = 5
 """Names that a sentence has room for."""
 
@@ -17,6 +17,7 @@ def otherwise(catalog: Catalog) -> list[str]:
     """One sentence for each thing, for people."""
     return [
         *_recomputed(catalog.materialized),
+        *_computed(catalog.computed),
         *_reordered(catalog.tables),
         *_by_name(catalog.tables),
         *_outside(catalog.outside),
@@ -30,6 +31,16 @@ def _recomputed(views: Sequence[str]) -> Iterator[str]:
         yield (
             f"{several} ({', '.join(views)}): computed anew from the rows at the point, as the owner sees them;"
             " what was held, if it was stale, is not captured"
+        )
+
+
+def _computed(columns: Sequence[str]) -> Iterator[str]:
+    """The server sends no values of generated columns before 18, and COPY writes none ever."""
+    if columns:
+        more = f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
+        yield (
+            f"generated columns ({', '.join(columns[:_SHOWN])}{more}): computed anew by functions as they are at the point;"
+            " values that were written before such a function changed are not captured"
         )
 
 

@@ -147,8 +147,12 @@ CREATE MATERIALIZED VIEW report AS SELECT count(*) AS n FROM parent;
 INSERT INTO child (a, own, b) VALUES (2, 'y', 3);
 CREATE TABLE holds (id int PRIMARY KEY, what regclass, types regtype[]);
 INSERT INTO holds VALUES (1, 'plain', '{int}');
+CREATE FUNCTION times(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
+CREATE TABLE counted (a int PRIMARY KEY, own int GENERATED ALWAYS AS (a + 1) STORED, b int GENERATED ALWAYS AS (times(a)) STORED);
+INSERT INTO counted VALUES (1);
 """
-_RENAMED = "ALTER TABLE plain RENAME TO renamed; CREATE TABLE plain (a int PRIMARY KEY);"
+_RENAMED = """ALTER TABLE plain RENAME TO renamed; CREATE TABLE plain (a int PRIMARY KEY);
+CREATE OR REPLACE FUNCTION times(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 3';"""
 
 
 async def test_the_plan_says_what_comes_back_otherwise(database: str, target_database: str, tmp_path: Path) -> None:
@@ -159,6 +163,7 @@ async def test_the_plan_says_what_comes_back_otherwise(database: str, target_dat
     said = [text for name, text in planned.facts() if name == "otherwise"]
     assert [text.partition(":")[0] for text in said] == [
         'materialized view ("public"."report")',
+        "generated columns (public.counted.b)",
         "table public.child",
         "table public.same",
         "table public.holds",
@@ -166,7 +171,11 @@ async def test_the_plan_says_what_comes_back_otherwise(database: str, target_dat
     assert set(said) <= set(report.notes)
     assert set(said) <= set(folder.notes)
     assert ask(target_database, "SELECT n FROM report") == 2
-    assert [text.partition(":")[0] for text in differences(database, target_database)] == ["rows of public.holds", "rows of public.report"]
+    assert [text.partition(":")[0] for text in differences(database, target_database)] == [
+        "rows of public.counted",
+        "rows of public.holds",
+        "rows of public.report",
+    ]
 
 
 async def test_a_parameter_that_the_target_does_not_know_is_left_out(database: str, target_database: str, tmp_path: Path) -> None:
