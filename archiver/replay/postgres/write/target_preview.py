@@ -17,6 +17,7 @@ from archiver.replay.postgres.write.dump_items import Items, items_of
 from archiver.replay.postgres.write.extensions import read_extensions, versions_to_ask_for
 from archiver.replay.postgres.write.parallel_loading import refuse_occupied
 from archiver.replay.postgres.write.plan_records import PlanRecords, gather
+from archiver.replay.postgres.write.reworded import reworded
 from archiver.replay.postgres.write.target_database import Connection, connected, explained, inspect_target, pin
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ async def examine_target(
         )
         if jobs > 1:
             notes.append(f"loaded over {jobs} connections, in separate transactions: a failure leaves what is done by then")
+        notes += reworded(items)
         notes += code_with_rights(items, target.role, target.superusers, no_owner=no_owner)
         return ExaminedTarget(items, await find_blocking(connection, list(items)), notes)
     except psycopg.Error as error:

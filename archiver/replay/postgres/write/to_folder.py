@@ -28,6 +28,7 @@ from archiver.replay.postgres.write.dump_script import script_of
 from archiver.replay.postgres.write.extension_script import extension_script
 from archiver.replay.postgres.write.hashed_tables import hashed_roots
 from archiver.replay.postgres.write.plan_records import PlanRecords, Progress, fold_changes, gather
+from archiver.replay.postgres.write.reworded import reworded_in
 from archiver.replay.postgres.write.sequence_values import setting
 from archiver.replay.postgres.write.table_rows import TableRows, rows_of
 from archiver.untrusted import Unreadable, decode_untrusted
@@ -144,6 +145,7 @@ async def write_folder(
     through = {f"{root.schema}.{root.name}" for root in roots.values()}
     notes = [
         *plan.otherwise,
+        *reworded_in(material.dump),
         *summary.notes,
         *(f"rows of {name}, by hash: whoever loads them finds their partitions" for name in sorted(through)),
     ]

@@ -321,3 +321,31 @@ async def test_a_folder_asks_for_the_version_of_an_extension(
         run(server.dsn(moved), "CREATE SCHEMA elsewhere", "CREATE EXTENSION kit SCHEMA elsewhere")
         with pytest.raises(AssertionError, match="extension kit is in schema elsewhere here, and was in public at the source"):
             load(server, tmp_path / "folder", moved)
+
+
+_LISTS = """
+CREATE TABLE parts (id int PRIMARY KEY, state varchar(9) CONSTRAINT known CHECK (state IN ('new', 'done')));
+CREATE TABLE calm (id int PRIMARY KEY, state text CHECK (state IN ('a', 'b')));
+CREATE VIEW done AS SELECT id FROM parts WHERE state IN ('done', 'it''s])::done');
+CREATE INDEX few ON parts (id) WHERE state IN ('new', 'done');
+CREATE FUNCTION f() RETURNS text LANGUAGE sql AS 'SELECT ''(ARRAY[''''a''''::character varying])::text[]''';
+ALTER TABLE parts RENAME COLUMN state TO status; ALTER TABLE parts RENAME TO pieces;
+INSERT INTO pieces VALUES (1, 'new');
+"""
+_TEXT = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'known'"
+
+
+async def test_what_is_read_back_in_other_words_is_named(database: str, target_database: str, tmp_path: Path) -> None:
+    """The server itself reads such a definition otherwise than it wrote it: the plan for the target and the reports name each of them."""
+    async with recorded(database, _LISTS) as (made, planned):
+        look = await preview_target(planned, Reader(made.store), target_database)
+        report = await restore(made, planned, target_database, tmp_path)
+        folder = await restore_to_folder(planned, Reader(made.store), made.store, tmp_path / "folder")
+    [said] = [note for note in look.notes if "in other words" in note]
+    assert said in report.notes
+    assert said in folder.notes
+    assert report.problems == []
+    assert ask(database, _TEXT) != ask(target_database, _TEXT), "this server reads it back as it was"
+    differ = [text.partition(":")[0] for text in differences(database, target_database)]
+    assert sorted(differ) == ["constraints of public.pieces known", "indexes of public.few"]
+    assert said.partition(": ")[0].split(", ") == ["TABLE public.pieces", "VIEW public.done", "INDEX public.few"]
