@@ -12,7 +12,7 @@ from archiver.journal.entry import SourceMark
 from archiver.journal.known_head import KnownHead
 from archiver.journal.reader import Reader
 from archiver.journal.verifier import VerifyReport
-from archiver.journal.verifier import verify as verify_journal
+from archiver.journal.verify_levels import LEVELS, Level, verify_level
 from archiver.kubernetes.stream_silence import open_silence
 from archiver.maintenance.tails import Tail, tail_behind
 from archiver.pages import page
@@ -180,7 +180,19 @@ async def _say_uncopied(reader: Reader, line: SourceLine, mark: SourceMark) -> N
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")
 @click.option(
-    "--parts/--no-parts", default=True, show_default=True, help="Hash baseline objects too; without it only their size is checked."
+    "--level",
+    type=click.Choice(LEVELS),
+    default="all",
+    show_default=True,
+    help="names: every segment is there; hashes: their bytes, and sizes of baseline objects; share: also the bytes of a thirtieth of those,"
+    " another one each day; all: all bytes.",
+)
+@click.option("--parts/--no-parts", default=True, help="--no-parts is the same as --level hashes.")
+@click.option(
+    "--since",
+    metavar="HASH@NUMBER",
+    help="A chain head that an earlier verify printed: with level hashes or share, go on behind it. What is before it is looked at by name,"
+    " and with level share a thirtieth of it each day.",
 )
 @click.option(
     "--known-head",
@@ -188,15 +200,19 @@ async def _say_uncopied(reader: Reader, line: SourceLine, mark: SourceMark) -> N
     help="The chain head that an earlier verify printed and that you noted elsewhere: the journal must still hold it.",
 )
 @click.pass_obj
-def verify(context: Context, *, as_json: bool, parts: bool, known_head: str | None) -> None:
-    """Read the whole journal and prove it: contiguous, unaltered, chained. Names all that is bad, and which points of which source
+def verify(context: Context, *, as_json: bool, level: Level, parts: bool, since: str | None, known_head: str | None) -> None:
+    """Read the journal and prove it: contiguous, unaltered, chained. Names all that is bad, and which points of which source
     can be restored all the same. Exit code 7 if anything is bad.
 
     Who may write to the archive can make another whole journal. Note the chain head that is printed in a place where they cannot write,
-    and give it with --known-head the next time.
+    and give it with --known-head the next time, or with --since. Whatever level finds something bad, the whole journal is read then.
     """
+    if since is not None and known_head is not None:
+        raise Invalid("--since and --known-head are both given", hint="--since compares the head as well: leave --known-head out")
     known = KnownHead.parse(known_head) if known_head is not None else None
-    report = wait_for(lambda: _verify(context.settings(), parts=parts, known=known))
+    noted = KnownHead.parse(since) if since is not None else None
+    report = wait_for(lambda: _verify(context.settings(), "hashes" if level == "all" and not parts else level, noted, known))
+    known = known or noted
     bad = not report.ok or bool(report.strays or report.bad_checkpoints)
     try:
         if as_json:
@@ -217,30 +233,43 @@ def verify(context: Context, *, as_json: bool, parts: bool, known_head: str | No
         raise Corrupt(f"the archive {wrong}: {report.verdict}", hint=f"see {page('runbooks/archive-corrupt.md')}")
 
 
-async def _verify(settings: Settings, *, parts: bool, known: KnownHead | None) -> VerifyReport:
+async def _verify(settings: Settings, level: Level, since: KnownHead | None, known: KnownHead | None) -> VerifyReport:
     from archiver.cli.progress import counting
 
     store = await open_store(settings.archive.url, settings.archive.s3)
     try:
         with counting("verifying") as progress:
-            return await verify_journal(store, progress, deep=parts, known_head=known)
+            turn = SystemClock().now() // _DAY
+            return await verify_level(store, progress, level=level, turn=turn, since=since, known_head=known)
     finally:
         await store.close()
+
+
+_DAY = 86_400_000_000
+"""Microseconds."""
+
+
+def _proved(report: VerifyReport) -> list[tuple[str, object]]:
+    """What is known of segments that were read."""
+    return [
+        ("entries", report.entries),
+        ("bytes", output.size(report.bytes)),
+        ("sessions", report.sessions),
+        ("baseline objects", report.parts),
+        ("folded checkpoints", f"{report.checkpoints}, and {len(report.bad_checkpoints)} bad"),
+        ("gaps", len(report.gaps)),
+        ("proved up to", output.moment(report.time)),
+        ("chain head", report.head),
+    ]
 
 
 def _print(report: VerifyReport, known: KnownHead | None) -> None:
     output.facts(
         [
             ("result", "whole" if report.ok else "NOT WHOLE"),
+            ("looked at", f"{report.level}{f', from {report.since} on' if report.since else ''}"),
             ("segments", f"{report.segments} ({len(report.void)} void)"),
-            ("entries", report.entries),
-            ("bytes", output.size(report.bytes)),
-            ("sessions", report.sessions),
-            ("baseline objects", report.parts),
-            ("folded checkpoints", f"{report.checkpoints}, and {len(report.bad_checkpoints)} bad"),
-            ("gaps", len(report.gaps)),
-            ("proved up to", output.moment(report.time)),
-            ("chain head", report.head),
+            *([] if not report.head else _proved(report)),
             *([("known head", report.head_fault or "held")] if known is not None else []),
             *([("behind it", f"{report.behind} whole segments, not proved to continue it")] if report.behind else []),
             *([("strays", ", ".join(report.strays[:5]))] if report.strays else []),

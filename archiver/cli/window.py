@@ -25,8 +25,8 @@ _SHOWN = 50
 def window(context: Context, *, sources: tuple[str, ...], as_json: bool) -> None:
     """Show per source from when to when every point can be restored, every gap in between, and the last drill.
 
-    Reads the whole journal, as `verify --no-parts` does. A point inside a gap is restored with --allow-gaps only; what else is uncertain
-    at a point, `restore --at POINT --dry-run` tells. Exit code 7 if anything of the archive is bad.
+    Reads the whole journal, as `verify --level hashes` does. A point inside a gap is restored with --allow-gaps only; what else is
+    uncertain at a point, `restore --at POINT --dry-run` tells. Exit code 7 if anything of the archive is bad.
     """
     report, found = wait_for(lambda: _window(context.settings(), sources))
     if as_json:

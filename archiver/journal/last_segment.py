@@ -149,6 +149,11 @@ async def strays_of(store: Store, last: int) -> list[str]:
     return strays
 
 
+def segment_keys(store: Store) -> AsyncIterator[str]:
+    """All keys where segments are, in order, a page at a time."""
+    return _keys(store, "", first=_PAGE)
+
+
 async def _keys(store: Store, after: str, *, first: int) -> AsyncIterator[str]:
     """All keys under ``SEGMENTS`` behind ``after``; ``first``: how many are asked for at first."""
     limit = first

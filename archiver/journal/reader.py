@@ -172,8 +172,14 @@ class Reader:
                     for placed in segment.placed():
                         yield placed
 
-    async def walk(self, first: int = 0, *, last: int | None = None, start: End | None = None) -> AsyncGenerator[tuple[form.Segment, bool]]:
-        """``read`` by whole segments, void ones too: (segment, whether it is valid). ``start``: the state before ``first``, if known."""
+    async def walk(
+        self, first: int = 0, *, last: int | None = None, start: End | None = None, expected: int = -1
+    ) -> AsyncGenerator[tuple[form.Segment, bool]]:
+        """``read`` by whole segments, void ones too: (segment, whether it is valid).
+
+        ``start``: the state before ``first``, if known. ``expected``: up to where segments are thought to be; without ``last`` not much is
+        asked for behind it.
+        """
         if first > 0 and start is None and not await self._is_there(first - 1) and first > await self.last():
             if self.fault is not None:
                 raise self.fault
@@ -181,7 +187,7 @@ class Reader:
         end = start or await self.before(first)
         if last is not None and self._is_behind_fault(last):
             last = self._end
-        async with aclosing(self._whole.run(first, last, known=self._end)) as segments:
+        async with aclosing(self._whole.run(first, last, known=max(self._end, expected))) as segments:
             async for segment in segments:
                 after = follow(end, segment)
                 end = after or end

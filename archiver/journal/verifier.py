@@ -11,6 +11,7 @@ import msgspec
 
 from archiver.errors import Corrupt
 from archiver.journal.chain import End
+from archiver.journal.checkpoints import named_checkpoint
 from archiver.journal.entry import Kind, Placed, SourceMark, advance
 from archiver.journal.folded_checkpoints import BadCheckpoint, Naming, check_folded
 from archiver.journal.found_gaps import FoundGap, FoundGaps
@@ -43,6 +44,16 @@ _BAD_LIMIT = 1000
 """Bad segments behind which it goes on."""
 
 
+class Share(msgspec.Struct, frozen=True):
+    """Every ``of``-th segment. With another ``turn`` (0, 1, 2, …) each time, all of them have had theirs after ``of`` times."""
+
+    turn: int
+    of: int = 30
+
+    def __contains__(self, number: int) -> bool:
+        return number % self.of == self.turn % self.of
+
+
 class BadPart(msgspec.Struct, frozen=True):
     """An object that an entry names and that is not what the entry says."""
 
@@ -73,6 +84,11 @@ class VerifyReport(msgspec.Struct):
     """
 
     archive: str = ""
+    level: str = "all"
+    """What was looked at: see ``verify_levels``."""
+    since: str = ""
+    """The chain head that it went on from: what is counted, and the points that can be restored, are those behind it. Empty: from the
+    beginning."""
     segments: int = msgspec.field(default=0, name="slots")
     """Segments that passed every check, void ones included."""
     entries: int = 0
@@ -136,11 +152,14 @@ async def verify(
     progress: Callable[[int, int], None] | None = None,
     *,
     deep: bool = False,
+    share: Share | None = None,
+    start: End | None = None,
     known_head: KnownHead | None = None,
     offload: Offload = asyncio.to_thread,
 ) -> VerifyReport:
     """Check every segment (hashes, chain, contiguity, numbers, marks) and the parts that entries name (size; with ``deep`` their bytes).
-    Compare with ``known_head``.
+    Compare with ``known_head``. ``share``: the bytes only of parts that segments in it name. ``start``: an earlier verify has proved what
+    is up to there; only what is behind it is looked at.
 
     Goes on behind a bad segment with the next one that can be read. Never raises ``Corrupt``: that is the report. ``Invalid`` when there
     is no archive; ``Unavailable`` when the store does not answer. ``progress`` gets (segments checked, segments there are). Safe beside a
@@ -153,15 +172,18 @@ async def verify(
     except Corrupt as error:
         report.bad_segment, report.reason = -1, error.message
         return report
-    end = End(report.archive)
+    end = start or End(report.archive)
     comparison = HeadComparison(known_head) if known_head else None
     stretches = Stretches()
-    passage = _Passage(store, report, stretches, deep, offload)
+    passage = _Passage(store, report, stretches, lambda number: deep and (share is None or number in share), offload)
     last = await _last(Reader(store, offload=offload))
-    at, proved = 0, end
+    at, proved = end.segment + 1, end
+    if start is not None:
+        report.since = f"{start.chain.hex()}@{start.segment}"
+        await passage.begin(reader, start)
     while True:
         try:
-            async with aclosing(reader.walk(at, start=end)) as steps:
+            async with aclosing(reader.walk(at, start=end, expected=last)) as steps:
                 async for segment, valid in steps:
                     if valid:
                         _check_marks(end, segment)
@@ -195,16 +217,18 @@ async def verify(
         if following.epoch:
             end = following
             stretches.resumed(end.next)
-    if report.bad_segment is None and not report.segments:
+    if report.bad_segment is None and not report.segments and start is None:
         # Right for the moment between a new archive's identity and its first segment only.
         report.bad_segment, report.reason = 0, "it is missing although the archive has an identity: there is no journal"
         report.bad_segments.append(BadSegment(0, 0, report.reason, 0, 0))
-    report.checkpoints, report.bad_checkpoints = await check_folded(reader, report.archive, deep=deep, offload=offload)
+    report.checkpoints, report.bad_checkpoints = await check_folded(
+        reader, report.archive, deep=deep and share is None and start is None, offload=offload
+    )
     report.restorable = stretches.result(end)
     report.chain, report.head, report.time = proved.chain.hex(), f"{proved.chain.hex()}@{proved.segment}", proved.time
     report.head_fault = comparison.fault(proved.segment) if comparison else ""
     if report.bad_segment is None:
-        report.strays = await strays_of(store, report.segments - 1)
+        report.strays = await strays_of(store, (start.segment if start else -1) + report.segments)
         if report.strays:
             report.reason = f"{report.strays[0]} stands among the segments and is none: move it away, and find out who put it there"
     return report
@@ -261,10 +285,24 @@ def _check_marks(before: End, segment: Segment) -> None:
 class _Passage:
     """Counts what passes, and looks at the parts that it names."""
 
-    def __init__(self, store: Store, report: VerifyReport, stretches: Stretches, deep: bool, offload: Offload) -> None:
+    def __init__(self, store: Store, report: VerifyReport, stretches: Stretches, deep: Callable[[int], bool], offload: Offload) -> None:
+        """``deep``: of which segments the bytes of parts are looked at."""
         self._store, self._report, self._stretches, self._deep, self._offload = store, report, stretches, deep, offload
         self._gaps = FoundGaps()
         report.gaps = self._gaps.found
+
+    async def begin(self, reader: Reader, start: End) -> None:
+        """Take the newest complete states before ``start``: points behind it can begin with them. ``Corrupt``."""
+        found = [
+            (await named_checkpoint(reader, source, mark), source) for source, mark in start.sources.items() if mark.checkpoint_segment >= 0
+        ]
+        for placed, source in sorted(found, key=lambda each: each[0].first):
+            header = await reader.header(placed.segment)
+            assert header is not None
+            bodies = list(placed.run.bodies())
+            for n, body in enumerate(bodies):
+                self._stretches.checkpoint(placed, header.sources[source], placed.first + n, body)
+            await self._check_parts(placed, bodies, deep=False)
 
     def count(self, segment: Segment) -> None:
         """A whole segment, void or not."""
@@ -292,19 +330,19 @@ class _Passage:
                     for n, body in enumerate(bodies):
                         taken = self._stretches.checkpoint(placed, segment.header.sources[run.source], placed.first + n, body)
                         self._gaps.complete(run.source, placed.first + n, taken)
-                await self._check_parts(placed, bodies)
+                await self._check_parts(placed, bodies, deep=self._deep(placed.segment))
         if report.bad_segment is None:
             report.sessions += sessions
             report.entries += segment.header.count
             report.raw_bytes += segment.footer.raw
 
-    async def _check_parts(self, placed: Placed, bodies: list[bytes]) -> None:
+    async def _check_parts(self, placed: Placed, bodies: list[bytes], *, deep: bool) -> None:
         named = [(placed.first + n, read_record(body, Naming, placed)) for n, body in enumerate(bodies)]
         if placed.run.kind is Kind.PG_TABLES:
             for seq, naming in named:
                 self._gaps.copied(placed.run.source, seq, naming)
         parts = [(seq, naming, part) for seq, naming in named for table in naming.tables for part in table.parts]
-        faults = await part_faults(self._store, [part for _, _, part in parts], deep=self._deep, offload=self._offload)
+        faults = await part_faults(self._store, [part for _, _, part in parts], deep=deep, offload=self._offload)
         report = self._report
         for (seq, naming, part), fault in zip(parts, faults, strict=True):
             if fault:
