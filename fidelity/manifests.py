@@ -31,13 +31,37 @@ def identity(manifest: Manifest) -> Identity:
 
 
 def states(folder: Path, points: int) -> list[State]:
-    """Subfolders, in the order of their names, are states one after the other; a folder with files grows in steps."""
+    """Subfolders, in the order of their names, are states one after the other, with steps between them where there are more points.
+
+    A folder with files grows in steps.
+    """
     below = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
     if below and not any(_files(folder, deep=False)):
-        return [State(each.name, _ordered(_read(each))) for each in below]
+        return _stretched([State(each.name, _ordered(_read(each))) for each in below], points)
     everything = _ordered(_read(folder))
     ends = sorted({max(1, len(everything) * step // points) for step in range(1, points + 1)})
     return [State(f"{end} objects", everything[:end]) for end in ends]
+
+
+def _stretched(found: list[State], points: int) -> list[State]:
+    """At least as many states as points: what a state changes comes in parts, first what goes, last what was made last."""
+    made: list[State] = []
+    before: dict[Identity, Manifest] = {}
+    for number, state in enumerate(found):
+        after = {identity(each): each for each in state.objects}
+        changes = [key for key in reversed(before) if key not in after] + [key for key in after if before.get(key) != after[key]]
+        parts = max(1, points * (number + 1) // len(found) - points * number // len(found))
+        for part in range(1, parts):
+            between = dict(before)
+            for key in changes[: len(changes) * part // parts]:
+                if key in after:
+                    between[key] = after[key]
+                else:
+                    del between[key]
+            made.append(State(f"{state.label}, part {part} of {parts}", list(between.values())))
+        made.append(state)
+        before = after
+    return made
 
 
 def _files(folder: Path, *, deep: bool) -> Iterator[Path]:

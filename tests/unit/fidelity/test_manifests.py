@@ -17,6 +17,19 @@ def test_subfolders_are_states_one_after_the_other() -> None:
     assert ("apiextensions.k8s.io", DEFINITION, "", "plains.other.example.org") in gone
 
 
+def test_states_have_steps_between_them_where_there_are_more_points() -> None:
+    """What goes is gone first; the last step is the state itself."""
+    found = states(OBJECTS, 10)
+    assert [state.label for state in found][:4] == ["01-begin, part 1 of 2", "01-begin", "02-change, part 1 of 2", "02-change"]
+    assert len(found) == 10
+    whole = states(OBJECTS, 5)
+    assert [state.objects for state in found[1::2]] == [state.objects for state in whole]
+    gone = {identity(each) for each in whole[2].objects} - {identity(each) for each in whole[3].objects}
+    between = {identity(each) for each in found[6].objects}
+    assert {identity(each) for each in whole[3].objects} <= between | gone
+    assert len(between) < len(whole[2].objects)
+
+
 def test_a_folder_without_subfolders_grows(tmp_path: Path) -> None:
     """In as many steps as there are points; lists are opened, what is no object or no YAML is passed by."""
     (tmp_path / "a.yaml").write_text(
