@@ -30,6 +30,9 @@ from archiver.replay.postgres.decode.transactions import Chunk, TransactionReade
 from archiver.replay.postgres.plan.journal_survey import is_whole
 
 _FRAMES = frozenset((Kind.PG_FRAMES, Kind.PG_STREAM))
+_BATCH_BYTES = 4 << 20
+_AT_ONCE = 16384
+"""Rows that are taken apart at once: each is several Python objects for a moment."""
 _ROWS = np.zeros(256, np.bool_)
 _ROWS[list(b"IUD")] = True
 
@@ -58,7 +61,9 @@ class DatabaseChanges:
         self._relations = {each.oid: (each.entry, _relation(each.message), each.message) for each in progress.relations}
         self._streamed: dict[int, tuple[int, Relation, bytes]] = {}
         self._identities: dict[int, list[list[str] | None]] = {each.oid: list(each.keys) for each in progress.identities}
-        self._reader = TransactionReader(from_lsn=progress.from_lsn, reached=progress.reached, newest=progress.newest)
+        self._reader = TransactionReader(
+            from_lsn=progress.from_lsn, reached=progress.reached, newest=progress.newest, batch_bytes=_BATCH_BYTES
+        )
 
     def feed(self, placed: Placed) -> list[pa.Table]:
         """Take the next run of the source; records that are complete. Raises ``Corrupt``."""
@@ -143,7 +148,9 @@ class DatabaseChanges:
                     keyed = relation.identity != "f" and (oid not in self.tables or self.tables[oid].mode == "key")
                     key = [each.name for each in relation.columns if each.key] if keyed else []
                     self.identify(oid, key or None)
-                    yield records.rows(relation_rows(chunk, between, relation), relation, between, key)
+                    for at in range(0, len(between), _AT_ONCE):
+                        part = between[at : at + _AT_ONCE]
+                        yield records.rows(relation_rows(chunk, part, relation), relation, part, key)
 
     def _name(self, oid: int) -> str:
         if oid in self._relations:
@@ -181,7 +188,7 @@ class DatabaseChanges:
                 if is_whole(gap) and entry > self._progress.baseline:
                     newest = self._reader.newest
                     self._era += 1
-                    self._reader = TransactionReader(newest=newest)
+                    self._reader = TransactionReader(newest=newest, batch_bytes=_BATCH_BYTES)
 
     def _tables_changed(self, placed: Placed, now: dict[int, KnownTable], lsn: int, taken: int) -> Iterator[pa.Table]:
         for oid in sorted({*self.tables, *now}):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 STEP_ENTRIES = 1_000_000
 """Entries, of all sources, after which a step is published."""
-FILE_BYTES = 128 << 20
+FILE_BYTES = 64 << 20
 """Records in memory of which a file is made."""
 FORGET = "delete the source's folder under history/: it is written anew"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,19 @@ def statement(heading: str) -> str:
     return HOWTO.read_text().split(f"## {heading}\n")[1].split("```sql\n")[1].split("```")[0]
 
 
-def query(table: Path, sql: str, **parameters: object) -> list[tuple[Any, ...]]:
-    """The answer of DuckDB over the files that the Delta log names now."""
+@contextmanager
+def asking(table: Path) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
+    """DuckDB over the files that the Delta log names now: called with a statement and its parameters it gives the answer."""
     files = [str(path) for path in files_of(table)]
     with duckdb.connect() as session:
-        session.execute("CREATE VIEW history AS SELECT * FROM read_parquet(" + repr(files) + ")")
-        return session.execute(sql, parameters).fetchall()
+        session.execute("CREATE TABLE history AS SELECT * FROM read_parquet(" + repr(files) + ")")
+        yield lambda sql, **parameters: session.execute(sql, parameters).fetchall()
+
+
+def query(table: Path, sql: str, **parameters: object) -> list[tuple[Any, ...]]:
+    """One answer of DuckDB."""
+    with asking(table) as ask:
+        return ask(sql, **parameters)
 
 
 def files_of(table: Path) -> list[Path]:

@@ -33,12 +33,25 @@ from archiver.store.directory import DirectoryStore
 from archiver.store.memory import MemoryStore
 from tests.integration.capture.postgres.recorded import schemas
 from tests.integration.capture.postgres.rig import SOURCE, Capture, capture
-from tests.integration.maintenance.outside_readers import delta_rows, digest, query, records, statement
+from tests.integration.maintenance.outside_readers import asking, delta_rows, digest, query, records, statement
 from tests.integration.replay.postgres.agents import CHANGES, FILL, SCHEMA
 from tests.integration.replay.postgres.arrange import baseline, caught_up, plan, quiet, run
 from tests.servers.postgres import PostgresServer
 
 pytestmark = pytest.mark.postgres(18)
+
+
+LATER = (
+    "DROP TABLE lines",
+    "CREATE TABLE lines (id int PRIMARY KEY, other text)",
+    "INSERT INTO lines VALUES (1, 'of another table')",
+    "DROP TABLE child",
+    "ALTER TABLE parent RENAME TO forebear",
+    "INSERT INTO forebear VALUES (7, 'renamed')",
+    "TRUNCATE events",
+    "INSERT INTO events VALUES (1, 2, 'again')",
+)
+"""What changes tables themselves."""
 
 
 @pytest.fixture
@@ -95,18 +108,23 @@ async def test_rows_as_of_a_moment_are_those_of_a_restore(database: str, slot: s
             await asyncio.to_thread(run, database, change)
             points.append(await caught_up(made, database))
         points = [*points[:: max(1, len(points) // 4)], await quiet(made, database)]
-        steps = await build(made, 40)
+        await asyncio.to_thread(run, database, *LATER)
+        await quiet(made, database)
+        run(database, "DELETE FROM forebear WHERE id = 1", "UPDATE events SET body = 'last' WHERE n = 2")
+        points.append(await caught_up(made, database))
+        steps = await build(made, 40, fan=3)
         assert len(steps) > 2
         table = await brought_out(made, tmp_path)
         sql = statement("Rows of a table as of a moment")
-        for point in points:
-            planned = await plan(made, point)
-            expected = await restored(made, planned)
-            found = {}
-            for name in expected:
-                rows = query(table, sql, name=name, moment=moment(planned))
-                found[name] = digest(json.loads(row) for _, row in rows)
-            assert found == expected, (point, [name for name in expected if found[name] != expected[name]])
+        with asking(table) as ask:
+            for point in points:
+                planned = await plan(made, point)
+                expected = await restored(made, planned)
+                rows = {name: ask(sql, name=name, moment=moment(planned)) for name in expected}
+                found = {name: digest(json.loads(row) for _, row in each) for name, each in rows.items()}
+                assert found == expected, (point, [name for name in expected if found[name] != expected[name]])
+            gone = {"public.parent", "public.child"} - expected.keys()
+            assert [ask(sql, name=name, moment=moment(planned)) for name in gone] == [[]] * 2
 
 
 async def journaled(made: Capture, name: str) -> list[dict[str, Any]]:
