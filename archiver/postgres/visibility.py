@@ -13,7 +13,8 @@ from archiver.errors import Corrupt
 from archiver.postgres.lsn import parse_lsn, parse_position
 from archiver.postgres.records import Schema, Snapshot
 
-_TEXT = re.compile(r"(\d+):(\d+):((?:\d+(?:,\d+)*)?)")
+_XID = r"[0-9]{1,20}"
+_TEXT = re.compile(rf"({_XID}):({_XID}):((?:{_XID}(?:,{_XID})*)?)")
 _HALF = 1 << 31
 
 

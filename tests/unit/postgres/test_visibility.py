@@ -47,3 +47,10 @@ def test_other_texts_are_corrupt(text: str) -> None:
     """Only the server's own form is read."""
     with pytest.raises(Corrupt):
         Visible.parse(text, lsn=1)
+
+
+@pytest.mark.parametrize("text", ["9" * 5003 + "100:200:", "1:2:" + "9" * 21, "١:2:"])
+def test_what_is_no_snapshot_is_told(text: str) -> None:
+    """Numbers of more digits than any id has, and digits of other scripts, are no other error."""
+    with pytest.raises(Corrupt, match="is not a snapshot"):
+        Visible.parse(text, lsn=5)
