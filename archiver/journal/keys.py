@@ -18,6 +18,7 @@ HISTORY = "history/"
 _SEGMENT = re.compile(r"journal/([0-9a-f]{16})")
 _CHECKPOINT = re.compile(r"([0-9a-f]{16})\.json")
 _COMMIT = re.compile(r"history/[^/]+/_delta_log/([0-9]{20})\.json")
+_LOG_CHECKPOINT = re.compile(r"history/[^/]+/_delta_log/([0-9]{20})\.checkpoint\.parquet")
 _UNSAFE = re.compile(rb"[^A-Za-z0-9._-]")
 
 
@@ -79,6 +80,17 @@ def history_commit_key(source: str, version: int) -> str:
 def history_commit_version(key: str) -> int | None:
     """Version of the commit under ``key``; ``None`` when it is none."""
     match = _COMMIT.fullmatch(key)
+    return int(match[1]) if match else None
+
+
+def history_checkpoint_key(source: str, version: int) -> str:
+    """Key of the checkpoint of its log that adds commits up to ``version`` up."""
+    return f"{history_commit_prefix(source)}{version:020d}.checkpoint.parquet"
+
+
+def history_checkpoint_version(key: str) -> int | None:
+    """Version of the checkpoint under ``key``; ``None`` when it is none."""
+    match = _LOG_CHECKPOINT.fullmatch(key)
     return int(match[1]) if match else None
 
 

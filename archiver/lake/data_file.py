@@ -19,6 +19,8 @@ from archiver.lake.columns import CONTROL, SCHEMA
 GROUP_ROWS = 16384
 FOOTER_GUESS = 1 << 16
 _LEVEL = 3
+_RAW_LIMIT = 1 << 32
+"""Bytes, before compression, of the row groups that are read at once: a row has less than 1 GiB, and few are so large."""
 _END_BYTES = 8
 _STATS = ("name", "key", "position", "relation", "commit_entry", "entry")
 _STATS_TEXT = 200
@@ -124,6 +126,8 @@ class DataFile:
 
     def read(self, groups: Sequence[int], held: Sequence[tuple[int, bytes]]) -> pa.Table:
         """The records of these row groups. ``held``: bytes of ``ranges``, with where each begins."""
+        if sum(self._metadata.row_group(group).total_byte_size for group in groups) > _RAW_LIMIT:
+            raise _unreadable(self.key)
         try:
             file = pq.ParquetFile(_Ranges(self.size, [*held, self._tail]), metadata=self._metadata, page_checksum_verification=True)
             return file.read_row_groups(list(groups), use_threads=False)

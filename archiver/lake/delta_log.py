@@ -16,6 +16,7 @@ from archiver.lake.columns import DELTA_SCHEMA
 from archiver.lake.progress import FORMAT, Progress
 from archiver.untrusted import Unreadable, decode_untrusted
 
+READER_VERSION, WRITER_VERSION = 1, 2
 COMMIT_LIMIT = 1 << 28
 """Bytes that a commit may have."""
 
@@ -33,6 +34,13 @@ class Added(msgspec.Struct, frozen=True):
 class _Add(msgspec.Struct, frozen=True, rename="camel"):
     path: str
     size: int = 0
+    modification_time: int = 0
+    stats: str | None = None
+
+
+class _MetaData(msgspec.Struct, frozen=True, rename="camel"):
+    id: str = ""
+    created_time: int | None = None
 
 
 class _Remove(msgspec.Struct, frozen=True, rename="camel"):
@@ -59,6 +67,7 @@ class _AnyInfo(msgspec.Struct, frozen=True):
 class _Action(msgspec.Struct, frozen=True):
     add: _Add | None = None
     remove: _Remove | None = None
+    table: _MetaData | None = msgspec.field(default=None, name="metaData")
     commit: _CommitInfo | None = msgspec.field(default=None, name="commitInfo")
 
 
@@ -73,6 +82,19 @@ class TableState(msgspec.Struct):
     """Of the newest commit of ours."""
     removed: dict[str, int] = {}
     """Files that are no longer of it, and when they went, milliseconds."""
+    told: dict[str, tuple[int, str | None]] = {}
+    """When each file was made, milliseconds, and its statistics, JSON."""
+    identity: str = ""
+    created: int = 0
+    checkpoint: int = -1
+    """Version of the checkpoint that reading began with; -1 for none."""
+
+
+def progress_of(body: bytes) -> Progress | None:
+    """What one commit alone says of progress. Raises ``Corrupt``."""
+    state = TableState()
+    follow(state, 0, body)
+    return state.progress
 
 
 def follow(state: TableState, version: int, body: bytes) -> None:
@@ -92,13 +114,17 @@ def follow(state: TableState, version: int, body: bytes) -> None:
         if action.add is not None:
             path = urllib.parse.unquote(action.add.path)
             state.files[path] = action.add.size
+            state.told[path] = (action.add.modification_time, action.add.stats)
             state.removed.pop(path, None)
         elif action.remove is not None:
             path = urllib.parse.unquote(action.remove.path)
             state.files.pop(path, None)
+            state.told.pop(path, None)
             state.removed[path] = action.remove.deletion_timestamp
         elif action.commit is not None and action.commit.archiver is not None:
             state.progress = action.commit.archiver
+        elif action.table is not None:
+            state.identity, state.created = action.table.id, action.table.created_time or 0
     state.version = version
 
 
@@ -124,7 +150,7 @@ def commit(
         }
     ]
     if first:
-        actions.append({"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}})
+        actions.append({"protocol": {"minReaderVersion": READER_VERSION, "minWriterVersion": WRITER_VERSION}})
         schema = msgspec.json.encode(DELTA_SCHEMA).decode()
         form = {"provider": "parquet", "options": {}}
         table = {"id": identity, "format": form, "schemaString": schema, "partitionColumns": [], "configuration": {}}

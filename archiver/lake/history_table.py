@@ -11,10 +11,18 @@ import structlog
 from archiver import __version__
 from archiver.errors import Bug, Corrupt
 from archiver.journal.folded_checkpoints import continues
-from archiver.journal.keys import history_commit_key, history_commit_prefix, history_commit_version, history_prefix
+from archiver.journal.keys import (
+    history_checkpoint_key,
+    history_checkpoint_version,
+    history_commit_key,
+    history_commit_prefix,
+    history_commit_version,
+    history_prefix,
+)
 from archiver.journal.put_once import put_once
 from archiver.lake.data_file import FOOTER_GUESS, DataFile, Wanted, chosen, footer_bytes, sorted_records, statistics, to_parquet
-from archiver.lake.delta_log import COMMIT_LIMIT, Added, TableState, commit, follow
+from archiver.lake.delta_log import COMMIT_LIMIT, Added, TableState, commit, follow, progress_of
+from archiver.lake.log_checkpoint import from_checkpoint
 from archiver.lake.merging import path_of
 from archiver.lake.progress import Progress
 
@@ -25,26 +33,65 @@ if TYPE_CHECKING:
     from archiver.journal.reader import Reader
     from archiver.store.protocol import Store
 
-_PAGE = 500
+_PAGE = 1000
 _READS = 16
 _log = structlog.get_logger()
 
 
+class LogKeys(NamedTuple):
+    """Versions that the log of a source has."""
+
+    commits: list[int]
+    checkpoints: list[int]
+
+
+async def log_keys(store: Store, source: str) -> LogKeys:
+    """Everything that stands in the log of ``source``."""
+    found, after = LogKeys([], []), ""
+    while keys := await store.list(history_commit_prefix(source), after=after, limit=_PAGE):
+        for key in keys:
+            if (version := history_commit_version(key)) is not None:
+                found.commits.append(version)
+            elif (version := history_checkpoint_version(key)) is not None:
+                found.checkpoints.append(version)
+        after = keys[-1]
+    return found
+
+
 async def read_table(store: Store, source: str) -> TableState:
-    """What the commits of ``source`` add up to. ``Corrupt`` when one is missing or cannot be read."""
-    state, after = TableState(), ""
+    """What the log of ``source`` says: its newest checkpoint, and the commits behind that. ``Corrupt`` when it cannot be read."""
+    keys = await log_keys(store, source)
+    for version in sorted(keys.checkpoints, reverse=True):
+        try:
+            state = await _from_checkpoint(store, source, version, keys.commits)
+        except Corrupt as error:
+            _log.warning("history_checkpoint_passed_over", source=source, version=version, reason=error.message)
+        else:
+            return await _followed(store, source, state, keys.commits)
+    return await _followed(store, source, TableState(), keys.commits)
+
+
+async def _from_checkpoint(store: Store, source: str, version: int, commits: Sequence[int]) -> TableState:
+    data = await store.get(history_checkpoint_key(source, version), 0, COMMIT_LIMIT) or b""
+    state = await asyncio.to_thread(from_checkpoint, version, data)
+    state.checkpoint = version
+    for before in sorted((each for each in commits if each <= version), reverse=True):
+        state.progress = progress_of(await store.get(history_commit_key(source, before), 0, COMMIT_LIMIT) or b"")
+        if state.progress is not None:
+            break
+    return state
+
+
+async def _followed(store: Store, source: str, state: TableState, commits: Sequence[int]) -> TableState:
     gate = asyncio.Semaphore(_READS)
 
-    async def fetch(key: str) -> bytes:
+    async def fetch(version: int) -> bytes:
         async with gate:
-            return await store.get(key, 0, COMMIT_LIMIT) or b""
+            return await store.get(history_commit_key(source, version), 0, COMMIT_LIMIT) or b""
 
-    while keys := await store.list(history_commit_prefix(source), after=after, limit=_PAGE):
-        commits = [(version, key) for key in keys if (version := history_commit_version(key)) is not None]
-        bodies = await asyncio.gather(*(fetch(key) for _, key in commits))
-        for (version, _), body in zip(commits, bodies, strict=True):
-            follow(state, version, body)
-        after = keys[-1]
+    behind = sorted(version for version in commits if version > state.version)
+    for version, body in zip(behind, await asyncio.gather(*map(fetch, behind)), strict=True):
+        follow(state, version, body)
     return state
 
 

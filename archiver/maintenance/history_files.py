@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from archiver.errors import Refused
 from archiver.maintenance.database_history import add_database_history
 from archiver.maintenance.history_compaction import compact, sweep
+from archiver.maintenance.history_log import shorten_log
 from archiver.maintenance.history_step import HistoryStep
 from archiver.maintenance.object_history import add_object_history
 
@@ -41,3 +42,4 @@ async def write_history(reader: Reader, clock: Clock, sources: Collection[str] =
             while (merged := await compact(reader, clock, name)) is not None:
                 yield merged
             await sweep(reader, clock, name)
+            await shorten_log(reader, clock, name)

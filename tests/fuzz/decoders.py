@@ -33,6 +33,7 @@ from archiver.kubernetes.records import Absent, Listing, Watch
 from archiver.kubernetes.stream_state import StreamState
 from archiver.lake.data_file import DataFile, Wanted, footer_bytes
 from archiver.lake.delta_log import TableState, follow
+from archiver.lake.log_checkpoint import from_checkpoint
 from archiver.postgres.announcements import read_announcement
 from archiver.postgres.lsn import parse_lsn, parse_position
 from archiver.postgres.records import Look, Schema, Sequences, Slot, Snapshot, Stream
@@ -307,6 +308,7 @@ DECODERS = {
     "settings variable": Decoder(_variable, [b"file:///x", b'["a","b"]', b"5", b"SOURCES__DB__POSTGRES__DSN"]),
     "folded checkpoint": Decoder(_checkpoint, [CHECKPOINT.read_bytes()], files=("replay/postgres/plan/checkpoint_choice.py",)),
     "history commit": Decoder(_history_commit, [(HISTORY / "commit.json").read_bytes()]),
+    "history checkpoint": Decoder(lambda body: from_checkpoint(0, body), [(HISTORY / "checkpoint.parquet").read_bytes()]),
     "history file": Decoder(_history_file, [(HISTORY / "records.parquet").read_bytes()], files=("lake/data_file.py",)),
     "folded checkpoint of a cluster": Decoder(_cluster_checkpoint, [CLUSTER_CHECKPOINT.read_bytes()]),
     "objects of a folded checkpoint": Decoder(_objects, [CLUSTER_CHECKPOINT.with_name("objects").read_bytes()]),
