@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from pathlib import Path
 
@@ -93,6 +94,12 @@ def test_what_a_point_means_is_said(database: str, tmp_path: Path) -> None:
     for word in (at, "+03:30 (XYZ)", "age", local):
         assert word in done.stdout
     assert "zone" not in archiver.call("restore", "--at", at, env=zone).stderr
+    report = archiver.call("restore", "--at", at, "--to", str(tmp_path / "out"), env=zone)
+    assert report.returncode == 0, report.stderr
+    assert all(word in report.stdout for word in (at, "+03:30 (XYZ)", "age")), report.stdout
+    told = json.loads(archiver.call("restore", "--at", at, "--to", str(tmp_path / "json"), "--json", env=zone).stdout)["point"]
+    assert at in told.values(), told
+    assert any("+03:30" in str(value) for value in told.values()), told
     for command in (("show", "--at", plain), ("diff", "--from", plain), ("log", "--from", plain)):
         said = archiver.call(*command, "--source", "db", "--table", "public.note", "--key", "id=1").stderr
         assert "has no zone" in said, (command, said)
