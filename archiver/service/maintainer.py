@@ -39,6 +39,8 @@ PROGRAM = (sys.executable, "-m", "archiver.service.folding_process")
 _WATCH_SECONDS = 0.1
 """How often the memory of the process is looked at."""
 _END_SECONDS = 5.0
+_FIRST_SECONDS = 5.0
+"""Between looks until each source has a tail to look at: whoever starts an archiver wants to see it."""
 _LONGEST_PAUSE = 3600.0
 LEAST_ENTRIES = 1000
 """Fewer are never tried: one transaction must fit."""
@@ -87,7 +89,8 @@ class Maintainer:
         try:
             reader = Reader(store)
             while True:
-                await self._clock.sleep(self._limits.interval_seconds)
+                known = self.known and all(folding.tail is not None for folding in self.known.values())
+                await self._clock.sleep(self._limits.interval_seconds if known else min(_FIRST_SECONDS, self._limits.interval_seconds))
                 for source in self._settings.sources:
                     await self._look_after(reader, source)
         finally:
@@ -97,7 +100,10 @@ class Maintainer:
         """One look at one source, and a fold if it is due."""
         folding = self.known.get(source)
         if folding is None:
-            folding = self.known[source] = FoldingOf(GrowingPause(self._limits.interval_seconds, _LONGEST_PAUSE, least=1, most=1))
+            interval = self._limits.interval_seconds
+            # One that is started again and again does not fold each time.
+            folding = FoldingOf(GrowingPause(interval, _LONGEST_PAUSE, least=1, most=1), not_before=self._clock.monotonic() + interval)
+            self.known[source] = folding
         try:
             folding.tail = await tail_behind(reader, self._clock, source)
             if folding.tail is None or not is_due(folding.tail.size, self._limits.restore_time_objective):

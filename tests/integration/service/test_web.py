@@ -72,6 +72,9 @@ def test_every_documented_metric_is_there_and_no_other(both: Archiver, bounded: 
     """/metrics parses, has every name of the reference with its labels and nothing else, and each is of a sane size."""
     captured(both, "db", bounded)
     both.wait(lambda: ("archiver_source_lag_bytes", "db") in samples(both), "the slot has not been looked at")
+    both.wait(
+        lambda: {"db", "agents"} <= {key[1].partition("/")[0] for key in samples(both) if "tail_seconds" in key[0]}, "no tail is known"
+    )
     found = samples(both)
     names = {key[0] for key in found}
     assert names == set(documented())
