@@ -58,7 +58,7 @@ SELECT wanted.place, o.rolname FROM unnest(%s::text[], %s::text[]) WITH ORDINALI
 """Those of some tables, by schemas and names, with their owners: place (from 1) and owner. Owners with the asking role's rights aside."""
 
 JOINED = CODE + f"SELECT EXISTS ({PLANNED}) OR EXISTS (SELECT FROM caller WHERE class = 'pg_cast'::regclass)"
-"""Whether a query that joins tables may call code of users."""
+"""Whether a query that joins tables, or a comparison of indexes, may call code of users."""
 
 CHECKED = (
     CODE

@@ -58,6 +58,10 @@ WAYS = {
         CREATE FUNCTION {0}.f({0}.e) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM {0}.g(); RETURN 1; END $$;
         CREATE CAST ({0}.e AS int) WITH FUNCTION {0}.f({0}.e) AS IMPLICIT; CREATE TABLE {0}.a (id int PRIMARY KEY);
         CREATE TABLE {0}.t (id int PRIMARY KEY, e {0}.e REFERENCES {0}.a); INSERT INTO {0}.a VALUES (1); INSERT INTO {0}.t VALUES (1, 'x')""",
+    "index that is attached": _FUNCTION
+    + """CREATE TABLE {0}.t (id int PRIMARY KEY, v int) PARTITION BY RANGE (id);
+        CREATE TABLE {0}.p PARTITION OF {0}.t FOR VALUES FROM (0) TO (9); CREATE INDEX ON {0}.t ((v + {0}.f(1)));
+        INSERT INTO {0}.t VALUES (1, 1)""",
     "partition that is attached": _FUNCTION
     + """CREATE TABLE {0}.t (id int, v int) PARTITION BY RANGE (id); CREATE TABLE {0}.p (id int, v int, CHECK ({0}.f(1) = 1));
         ALTER TABLE {0}.t ATTACH PARTITION {0}.p FOR VALUES FROM (0) TO (9); INSERT INTO {0}.t VALUES (1, 1)""",
@@ -117,6 +121,29 @@ async def test_a_sequence_is_set_with_the_rights_of_its_tables_owner(database: s
     assert ask(database, limit) == -1
     assert report.sequences == 1
     assert int(str(ask(target_database, f"SELECT nextval('{mallory}.t_id_seq')"))) >= 11
+
+
+async def test_rows_of_a_superuser_that_name_anothers(database: str, target_database: str, tmp_path: Path, mallory: str) -> None:
+    """A foreign key of a superuser's table is checked by a query on the other's, before that has the indexes that call code."""
+    made_by = (_TAKE_OVER + _FUNCTION).format(mallory, mallory, 100)
+    run(database, f"SET ROLE {mallory}; {made_by} CREATE TABLE {mallory}.a (id int PRIMARY KEY, v int) PARTITION BY RANGE (id)")
+    run(database, f"SET ROLE {mallory}; CREATE TABLE {mallory}.p PARTITION OF {mallory}.a FOR VALUES FROM (0) TO (9)")
+    run(database, f"SET ROLE {mallory}; CREATE INDEX i ON {mallory}.a (v) WHERE {mallory}.f(1) = 1; INSERT INTO {mallory}.a VALUES (1)")
+    run(
+        database,
+        f"SET ROLE {mallory}; COMMENT ON INDEX {mallory}.i IS 'kept'; CREATE STATISTICS {mallory}.s ON (v + {mallory}.f(1)) FROM {mallory}.p",
+    )
+    run(database, f"CREATE TABLE public.t (id int PRIMARY KEY); INSERT INTO public.t VALUES (1); ALTER ROLE {mallory} CONNECTION LIMIT -1")
+    run(database, f"ALTER TABLE public.t ADD FOREIGN KEY (id) REFERENCES {mallory}.a NOT VALID")
+    run(database, "UPDATE pg_constraint SET convalidated = true WHERE NOT convalidated")
+    run(database, f"ALTER ROLE {mallory} CONNECTION LIMIT -1")
+    async with recorded(database, "SELECT 1") as (made, planned):
+        report = await restore(made, planned, target_database, tmp_path, strict=True)
+    assert ask(database, f"SELECT rolconnlimit FROM pg_roles WHERE rolname = '{mallory}'") == -1
+    assert report.problems == []
+    indexes = "SELECT count(*) FROM pg_index JOIN pg_class c ON c.oid = indexrelid WHERE indpred IS NOT NULL AND indisvalid"
+    assert ask(target_database, indexes) == ask(database, indexes) == 2
+    assert ask(target_database, f"SELECT obj_description('{mallory}.i'::regclass)") == "kept"
 
 
 def _knows_xml(dsn: str) -> bool:

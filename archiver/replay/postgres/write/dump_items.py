@@ -27,8 +27,10 @@ _ABOUT_ELSEWHERE = re.compile(rb"(?:DATABASE|SUBSCRIPTION|PUBLICATION|LARGE OBJE
 _GRANTS = frozenset({b"ACL", b"ACL LANGUAGE", b"DEFAULT ACL"})
 _CHECKING = frozenset({b"CHECK CONSTRAINT"})
 """Kinds for which the server runs functions on rows as whoever makes them. Those of an index run as its owner."""
-_PLANNING = frozenset({b"DOMAIN", b"FK CONSTRAINT", b"TABLE ATTACH"})
+_PLANNING = frozenset({b"DOMAIN", b"FK CONSTRAINT", b"INDEX ATTACH", b"TABLE ATTACH"})
 """Kinds for which it may run functions that stand in them or beside them, in indexes, casts and checks."""
+_CALLED = frozenset({"FUNCTION", "OPERATOR"})
+_PLANNED = frozenset({"CONSTRAINT", "INDEX", "STATISTICS"})
 _GUARDS = frozenset({b"ROW SECURITY", b"POLICY"})
 
 Decoder = Callable[[bytes], str]
@@ -163,11 +165,22 @@ def items_of(
             items.guards.append(item)
         else:
             (items.post if post else items.pre).append(item)
+    items.post = _code_last(items)
     # Privileges come when all is there, so that nothing is made under default privileges that are part of the state.
     items.pre += grants[0]
     items.guards += grants[1]
     items.last[:0] = [_publication(each, -number, no_owner=no_owner) for number, each in enumerate(publications, 1)]
     return items
+
+
+def _code_last(items: Items) -> list[Item]:
+    """What calls functions when a query on its table is planned comes behind the foreign keys: rows are checked by such queries."""
+    code = {item.number for item in items.pre if item.kind in _CALLED}
+    late: dict[int, Item] = {}
+    for item in items.post:
+        if (item.kind in _PLANNED and not code.isdisjoint(item.needs)) or not late.keys().isdisjoint(item.needs):
+            late[item.number] = item
+    return [*(item for item in items.post if item.number not in late), *late.values()]
 
 
 def schemas_of_extensions(dump: bytes, installed: Sequence[Extension]) -> list[str]:

@@ -152,6 +152,8 @@ class SchemaWriter:
         """What makes it, so that no function that stands beside it gets more rights than its owner has."""
         if await self._may_call([item]) and await self._asks(ATTACHED, (item.schema, item.tag)):
             return item.runnable(item.sql, role=item.checked_as)
+        if item.checked_as and item.kind == "INDEX ATTACH" and await self._asks(JOINED):
+            return item.runnable(item.sql, role=item.checked_as)
         checks_rows = item.kind == "FK CONSTRAINT" and not _UNCHECKED.search(item.sql)
         if item.checked_as and checks_rows and await self._asks(JOINED):
             # Rows are compared by a query. The constraint itself can need rights that its owner has no more. (Of a partitioned table the
