@@ -24,6 +24,8 @@ PREFIX_BYTES = PREFIX.encode() + b"\0"
 """The prefix as a Message frame has it."""
 NOT_ANNOUNCED = "schema changes are not announced: one that leaves no rows is known only from the next look at the catalog on"
 """What must be known of a database without our triggers."""
+UNANNOUNCED = "it changed, nobody announced it, and only the next look at the catalog found it; the schema of the look before is used"
+"""Of the gap between two looks."""
 _NOT_DUMPED = frozenset({"CREATE PUBLICATION", "ALTER PUBLICATION", "DROP PUBLICATION", "REFRESH MATERIALIZED VIEW", "REINDEX", "CLUSTER"})
 """Tags of changes that mostly show in no schema entry. Publications: capture itself makes and changes its own, after the entry that they
 belong to."""

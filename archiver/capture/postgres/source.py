@@ -33,7 +33,7 @@ from archiver.capture.postgres.session.slot_health import ask_status, read_healt
 from archiver.capture.postgres.session.snapshot import HeldSnapshot, hold_snapshot
 from archiver.capture.postgres.source_entries import SourceEntries
 from archiver.capture.postgres.start.decision import FreshStart, Resumption, ServerView, decide
-from archiver.capture.postgres.start.journal_view import newest_dump, newest_schema, read_journal
+from archiver.capture.postgres.start.journal_view import newest_dump, read_journal
 from archiver.capture.postgres.start.left_out import affected, gaps_of, tables_written, with_pending
 from archiver.capture.postgres.start.repeated_failure import RepeatedFailure
 from archiver.capture.postgres.start.server_view import read_server
@@ -41,6 +41,7 @@ from archiver.capture.postgres.stream.continuation import Diverged
 from archiver.capture.postgres.stream.stream import ReplicationStream, StreamOptions, protocol_version
 from archiver.capture.postgres.watch.schema_watcher import SchemaWatcher
 from archiver.capture.postgres.watch.table_gaps import TOO_LARGE_SECONDS
+from archiver.capture.postgres.watch.unannounced_changes import UnannouncedChanges
 from archiver.capture.status import SourceStatus
 from archiver.capture.unmatched_lines import UnmatchedLines
 from archiver.errors import ArchiverError, HistoryLost, Refused, Unavailable
@@ -79,6 +80,7 @@ class PostgresSource:
         self._access = Access.of(config.dsn)
         self._entries = SourceEntries(name, writer, clock)
         self._figures = SourceFigures()
+        self._changes = UnannouncedChanges(name, writer, clock)
         self._unmatched = UnmatchedLines(name)
         self._stream: ReplicationStream | None = None
         self._watcher: SchemaWatcher | None = None
@@ -181,9 +183,9 @@ class PostgresSource:
                     self._figures.last_baseline = header.time if header else 0
                 if server.slot is not None and server.slot.failover != report.failover:
                     await set_failover(replication, self._config.slot, failover=report.failover)
-                where, schema = decision, await newest_schema(reader, self.name, mark)
+                where, newest = decision, await newest_dump(reader, self.name, mark)
                 if oversized is not None and oversized.begun is not None and where.position < self._careful_until:
-                    schema = await self._leave_out(oversized.begun, query, where.position)
+                    newest = await self._leave_out(oversized.begun, query, where.position)
                     where = _behind(oversized.begun.commit + 1)
                 elif oversized is not None:
                     self._careful_until = server.position
@@ -191,7 +193,7 @@ class PostgresSource:
                         # Without messages the commit that proves the history may not come again.
                         where = _behind(where.position)
                 stream, _ = await self._start(replication, report, server, where, fresh=False)
-                await self._capture(stream, query, stop, self._watch_once_proven(stream, tools, schema))
+                await self._capture(stream, query, stop, self._watch_once_proven(stream, tools, newest))
 
     @contextlib.asynccontextmanager
     async def _replication(self) -> AsyncIterator[Connection]:
@@ -348,9 +350,9 @@ class PostgresSource:
         figures = self._figures
         figures.last_baseline, figures.state, figures.detail = self._clock.now(), "streaming", ""
         log.info("baseline_finished", source=self.name, tables=len(baseline.tables))
-        await self._watch(tools, baseline.schema)
+        await self._watch(tools, (baseline.schema, baseline.dump))
 
-    async def _leave_out(self, begun: Transaction, query: Connection, position: int) -> Schema | None:
+    async def _leave_out(self, begun: Transaction, query: Connection, position: int) -> tuple[Schema, bytes] | None:
         """Journal that a transaction which cannot be received is left out, and that its tables are to be copied; durable on return."""
         config, mark = self._config, self._writer.marks.get(self.name, SourceMark())
         written = await tables_written(query, config.slot, config.publications, begun.xid, begun.commit)
@@ -371,19 +373,30 @@ class PostgresSource:
         kind, bodies = (Kind.GAP, [msgspec.json.encode(gap) for gap in gaps]) if gaps else (Kind.PROGRESS, [b""])
         await self._writer.durable(await self._entries.append(kind, *bodies, position=format_position(begun.commit + 1)))
         self._figures.gaps += len(gaps)
-        return schema
+        return schema, dump
 
     def _progress(self, rows: int, size: int) -> None:
         self._figures.detail = f"baseline: {rows} rows, {size} bytes"
 
-    async def _watch_once_proven(self, stream: ReplicationStream, tools: PgTools, schema: Schema | None) -> None:
+    async def _watch_once_proven(self, stream: ReplicationStream, tools: PgTools, newest: tuple[Schema, bytes] | None) -> None:
         """Watch the schema as soon as the server's history is known to be the journal's: nothing is read from another one."""
         await stream.proven()
-        await self._watch(tools, schema)
+        await self._watch(tools, newest)
 
-    async def _watch(self, tools: PgTools, schema: Schema | None) -> None:
+    async def _watch(self, tools: PgTools, newest: tuple[Schema, bytes] | None) -> None:
+        """``newest``: the journal's schema and its dump."""
+        schema, dump = newest or (None, b"")
         self._watcher = SchemaWatcher(
-            self.name, self._access, self._config, tools, self._writer, self._clock, known=schema, lacking=self._lacking
+            self.name,
+            self._access,
+            self._config,
+            tools,
+            self._writer,
+            self._clock,
+            known=schema,
+            known_dump=dump,
+            changes=self._changes,
+            lacking=self._lacking,
         )
         try:
             await self._watcher.run()
@@ -393,8 +406,9 @@ class PostgresSource:
 
     def _ddl_seen(self, content: bytes) -> None:
         # In the receiver's thread.
+        self._changes.heard(content)
         if (watcher := self._watcher) is not None:
-            watcher.ddl_seen(content)
+            watcher.ddl_seen()
 
     async def _poll(self, query: Connection, stream: ReplicationStream) -> None:
         """Look at the slot, and for what the settings select, every now and then; and notice when commits begin to wait for us.

@@ -77,7 +77,7 @@ async def schema_knowledge(reader: Reader, source: str, mark: SourceMark, last: 
             elif placed.run.kind is Kind.GAP:
                 gaps = [read_record(body, Gap, placed) for body in placed.run.bodies()]
                 # Of several without a schema between, the first knows best where they begin.
-                found = found or next((gap for gap in gaps if gap.reason == SCHEMA_UNCERTAIN), None)
+                found = found or next((gap for gap in gaps if gap.reason == SCHEMA_UNCERTAIN and not gap.to_position), None)
     return SchemaKnowledge(found, until, announced)
 
 

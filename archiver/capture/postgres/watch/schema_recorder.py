@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from archiver.capture.postgres.baseline.schema_entry import SchemaEntry
     from archiver.capture.postgres.watch.publication_keeper import PublicationKeeper
     from archiver.capture.postgres.watch.table_gaps import TableGaps
+    from archiver.capture.postgres.watch.unannounced_changes import UnannouncedChanges
     from archiver.capture.postgres.watch.write_counts import WriteCounts
     from archiver.clock import Clock
     from archiver.journal.writer import Writer
@@ -40,8 +41,11 @@ class SchemaRecorder:
         counts: WriteCounts,
         publications: PublicationKeeper,
         journaled: Schema | None,
+        *,
+        dump: bytes = b"",
+        changes: UnannouncedChanges | None = None,
     ) -> None:
-        """``journaled``: the newest schema that the journal has, if any."""
+        """``journaled``: the newest schema that the journal has, if any, and its ``dump``. ``changes`` is told of each that follows."""
         self._source = source
         self._writer = writer
         self._clock = clock
@@ -49,6 +53,8 @@ class SchemaRecorder:
         self._counts = counts
         self._publications = publications
         self._journaled = journaled
+        self._dump = dump
+        self._changes = changes
         self._taken: SchemaEntry | None = None
         self._pending = journaled.catalog.pending if journaled else []
         self.fingerprint = journaled.fingerprint if journaled and journaled.cause == "baseline" else ""
@@ -94,6 +100,9 @@ class SchemaRecorder:
         """Append PG_SCHEMA; the number of its last entry. ``exact``: no DDL ran during the dump, so it need not be taken again."""
         self._taken = taken
         entry = await self._append(taken)
+        if self._changes is not None and self._journaled is not None and self._dump and self.unknown_since is None:
+            await self._changes.recorded((self._journaled, self._dump), (taken.schema, taken.dump))
+        self._dump = taken.dump
         self._journaled, self.unknown_since, self._told_at = taken.schema, None, self._clock.monotonic()
         self.fingerprint = taken.schema.fingerprint if exact else ""
         return entry

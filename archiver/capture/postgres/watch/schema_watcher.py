@@ -27,6 +27,7 @@ from archiver.capture.postgres.watch.stale_marker import StaleMarker
 from archiver.capture.postgres.watch.table_gaps import TableGaps
 from archiver.capture.postgres.watch.table_recopier import TableRecopier
 from archiver.capture.postgres.watch.thread_event import ThreadEvent
+from archiver.capture.postgres.watch.unannounced_changes import UnannouncedChanges
 from archiver.capture.postgres.watch.write_counts import WriteCounts
 from archiver.errors import Refused, Unavailable
 from archiver.postgres.announcements import NOT_ANNOUNCED
@@ -60,12 +61,14 @@ class SchemaWatcher:
         clock: Clock,
         *,
         known: Schema | None,
+        known_dump: bytes = b"",
+        changes: UnannouncedChanges | None = None,
         lacking: dict[int, float] | None = None,
         compression_level: int = 1,
     ) -> None:
         """``known``: the baseline's schema, or the journal's newest (``start.journal_view.newest_schema``), to compare with.
 
-        ``lacking`` as ``TableGaps`` has it.
+        ``known_dump`` is its dump. ``changes`` hears announcements, also before this begins. ``lacking`` as ``TableGaps`` has it.
         """
         self._source = source
         self._access = access
@@ -88,7 +91,11 @@ class SchemaWatcher:
         )
         self._marker = StaleMarker(self._gaps)
         self._publications = PublicationKeeper(source, config, self._marker, known.catalog if known else None)
-        self._recorder = SchemaRecorder(source, writer, clock, self._gaps, counts, self._publications, known)
+        self._changes = changes or UnannouncedChanges(source, writer, clock)
+        self._gaps_before = self._changes.gaps
+        self._recorder = SchemaRecorder(
+            source, writer, clock, self._gaps, counts, self._publications, known, dump=known_dump, changes=self._changes
+        )
         self._follower = SchemaFollower(
             access,
             tools,
@@ -113,7 +120,7 @@ class SchemaWatcher:
     @property
     def gaps(self) -> int:
         """Gaps recorded by this watcher."""
-        return self._gaps.recorded + self._recorder.gaps
+        return self._gaps.recorded + self._recorder.gaps + self._changes.gaps - self._gaps_before
 
     @property
     def unknown_since(self) -> int | None:
@@ -141,9 +148,9 @@ class SchemaWatcher:
             found.append(f"{len(pending)} tables wait to be copied")
         return found
 
-    def ddl_seen(self, content: bytes = b"") -> None:
+    def ddl_seen(self) -> None:
         """A message with prefix ``ddl_triggers.PREFIX`` came through the stream: poll at once. May be called from any thread."""
-        del content  # That something changed is enough: what changed is read from the catalog.
+        # That something changed is enough: what changed is read from the catalog.
         self._ddl.set()
 
     async def run(self) -> None:
@@ -219,6 +226,7 @@ class SchemaWatcher:
                 self._following = False
         elif (catalog := self._recorder.catalog) is not None:
             await self._follower.follow_members(session, cause, seen, catalog)
+        await self._changes.settle()
         moved = await self._keep_tables(session, seen)
         await self.read_sequences(session)
         soon = self._gaps.waits or not self._recorder.fingerprint

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from archiver import memory
 from archiver.errors import Bug, Refused
 from archiver.journal.segment import CorruptSegment, SegmentHeader
-from archiver.postgres.announcements import may_differ, shows_in_dump
+from archiver.postgres.announcements import UNANNOUNCED, may_differ, shows_in_dump
 from archiver.postgres.captured_systems import CapturedDatabase, named_databases
 from archiver.postgres.checkpoint_records import FoldedCheckpoint
 from archiver.postgres.lsn import format_lsn, parse_lsn
@@ -263,7 +263,7 @@ def _unannounced(change: FoundRecord[Schema]) -> GapLine:
         change.ref.seq,
         "schema",
         SCHEMA_UNCERTAIN,
-        "it changed, nobody announced it, and only the next look at the catalog found it; the schema of the look before is used",
+        UNANNOUNCED,
         from_position=record.since,
         to_position=record.lsn,
         to_time=record.taken,

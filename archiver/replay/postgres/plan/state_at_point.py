@@ -122,7 +122,8 @@ class StateAtPoint:
         """
         ended = schema.ref.seq
         for seq, gap in self.survey.gaps:
-            if gap.reason != SCHEMA_UNCERTAIN or seq < ended:
+            # One that says where it ends stands behind the entry that ended it: those entries tell of it.
+            if gap.reason != SCHEMA_UNCERTAIN or gap.to_position or seq < ended:
                 continue
             following = next((found for found in self.survey.schemas if found.ref.seq > seq), None)
             settled = following is not None and (certain or self._unchanged(schema.record, following.record))

@@ -134,6 +134,11 @@ async def test_a_schema_change_that_no_trigger_announced_is_a_gap(database: str,
         with pytest.raises(Refused, match="not known"):
             refuse_gaps(planned, allow_gaps=False)
         await restore_to_database(planned, Reader(made.store), made.store, target_database, allow_gaps=True)
+        # The journal has it, and the figures of the source.
+        await made.until(lambda: made.source.status().gaps > 0)
+        [recorded] = [gap for gap in await made.gaps() if gap.reason == SCHEMA_UNCERTAIN]
+        assert (recorded.from_position, recorded.to_position) == (planned.gaps[-1].from_position, planned.gaps[-1].to_position)
+        assert (await plan(made, "latest")).gaps == []
 
 
 @pytest.mark.postgres(18)
@@ -191,6 +196,10 @@ async def test_ordinary_changes_of_the_schema_are_no_gaps(database: str, stateme
         for point in (*points, "latest"):
             planned = await plan(made, point)
             assert planned.gaps == [], planned.schema.reason
+        await made.stop()
+        await made.start()
+        await quiet(made, database)
+        assert SCHEMA_UNCERTAIN not in [gap.reason for gap in await made.gaps()]
 
 
 @pytest.mark.postgres(18)

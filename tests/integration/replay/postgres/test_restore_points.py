@@ -123,6 +123,7 @@ async def test_without_announcements_a_change_between_two_looks_is_a_gap(databas
         planned = await plan(made, between)
         assert not planned.schema.certain
         assert (planned.gaps[-1].what, planned.gaps[-1].reason) == ("schema", "schema_uncertain")
+        assert "schema_uncertain" in [gap.reason for gap in await made.gaps()]
         planned = await plan(made, early)
         assert (planned.schema.certain, planned.gaps) == (True, [])
         planned = await plan(made, late)
