@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -150,20 +151,24 @@ async def test_lost_answer_of_link(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 async def test_hanging_disk_ends_at_the_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that does not answer is given up at the deadline; the put may still land, whole."""
-    real = os.fsync
+    real, answers = os.fsync, threading.Event()
 
     def fsync(handle: int) -> None:
-        time.sleep(0.4)
+        assert answers.wait(60)
         real(handle)
 
-    store = DirectoryStore(tmp_path, deadline_seconds=0.2)
-    await store.put_if_absent("journal/0", b"x")
+    store, patient = DirectoryStore(tmp_path, deadline_seconds=0.2), DirectoryStore(tmp_path)
+    await patient.put_if_absent("journal/0", b"x")
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(Unavailable, match=r"longer than 0\.2 s"):
         await store.put_if_absent("journal/1", b"x")
-    await asyncio.sleep(1.0)
-    assert await store.get("journal/1") == b"x"
+    assert await patient.get("journal/1") is None
+    answers.set()
+    while await patient.get("journal/1") is None:
+        await asyncio.sleep(0.01)
+    assert await patient.get("journal/1") == b"x"
     await store.close()
+    await patient.close()
 
 
 async def test_files_are_private(tmp_path: Path) -> None:
