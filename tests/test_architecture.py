@@ -203,6 +203,14 @@ def test_files_stay_short() -> None:
     assert [name(path) for path in files if len(path.read_text().splitlines()) > 500] == []
 
 
+def test_unit_tests_mirror_the_tree() -> None:
+    """Each folder of unit tests is called like the folder that it tests."""
+    homes = (ROOT / "archiver", ROOT, ROOT / "tests")
+    folders = sorted({path.parent.relative_to(ROOT / "tests/unit") for path in TESTS if (ROOT / "tests/unit") in path.parents})
+    assert len(folders) > 20
+    assert [str(folder) for folder in folders if not any((home / folder).is_dir() for home in homes)] == []
+
+
 def test_modules_are_named_by_their_job() -> None:
     """There is no drawer for what belongs nowhere."""
     drawers = {"utils", "util", "helpers", "common", "misc", "base"}

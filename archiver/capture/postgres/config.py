@@ -20,8 +20,8 @@ class PostgresOptions(msgspec.Struct, frozen=True, kw_only=True):
     exclude_tables: list[str] = []
     """``schema.table`` names that are not captured; ``*`` matches within a part."""
     strict: bool = False
-    """A name in ``schemas`` that the database does not have, and a line of ``exclude_tables`` that matches no table, are refused. Otherwise
-    check, log, ``/readyz`` and a metric name them."""
+    """A name in ``schemas`` that the database does not have, and a line of ``exclude_tables`` that matches no table, are refused, and
+    count against readiness when they come to match nothing later. Otherwise check, log, ``/readyz`` and a metric name them."""
     ddl: Literal["auto", "trigger", "poll"] = "auto"
     """How schema changes are noticed: event trigger (superuser), catalog poll, or the trigger where rights allow."""
     poll_seconds: Positive = 10.0
