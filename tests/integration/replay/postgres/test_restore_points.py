@@ -164,6 +164,8 @@ async def test_time_entry_and_mark_name_the_same_state(made: Capture, database: 
     """A moment between two commits, the number of the first one's commit entry, and a mark set there mean the same."""
     run(database, "UPDATE runs SET state = 'good'")
     await caught_up(made, database)
+    # The transaction that moved the end on is to stand before the mark as well.
+    await made.reached(str(ask(database, "SELECT pg_current_wal_flush_lsn()::text")))
     await made.writer.durable(await made.writer.append(Run.of("", Kind.MARK, [msgspec.json.encode(Mark("good", 0))], observed=1)))
     await asyncio.sleep(0.05)
     moment = str(ask(database, NOW))
