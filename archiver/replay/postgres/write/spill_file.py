@@ -20,6 +20,7 @@ class SpillFile:
     def __init__(self, folder: Path | None = None) -> None:
         """``folder``: by default the temporary one."""
         self._folder = folder
+        self._place = folder or os.environ.get("TMPDIR", "")
         self._file = -1
         self._size = 0
         self._lock = threading.Lock()
@@ -27,7 +28,7 @@ class SpillFile:
     def put(self, data: bytes | memoryview) -> int:
         """See ``Spill``."""
         view = memoryview(data).cast("B")
-        with self._lock, disk.errors(_DOING, self._folder or tempfile.gettempdir()):
+        with self._lock, disk.errors(_DOING, self._place):
             if self._file < 0:
                 self._file, name = tempfile.mkstemp(prefix="archiver-spill-", dir=self._folder)
                 weakref.finalize(self, os.close, self._file)
@@ -42,13 +43,13 @@ class SpillFile:
     def take(self, place: int, length: int) -> bytes:
         """See ``Spill``."""
         pieces: list[bytes] = []
-        with disk.errors(_DOING, self._folder or tempfile.gettempdir()):
+        with disk.errors(_DOING, self._place):
             while length and self._file >= 0 and (piece := os.pread(self._file, length, place)):
                 pieces.append(piece)
                 place, length = place + len(piece), length - len(piece)
         if length:
             raise Unavailable(
-                f"{self._folder or tempfile.gettempdir()}: what was put aside there is gone", hint="check the disk, then try again"
+                f"{self._place or 'the temporary folder'}: what was put aside there is gone", hint="check the disk, then try again"
             )
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
