@@ -46,10 +46,22 @@ _LEVEL = 3
 BEHIND_SECONDS = 2 * AHEAD_SECONDS
 """Journal time between a checkpoint and the journal's end: what the source told a little late is then in the journal, too."""
 
+IDLE_SEGMENTS = 1000
+"""So many segments behind the newest checkpoint, of other sources and heartbeats, and nothing of the source: its checkpoint is made anew
+behind them, so that restores need not read them."""
+
 _log = structlog.get_logger()
 
 
-async def fold_database(reader: Reader, clock: Clock, source: str, *, until: int, most_entries: int = MOST_ENTRIES) -> Folded:
+async def fold_database(
+    reader: Reader,
+    clock: Clock,
+    source: str,
+    *,
+    until: int,
+    most_entries: int = MOST_ENTRIES,
+    idle_segments: int = IDLE_SEGMENTS,
+) -> Folded:
     """Make one checkpoint of ``source``, at most ``most_entries`` behind the newest, and not behind segment ``until``.
 
     On return it is durable, or there is a reason why not. Memory is that of a restore over so many entries. Raises ``Corrupt``,
@@ -64,7 +76,8 @@ async def fold_database(reader: Reader, clock: Clock, source: str, *, until: int
         async with aclosing(_places(reader, source, until, most_entries)) as places:
             async for point in places:
                 plan = await plan_restore(reader, source, point)
-                if not plan.point.transactions:
+                idle = plan.point.silent and plan.segments.last - plan.segments.first >= idle_segments
+                if not plan.point.transactions and not idle:
                     break
                 if not (found := unsuited(plan)):
                     return await _fold(reader, clock, plan)
@@ -102,17 +115,25 @@ def _last_of(header: SegmentHeader) -> Point:
     return Point(str(number), "entry", number)
 
 
+def entry_of(plan: RestorePlan) -> int:
+    """The last entry that a checkpoint at the point of ``plan`` has: the last commit's, or where nothing was committed, the point's own."""
+    return plan.point.entry if plan.point.transactions else int(plan.point.asked)
+
+
 def unsuited(plan: RestorePlan) -> str:
     """Why no checkpoint can be made at the point of ``plan``; empty when one can."""
+    entry = entry_of(plan)
     if plan.gaps:
         return f"{plan.gaps[0].what} is not known there: {plan.gaps[0].reason}"
-    written_later = plan.schema.ref.seq > plan.point.entry and parse_lsn(plan.schema.lsn) > parse_lsn(plan.point.lsn)
+    written_later = plan.schema.ref.seq > entry and parse_lsn(plan.schema.lsn) > parse_lsn(plan.point.lsn)
     if not plan.schema.certain or written_later:
         return f"the schema is not certain there: {plan.schema.reason}"
     if plan.point.begun_before:
         return f"{plan.point.begun_before} long transactions were unfinished there"
-    if any(copy.seq > plan.point.entry for copy in plan.recopies):
+    if any(copy.seq > entry for copy in plan.recopies):
         return "a copy of a table that belongs there was written later"
+    if any(ref.seq <= entry for ref in plan.ahead):
+        return "what was read at the source behind it was written before it"
     return ""
 
 
@@ -130,16 +151,15 @@ async def _fold(reader: Reader, clock: Clock, plan: RestorePlan) -> Folded:
         tables.append(rows)
         kept += same
     record = await _record(reader, plan, material, fold, tables)
-    key = checkpoint_key(plan.source, plan.point.entry)
+    entry = entry_of(plan)
+    key = checkpoint_key(plan.source, entry)
     made = msgspec.structs.replace(record, made=clock.now(), by=__version__)
     if await put_once(reader.store, clock, key, msgspec.json.encode(made)) is not None:
-        return Folded(plan.source, key, plan.point.entry, reason="another maintainer was faster: its checkpoint stays")
+        return Folded(plan.source, key, entry, reason="another maintainer was faster: its checkpoint stays")
     parts = [part for rows in tables for part in rows.parts]
     written = sum(part.size for part in parts) - kept
-    _log.info("checkpoint_folded", source=plan.source, entry=plan.point.entry, transactions=plan.point.transactions, written=written)
-    return Folded(
-        plan.source, key, plan.point.entry, "", plan.point.transactions, sum(part.rows for part in parts), written=written, kept=kept
-    )
+    _log.info("checkpoint_folded", source=plan.source, entry=entry, transactions=plan.point.transactions, written=written)
+    return Folded(plan.source, key, entry, "", plan.point.transactions, sum(part.rows for part in parts), written=written, kept=kept)
 
 
 async def _write(reader: Reader, writer: PartWriter, fold: DatabaseFold, table: Table) -> tuple[TableRows, int]:
@@ -171,7 +191,7 @@ def _left(output: TableOutput, text: bytes) -> bytes:
 async def _record(
     reader: Reader, plan: RestorePlan, material: PlanRecords, fold: DatabaseFold, tables: list[TableRows]
 ) -> FoldedCheckpoint:
-    entry = plan.point.entry
+    entry = entry_of(plan)
     segment = await reader.find_seq(entry)
     header = await reader.header(segment)
     assert header is not None
@@ -193,6 +213,7 @@ async def _record(
         polls=[Place(ref.seq, ref.segment) for ref in polls],
         relations=fold.described(),
         origins=_origins(material),
+        commit=0 if plan.point.transactions else plan.point.entry,
     )
 
 

@@ -57,9 +57,9 @@ class FoldedCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
     archive: str
     source: str
     entry: int
-    """Number of the last commit entry that it has."""
+    """Number of the last commit entry that it has, or of one behind it up to which nothing more was committed."""
     time: int
-    """Its commit time."""
+    """That commit's time."""
     segment: int
     """The segment that reading goes on with: it holds ``entry``, or what follows."""
     chain: str
@@ -79,3 +79,5 @@ class FoldedCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
     """When, microseconds."""
     by: str = ""
     """Version of the program."""
+    commit: int = 0
+    """Number of the last commit entry, where that is not ``entry``; 0: it is."""

@@ -25,7 +25,7 @@ from archiver.store.directory import DirectoryStore
 from archiver.store.memory import MemoryStore
 from tests.integration.capture.postgres.rig import SOURCE, Capture, capture
 from tests.integration.replay.postgres.agents import CHANGES, FILL, SCHEMA
-from tests.integration.replay.postgres.arrange import baseline, caught_up, plan, quiet, run
+from tests.integration.replay.postgres.arrange import ask, baseline, caught_up, plan, quiet, run
 
 
 @pytest.fixture
@@ -55,15 +55,18 @@ async def rows(made: Capture, planned: RestorePlan) -> dict[str, list[bytes]]:
 
 async def compare(made: Capture, points: list[str]) -> list[str]:
     """Restore ``points`` with the checkpoints and, from a copy of the archive without them, from the journal; which used a checkpoint."""
-    bare = MemoryStore()
+    # Both as they are now: what is still being captured would be seen by the one and not by the other.
+    whole, bare = MemoryStore(), MemoryStore()
     for key in await made.store.list(""):
+        body = await made.store.get(key) or b""
+        await whole.put_if_absent(key, body)
         if not key.startswith(CHECKPOINTS):
-            await bare.put_if_absent(key, await made.store.get(key) or b"")
-    alone = Capture(made.dsn, made.slot, bare)
+            await bare.put_if_absent(key, body)
+    folded_too, alone = Capture(made.dsn, made.slot, whole), Capture(made.dsn, made.slot, bare)
     used = []
     for point in points:
-        with_it, without = await plan(made, point), await plan(alone, point)
-        assert await rows(made, with_it) == await rows(alone, without), point
+        with_it, without = await plan(folded_too, point), await plan(alone, point)
+        assert await rows(folded_too, with_it) == await rows(alone, without), point
         assert (with_it.gaps, with_it.approximations, with_it.not_included) == (without.gaps, without.approximations, without.not_included)
         assert (with_it.schema.ref, with_it.schema.certain) == (without.schema.ref, without.schema.certain), point
         assert (with_it.point.entry or without.point.entry, with_it.point.lsn) == (without.point.entry, without.point.lsn)
@@ -108,6 +111,43 @@ async def test_points_behind_a_checkpoint_are_as_without_it(database: str, slot:
         again = await folded(made)
         assert again.reason == ""
         assert (await folded(made)).reason == "nothing has happened since the newest checkpoint"
+
+
+async def test_an_idle_database_is_carried_forward(database: str, slot: str) -> None:
+    """Where others' segments stand behind its checkpoint and nothing of its own, that is made anew behind them, and points behind it are as
+    without it; not while part of a transaction was sent, whose end comes later.
+    """
+    run(database, "CREATE TABLE t (id int PRIMARY KEY, v text)", "CREATE SEQUENCE numbers")
+    async with capture(database, slot, poll_seconds=0.3) as made:
+        await baseline(made)
+        run(database, "INSERT INTO t SELECT g, 'old' FROM generate_series(1, 50) g")
+        await quiet(made, database)
+        first = await folded(made)
+        assert first.reason == ""
+        # What is waited for by a message of its own may be on its way still.
+        await made.reached(str(ask(database, "SELECT pg_current_wal_flush_lsn()::text")))
+        while not (last := await folded(made)).reason:
+            first = last
+
+        async def carried() -> Folded:
+            for _ in range(3):
+                other = Run.of("other", Kind.PROGRESS, [b""], observed=SystemClock().now())
+                await made.writer.durable(await made.writer.append(other))
+            reader = Reader(made.store)
+            return await fold_database(reader, SystemClock(), SOURCE, until=await reader.last(), idle_segments=2)
+
+        # A reading of the sequences may stand ahead of the stream, and nothing is made there.
+        while (second := await carried()).reason:
+            assert "written before it" in second.reason
+        assert (second.reason, second.transactions, second.written) == ("", 0, 0)
+        assert second.entry > first.entry
+        points = [str(made.writer.durable_seq)]
+        run(database, "UPDATE t SET v = 'new' WHERE id < 9", "SELECT nextval('numbers')")
+        points.append(await quiet(made, database))
+        run(database, "ALTER TABLE t ADD w int DEFAULT 3", "DELETE FROM t WHERE id = 7")
+        points.append(await quiet(made, database))
+        assert (await compare(made, points)) == ["folded"] * 3
+        assert (await plan(made, points[0])).checkpoint.key == second.key
 
 
 async def test_a_checkpoint_that_is_none_costs_time_only(database: str, slot: str) -> None:

@@ -71,6 +71,8 @@ class Survey:
         """Newest commit time before ``broken``: later ones may be missing from there on."""
         self.described: dict[int, Described] = {}
         """By table, the newest description that came with a change of it in the state."""
+        self.sent = False
+        """Whether the stream brought anything since the checkpoint, and before the entry that the point names, whatever became of it."""
         self._confirmed = 0
         self._position = 0
         self.reached = 0
@@ -138,6 +140,7 @@ class Survey:
         ref = Ref(placed.first, placed.segment)
         kind = run.kind
         if kind in (Kind.PG_FRAMES, Kind.PG_STREAM):
+            self.sent = self.sent or (kind is Kind.PG_FRAMES and (self._limit.seq is None or placed.first <= self._limit.seq))
             self._take(self._commits.feed(placed))
             if kind is Kind.PG_STREAM:
                 self.streams += [read_record(body, Stream, placed) for body in run.bodies()]

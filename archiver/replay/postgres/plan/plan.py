@@ -37,6 +37,8 @@ class Moment(msgspec.Struct, frozen=True):
     """Had begun by then and not ended: not part of the state."""
     begun_before: int = 0
     """How many that are not part of the state were sent in part before ``entry``: whoever begins to read behind it misses those."""
+    silent: bool = False
+    """The source sent nothing at all between the checkpoint and the point."""
 
     @property
     def distance_seconds(self) -> float | None:
@@ -154,6 +156,8 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
     sequences_after: Ref | None = None
     captured: list[CapturedDatabase] = []
     """All that the archive was ever made from: none of them is restored into."""
+    ahead: list[Ref] = []
+    """Copies and readings of sequences that were written before the entry that names the point, and are of behind it."""
 
     @property
     def limit(self) -> int:

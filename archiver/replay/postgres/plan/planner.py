@@ -181,6 +181,9 @@ def _plan(
             f"sequences that no column owns, as last read before the point: {', '.join(unowned)}; values handed out since then are not"
             " known, and may be given again"
         )
+    read_at = [found.ref for found in survey.copies] + [found.ref for found in survey.polls]
+    counted = {found.ref for found in copies} | {found.ref for found in before}
+    named = state.point.number if state.point.kind == "entry" else -1
     stream = beginning.folded or (survey.streams[0] if survey.streams else None)
     return RestorePlan(
         archive=tail.archive,
@@ -217,6 +220,7 @@ def _plan(
         sequences_before=before[-1].ref if before else None,
         sequences_after=after[0].ref if after else None,
         captured=captured,
+        ahead=[ref for ref in read_at if ref.seq <= named and ref not in counted],
     )
 
 
@@ -276,8 +280,8 @@ def _moment(state: StateAtPoint, beginning: Beginning) -> Moment:
     last = survey.last
     if last is None:
         snapshot, folded = beginning.found.record, beginning.folded
-        entry, time = (folded.entry, folded.time) if folded else (0, snapshot.taken)
-        return Moment(point.text, point.kind, entry, snapshot.lsn, time, asked, 0, survey.unfinished)
+        entry, time = (folded.commit or folded.entry, folded.time) if folded else (0, snapshot.taken)
+        return Moment(point.text, point.kind, entry, snapshot.lsn, time, asked, 0, survey.unfinished, silent=not survey.sent)
     end = format_lsn(last.end_lsn)
     return Moment(point.text, point.kind, last.seq, end, last.time, asked, survey.applied, survey.unfinished, survey.begun_before)
 
