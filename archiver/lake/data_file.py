@@ -22,9 +22,6 @@ _LEVEL = 3
 _RAW_LIMIT = 1 << 32
 """Bytes, before compression, of the row groups that are read at once: a row has less than 1 GiB, and few are so large."""
 _END_BYTES = 8
-_STATS = ("name", "key", "position", "relation", "commit_entry", "entry")
-_STATS_TEXT = 200
-"""Longer texts get no statistics in the log: they would have to be cut, and rounded."""
 
 
 def sorted_records(tables: Sequence[pa.Table]) -> pa.Table:
@@ -48,15 +45,12 @@ def to_parquet(records: pa.Table) -> bytes:
 
 
 def statistics(records: pa.Table) -> dict[str, object]:
-    """As the Delta log has them."""
-    bounds = {name: pc.min_max(records[name]).as_py() for name in _STATS}
-    told = {name: each for name, each in bounds.items() if not isinstance(each["max"], str) or len(each["max"]) <= _STATS_TEXT}
-    return {
-        "numRecords": records.num_rows,
-        "minValues": {name: each["min"] for name, each in told.items()},
-        "maxValues": {name: each["max"] for name, each in told.items()},
-        "nullCount": dict.fromkeys(told, 0),
-    }
+    """As the Delta log has them: no bounds of columns, which the file has itself.
+
+    Bounds of some columns are worse than none: datasets of ``deltalake`` take each other column for one without values, and a condition
+    on it finds nothing. All columns cannot have them: a long text would have to be cut, and rounded.
+    """
+    return {"numRecords": records.num_rows}
 
 
 class Range(NamedTuple):

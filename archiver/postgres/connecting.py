@@ -125,7 +125,7 @@ def refusal(text: str, state: str, doing: str) -> ArchiverError:
         return Invalid(message, hint=POOLER)
     if "no pg_hba.conf entry" in text or "pg_hba.conf rejects" in text:
         return Invalid(message, hint="pg_hba.conf of the server needs a line for this role, database and address (and TLS, if it says so)")
-    if state == "28P01":
+    if state == "28P01" or "no password supplied" in text:
         return Invalid(message, hint="the password is wrong, or missing in the connection string and its password reference")
     if state.startswith("28"):
         return Invalid(message, hint="check the user in the connection string: the role must exist at that server, with LOGIN")

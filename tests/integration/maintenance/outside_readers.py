@@ -36,9 +36,10 @@ def asking(table: Path) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
 
 
 def query(table: Path, sql: str, **parameters: object) -> list[tuple[Any, ...]]:
-    """One answer of DuckDB."""
-    with asking(table) as ask:
-        return ask(sql, **parameters)
+    """One answer of DuckDB, over a dataset of ``deltalake`` as in the howto."""
+    with duckdb.connect() as session:
+        session.register("history", DeltaTable(table.as_uri()).to_pyarrow_dataset())
+        return session.execute(sql, parameters).fetchall()
 
 
 def files_of(table: Path) -> list[Path]:

@@ -74,6 +74,9 @@ async def test_each_cause_has_its_code_and_its_hint(server: PostgresServer) -> N
         assert f"(SQLSTATE {state})" in error.message
         assert hint in error.hint
         assert "wrong" not in error.message
+    unsaid = await refused(base.replace("postgres@", "keyed@"))
+    assert isinstance(unsaid, Invalid)
+    assert ("no password supplied" in unsaid.message, "password" in unsaid.hint) == (True, True)
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(psycopg.OperationalError):
             while True:
