@@ -19,6 +19,7 @@ _SEGMENT = re.compile(r"journal/([0-9a-f]{16})")
 _CHECKPOINT = re.compile(r"([0-9a-f]{16})\.json")
 _COMMIT = re.compile(r"history/[^/]+/_delta_log/([0-9]{20})\.json")
 _LOG_CHECKPOINT = re.compile(r"history/[^/]+/_delta_log/([0-9]{20})\.checkpoint\.parquet")
+_SUMMARY = re.compile(r"history/[^/]+/_summaries/([0-9]{20})\.json")
 _UNSAFE = re.compile(rb"[^A-Za-z0-9._-]")
 
 
@@ -91,6 +92,22 @@ def history_checkpoint_key(source: str, version: int) -> str:
 def history_checkpoint_version(key: str) -> int | None:
     """Version of the checkpoint under ``key``; ``None`` when it is none."""
     match = _LOG_CHECKPOINT.fullmatch(key)
+    return int(match[1]) if match else None
+
+
+def history_summary_prefix(source: str) -> str:
+    """Prefix of the summaries of its log."""
+    return f"{history_prefix(source)}_summaries/"
+
+
+def history_summary_key(source: str, version: int) -> str:
+    """Key of the summary of its log up to commit ``version``."""
+    return f"{history_summary_prefix(source)}{version:020d}.json"
+
+
+def history_summary_version(key: str) -> int | None:
+    """Version of the summary under ``key``; ``None`` when it is none."""
+    match = _SUMMARY.fullmatch(key)
     return int(match[1]) if match else None
 
 

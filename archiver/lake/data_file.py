@@ -5,10 +5,12 @@ A row group is found by its statistics; the Bloom filters on ``key`` are for eng
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -17,7 +19,6 @@ from archiver.errors import Corrupt
 from archiver.lake.columns import CONTROL, SCHEMA
 
 GROUP_ROWS = 16384
-FOOTER_GUESS = 1 << 16
 _LEVEL = 3
 _RAW_LIMIT = 1 << 32
 """Bytes, before compression, of the row groups that are read at once: a row has less than 1 GiB, and few are so large."""
@@ -70,15 +71,39 @@ class Wanted(NamedTuple):
     """``None``: any."""
 
 
-class DataFile:
-    """One file whose footer is known. Raises ``Corrupt`` when it is no Parquet file of ours."""
+class Seal(msgspec.Struct, frozen=True):
+    """SHA-256, hex, of what is read of a file.
 
-    def __init__(self, key: str, size: int, tail: bytes) -> None:
-        """``tail``: its last bytes, ``footer_bytes`` at least."""
-        self.key, self.size = key, size
+    Nothing is given to the Parquet reader that does not match: damaged bytes can end its process.
+    """
+
+    footer: str
+    footer_bytes: int
+    """Last bytes of the file."""
+    groups: list[str]
+    """Of each row group's bytes."""
+
+
+def seal_of(data: bytes) -> Seal:
+    """The seal of a file that was just written."""
+    metadata = pq.read_metadata(io.BytesIO(data))
+    size = footer_bytes("", data)
+    ranges = [_range(metadata.row_group(group)) for group in range(metadata.num_row_groups)]
+    return Seal(_hash(data[-size:]), size, [_hash(data[each.start : each.end]) for each in ranges])
+
+
+class DataFile:
+    """One file whose footer is known. Raises ``Corrupt`` when it is not what its seal says."""
+
+    def __init__(self, key: str, size: int, tail: bytes, seal: Seal) -> None:
+        """``tail``: its last ``seal.footer_bytes`` bytes, or more."""
+        self.key, self.size, self._seal = key, size, seal
         self._tail = (size - len(tail), tail)
+        if not 0 < seal.footer_bytes <= len(tail) or _hash(tail[-seal.footer_bytes :]) != seal.footer:
+            raise _unreadable(key)
         try:
-            self._metadata = pq.read_metadata(_Ranges(size, [self._tail]))
+            # The reader asks for more than the footer, unless it is the whole file.
+            self._metadata = pq.read_metadata(io.BytesIO(b"PAR1" + tail[-seal.footer_bytes :]))
             fields = list(self._metadata.schema.to_arrow_schema())
         except _UNREADABLE as error:
             raise _unreadable(key) from error
@@ -108,10 +133,7 @@ class DataFile:
         """Bytes that hold these row groups; neighbours are one range."""
         found: list[Range] = []
         for group in groups:
-            row_group = self._metadata.row_group(group)
-            columns = [row_group.column(index) for index in range(row_group.num_columns)]
-            start = min(each.dictionary_page_offset or each.data_page_offset for each in columns)
-            end = start + sum(each.total_compressed_size for each in columns)
+            start, end = _range(self._metadata.row_group(group))
             if found and found[-1].end >= start:
                 found[-1] = Range(found[-1].start, max(end, found[-1].end))
             else:
@@ -122,6 +144,10 @@ class DataFile:
         """The records of these row groups. ``held``: bytes of ``ranges``, with where each begins."""
         if sum(self._metadata.row_group(group).total_byte_size for group in groups) > _RAW_LIMIT:
             raise _unreadable(self.key)
+        for group in groups:
+            start, end = _range(self._metadata.row_group(group))
+            if all(_hash(data[start - at : end - at]) != self._seal.groups[group] for at, data in held if at <= start <= at + len(data)):
+                raise _unreadable(self.key)
         try:
             file = pq.ParquetFile(_Ranges(self.size, [*held, self._tail]), metadata=self._metadata, page_checksum_verification=True)
             return file.read_row_groups(list(groups), use_threads=False)
@@ -147,6 +173,16 @@ def footer_bytes(key: str, tail: bytes) -> int:
     if len(tail) < _END_BYTES or tail[-4:] != b"PAR1":
         raise _unreadable(key)
     return int.from_bytes(tail[-8:-4], "little") + _END_BYTES
+
+
+def _range(group: pq.RowGroupMetaData) -> Range:
+    columns = [group.column(index) for index in range(group.num_columns)]
+    start = min(each.dictionary_page_offset or each.data_page_offset for each in columns)
+    return Range(start, start + sum(each.total_compressed_size for each in columns))
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _unreadable(key: str) -> Corrupt:

@@ -13,6 +13,7 @@ import msgspec
 
 from archiver.errors import Corrupt
 from archiver.lake.columns import DELTA_SCHEMA
+from archiver.lake.data_file import Seal
 from archiver.lake.progress import FORMAT, Progress
 from archiver.untrusted import Unreadable, decode_untrusted
 
@@ -29,6 +30,7 @@ class Added(msgspec.Struct, frozen=True):
     modification_time: int
     """Milliseconds."""
     stats: dict[str, object]
+    seal: Seal | None = None
 
 
 class _Add(msgspec.Struct, frozen=True, rename="camel"):
@@ -36,6 +38,7 @@ class _Add(msgspec.Struct, frozen=True, rename="camel"):
     size: int = 0
     modification_time: int = 0
     stats: str | None = None
+    tags: dict[str, str | None] | None = None
 
 
 class _MetaData(msgspec.Struct, frozen=True, rename="camel"):
@@ -84,17 +87,12 @@ class TableState(msgspec.Struct):
     """Files that are no longer of it, and when they went, milliseconds."""
     told: dict[str, tuple[int, str | None]] = {}
     """When each file was made, milliseconds, and its statistics, JSON."""
+    seals: dict[str, Seal] = {}
+    """Of files that we wrote."""
     identity: str = ""
     created: int = 0
-    checkpoint: int = -1
-    """Version of the checkpoint that reading began with; -1 for none."""
-
-
-def progress_of(body: bytes) -> Progress | None:
-    """What one commit alone says of progress. Raises ``Corrupt``."""
-    state = TableState()
-    follow(state, 0, body)
-    return state.progress
+    summary: int = -1
+    """Version of the summary that reading began with; -1 for none."""
 
 
 def follow(state: TableState, version: int, body: bytes) -> None:
@@ -116,10 +114,13 @@ def follow(state: TableState, version: int, body: bytes) -> None:
             state.files[path] = action.add.size
             state.told[path] = (action.add.modification_time, action.add.stats)
             state.removed.pop(path, None)
+            if text := (action.add.tags or {}).get(_SEAL):
+                state.seals[path] = _seal(version, text)
         elif action.remove is not None:
             path = urllib.parse.unquote(action.remove.path)
             state.files.pop(path, None)
             state.told.pop(path, None)
+            state.seals.pop(path, None)
             state.removed[path] = action.remove.deletion_timestamp
         elif action.commit is not None and action.commit.archiver is not None:
             state.progress = action.commit.archiver
@@ -128,6 +129,15 @@ def follow(state: TableState, version: int, body: bytes) -> None:
     state.version = version
 
 
+def _seal(version: int, text: str) -> Seal:
+    body = text.encode("utf-8", "surrogatepass")
+    try:
+        return decode_untrusted(body, Seal, most=len(body))
+    except Unreadable as error:
+        raise Corrupt(f"commit {version} of the history files cannot be read: {error}", hint=_HINT) from None
+
+
+_SEAL = "archiver.seal"
 _HINT = "delete the source's folder under history/: the journal has all of it, and `archiver maintain` writes it anew"
 
 
@@ -165,6 +175,7 @@ def commit(
                 "modificationTime": file.modification_time,
                 "dataChange": not removed,
                 "stats": msgspec.json.encode(file.stats).decode(),
+                **({"tags": {_SEAL: msgspec.json.encode(file.seal).decode()}} if file.seal else {}),
             }
         }
         for file in added

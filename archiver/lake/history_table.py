@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
@@ -12,17 +12,18 @@ from archiver import __version__
 from archiver.errors import Bug, Corrupt
 from archiver.journal.folded_checkpoints import continues
 from archiver.journal.keys import (
-    history_checkpoint_key,
-    history_checkpoint_version,
     history_commit_key,
     history_commit_prefix,
     history_commit_version,
     history_prefix,
+    history_summary_key,
+    history_summary_prefix,
+    history_summary_version,
 )
 from archiver.journal.put_once import put_once
-from archiver.lake.data_file import FOOTER_GUESS, DataFile, Wanted, chosen, footer_bytes, sorted_records, statistics, to_parquet
-from archiver.lake.delta_log import COMMIT_LIMIT, Added, TableState, commit, follow, progress_of
-from archiver.lake.log_checkpoint import from_checkpoint
+from archiver.lake.data_file import DataFile, Wanted, chosen, seal_of, sorted_records, statistics, to_parquet
+from archiver.lake.delta_log import COMMIT_LIMIT, Added, TableState, commit, follow
+from archiver.lake.log_checkpoint import from_summary
 from archiver.lake.merging import path_of
 from archiver.lake.progress import Progress
 
@@ -38,48 +39,27 @@ _READS = 16
 _log = structlog.get_logger()
 
 
-class LogKeys(NamedTuple):
-    """Versions that the log of a source has."""
-
-    commits: list[int]
-    checkpoints: list[int]
-
-
-async def log_keys(store: Store, source: str) -> LogKeys:
-    """Everything that stands in the log of ``source``."""
-    found, after = LogKeys([], []), ""
-    while keys := await store.list(history_commit_prefix(source), after=after, limit=_PAGE):
-        for key in keys:
-            if (version := history_commit_version(key)) is not None:
-                found.commits.append(version)
-            elif (version := history_checkpoint_version(key)) is not None:
-                found.checkpoints.append(version)
+async def log_versions(store: Store, prefix: str, version_of: Callable[[str], int | None]) -> list[int]:
+    """Versions of the objects under ``prefix``, which ``version_of`` reads from a key, in order."""
+    found, after = list[int](), ""
+    while keys := await store.list(prefix, after=after, limit=_PAGE):
+        found += [version for key in keys if (version := version_of(key)) is not None]
         after = keys[-1]
-    return found
+    return sorted(found)
 
 
 async def read_table(store: Store, source: str) -> TableState:
-    """What the log of ``source`` says: its newest checkpoint, and the commits behind that. ``Corrupt`` when it cannot be read."""
-    keys = await log_keys(store, source)
-    for version in sorted(keys.checkpoints, reverse=True):
+    """What the log of ``source`` says: its newest summary, and the commits behind that. ``Corrupt`` when it cannot be read."""
+    # Commits first: what is deleted of them meanwhile is in a summary that is seen then.
+    commits = await log_versions(store, history_commit_prefix(source), history_commit_version)
+    for version in reversed(await log_versions(store, history_summary_prefix(source), history_summary_version)):
         try:
-            state = await _from_checkpoint(store, source, version, keys.commits)
+            state = from_summary(version, await store.get(history_summary_key(source, version), 0, COMMIT_LIMIT) or b"")
         except Corrupt as error:
-            _log.warning("history_checkpoint_passed_over", source=source, version=version, reason=error.message)
+            _log.warning("history_summary_passed_over", source=source, version=version, reason=error.message)
         else:
-            return await _followed(store, source, state, keys.commits)
-    return await _followed(store, source, TableState(), keys.commits)
-
-
-async def _from_checkpoint(store: Store, source: str, version: int, commits: Sequence[int]) -> TableState:
-    data = await store.get(history_checkpoint_key(source, version), 0, COMMIT_LIMIT) or b""
-    state = await asyncio.to_thread(from_checkpoint, version, data)
-    state.checkpoint = version
-    for before in sorted((each for each in commits if each <= version), reverse=True):
-        state.progress = progress_of(await store.get(history_commit_key(source, before), 0, COMMIT_LIMIT) or b"")
-        if state.progress is not None:
-            break
-    return state
+            return await _followed(store, source, state, commits)
+    return await _followed(store, source, TableState(), commits)
 
 
 async def _followed(store: Store, source: str, state: TableState, commits: Sequence[int]) -> TableState:
@@ -114,7 +94,7 @@ async def open_history(reader: Reader, source: str) -> HistoryFiles | None:
         state = await read_table(reader.store, source)
         if state.progress is None or not await is_of_this_journal(reader, state.progress):
             return None
-        files = await asyncio.gather(*(open_file(reader.store, source, path, size) for path, size in sorted(state.files.items())))
+        files = await asyncio.gather(*(open_file(reader.store, source, path, state) for path in sorted(state.files)))
     except Corrupt as error:
         say_passed_over(source, error)
         return None
@@ -126,15 +106,15 @@ def say_passed_over(source: str, error: Corrupt) -> None:
     _log.warning("history_files_passed_over", source=source, reason=error.message)
 
 
-async def open_file(store: Store, source: str, path: str, size: int) -> DataFile:
-    """A file with its footer. ``Corrupt`` when it is missing or none."""
-    key = history_prefix(source) + path
-    tail = await store.get(key, -min(size, FOOTER_GUESS))
-    if tail is None or len(tail) < min(size, FOOTER_GUESS):
+async def open_file(store: Store, source: str, path: str, state: TableState) -> DataFile:
+    """A file of ``state`` with its footer. ``Corrupt`` when it is missing, or not what the log says."""
+    key, size, seal = history_prefix(source) + path, state.files[path], state.seals.get(path)
+    if seal is None:
+        raise Corrupt(f"history file {key} was written by another program", hint="delete the source's folder under history/")
+    tail = await store.get(key, -min(size, seal.footer_bytes))
+    if tail is None:
         raise Corrupt(f"history file {key} is missing", hint="delete the source's folder under history/: the journal has all of it")
-    if (needed := min(size, footer_bytes(key, tail))) > len(tail):
-        tail = await store.get(key, -needed) or b""
-    return await asyncio.to_thread(DataFile, key, size, tail)
+    return await asyncio.to_thread(DataFile, key, size, tail, seal)
 
 
 async def read_groups(store: Store, file: DataFile, groups: Sequence[int]) -> pa.Table:
@@ -176,7 +156,8 @@ class TableWriter:
         if await self._store.get(key) != data:
             raise Corrupt(f"history file {key} does not come back as it was written", hint="the store loses data: do not trust it")
         stats = await asyncio.to_thread(statistics, records)
-        self.added.append(Added(path, len(data), self._clock.now() // 1000, stats))
+        seal = await asyncio.to_thread(seal_of, data)
+        self.added.append(Added(path, len(data), self._clock.now() // 1000, stats, seal))
         self.rows += records.num_rows
 
     async def commit(self, state: TableState, progress: Progress, removed: Sequence[str] = ()) -> bool:

@@ -1,6 +1,7 @@
-"""What the commits of a Delta log add up to, as one file: whoever reads the log begins with the newest of these. Pure.
+"""What the commits of a Delta log add up to, once for other engines and once for us: whoever reads begins with the newest. Pure.
 
-Layout: the Delta transaction protocol, "Checkpoints", V1. ``Progress`` is not of Delta and stays in the commit of the same version.
+Theirs is a checkpoint (the Delta transaction protocol, "Checkpoints", V1), which is Parquet with nested columns. Ours is a summary, which
+is JSON: forged Parquet can end the process that reads it, and we read no more of that than we must.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import pyarrow.parquet as pq
 
 from archiver.errors import Corrupt
 from archiver.lake.columns import DELTA_SCHEMA
-from archiver.lake.delta_log import READER_VERSION, WRITER_VERSION, TableState
+from archiver.lake.delta_log import COMMIT_LIMIT, READER_VERSION, WRITER_VERSION, TableState
+from archiver.lake.progress import FORMAT
+from archiver.untrusted import Unreadable, decode_untrusted
 
 _TEXTS = pa.map_(pa.string(), pa.string())
 _SCHEMA = pa.schema(
@@ -47,7 +50,7 @@ _SCHEMA = pa.schema(
 
 
 def to_checkpoint(state: TableState, *, keep_removed_since: int) -> bytes:
-    """The file of ``state``, without what was removed before ``keep_removed_since`` (milliseconds)."""
+    """The checkpoint of ``state``, without what was removed before ``keep_removed_since`` (milliseconds)."""
     form = {"provider": "parquet", "options": []}
     table = {"id": state.identity, "format": form, "schemaString": msgspec.json.encode(DELTA_SCHEMA).decode()}
     actions: list[dict[str, Any]] = [
@@ -66,21 +69,19 @@ def to_checkpoint(state: TableState, *, keep_removed_since: int) -> bytes:
     return out.getvalue()
 
 
-def from_checkpoint(version: int, data: bytes) -> TableState:
-    """The state that the checkpoint of ``version`` has, without progress. ``Corrupt`` when it cannot be read."""
-    state = TableState(version=version)
+def to_summary(state: TableState, *, keep_removed_since: int) -> bytes:
+    """``state`` as we read it again, without what was removed before ``keep_removed_since`` (milliseconds)."""
+    removed = {path: when for path, when in state.removed.items() if when >= keep_removed_since}
+    return msgspec.json.encode(msgspec.structs.replace(state, removed=removed, summary=state.version))
+
+
+def from_summary(version: int, body: bytes) -> TableState:
+    """The state that the summary of ``version`` has. ``Corrupt`` when it cannot be read, or is of another version."""
+    hint = "delete the source's folder under history/: the journal has all of it"
     try:
-        table = pq.read_table(io.BytesIO(data), use_threads=False, page_checksum_verification=True)
-        for action in table.to_pylist():
-            if add := action.get("add"):
-                path = urllib.parse.unquote(add["path"])
-                state.files[path], state.told[path] = int(add["size"]), (int(add["modificationTime"] or 0), add.get("stats"))
-            elif remove := action.get("remove"):
-                state.removed[urllib.parse.unquote(remove["path"])] = int(remove["deletionTimestamp"] or 0)
-            elif table_of := action.get("metaData"):
-                state.identity, state.created = str(table_of["id"]), int(table_of["createdTime"] or 0)
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise Corrupt(
-            f"checkpoint {version} of the history files' log cannot be read", hint="delete it: the commits say the same"
-        ) from error
+        state = decode_untrusted(body, TableState, most=COMMIT_LIMIT)
+    except Unreadable as error:
+        raise Corrupt(f"summary {version} of the history files' log cannot be read: {error}", hint=hint) from None
+    if state.version != version or state.summary != version or state.progress is None or state.progress.format > FORMAT:
+        raise Corrupt(f"summary {version} of the history files' log is of another version", hint=hint)
     return state

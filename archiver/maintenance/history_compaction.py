@@ -39,7 +39,7 @@ async def compact(reader: Reader, clock: Clock, source: str, *, fan: int = FAN) 
     if not paths:
         return None
     writer = TableWriter(reader.store, clock, source, level=level + 1)
-    inputs = [_Input(reader, await open_file(reader.store, source, path, state.files[path])) for path in paths]
+    inputs = [_Input(reader, await open_file(reader.store, source, path, state)) for path in paths]
     await _merge(inputs, writer)
     for _ in range(_TRIES):
         progress = state.progress

@@ -31,9 +31,9 @@ from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.checkpoint_records import decode_cluster_checkpoint, read_objects
 from archiver.kubernetes.records import Absent, Listing, Watch
 from archiver.kubernetes.stream_state import StreamState
-from archiver.lake.data_file import DataFile, Wanted, footer_bytes
+from archiver.lake.data_file import DataFile, Wanted, footer_bytes, seal_of
 from archiver.lake.delta_log import TableState, follow
-from archiver.lake.log_checkpoint import from_checkpoint
+from archiver.lake.log_checkpoint import from_summary
 from archiver.postgres.announcements import read_announcement
 from archiver.postgres.lsn import parse_lsn, parse_position
 from archiver.postgres.records import Look, Schema, Sequences, Slot, Snapshot, Stream
@@ -61,6 +61,7 @@ else:
     from backports import zstd
 
 HISTORY = Path(__file__).parents[1] / "golden" / "history-v1"
+RECORDS_SEAL = seal_of((HISTORY / "records.parquet").read_bytes())
 CHECKPOINT = Path(__file__).parents[1] / "golden" / "checkpoint-v1" / "agents.json"
 CLUSTER_CHECKPOINT = CHECKPOINT.parents[1] / "cluster-checkpoint-v1" / "agents.json"
 
@@ -120,7 +121,7 @@ def _history_commit(body: bytes) -> None:
 
 def _history_file(body: bytes) -> None:
     footer_bytes("f", body)
-    file = DataFile("f", len(body), body)
+    file = DataFile("f", len(body), body, RECORDS_SEAL)
     groups = file.groups(Wanted([0, 16400], '{"id":"1"}'))
     ranges = file.ranges(groups)
     file.read(groups, [(each.start, body[each.start : each.end]) for each in ranges])
@@ -308,7 +309,7 @@ DECODERS = {
     "settings variable": Decoder(_variable, [b"file:///x", b'["a","b"]', b"5", b"SOURCES__DB__POSTGRES__DSN"]),
     "folded checkpoint": Decoder(_checkpoint, [CHECKPOINT.read_bytes()], files=("replay/postgres/plan/checkpoint_choice.py",)),
     "history commit": Decoder(_history_commit, [(HISTORY / "commit.json").read_bytes()]),
-    "history checkpoint": Decoder(lambda body: from_checkpoint(0, body), [(HISTORY / "checkpoint.parquet").read_bytes()]),
+    "history summary": Decoder(lambda body: from_summary(0, body), [(HISTORY / "summary.json").read_bytes()]),
     "history file": Decoder(_history_file, [(HISTORY / "records.parquet").read_bytes()], files=("lake/data_file.py",)),
     "folded checkpoint of a cluster": Decoder(_cluster_checkpoint, [CLUSTER_CHECKPOINT.read_bytes()]),
     "objects of a folded checkpoint": Decoder(_objects, [CLUSTER_CHECKPOINT.with_name("objects").read_bytes()]),

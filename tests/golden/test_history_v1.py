@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from archiver.journal.keys import history_checkpoint_key, history_checkpoint_version, history_commit_key, history_commit_version
+from archiver.journal.keys import history_commit_key, history_commit_version, history_summary_key, history_summary_version
 from archiver.lake.columns import SCHEMA
-from archiver.lake.data_file import DataFile, Wanted
+from archiver.lake.data_file import DataFile, Wanted, seal_of
 from archiver.lake.delta_log import TableState, follow
-from archiver.lake.log_checkpoint import from_checkpoint
+from archiver.lake.log_checkpoint import from_summary
 from archiver.lake.progress import Identity, KnownMessage, KnownTable, Progress
 
 FOLDER = Path(__file__).parent / "history-v1"
@@ -44,7 +44,7 @@ def test_commits_are_read_as_ever() -> None:
 def test_records_are_read_as_ever() -> None:
     """Every column, and row groups by key."""
     data = (FOLDER / "records.parquet").read_bytes()
-    file = DataFile("records.parquet", len(data), data)
+    file = DataFile("records.parquet", len(data), data, seal_of(data))
     assert file.groups(Wanted([16400], '{"id":"1"}')) == [1]
     assert file.groups(Wanted([0], None)) == [0]
     assert file.groups(Wanted([7], None)) == []
@@ -68,16 +68,13 @@ def test_records_are_read_as_ever() -> None:
     assert (found[4]["old"], found[4]["commit_entry"], found[4]["entry"], found[4]["segment"]) == ('{"id":"1"}', 31, 30, -1)
 
 
-def test_checkpoints_are_read_as_ever() -> None:
+def test_summaries_are_read_as_ever() -> None:
     """Files with what is known of them, and those that are gone."""
-    key = "history/db/_delta_log/00000000000000000064.checkpoint.parquet"
-    assert history_checkpoint_key("db", 64) == key
-    assert (history_checkpoint_version(key), history_commit_version(key)) == (64, None)
-    found = from_checkpoint(64, (FOLDER / "checkpoint.parquet").read_bytes())
-    assert found.files == {"5f1e-000000.parquet": (FOLDER / "records.parquet").stat().st_size}
-    ((modified, stats),) = found.told.values()
-    assert modified == 1_790_000_000_000
-    assert stats is not None
-    assert stats.startswith('{"numRecords":5,')
+    key = "history/db/_summaries/00000000000000000000.json"
+    assert (history_summary_key("db", 0), history_summary_version(key)) == (key, 0)
+    found = from_summary(0, (FOLDER / "summary.json").read_bytes())
+    state = TableState()
+    follow(state, 0, (FOLDER / "commit.json").read_bytes())
+    assert (found.files, found.told, found.progress) == (state.files, state.told, state.progress)
     assert found.removed == {"5f1d-000000.parquet": 1_790_000_000_000}
-    assert (found.version, found.identity, found.created) == (64, "01234567-89ab-cdef-0123-456789abcdef", 1_790_000_000_123)
+    assert (found.version, found.identity, found.created) == (0, "01234567-89ab-cdef-0123-456789abcdef", 1_790_000_000_123)

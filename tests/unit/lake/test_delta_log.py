@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from archiver.errors import Corrupt
-from archiver.lake.delta_log import Added, TableState, commit, follow, progress_of
-from archiver.lake.log_checkpoint import from_checkpoint, to_checkpoint
+from archiver.lake.delta_log import Added, TableState, commit, follow
+from archiver.lake.log_checkpoint import from_summary, to_summary
 from archiver.lake.progress import FORMAT, Progress
 
 PROGRESS = Progress(archive="a", source="db", covered=9, segment=2, chain="", resume_entry=10, resume_segment=2)
@@ -48,18 +48,17 @@ def test_holes_and_later_formats_are_told() -> None:
         follow(TableState(), 0, later)
 
 
-def test_a_checkpoint_says_what_the_commits_say() -> None:
-    """Files, what is known of them, and what was removed lately; the progress is the commit's own."""
+def test_a_summary_says_what_the_commits_say() -> None:
+    """Files, what is known of them, what was removed lately, and the progress; another version, or damage, is told."""
     state = TableState()
     follow(state, 0, made(PROGRESS, ["one", "two words"], first=True))
     follow(state, 1, made(PROGRESS, ["three"], ["one"]))
-    found = from_checkpoint(1, to_checkpoint(state, keep_removed_since=0))
-    assert found.files == state.files == {"two words": 1, "three": 1}
-    assert (found.told, found.removed, found.version) == (state.told, state.removed, 1)
-    assert found.removed == {"one": 1000}
-    assert (found.identity, found.created) == ("i", 1000)
-    assert progress_of(made(PROGRESS, [])) == PROGRESS
-    assert from_checkpoint(1, to_checkpoint(state, keep_removed_since=1001)).removed == {}
-    for damaged in (b"", b"PAR1", to_checkpoint(state, keep_removed_since=0)[:-20]):
-        with pytest.raises(Corrupt, match="checkpoint 1"):
-            from_checkpoint(1, damaged)
+    body = to_summary(state, keep_removed_since=0)
+    found = from_summary(1, body)
+    assert found == msgspec.structs.replace(state, summary=1)
+    assert (found.files, found.removed) == ({"two words": 1, "three": 1}, {"one": 1000})
+    assert (found.identity, found.created, found.progress) == ("i", 1000, PROGRESS)
+    assert from_summary(1, to_summary(state, keep_removed_since=1001)).removed == {}
+    for version, damaged in ((2, body), (1, body[:-9]), (1, b"{}"), (1, b"")):
+        with pytest.raises(Corrupt, match="summary"):
+            from_summary(version, damaged)
