@@ -57,7 +57,15 @@ SELECT wanted.place, o.rolname FROM unnest(%s::text[], %s::text[]) WITH ORDINALI
 )
 """Those of some tables, by schemas and names, with their owners: place (from 1) and owner. Owners with the asking role's rights aside."""
 
-JOINED = CODE + f"SELECT EXISTS ({PLANNED}) OR EXISTS (SELECT FROM caller WHERE class = 'pg_cast'::regclass)"
+JOINED = """
+SELECT EXISTS (
+    SELECT FROM pg_depend d LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+      JOIN pg_proc p ON p.oid = coalesce(o.oprcode::oid, CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid END)
+      JOIN pg_language l ON l.oid = p.prolang
+     WHERE l.lanname NOT IN ('c', 'internal') AND p.oid >= 16384
+       AND (d.classid IN ('pg_statistic_ext'::regclass, 'pg_cast'::regclass)
+            OR (d.classid = 'pg_class'::regclass AND d.objid IN (SELECT i.indexrelid FROM pg_index i))))
+"""
 """Whether a query that joins tables, or a comparison of indexes, may call code of users."""
 
 CHECKED = (
