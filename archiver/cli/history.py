@@ -160,6 +160,9 @@ def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
             for name, known in (("from", first), ("until", last)):
                 if known.state is None:
                     output.answer(f"it is not known whether it existed at --{name}" if known.gaps else f"it did not exist at --{name}")
+            if not changed and first.state is not None:
+                output.answer("the same at both points")
+                return 0
             output.table(
                 "", ["", "before", "after"], [(path, _side(one, path, old), _side(other, path, new)) for path, old, new in changed]
             )

@@ -41,8 +41,7 @@ def status(context: Context, *, as_json: bool, offline: bool) -> None:
             *([("strays", f"{', '.join(value.strays[:5])}: no segments; move them away")] if value.strays else []),
         ]
     )
-    output.table(
-        "",
+    output.records(
         [
             "source",
             "state",

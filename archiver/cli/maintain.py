@@ -13,7 +13,7 @@ from archiver.cli.main import Context, wait_for
 from archiver.clock import SystemClock
 from archiver.errors import Invalid
 from archiver.journal.reader import Reader
-from archiver.maintenance.folded import Folded
+from archiver.maintenance.folded import NOTHING_NEW, Folded
 from archiver.maintenance.folding import BEHIND_SECONDS
 from archiver.maintenance.maintenance import maintain as work
 from archiver.settings import Settings
@@ -48,12 +48,14 @@ def maintain(context: Context, *, sources: tuple[str, ...], behind: float, histo
         output.print_json(done)
         return
     columns = ["source", "checkpoint", "transactions", "written", "kept", "stopped because"]
-    output.table("", columns, [_row(each) for each in done])
+    output.table("", columns, [_row(each, behind) for each in done])
 
 
-def _row(done: Folded) -> tuple[str, ...]:
+def _row(done: Folded, behind: float) -> tuple[str, ...]:
     sizes = output.size(done.written), output.size(done.kept)
-    return done.source, str(done.entry or "-"), str(done.transactions or "-"), *sizes, done.reason or "-"
+    # What happened only just now is left for later, and must not look as if it were not there.
+    until = f", up to {behind:g} s before the journal's end (--behind)" if done.reason == NOTHING_NEW and behind else ""
+    return done.source, str(done.entry or "-"), str(done.transactions or "-"), *sizes, f"{done.reason}{until}" if done.reason else "-"
 
 
 async def _maintain(settings: Settings, sources: Sequence[str], behind: float) -> list[Folded]:

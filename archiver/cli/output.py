@@ -13,6 +13,7 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from archiver import clock
@@ -57,12 +58,18 @@ def heading(name: str, rest: str = "") -> None:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table of plain text: nothing in a cell is read as markup."""
-    grid = Table(title=_plain(title) if title else None, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        grid.add_column(_plain(column) if column else "", overflow="fold")
-    for row in rows:
-        grid.add_row(*(_plain(cell) for cell in row))
-    _print(grid)
+    _print(_grid(title, columns, rows))
+
+
+def records(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table; where the terminal is narrower, row by row: the first cell, and below it each of the others that says something."""
+    grid, shown = _grid("", columns, rows), _console()
+    if Measurement.get(shown, shown.options.update(max_width=_WIDEST), grid).maximum <= shown.width:
+        _print(grid)
+        return
+    for name, *cells in rows:
+        heading(str(name))
+        facts((column, cell) for column, cell in zip(columns[1:], cells, strict=True) if cell not in (None, "", "-"))
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> None:
@@ -75,9 +82,21 @@ def facts(pairs: Iterable[tuple[str, object]]) -> None:
     _print(grid)
 
 
+_WIDEST = 4000
+
+
+def _grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    grid = Table(title=_plain(title) if title else None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        grid.add_column(_plain(column) if column else "", overflow="fold")
+    for row in rows:
+        grid.add_row(*(_plain(cell) for cell in row))
+    return grid
+
+
 def _console() -> Console:
     """Standard output; where it is no terminal as wide as needed, so that scripts never see a folded line."""
-    return Console(width=None if sys.stdout.isatty() else 4000, highlight=False, soft_wrap=False)
+    return Console(width=None if sys.stdout.isatty() else _WIDEST, highlight=False, soft_wrap=False)
 
 
 def errors() -> Console:

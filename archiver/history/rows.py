@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import re
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -191,6 +192,8 @@ class _TableHistory:
         self._ref, self._start = ref, start
         self.oids: set[int] = set()
         """Every relation that ever bore the name."""
+        self._seen: set[str] = set()
+        """The names of all tables."""
         self.gaps: list[HistoryGap] = []
         self._columns: set[str] = set()
         self._copies: list[tuple[int, Snapshot, bool]] = []
@@ -211,6 +214,7 @@ class _TableHistory:
             schema, _ = read_schema(placed)
             holder = 0
             for table in schema.catalog.tables:
+                self._seen.add(f"{table.schema}.{table.name}")
                 if self._ref.names(table.schema, table.name):
                     self.oids.add(table.oid)
                     self._columns |= {column.name for column in table.columns}
@@ -228,7 +232,9 @@ class _TableHistory:
         """``Invalid`` when the table, or a column of the key, was never seen."""
         name = f"{self._ref.schema}.{self._ref.table}"
         if not self.oids:
-            raise Invalid(f"the journal has no table {name}", hint="name it as a restore's plan does")
+            near = difflib.get_close_matches(name, sorted(self._seen), n=3, cutoff=0.75)
+            found = f"did you mean {' or '.join(near)}?" if near else "`archiver restore --at latest --dry-run` lists the tables"
+            raise Invalid(f"the journal has no table {name}", hint=found)
         missing = sorted(set(self._ref.key) - self._columns)
         if missing:
             raise Invalid(f"{name} has no column {missing[0]}", hint=f"its columns: {', '.join(sorted(self._columns))}")

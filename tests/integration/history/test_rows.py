@@ -64,8 +64,12 @@ async def test_log_show_and_diff_follow_one_row(database: str, slot: str) -> Non
         assert differences(one.state, other.state) == [("state", "x", None), ("big", "small", "again")]
         assert (await row_at(reader, SOURCE, ref(5), Point("", "entry", log[3].commit_entry))).state is None
         assert await row_log(reader, SOURCE, ref(99)) == []
-        with pytest.raises(Invalid, match="no table"):
+        with pytest.raises(Invalid, match="no table") as nowhere:
             await row_log(reader, SOURCE, RowRef.parse("nowhere", ["id=5"]))
+        assert "lists the tables" in nowhere.value.hint
+        with pytest.raises(Invalid, match="no table") as near:
+            await row_log(reader, SOURCE, RowRef.parse("public.run", ["id=5"]))
+        assert near.value.hint == "did you mean public.runs?"
         with pytest.raises(Invalid, match="no column"):
             await row_log(reader, SOURCE, RowRef.parse("runs", ["key=5"]))
 

@@ -213,5 +213,8 @@ async def test_the_command_says_what_it_did(database: str, slot: str, tmp_path: 
     assert last["reason"] == "nothing has happened since the newest checkpoint"
     again = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
     assert "nothing has happened" in " ".join(again.stdout.split())
+    assert "--behind" not in again.stdout
+    usual = await asyncio.to_thread(subprocess.run, command[:-2], capture_output=True, text=True, check=True)
+    assert "up to 240 s before the journal's end (--behind)" in usual.stdout
     wrong = await asyncio.to_thread(subprocess.run, [*command, "--source", "none"], capture_output=True, text=True, check=False)
     assert (wrong.returncode, "the archive has no source 'none'" in wrong.stderr) == (2, True)
