@@ -107,6 +107,9 @@ class Items:
     """Everything that rows need: schemas, types, functions, tables; then the grants on them."""
     post: list[Item] = field(default_factory=list)
     """Everything that needs rows: indexes, constraints, triggers, rules."""
+    planned: list[Item] = field(default_factory=list)
+    """What of it calls functions when a query on its table is planned, and what needs that. Foreign keys check rows by such queries:
+    they come before."""
     guards: list[Item] = field(default_factory=list)
     """Policies and row security: whoever reads rows after them may see fewer. Then default privileges."""
     domains: list[Item] = field(default_factory=list)
@@ -119,7 +122,7 @@ class Items:
         return _decoder(self.encoding)(written)
 
     def __iter__(self) -> Iterator[Item]:
-        yield from (*self.pre, *self.post, *self.guards, *self.domains, *self.last)
+        yield from (*self.pre, *self.post, *self.planned, *self.guards, *self.domains, *self.last)
 
 
 def items_of(
@@ -165,7 +168,7 @@ def items_of(
             items.guards.append(item)
         else:
             (items.post if post else items.pre).append(item)
-    items.post = _code_last(items)
+    items.post, items.planned = _code_last(items)
     # Privileges come when all is there, so that nothing is made under default privileges that are part of the state.
     items.pre += grants[0]
     items.guards += grants[1]
@@ -173,14 +176,14 @@ def items_of(
     return items
 
 
-def _code_last(items: Items) -> list[Item]:
-    """What calls functions when a query on its table is planned comes behind the foreign keys: rows are checked by such queries."""
+def _code_last(items: Items) -> tuple[list[Item], list[Item]]:
+    """``post`` and ``planned``."""
     code = {item.number for item in items.pre if item.kind in _CALLED}
     late: dict[int, Item] = {}
     for item in items.post:
         if (item.kind in _PLANNED and not code.isdisjoint(item.needs)) or not late.keys().isdisjoint(item.needs):
             late[item.number] = item
-    return [*(item for item in items.post if item.number not in late), *late.values()]
+    return [item for item in items.post if item.number not in late], list(late.values())
 
 
 def schemas_of_extensions(dump: bytes, installed: Sequence[Extension]) -> list[str]:

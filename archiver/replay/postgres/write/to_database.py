@@ -205,7 +205,10 @@ class _Restore:
         with self.timed("indexes"):
             self._say("building indexes and constraints")
             await schema.make(items.post if post is None else post, "creating indexes, constraints and triggers")
+            # Also foreign keys that rows break are done with, in their weaker form.
             await schema.again("creating indexes, constraints and triggers", last=True)
+            await schema.make(items.planned, "creating indexes that call functions")
+            await schema.again("creating indexes that call functions", last=True)
         by_hand: list[LeftOutItem] = []
         with self.timed("sequences"):
             # Whoever reads rows once policies are there may see fewer of them.

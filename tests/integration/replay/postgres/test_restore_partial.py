@@ -34,8 +34,8 @@ async def recorded(database: str, before: str, after: str = "", **config: Any) -
         yield made, await plan(made, "latest")
 
 
-async def restore(made: Capture, planned: RestorePlan, target: str, folder: Path, *, strict: bool = False) -> RestoreReport:
-    return await restore_to_database(planned, Reader(made.store), made.store, target, strict=strict, left_out=folder)
+async def restore(made: Capture, planned: RestorePlan, target: str, folder: Path, *, strict: bool = False, jobs: int = 1) -> RestoreReport:
+    return await restore_to_database(planned, Reader(made.store), made.store, target, strict=strict, left_out=folder, jobs=jobs)
 
 
 async def refuses(made: Capture, planned: RestorePlan, target: str, folder: Path) -> None:
