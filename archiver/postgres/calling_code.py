@@ -116,9 +116,8 @@ SELECT DISTINCT convert_to(p.oid::regprocedure::text, %s) FROM pg_type t JOIN pg
 """Functions of users that the checks of a domain (schema and name) call with the rights of whoever makes a value, those of roles with the
 asking role's rights aside: with their arguments, quoted, in an encoding."""
 
-PLANNED_BY_OTHERS = """
-SELECT c.oid::int8 FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
- WHERE c.oid = ANY(%s::oid[]) AND NOT r.rolsuper AND r.rolname <> current_user AND EXISTS (
+_PLANNED_WITH = """
+EXISTS (
     SELECT FROM pg_depend d LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
       JOIN pg_proc p ON p.oid = coalesce(o.oprcode::oid, CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid END)
       JOIN pg_language l ON l.oid = p.prolang JOIN pg_roles maker ON maker.oid = p.proowner
@@ -126,5 +125,21 @@ SELECT c.oid::int8 FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
        AND ((d.classid = 'pg_class'::regclass AND d.objid IN (SELECT i.indexrelid FROM pg_index i WHERE i.indrelid = c.oid))
             OR (d.classid = 'pg_statistic_ext'::regclass AND d.objid IN (SELECT s.oid FROM pg_statistic_ext s WHERE s.stxrelid = c.oid))))
 """
+"""Whether the planner calls code that is no superuser's of ``c``, a table. Cheap: by the dependencies of that alone."""
+
+PLANNED_BY_OTHERS = f"""
+SELECT c.oid::int8 FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
+ WHERE c.oid = ANY(%s::oid[]) AND NOT r.rolsuper AND r.rolname <> current_user AND {_PLANNED_WITH}
+"""
 """Those of some tables (oids) that belong to roles with fewer rights than the asking one, and of which the planner calls code that is no
-superuser's. Cheap: by the dependencies of these tables alone."""
+superuser's."""
+
+PLANNED_BESIDE = f"""
+SELECT EXISTS (
+    SELECT FROM unnest(%s::text[], %s::text[]) AS wanted (schema, name) JOIN pg_namespace n ON n.nspname = wanted.schema
+      JOIN pg_class root ON root.relnamespace = n.oid AND root.relname = wanted.name
+      JOIN LATERAL (SELECT root.oid UNION SELECT relid FROM pg_partition_tree(root.oid)) part (oid) ON true
+      JOIN pg_class c ON c.oid = part.oid JOIN pg_roles r ON r.oid = c.relowner
+     WHERE NOT r.rolsuper AND r.rolname <> %s AND {_PLANNED_WITH})
+"""
+"""Whether a query of a role on some tables (schemas and names) and their partitions would call such code of others."""

@@ -174,6 +174,57 @@ async def test_rows_of_a_superuser_that_name_one_that_is_refused(
     assert ask(target_database, f"SELECT indisvalid FROM pg_index WHERE indexrelid = '{mallory}.i'::regclass") is True
 
 
+async def test_a_foreign_key_is_not_checked_beside_code_that_rows_brought(
+    database: str, target_database: str, tmp_path: Path, mallory: str
+) -> None:
+    """Functions that run while rows are written may make statistics of another table of their owner's: an order holds nobody off."""
+    run(database, f"SET ROLE {mallory}; {(_WRITE + _FUNCTION).format(mallory)} CREATE TABLE {mallory}.a (id int PRIMARY KEY, v int)")
+    run(database, f"INSERT INTO {mallory}.a VALUES (1); CREATE TABLE public.t (id int PRIMARY KEY REFERENCES {mallory}.a)")
+    run(database, "INSERT INTO public.t VALUES (1)")
+    run(database, f"CREATE TABLE public.p (id int REFERENCES {mallory}.a) PARTITION BY RANGE (id)")
+    run(database, "CREATE TABLE public.p_1 PARTITION OF public.p FOR VALUES FROM (0) TO (9); INSERT INTO public.p VALUES (1)")
+    making = f"CREATE STATISTICS {mallory}.s ON (v + {mallory}.f(1)) FROM {mallory}.a"
+    beside = f"IF current_database() <> '{ask(database, 'SELECT current_database()')}' THEN {making}; END IF;"
+    run(database, f"SET ROLE {mallory}; CREATE FUNCTION {mallory}.i() RETURNS void LANGUAGE plpgsql AS $$ BEGIN {beside} END $$")
+    run(
+        database,
+        f"SET ROLE {mallory}; CREATE FUNCTION {mallory}.h(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS"
+        f" $$ BEGIN PERFORM {mallory}.i(); RETURN 1; END $$",
+    )
+    run(database, f"SET ROLE {mallory}; CREATE TABLE {mallory}.b (id int PRIMARY KEY, w int GENERATED ALWAYS AS ({mallory}.h(id)) STORED)")
+    run(database, f"SET ROLE {mallory}; INSERT INTO {mallory}.b VALUES (1)")
+    async with recorded(database, "SELECT 1") as (made, planned):
+        report = await restore(made, planned, target_database, tmp_path)
+    assert ask(target_database, f"SELECT count(*) FROM pg_statistic_ext WHERE stxrelid = '{mallory}.a'::regclass") == 1
+    assert ask(database, f"SELECT pg_stat_file('{mallory}', true) IS NULL") is True
+    assert sorted(item.name for item in report.left_out) == ["FK CONSTRAINT public.p p_id_fkey", "FK CONSTRAINT public.t t_id_fkey"]
+    assert ask(target_database, "SELECT count(*) FROM pg_constraint WHERE conname = 't_id_fkey' AND NOT convalidated") == 1
+
+
+async def test_nobody_gets_the_restorers_rights_by_errors(database: str, target_database: str, tmp_path: Path, mallory: str) -> None:
+    """What names nothing that is found is tried in its maker's search_path, and with its owner's rights still."""
+    run(database, f"SET ROLE {mallory}; {_WRITE.format(mallory)} CREATE TYPE {mallory}.e AS ENUM ('x')")
+    missing = "RAISE undefined_function" + f" USING MESSAGE = current_database(); END IF; PERFORM {mallory}.g(); RETURN 1; END"
+    here = ask(database, "SELECT current_database()")
+    plain = f"current_database() <> '{here}' AND current_setting('search_path') !~ '{mallory}'"
+    run(
+        database,
+        f"SET ROLE {mallory}; CREATE FUNCTION {mallory}.f({mallory}.e) RETURNS int LANGUAGE plpgsql IMMUTABLE AS"
+        f" $$ BEGIN IF {plain} THEN {missing} $$; CREATE CAST ({mallory}.e AS int) WITH FUNCTION {mallory}.f({mallory}.e) AS IMPLICIT",
+    )
+    run(database, f"SET ROLE {mallory}; CREATE TABLE {mallory}.a (id int PRIMARY KEY); INSERT INTO {mallory}.a VALUES (1)")
+    run(
+        database,
+        f"SET ROLE {mallory}; CREATE TABLE {mallory}.t (id int PRIMARY KEY, e {mallory}.e REFERENCES {mallory}.a);"
+        f" INSERT INTO {mallory}.t VALUES (1, 'x')",
+    )
+    async with recorded(database, "SELECT 1") as (made, planned):
+        report = await restore(made, planned, target_database, tmp_path)
+    assert ask(database, f"SELECT pg_stat_file('{mallory}', true) IS NULL") is True
+    assert report.problems == []
+    assert ask(target_database, "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated") == 1
+
+
 def _knows_xml(dsn: str) -> bool:
     try:
         return bool(ask(dsn, "SELECT '<a/>'::xml IS NOT NULL"))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
-from archiver.postgres.calling_code import ATTACHED, CHECKED, JOINED
+from archiver.errors import Refused
+from archiver.postgres.calling_code import ATTACHED, CHECKED, JOINED, PLANNED_BESIDE
 from archiver.postgres.connecting import OWN_PATH
 from archiver.replay.postgres.plan.plan import LeftOutItem
 from archiver.replay.postgres.write.domain_checks import DomainChecks
@@ -29,6 +30,7 @@ _UNCHECKABLE = "0A000"
 """Values of a domain inside those of other types, for which the server does not look at rows."""
 _CALL_NOTHING = frozenset({"CHECK CONSTRAINT", "COMMENT", "EVENT TRIGGER", "PUBLICATION", "SECURITY LABEL"})
 """Kinds that hold no values of domains, or are made by their owners."""
+_OTHERS_CODE = "functions of other roles, in indexes or statistics of the tables, would be called with the rights of its owner"
 _UNCHECKED = re.compile(rb"NOT (?:VALID|ENFORCED)\s*;\s*$")
 _NOT_FOUND = ("42P01", "42883", "42704", "42703", "3F000", "42725")
 """Undefined table, function, object, column, schema; ambiguous function: may depend on the ``search_path``."""
@@ -44,6 +46,8 @@ class SchemaWriter:
         self._domains = DomainChecks(connection, items.encoding)
         self._waiting: list[tuple[Item, psycopg.Error]] = []
         self._weaker: list[LeftOutItem] = []
+        self._everything = {item.number: item for item in items}
+        self._unchecked: set[int] = set()
         self.made = 0
         """How many items are there."""
         self.notes: list[str] = []
@@ -127,47 +131,60 @@ class SchemaWriter:
     async def _make(self, item: Item, doing: str, _: psycopg.Error | None = None) -> None:
         error = await self._attempt(await self._script(item), f"{doing}: {item.name}")
         if error is None:
-            self.made += 1
-            await self._domains.guard(item)
+            await self._is_there(item)
         else:
             self._waiting.append((item, error))
+
+    async def _is_there(self, item: Item) -> None:
+        self.made += 1
+        await self._domains.guard(item)
+        if item.number in self._unchecked:
+            self._weaker.append(LeftOutItem(item.name, f"NOT VALID, because {_OTHERS_CODE}", self._items.text(_validation(item))))
 
     async def _in_a_path(self, item: Item, doing: str, before: psycopg.Error) -> None:
         """As its maker made it: functions and operators of its own text may be found by the maker's ``search_path`` alone."""
         if before.sqlstate in _NOT_FOUND:
             for path in await self._paths.of(item.schema, item.owner):
-                if (
-                    await self._attempt(
-                        _in_path(f"{path}, pg_temp") + item.runnable(item.sql, f"{path}, pg_temp") + b"\n" + _in_path(OWN_PATH), doing
-                    )
-                    is None
-                ):
-                    self.made += 1
-                    await self._domains.guard(item)
+                script = await self._script(item, f"{path}, pg_temp")
+                if await self._attempt(_in_path(f"{path}, pg_temp") + script + b"\n" + _in_path(OWN_PATH), doing) is None:
+                    await self._is_there(item)
                     self.notes.append(f"{item.name} was made with search_path = {path}, which it needs")
                     return
         self._waiting.append((item, before))
 
-    async def _script(self, item: Item) -> bytes:
+    async def _script(self, item: Item, path: str = OWN_PATH) -> bytes:
         """What makes it, so that no function that stands beside it gets more rights than its owner has."""
         if await self._may_call([item]) and await self._asks(ATTACHED, (item.schema, item.tag)):
-            return item.runnable(item.sql, role=item.checked_as)
+            return item.runnable(item.sql, path, role=item.checked_as)
         if item.checked_as and item.kind == "INDEX ATTACH" and await self._asks(JOINED):
-            return item.runnable(item.sql, role=item.checked_as)
+            return item.runnable(item.sql, path, role=item.checked_as)
         checks_rows = item.kind == "FK CONSTRAINT" and not _UNCHECKED.search(item.sql)
         if item.checked_as and checks_rows and await self._asks(JOINED):
             # Rows are compared by a query. The constraint itself can need rights that its owner has no more. (Of a partitioned table the
             # server cannot check it later, before 18.)
+            # Functions that ran while rows were written can have made statistics before their time.
+            if await self._asks(PLANNED_BESIDE, (*self._tables_of(item), item.owner)):
+                if self._strict:
+                    raise Refused(f"{item.name} cannot be checked: {_OTHERS_CODE}", hint="leave out --strict: then it is made NOT VALID")
+                self._unchecked.add(item.number)
+                return _weaker(item)
             if item.sql.startswith(b"ALTER TABLE ONLY "):
-                return _weaker(item) + item.runnable(_validation(item), role=item.checked_as)
-            return item.runnable(item.sql, role=item.checked_as)
-        return item.runnable(item.sql)
+                return _weaker(item) + item.runnable(_validation(item), path, role=item.checked_as)
+            return item.runnable(item.sql, path, role=item.checked_as)
+        return item.runnable(item.sql, path)
+
+    def _tables_of(self, item: Item) -> tuple[list[str], list[str]]:
+        """Schemas and names of the tables that it needs, or whose constraints and indexes."""
+        needed = [self._everything[number] for number in item.needs if number in self._everything]
+        needed += [self._everything[number] for each in needed for number in each.needs if number in self._everything]
+        tables = [each for each in needed if each.kind == "TABLE"]
+        return [table.schema for table in tables], [table.tag for table in tables]
 
     async def _may_call(self, items: Sequence[Item]) -> bool:
         """Whether one of them makes a partition while checks of tables call code of users."""
         return any(item.checked_as and _attaches(item) for item in items) and await self._asks(CHECKED)
 
-    async def _asks(self, query: str, values: tuple[str, ...] = ()) -> bool:
+    async def _asks(self, query: str, values: tuple[str | list[str], ...] = ()) -> bool:
         cursor = await self._connection.execute(query.encode(), values or None)
         return await cursor.fetchone() == (True,)
 
