@@ -56,7 +56,7 @@ async def _window(settings: Settings, sources: tuple[str, ...]) -> tuple[VerifyR
     for name in sources:
         if not any(name in (each.source, each.source.partition("/")[0]) for each in chosen):
             known = ", ".join(sorted({each.source.partition("/")[0] for each in found})) or "none"
-            raise Invalid(f"of {name!r} the archive has nothing that can be restored", hint=f"it has: {known}")
+            raise Invalid(f"the archive has no source {name!r} of which something can be restored", hint=f"its sources: {known}")
     return report, chosen
 
 

@@ -44,7 +44,10 @@ async def _streams(reader: Reader, source: str, ref: ObjectRef) -> set[str]:
     tail = await reader.tail()
     names = [StreamName.parse(name) for name in (tail.sources if tail else ()) if name.startswith(f"{source}/")]
     if not names:
-        raise Invalid(f"the archive has no Kubernetes source {source!r}", hint="`archiver status` lists its sources")
+        raise Invalid(
+            f"the archive has no Kubernetes source {source!r}",
+            hint="`archiver status` lists its sources; rows of a database are asked for with --table",
+        )
     meant = [name for name in names if ref.matches(name.resource)]
     if not meant:
         kinds = ", ".join(sorted({f"{name.plural}.{name.group}" for name in names}))

@@ -93,7 +93,10 @@ async def object_log(reader: Reader, source: str, ref: ObjectRef, *, to_entry: i
     """
     tail = await reader.tail()
     if tail is None or not any(name.startswith(f"{source}/") for name in tail.sources):
-        raise Invalid(f"the archive has no Kubernetes source {source!r}", hint="`archiver status` lists its sources")
+        raise Invalid(
+            f"the archive has no Kubernetes source {source!r}",
+            hint="`archiver status` lists its sources; rows of a database are asked for with --table",
+        )
     log, first = _Log(ref), 0
     filed = await filed_entries(reader, source, ref.resource, ref.namespace, ref.name)
     if filed is not None:

@@ -76,4 +76,4 @@ def test_a_lost_slot_splits_the_window(postgres: PostgresServer, database: str, 
         assert "the end" in shown.stdout
         assert "never" in shown.stdout
         wrong = archiver.call("window", "--source", "bd")
-        assert (wrong.returncode, "it has: db" in wrong.stderr) == (2, True)
+        assert (wrong.returncode, "its sources: db" in wrong.stderr) == (2, True)
