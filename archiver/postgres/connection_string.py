@@ -19,7 +19,8 @@ SECRETS = ("password", "sslpassword", "scram_client_key", "scram_server_key", "o
 ALLOWED_UNENCRYPTED = "prefer"
 """The ``sslmode`` of whoever allows connections without TLS."""
 _VERIFIED = "verify-full"
-_NO_CLEARTEXT = "!password"
+NO_CLEARTEXT = "!password"
+"""The ``require_auth`` of a connection that never sends a password as it is."""
 _AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 """Where systems keep the authorities that they trust. libpq itself has a word for them (``system``) from 16 on only."""
 
@@ -35,14 +36,14 @@ def guarded(values: Mapping[str, object], environ: Mapping[str, str] = os.enviro
     password = bool(values.get("password") or environ.get("PGPASSWORD"))
     added: dict[str, str] = {}
     if not is_remote(said):
-        return added if "require_auth" in said else {"require_auth": _NO_CLEARTEXT}
+        return added if "require_auth" in said else {"require_auth": NO_CLEARTEXT}
     if "sslmode" not in said:
         added["sslmode"] = _VERIFIED
         if "sslrootcert" not in said and not Path(environ.get("HOME", "~"), ".postgresql/root.crt").exists():
             added["sslrootcert"] = next((path for path in _AUTHORITIES if Path(path).exists()), "system")
     if "require_auth" not in said:
         # A server that knows us by our certificate asks for no password.
-        added["require_auth"] = ("scram-sha-256,none" if "sslcert" in said else "scram-sha-256") if password else _NO_CLEARTEXT
+        added["require_auth"] = ("scram-sha-256,none" if "sslcert" in said else "scram-sha-256") if password else NO_CLEARTEXT
     return added
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import psycopg
 
 from archiver.capture.postgres.session.access import Access, Session, translated
-from archiver.postgres.connection_string import is_remote
+from archiver.postgres.connection_string import NO_CLEARTEXT, is_remote
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Protection:
     def __str__(self) -> str:
         where = "another machine" if self.remote else "this machine"
         what = f"{self.tls}, sslmode {self.mode or 'prefer'}" if self.tls else "no TLS"
-        return f"{where}: {what}; authentication: {self.auth or 'whatever the server asks for'}"
+        auth = {"": "whatever the server asks for", NO_CLEARTEXT: "anything but a password as it is"}.get(self.auth, self.auth)
+        return f"{where}: {what}; authentication: {auth}"
 
 
 async def protection_of(access: Access, session: Session) -> Protection:
