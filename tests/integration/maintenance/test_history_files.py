@@ -60,14 +60,14 @@ def slot() -> str:
     return f"archiver_{uuid.uuid4().hex[:12]}"
 
 
-async def build(made: Capture, step_entries: int = 1_000_000, *, fan: int = 0) -> list[HistoryStep]:
-    """Every step until nothing is left; with ``fan``, files are merged and replaced ones deleted on the way."""
+async def build(made: Capture, step_entries: int = 1_000_000, *, fan: int = 0, keep_seconds: float = 0) -> list[HistoryStep]:
+    """Every step until nothing is left; with ``fan``, files are merged and those replaced ``keep_seconds`` ago deleted on the way."""
     steps = list[HistoryStep]()
     while not steps or not steps[-1].done:
         steps.append(await add_database_history(Reader(made.store), SystemClock(), SOURCE, step_entries=step_entries))
         if fan:
             while await compact(Reader(made.store), SystemClock(), SOURCE, fan=fan) is not None:
-                await sweep(Reader(made.store), SystemClock(), SOURCE, keep_seconds=0)
+                await sweep(Reader(made.store), SystemClock(), SOURCE, keep_seconds=keep_seconds)
             await shorten_log(Reader(made.store), SystemClock(), SOURCE, every=fan)
     return steps
 
@@ -251,7 +251,8 @@ async def test_whoever_is_killed_or_late_leaves_whole_files(database: str, slot:
     else:
         raise AssertionError("it never ended")
     twice = copied(made)
-    await asyncio.gather(build(twice, 10, fan=2), build(twice, 30, fan=2))
+    # Each deletes only what nobody can be reading any more.
+    await asyncio.gather(build(twice, 10, fan=2, keep_seconds=600), build(twice, 30, fan=2, keep_seconds=600))
     assert await contents(twice, tmp_path / "twice") == expected
     for key in await twice.store.list(HISTORY):
         await twice.store.delete(key)
