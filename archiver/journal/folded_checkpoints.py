@@ -1,22 +1,30 @@
-"""Checking folded checkpoints without knowing the product that they are of. They prove nothing, and the journal has all that they hold."""
+"""Finding, opening and checking folded checkpoints without knowing the product that they are of.
+
+They prove nothing, and the journal has all that they hold.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
 from archiver.errors import Corrupt
-from archiver.journal.keys import CHECKPOINTS, checkpoint_entry
+from archiver.journal.keys import CHECKPOINTS, checkpoint_entry, checkpoint_key, checkpoint_prefix
 from archiver.journal.parts import Offload, Part, part_faults
 from archiver.journal.record_reader import read_record
+from archiver.untrusted import Unreadable, decode_untrusted
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
+    from archiver.store.protocol import Store
 
 CHECKPOINT_LIMIT = 1 << 28
 """Bytes that a folded checkpoint may have: parts of a database of 100 TB."""
 _CHECKPOINT_PAGE = 100
+DELETE = "delete it: `archiver maintain` makes it anew from the journal"
+"""What to do about a checkpoint that cannot be used."""
 OTHER_JOURNAL = "it was folded from a journal that is not this one"
 
 
@@ -58,6 +66,47 @@ class _Folded(msgspec.Struct):
     """Of a Kubernetes source."""
 
 
+class _OfOneKey(Protocol):
+    """What every product's folded checkpoint repeats of its key, and the version of its format."""
+
+    @property
+    def format(self) -> int: ...
+    @property
+    def archive(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def entry(self) -> int: ...
+
+
+_Checkpoint = TypeVar("_Checkpoint", bound=_OfOneKey)
+
+
+async def checkpoint_keys(store: Store, source: str, entry: int) -> AsyncGenerator[tuple[int, str]]:
+    """Entry and key of every folded checkpoint of ``source`` that has nothing behind ``entry``, the newest first. Errors as of ``list``."""
+    after = checkpoint_key(source, entry + 1)
+    while keys := await store.list(checkpoint_prefix(source), after=after, limit=_CHECKPOINT_PAGE):
+        for key in keys:
+            if (found := checkpoint_entry(source, key)) is not None:
+                yield found, key
+        after = keys[-1]
+
+
+def decode_folded(
+    body: bytes, kind: type[_Checkpoint], *, version: int, most: int, key: str, archive: str, source: str, entry: int
+) -> _Checkpoint:
+    """The checkpoint under ``key``, which must be what its key says. ``Corrupt`` otherwise. ``most``: bytes that it may have."""
+    try:
+        found = decode_untrusted(body, kind, most=most)
+    except Unreadable as error:
+        raise Corrupt(f"{key} cannot be read: {error}", hint=DELETE) from None
+    if found.format != version:
+        raise Corrupt(f"{key} has format {found.format}; this program knows {version}", hint="use a newer archiver")
+    if (found.archive, found.source, found.entry) != (archive, source, entry):
+        raise Corrupt(f"{key} is not the checkpoint that its key says", hint=DELETE)
+    return found
+
+
 async def check_folded(reader: Reader, archive: str, *, deep: bool, offload: Offload) -> tuple[int, list[BadCheckpoint]]:
     """How many are as they were written, with the parts that they name, and those that are not."""
     passed, bad = 0, list[BadCheckpoint]()
@@ -72,6 +121,12 @@ async def check_folded(reader: Reader, archive: str, *, deep: bool, offload: Off
                 passed += 1
         after = keys[-1]
     return passed, bad
+
+
+async def require_continued(reader: Reader, key: str, segment: int, chain: str) -> None:
+    """``Corrupt`` when the checkpoint under ``key`` was folded from another journal, or when it cannot be told."""
+    if not await continues(reader, segment, chain):
+        raise Corrupt(f"{key}: {OTHER_JOURNAL}", hint="run `archiver verify`")
 
 
 async def continues(reader: Reader, segment: int, chain: str) -> bool:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from archiver.errors import Corrupt
+from archiver.journal.folded_checkpoints import DELETE, decode_folded
 from archiver.journal.parts import Part
 from archiver.journal.records import Gap
 from archiver.kubernetes.records import Listing, Resource
@@ -165,16 +166,10 @@ def read_objects(text: bytes, part: Part) -> Iterator[tuple[Key, KnownObject]]:
 
 def decode_cluster_checkpoint(body: bytes, *, key: str, archive: str, source: str, entry: int) -> ClusterCheckpoint:
     """The checkpoint under ``key``, which must be what its key says. ``Corrupt`` otherwise."""
-    hint = "delete it: `archiver maintain` makes it anew from the journal"
-    try:
-        found = decode_untrusted(body, ClusterCheckpoint, most=CLUSTER_CHECKPOINT_LIMIT)
-    except Unreadable as error:
-        raise Corrupt(f"{key} cannot be read: {error}", hint=hint) from None
-    if found.format != VERSION:
-        raise Corrupt(f"{key} has format {found.format}; this program knows {VERSION}", hint="use a newer archiver")
-    if (found.archive, found.source, found.entry) != (archive, source, entry):
-        raise Corrupt(f"{key} is not the checkpoint that its key says", hint=hint)
+    found = decode_folded(
+        body, ClusterCheckpoint, version=VERSION, most=CLUSTER_CHECKPOINT_LIMIT, key=key, archive=archive, source=source, entry=entry
+    )
     names = {stream.name for stream in found.streams}
     if len(names) < len(found.streams) or any(stream.through > entry or stream.segment > found.segment for stream in found.streams):
-        raise Corrupt(f"{key} has a stream twice, or one from behind its own place", hint=hint)
+        raise Corrupt(f"{key} has a stream twice, or one from behind its own place", hint=DELETE)
     return found

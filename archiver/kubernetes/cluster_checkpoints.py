@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import structlog
 
 from archiver.errors import Corrupt
-from archiver.journal.folded_checkpoints import OTHER_JOURNAL, continues
-from archiver.journal.keys import checkpoint_entry, checkpoint_key, checkpoint_prefix
+from archiver.journal.folded_checkpoints import checkpoint_keys, require_continued
 from archiver.journal.parts import fetch_part, opened
 from archiver.kubernetes.checkpoint_records import CLUSTER_CHECKPOINT_LIMIT, decode_cluster_checkpoint, read_objects
 
@@ -20,32 +20,25 @@ if TYPE_CHECKING:
     from archiver.kubernetes.stream_state import Key, KnownObject
     from archiver.store.protocol import Store
 
-_PAGE = 100
-
 _log = structlog.get_logger()
 
 
 async def newest_cluster_checkpoint(reader: Reader, source: str, entry: int) -> ClusterCheckpoint | None:
     """The newest one of ``source`` that has nothing behind ``entry``; ``None``: there is none. Errors as of ``Reader``, but for damage."""
-    archive, after = (await reader.identity()).id, checkpoint_key(source, entry + 1)
-    while keys := await reader.store.list(checkpoint_prefix(source), after=after, limit=_PAGE):
-        for key in keys:
-            there = checkpoint_entry(source, key)
-            if there is None:
-                continue
+    archive = (await reader.identity()).id
+    async with aclosing(checkpoint_keys(reader.store, source, entry)) as keys:
+        async for there, key in keys:
             try:
                 return await _read(reader, key, archive, source, there)
             except Corrupt as error:
                 _log.warning("checkpoint_passed_over", key=key, reason=error.message)
-        after = keys[-1]
     return None
 
 
 async def _read(reader: Reader, key: str, archive: str, source: str, entry: int) -> ClusterCheckpoint:
     body = await reader.store.get(key, 0, CLUSTER_CHECKPOINT_LIMIT + 1)
     found = decode_cluster_checkpoint(body or b"", key=key, archive=archive, source=source, entry=entry)
-    if not await continues(reader, found.segment, found.chain):
-        raise Corrupt(f"{key}: {OTHER_JOURNAL}", hint="run `archiver verify`")
+    await require_continued(reader, key, found.segment, found.chain)
     return found
 
 

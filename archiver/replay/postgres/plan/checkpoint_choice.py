@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
 from archiver.errors import Corrupt
-from archiver.journal.folded_checkpoints import CHECKPOINT_LIMIT, OTHER_JOURNAL, continues
-from archiver.journal.keys import checkpoint_entry, checkpoint_key, checkpoint_prefix
+from archiver.journal.folded_checkpoints import CHECKPOINT_LIMIT, DELETE, checkpoint_keys, decode_folded, require_continued
 from archiver.postgres.checkpoint_records import VERSION, FoldedCheckpoint, KnownRelation
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Snapshot
 from archiver.replay.postgres.plan.journal_survey import FoundRecord
 from archiver.replay.postgres.plan.plan import Ref
 from archiver.replay.postgres.plan.point_location import checkpoint_at
-from archiver.untrusted import Unreadable, decode_untrusted
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
     from archiver.replay.points import Point
     from archiver.store.protocol import Store
-
-_PAGE = 100
 
 _log = structlog.get_logger()
 
@@ -51,27 +48,21 @@ async def beginnings(reader: Reader, source: str, point: Point, end: int) -> Asy
     copy = await checkpoint_at(reader, source, point, end)
     header = await reader.header(end)
     assert header is not None
-    archive, after = (await reader.identity()).id, checkpoint_key(source, header.first + header.count)
-    while keys := await reader.store.list(checkpoint_prefix(source), after=after, limit=_PAGE):
-        for key in keys:
-            entry = checkpoint_entry(source, key)
-            if entry is None:
-                continue
+    archive = (await reader.identity()).id
+    async with aclosing(checkpoint_keys(reader.store, source, header.first + header.count - 1)) as keys:
+        async for entry, key in keys:
             if entry <= copy.record.replay_from:
-                yield Beginning(copy)
-                return
+                break
             try:
                 body = await read_checkpoint(reader.store, key)
                 folded = decode_checkpoint(body, key=key, archive=archive, source=source, entry=entry)
-                if not await continues(reader, folded.segment, folded.chain):
-                    raise Corrupt(f"{key}: {OTHER_JOURNAL}", hint="run `archiver verify`")
+                await require_continued(reader, key, folded.segment, folded.chain)
             except Corrupt as error:
                 _log.warning("checkpoint_passed_over", key=key, reason=error.message)
                 continue
             if _serves(folded, point) and parse_lsn(folded.snapshot.lsn) >= parse_lsn(copy.record.lsn):
                 found = FoundRecord(Ref(entry, folded.segment), folded.snapshot)
                 yield Beginning(found, folded, key, hashlib.sha256(body).hexdigest())
-        after = keys[-1]
     yield Beginning(copy)
 
 
@@ -87,17 +78,11 @@ async def read_checkpoint(store: Store, key: str) -> bytes:
 
 def decode_checkpoint(body: bytes, *, key: str, archive: str, source: str, entry: int) -> FoldedCheckpoint:
     """The checkpoint under ``key``, which must be what its key says. ``Corrupt`` otherwise."""
-    hint = "delete it: `archiver maintain` makes it anew from the journal"
-    try:
-        found = decode_untrusted(body, FoldedCheckpoint, most=CHECKPOINT_LIMIT)
-    except Unreadable as error:
-        raise Corrupt(f"{key} cannot be read: {error}", hint=hint) from None
-    if found.format != VERSION:
-        raise Corrupt(f"{key} has format {found.format}; this program knows {VERSION}", hint="use a newer archiver")
-    if (found.archive, found.source, found.entry) != (archive, source, entry):
-        raise Corrupt(f"{key} is not the checkpoint that its key says", hint=hint)
+    found = decode_folded(
+        body, FoldedCheckpoint, version=VERSION, most=CHECKPOINT_LIMIT, key=key, archive=archive, source=source, entry=entry
+    )
     if not all(map(_is_sound, found.relations)):
-        raise Corrupt(f"{key} describes a relation by columns that it does not have", hint=hint)
+        raise Corrupt(f"{key} describes a relation by columns that it does not have", hint=DELETE)
     return found
 
 
