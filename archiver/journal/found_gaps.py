@@ -44,7 +44,7 @@ class FoundGaps:
         left = []
         for place in self._open.get(source, []):
             gap = self.found[place].gap
-            if any(_names(gap, each.oid, f"{each.schema}.{each.name}") for each in naming.tables):
+            if any(gap.names(each.oid, each.schema, each.name) for each in naming.tables):
                 self._end(place, seq, naming.taken)
             else:
                 left.append(place)
@@ -53,9 +53,3 @@ class FoundGaps:
 
     def _end(self, place: int, seq: int, time: int) -> None:
         self.found[place] = msgspec.structs.replace(self.found[place], ended=seq, ended_time=time)
-
-
-def _names(gap: Gap, oid: int, table: str) -> bool:
-    if gap.relation:
-        return gap.relation == oid
-    return gap.what.replace('"', "") == f"table {table}".replace('"', "")

@@ -48,6 +48,12 @@ class Gap(msgspec.Struct, frozen=True):
     relation: int = 0
     """PostgreSQL: oid of the table that ``what`` names, which it keeps when it is renamed. 0: not told."""
 
+    def names(self, relation: int, schema: str, table: str) -> bool:
+        """Whether it is a gap of that table: by its oid where that is told, else by its name, however that is quoted."""
+        if self.relation:
+            return self.relation == relation
+        return self.what.replace('"', "") == f"table {schema}.{table}".replace('"', "")
+
 
 class ClockStep(msgspec.Struct, frozen=True):
     """A wall clock was set: the archiver's, or (in an entry of a source) the source's. Times may be wrong around it."""

@@ -86,7 +86,7 @@ def _unwritten(table: Table, copy: FoundRecord[Snapshot], state: StateAtPoint) -
     survey, taken = state.survey, f"its copy of {clock.to_text(copy.record.taken)}"
     # What is behind the next copy, or while a gap is open, is not about this copy.
     ends = [other.ref.seq for other in survey.copies if any(each.oid == table.oid for each in other.record.tables)]
-    gaps = [(seq, gap) for seq, gap in survey.gaps if _names(gap, table)]
+    gaps = [(seq, gap) for seq, gap in survey.gaps if gap.names(table.oid, table.schema, table.name)]
     end = min((seq for seq in (*ends, *(seq for seq, _ in gaps)) if seq > copy.ref.seq), default=None)
     looks = [look for seq, look in survey.looks if look.counted and copy.ref.seq < seq and (end is None or seq < end)]
     known, time = (looks[-1].counted, looks[-1].counted_at) if looks else (table.known_until, 0)
@@ -164,7 +164,7 @@ def _table_gap(table: Table, held: FoundRecord[Snapshot] | None, state: StateAtP
             return _gap_line(*named)
         return GapLine(0, f"table {table.schema}.{table.name}", "table_added", "no copy of its rows was finished before the point")
     for seq, gap in state.survey.gaps:
-        if is_whole(gap) or not _names(gap, table):
+        if is_whole(gap) or not gap.names(table.oid, table.schema, table.name):
             continue
         # A copy ends every gap of its tables that was recorded before it, and none that was recorded after it.
         if held.ref.seq < seq and not state.gap_has_ended(gap) and state.gap_has_begun(seq, gap, announced):
@@ -173,13 +173,7 @@ def _table_gap(table: Table, held: FoundRecord[Snapshot] | None, state: StateAtP
 
 
 def _named(table: Table, survey: Survey) -> tuple[int, Gap] | None:
-    return next(((seq, gap) for seq, gap in reversed(survey.gaps) if _names(gap, table)), None)
-
-
-def _names(gap: Gap, table: Table) -> bool:
-    if gap.relation:
-        return gap.relation == table.oid
-    return gap.what.replace('"', "") == f"table {table.schema}.{table.name}".replace('"', "")
+    return next(((seq, gap) for seq, gap in reversed(survey.gaps) if gap.names(table.oid, table.schema, table.name)), None)
 
 
 def _gap_line(seq: int, gap: Gap) -> GapLine:
