@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import aclosing
-
 import click
 
 from archiver.cli import output
 from archiver.cli.history_files import maintain_history
 from archiver.cli.main import Context, wait_for
+from archiver.cli.maintenance_steps import carried_out
 from archiver.clock import SystemClock
-from archiver.errors import Invalid
-from archiver.journal.reader import Reader
 from archiver.maintenance.folded import NOTHING_NEW, Folded
 from archiver.maintenance.folding import BEHIND_SECONDS
 from archiver.maintenance.maintenance import maintain as work
-from archiver.settings import Settings
-from archiver.store.open import open_store
 
 
 @click.command()
@@ -43,7 +37,9 @@ def maintain(context: Context, *, sources: tuple[str, ...], behind: float, histo
     if history:
         maintain_history(settings, sources, as_json=as_json)
         return
-    done = wait_for(lambda: _maintain(settings, sources, behind))
+    done = wait_for(
+        lambda: carried_out(settings, sources, lambda reader: work(reader, SystemClock(), sources, behind_seconds=behind), _said)
+    )
     if as_json:
         output.print_json(done)
         return
@@ -51,25 +47,12 @@ def maintain(context: Context, *, sources: tuple[str, ...], behind: float, histo
     output.table("", columns, [_row(each, behind) for each in done])
 
 
+def _said(done: Folded) -> str:
+    return f"folded up to entry {done.entry}" if done.key else ""
+
+
 def _row(done: Folded, behind: float) -> tuple[str, ...]:
     sizes = output.size(done.written), output.size(done.kept)
     # What happened only just now is left for later, and must not look as if it were not there.
     until = f", up to {behind:g} s before the journal's end (--behind)" if done.reason == NOTHING_NEW and behind else ""
     return done.source, str(done.entry or "-"), str(done.transactions or "-"), *sizes, f"{done.reason}{until}" if done.reason else "-"
-
-
-async def _maintain(settings: Settings, sources: Sequence[str], behind: float) -> list[Folded]:
-    store = await open_store(settings.archive.url, settings.archive.s3)
-    try:
-        reader = Reader(store)
-        done: list[Folded] = []
-        async with aclosing(work(reader, SystemClock(), sources, behind_seconds=behind)) as steps:
-            async for step in steps:
-                if step.key:
-                    output.say(f"{step.source}: folded up to entry {step.entry}")
-                done.append(step)
-        if missing := set(sources) - {each.source for each in done}:
-            raise Invalid(f"the archive has no source {min(missing)!r}", hint="`archiver status` lists its sources")
-        return done
-    finally:
-        await store.close()

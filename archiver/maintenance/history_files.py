@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Collection
 from typing import TYPE_CHECKING
 
 from archiver.errors import Refused
+from archiver.maintenance.chosen_sources import chosen_sources
 from archiver.maintenance.database_history import add_database_history
 from archiver.maintenance.history_compaction import compact, sweep
 from archiver.maintenance.history_log import shorten_log
@@ -25,10 +26,7 @@ async def write_history(reader: Reader, clock: Clock, sources: Collection[str] =
     ``Corrupt``, ``Invalid`` and ``Unavailable``; what was given out before stays.
     """
     tail = await reader.tail()
-    names = sorted({name.partition("/")[0]: "/" in name for name in tail.sources if name}.items()) if tail else []
-    for name, is_cluster in names:
-        if sources and name not in sources:
-            continue
+    for name, is_cluster in chosen_sources(tail, sources):
         add = add_object_history if is_cluster else add_database_history
         done = False
         while not done:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Collection
 from typing import TYPE_CHECKING
 
+from archiver.maintenance.chosen_sources import chosen_sources
 from archiver.maintenance.cluster_folding import fold_cluster
 from archiver.maintenance.folded import MOST_ENTRIES, Folded
 from archiver.maintenance.folding import BEHIND_SECONDS, fold_database, settled_segment
@@ -31,13 +32,9 @@ async def maintain(
     tail = await reader.tail()
     # What arrives meanwhile is the next round's: it would never end where much happens.
     until = await settled_segment(reader, tail, behind_seconds) if tail else -1
-    clusters = {name.partition("/")[0] for name in tail.sources if "/" in name} if tail else set()
-    databases = {name for name in tail.sources if name and "/" not in name} if tail else set()
-    for name in sorted(databases | clusters):
-        if sources and name not in sources:
-            continue
+    for name, is_cluster in chosen_sources(tail, sources):
         while True:
-            if name in clusters:
+            if is_cluster:
                 step = await fold_cluster(reader, clock, name, until=until)
             else:
                 step = await fold_database(reader, clock, name, most_entries=most_entries, until=until)
