@@ -137,6 +137,18 @@ def wait_until_durable(archiver: Archiver, name: str, dsn: str, timeout: float =
     archiver.wait(reached, f"{name} did not reach {target:x}", timeout)
 
 
+def wait_until_observed(archiver: Archiver, source: str, time: int, timeout: float = 60) -> None:
+    """Return once every stream of a cluster has an entry in the journal that is later than ``time``, in microseconds: whoever is killed
+    before that leaves a time in which nobody watched around the point, and a restore says so.
+    """
+
+    def reached() -> bool:
+        lines = [line for line in archiver.live().get("sources", []) if line["name"].startswith(f"{source}/") and line["state"] != "ended"]
+        return bool(lines) and all((line["observed"] or 0) > time for line in lines)
+
+    archiver.wait(reached, f"{source} is not known up to {time}", timeout)
+
+
 def lsn(text: str) -> int:
     """``X/Y`` as a number."""
     high, _, low = text.partition("/")

@@ -21,7 +21,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from tests.servers.proxy import DOWN, UP, Connection, Cut, FaultProxy
+from tests.servers.proxy import DOWN, UP, Connection, Cut, FaultProxy, closed
 
 _MAX_SEEN = 10_000
 
@@ -215,7 +215,7 @@ class HttpFaultProxy(FaultProxy):
             await writer.drain()
             with contextlib.suppress(OSError):
                 await reader.read()
-            writer.close()
+            await closed(writer)
 
         task = asyncio.create_task(deliver())
         self._tasks.add(task)

@@ -18,7 +18,7 @@ import pytest
 from archiver.clock import SystemClock, to_text
 from tests.fixtures.fix_s3 import S3Place
 from tests.servers.agents_world import Identity, differences, snapshot
-from tests.servers.archiver import Archiver, wait_until_durable
+from tests.servers.archiver import Archiver, wait_until_durable, wait_until_observed
 from tests.servers.compare import differences as rows_that_differ
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import path
@@ -78,9 +78,10 @@ def test_twenty_kills_lose_and_repeat_nothing_of_both(
         hold(rows, changes)
         noted = objects.settle(archiver, "agents")
         wait_for_rows(archiver, database)
-        middle = Noted(to_text(SystemClock().now()), postgres.dsn(copied), handed_out(database), noted, definitions_of(cluster))
+        point = SystemClock().now()
+        middle = Noted(to_text(point), postgres.dsn(copied), handed_out(database), noted, definitions_of(cluster))
         copy(postgres, database, middle.database)
-        time.sleep(0.1)
+        wait_until_observed(archiver, "agents", point)
         rows.go()
         changes.go()
         kill_at_random(archiver, chance, KILLS - KILLS // 2)

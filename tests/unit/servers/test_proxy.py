@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import socket
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -254,3 +258,33 @@ async def test_http_cut_in_a_stream_under_tls(site: Site, tmp_path: Path) -> Non
             assert await response.content.readline() == b"line 0\n"
             with pytest.raises(aiohttp.ClientError):
                 await response.content.readline()
+
+
+def test_nothing_stays_open_when_a_server_does_not_say_goodbye(tmp_path: Path) -> None:
+    """A server that is busy does not answer the end of TLS; the proxy stops all the same and leaves no socket to be warned about."""
+    certificate = Certificate.create(tmp_path)
+    leave = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with certificate.server_context().wrap_socket(connection, server_side=True) as secured:
+                secured.sendall(secured.recv(1))
+                leave.wait()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            with FaultProxy.start("127.0.0.1", listener.getsockname()[1], server_tls=certificate.client_context()) as proxy:
+                with socket.create_connection((proxy.host, proxy.port)) as client:
+                    client.sendall(b"a")
+                    assert client.recv(1) == b"a"
+                while proxy.open:
+                    time.sleep(0.01)
+            with warnings.catch_warnings(record=True) as seen:
+                warnings.simplefilter("always")
+                gc.collect()
+            assert [str(each.message) for each in seen] == []
+        finally:
+            leave.set()
+            thread.join()
