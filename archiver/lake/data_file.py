@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -19,39 +21,62 @@ from archiver.errors import Corrupt
 from archiver.lake.columns import CONTROL, SCHEMA
 
 GROUP_ROWS = 16384
+GROUP_BYTES = 8 << 20
+"""Of records in one row group, unless one alone has more: whoever reads or merges holds a group of each file."""
+_FIXED_BYTES = 160
+"""Of a record beside its texts."""
 _LEVEL = 3
 _RAW_LIMIT = 1 << 32
 """Bytes, before compression, of the row groups that are read at once: a row has less than 1 GiB, and few are so large."""
 _END_BYTES = 8
 
 
-def sorted_records(tables: Sequence[pa.Table]) -> pa.Table:
-    """All records, by name, key and position."""
+def to_parquet(tables: Sequence[pa.Table]) -> tuple[bytes, int]:
+    """The file of all records, by name, key and position, and how many there are.
+
+    Entries of the journal itself are row groups of their own, before the others. Memory: the records twice, then once, beside a row group
+    and the file.
+    """
     whole = pa.concat_tables(tables).combine_chunks()
     order = pc.sort_indices(whole, sort_keys=[(name, "ascending") for name in ("name", "key", "position")])
-    return whole.take(order)
-
-
-def to_parquet(records: pa.Table) -> bytes:
-    """The file. Entries of the journal itself are row groups of their own, before the others."""
-    out = io.BytesIO()
-    bloom = {"key": {"ndv": min(GROUP_ROWS, max(1, records.num_rows)), "fpp": 0.01}}
-    control = pc.sum(pc.equal(records["operation"], CONTROL)).as_py() or 0
+    groups = list(_groups(whole, order.to_numpy()))
+    bloom = {"key": {"ndv": max((count for _, count in groups), default=1), "fpp": 0.01}}
     checks: dict[str, Any] = {"bloom_filter_options": bloom, "write_page_index": True, "write_page_checksum": True}
+    out = io.BytesIO()
     with pq.ParquetWriter(out, SCHEMA, compression="zstd", compression_level=_LEVEL, **checks) as writer:
-        for part in (records.slice(0, control), records.slice(control)):
-            if part.num_rows:
-                writer.write_table(part, row_group_size=GROUP_ROWS)
-    return out.getvalue()
+        for at, count in groups:
+            writer.write_table(whole.take(order.slice(at, count)), row_group_size=count)
+    return out.getvalue(), whole.num_rows
 
 
-def statistics(records: pa.Table) -> dict[str, object]:
+def _groups(whole: pa.Table, order: npt.NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
+    """Where each row group begins in ``order``, and its rows."""
+    control = pc.sum(pc.equal(whole["operation"], CONTROL)).as_py() or 0
+    ends = np.cumsum(_sizes(whole)[order])
+    at = 0
+    while at < len(order):
+        begun = int(ends[at - 1]) if at else 0
+        end = max(at + 1, int(np.searchsorted(ends, begun + GROUP_BYTES, side="right")))
+        end = min(end, at + GROUP_ROWS, control if at < control else len(order))
+        yield at, end - at
+        at = end
+
+
+def _sizes(records: pa.Table) -> npt.NDArray[np.int64]:
+    """Bytes of each record, about."""
+    found = np.full(records.num_rows, _FIXED_BYTES, np.int64)
+    for name in ("name", "key", "row", "old"):
+        found += pc.fill_null(pc.binary_length(records[name]), 0).to_numpy()
+    return found
+
+
+def statistics(rows: int) -> dict[str, object]:
     """As the Delta log has them: no bounds of columns, which the file has itself.
 
     Bounds of some columns are worse than none: datasets of ``deltalake`` take each other column for one without values, and a condition
     on it finds nothing. All columns cannot have them: a long text would have to be cut, and rounded.
     """
-    return {"numRecords": records.num_rows}
+    return {"numRecords": rows}
 
 
 class Range(NamedTuple):
@@ -128,6 +153,11 @@ class DataFile:
     def count(self) -> int:
         """How many row groups there are."""
         return int(self._metadata.num_row_groups)
+
+    @property
+    def group_bytes(self) -> int:
+        """What the largest row group takes when it is read."""
+        return max((self._metadata.row_group(group).total_byte_size for group in range(self.count)), default=0)
 
     def ranges(self, groups: Sequence[int]) -> list[Range]:
         """Bytes that hold these row groups; neighbours are one range."""

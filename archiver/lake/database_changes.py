@@ -26,6 +26,7 @@ from archiver.postgres.records import Snapshot
 from archiver.postgres.schema_bodies import read_schema
 from archiver.replay.postgres.columnar.values import big_endian
 from archiver.replay.postgres.decode.pgoutput import Relation, Truncate, decode
+from archiver.replay.postgres.decode.spill import Spill
 from archiver.replay.postgres.decode.transactions import Chunk, TransactionReader
 from archiver.replay.postgres.plan.journal_survey import is_whole
 
@@ -51,7 +52,8 @@ class Copy:
 class DatabaseChanges:
     """Takes runs from ``progress.resume_entry`` on; what stands at or before ``progress.covered`` is only read for what ends behind it."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, *, spill: Spill | None = None) -> None:
+        """``spill``: where frames of transactions go that have not ended; without it they stay in memory."""
         self.copies: list[Copy] = []
         """Copies that were met; whoever adds their rows empties it."""
         self.tables = {table.oid: table for table in progress.tables}
@@ -61,23 +63,24 @@ class DatabaseChanges:
         self._relations = {each.oid: (each.entry, _relation(each.message), each.message) for each in progress.relations}
         self._streamed: dict[int, tuple[int, Relation, bytes]] = {}
         self._identities: dict[int, list[list[str] | None]] = {each.oid: list(each.keys) for each in progress.identities}
+        self._spill = spill
         self._reader = TransactionReader(
-            from_lsn=progress.from_lsn, reached=progress.reached, newest=progress.newest, batch_bytes=_BATCH_BYTES
+            from_lsn=progress.from_lsn, reached=progress.reached, newest=progress.newest, batch_bytes=_BATCH_BYTES, spill=spill
         )
 
-    def feed(self, placed: Placed) -> list[pa.Table]:
-        """Take the next run of the source; records that are complete. Raises ``Corrupt``."""
+    def feed(self, placed: Placed) -> Iterator[pa.Table]:
+        """Take the next run of the source; records that are complete, all of which must be taken. Raises ``Corrupt``."""
         placed = placed.since(self._progress.resume_entry)
         if placed.run.kind in _FRAMES:
-            return [table for chunk in self._reader.feed(placed) for table in self._chunk(chunk)]
-        if placed.first <= self._progress.covered:
-            return []
-        found = list(self._entries(placed))
-        return found
+            for chunk in self._reader.feed(placed):
+                yield from self._chunk(chunk)
+        elif placed.first > self._progress.covered:
+            yield from self._entries(placed)
 
-    def flush(self) -> list[pa.Table]:
-        """What is left of complete transactions."""
-        return [table for chunk in self._reader.flush() for table in self._chunk(chunk)]
+    def flush(self) -> Iterator[pa.Table]:
+        """What is left of complete transactions, as ``feed``."""
+        for chunk in self._reader.flush():
+            yield from self._chunk(chunk)
 
     def progress(self, covered: int) -> Progress:
         """Where to go on, once all up to entry ``covered`` was fed and flushed. Its segments and chain are the caller's."""
@@ -188,7 +191,7 @@ class DatabaseChanges:
                 if is_whole(gap) and entry > self._progress.baseline:
                     newest = self._reader.newest
                     self._era += 1
-                    self._reader = TransactionReader(newest=newest, batch_bytes=_BATCH_BYTES)
+                    self._reader = TransactionReader(newest=newest, batch_bytes=_BATCH_BYTES, spill=self._spill)
 
     def _tables_changed(self, placed: Placed, now: dict[int, KnownTable], lsn: int, taken: int) -> Iterator[pa.Table]:
         for oid in sorted({*self.tables, *now}):

@@ -21,7 +21,7 @@ from archiver.journal.keys import (
     history_summary_version,
 )
 from archiver.journal.put_once import put_once
-from archiver.lake.data_file import DataFile, Wanted, chosen, seal_of, sorted_records, statistics, to_parquet
+from archiver.lake.data_file import DataFile, Wanted, chosen, seal_of, statistics, to_parquet
 from archiver.lake.delta_log import COMMIT_LIMIT, Added, TableState, commit, follow
 from archiver.lake.log_checkpoint import from_summary
 from archiver.lake.merging import path_of
@@ -147,18 +147,16 @@ class TableWriter:
 
     async def add(self, tables: Sequence[pa.Table]) -> None:
         """Write one file of these records; durable and read back. ``Corrupt`` when it does not come back as written."""
-        records = await asyncio.to_thread(sorted_records, tables)
-        data = await asyncio.to_thread(to_parquet, records)
+        data, rows = await asyncio.to_thread(to_parquet, tables)
         path = path_of(self._level, self._identity, len(self.added))
         key = history_prefix(self._source) + path
         if await put_once(self._store, self._clock, key, data) is not None:
             raise Bug(f"history file {key} exists already with other content")
         if await self._store.get(key) != data:
             raise Corrupt(f"history file {key} does not come back as it was written", hint="the store loses data: do not trust it")
-        stats = await asyncio.to_thread(statistics, records)
         seal = await asyncio.to_thread(seal_of, data)
-        self.added.append(Added(path, len(data), self._clock.now() // 1000, stats, seal))
-        self.rows += records.num_rows
+        self.added.append(Added(path, len(data), self._clock.now() // 1000, statistics(rows), seal))
+        self.rows += rows
 
     async def commit(self, state: TableState, progress: Progress, removed: Sequence[str] = ()) -> bool:
         """Publish the files behind ``state``, in place of those that are ``removed``. False: somebody else published there first."""

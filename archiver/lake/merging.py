@@ -1,8 +1,8 @@
 """Many sorted files -> few. Pure: which are merged, and in what order their records come.
 
-Files are written in runs: all of one step, or of one merge; each file is sorted, and a merge as a whole. A run is of level 0 when a step
-wrote it, and of one level more than the runs that were merged to it. When there are ``FAN`` of a level they become one of the next: a
-record is written again once for each level, and a question meets at most ``FAN`` - 1 runs of each.
+A run is what is sorted as a whole: each file that a step wrote, of level 0; all files of one merge, of one level more than the runs that
+were merged. When there are ``FAN`` of a level they become one of the next: a record is written again once for each level, and a question
+meets at most ``FAN`` - 1 runs of each.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 FAN = 8
+MOST_RUNS = 32
+"""Runs that are merged at once: a row group of each is held."""
 _PATH = re.compile(r"(?:l([0-9]+)-)?([0-9a-f]{32})-[0-9]{6}\.parquet")
 _ORDER = ("name", "key", "position")
 
@@ -22,15 +24,18 @@ def path_of(level: int, identity: str, number: int) -> str:
     return f"l{level}-{identity}-{number:06d}.parquet" if level else f"{identity}-{number:06d}.parquet"
 
 
-def to_merge(paths: Iterable[str], *, fan: int = FAN) -> tuple[int, list[str]]:
-    """The level and the files of runs that should become one; no files when none should. Files of other writers stay as they are."""
+def to_merge(paths: Iterable[str], *, fan: int = FAN) -> tuple[int, list[list[str]]]:
+    """The level and the runs, each with its files in order, that should become one; none when none should. Files of other writers stay
+    as they are.
+    """
     levels: dict[int, dict[str, list[str]]] = {}
     for path in sorted(paths):
         if match := _PATH.fullmatch(path):
-            levels.setdefault(int(match[1] or 0), {}).setdefault(match[2], []).append(path)
+            level = int(match[1] or 0)
+            levels.setdefault(level, {}).setdefault(match[2] if level else path, []).append(path)
     for level, runs in sorted(levels.items()):
         if len(runs) >= fan:
-            return level, [path for run in runs.values() for path in run]
+            return level, list(runs.values())[:MOST_RUNS]
     return 0, []
 
 

@@ -18,8 +18,11 @@ from archiver.maintenance.history_step import STEP_ENTRIES, HistoryStep
 from archiver.maintenance.history_writing import StepWriter, read_state
 from archiver.postgres.lsn import parse_lsn
 from archiver.replay.postgres.plan.point_location import first_checkpoint
+from archiver.replay.postgres.write.spill_file import SpillFile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pyarrow as pa
 
     from archiver.clock import Clock
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
     from archiver.journal.reader import Reader
     from archiver.lake.delta_log import TableState
     from archiver.postgres.records import TableRows
+
+
+_PIECE_BYTES = 4 << 20
+"""Records, or the rows of a copy that become some, that are taken at once."""
 
 
 async def add_database_history(reader: Reader, clock: Clock, source: str, *, step_entries: int = STEP_ENTRIES) -> HistoryStep:
@@ -63,26 +70,30 @@ async def _begin(reader: Reader, source: str) -> Progress | None:
 
 
 class _Step:
-    """One step of one database. Memory: the records of one file, and what unfinished transactions hold."""
+    """One step of one database. Memory: the records of one file; what unfinished transactions hold is put aside."""
 
     def __init__(self, reader: Reader, clock: Clock, progress: Progress) -> None:
         self._reader, self._source = reader, progress.source
-        self._changes = DatabaseChanges(progress)
+        self._changes = DatabaseChanges(progress, spill=SpillFile())
         self._writer = StepWriter(reader, clock, progress)
 
     async def take(self, state: TableState, last: int, step_entries: int) -> HistoryStep:
         """Cover the journal up to segment ``last`` at most, and publish."""
         covered, segment = await self._writer.walk(last, step_entries, self._feed)
-        await self._writer.keep(await asyncio.to_thread(self._changes.flush))
+        await self._keep(self._changes.flush())
         return await self._writer.publish(state, self._changes.progress(covered), segment, done=segment > last)
 
     async def _feed(self, placed: Placed) -> None:
         if placed.run.source != self._source:
             return
-        await self._writer.keep(await asyncio.to_thread(self._changes.feed, placed))
+        await self._keep(self._changes.feed(placed))
         for copy in self._changes.copies:
             await self._copy(copy)
         self._changes.copies = []
+
+    async def _keep(self, records: Iterator[pa.Table]) -> None:
+        while tables := await asyncio.to_thread(_some, records):
+            await self._writer.keep(tables)
 
     async def _copy(self, copy: Copy) -> None:
         for table in copy.snapshot.tables:
@@ -95,7 +106,28 @@ class _Step:
             self._changes.identify(table.oid, names or None)
             for part in table.parts:
                 text = await asyncio.to_thread(opened, part, await fetch_part(self._reader.store, part))
-                await self._writer.keep([await asyncio.to_thread(_rows, self._source, copy, table, key, text)])
+                for piece in _pieces(text):
+                    await self._writer.keep([await asyncio.to_thread(_rows, self._source, copy, table, key, piece)])
+
+
+def _some(records: Iterator[pa.Table]) -> list[pa.Table]:
+    """The next of them, as many as are worth to be taken together; none when there are no more."""
+    found, size = [], 0
+    for table in records:
+        found.append(table)
+        size += table.nbytes
+        if size >= _PIECE_BYTES:
+            break
+    return found
+
+
+def _pieces(text: bytes) -> Iterator[bytes]:
+    """Whole rows of COPY text, some of them at a time."""
+    at = 0
+    while at < len(text):
+        end = text.find(b"\n", min(at + _PIECE_BYTES, len(text)) - 1) + 1 or len(text)
+        yield text[at:end]
+        at = end
 
 
 def _rows(source: str, copy: Copy, table: TableRows, key: list[int], text: bytes) -> pa.Table:

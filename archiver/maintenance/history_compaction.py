@@ -1,6 +1,6 @@
 """History files that have become many -> few, level by level; and the end of those that were replaced.
 
-    runs of one level -> merged, read back -> one commit takes the old ones out and the new ones in -> a day later the old ones are deleted
+    some runs of a level -> merged, read back -> one commit takes the old out and the new in -> a day later the old ones are deleted
 
 Whoever reads meanwhile has the old files or the new ones, never both. The records are the same.
 """
@@ -26,21 +26,24 @@ if TYPE_CHECKING:
 KEEP_SECONDS = 86_400
 """How long replaced files stay for those who read them."""
 _TRIES = 8
+_HELD_BYTES = 96 << 20
+"""Of row groups, as they are when they are read."""
 _PAGE = 1000
 
 
 async def compact(reader: Reader, clock: Clock, source: str, *, fan: int = FAN) -> HistoryStep | None:
-    """Merge the files of one level; ``None`` when there is nothing to do, or another maintainer did it.
+    """Merge runs of one level; ``None`` when there is nothing to do, or another maintainer did it.
 
-    Memory: a row group of each file, and the records of a new one. Raises ``Corrupt`` and ``Unavailable``.
+    Memory: a row group of each run, and the records of a new file. Raises ``Corrupt`` and ``Unavailable``.
     """
     state = await read_table(reader.store, source)
-    level, paths = to_merge(state.files, fan=fan)
-    if not paths:
+    level, runs = to_merge(state.files, fan=fan)
+    if not runs:
         return None
+    runs = await _that_fit(reader, source, state, runs)
+    paths = [path for run in runs for path in run]
     writer = TableWriter(reader.store, clock, source, level=level + 1)
-    inputs = [_Input(reader, await open_file(reader.store, source, path, state)) for path in paths]
-    await _merge(inputs, writer)
+    await _merge([_Input(reader, source, state, run) for run in runs], writer)
     for _ in range(_TRIES):
         progress = state.progress
         if progress is None or not set(paths) <= state.files.keys():
@@ -52,6 +55,17 @@ async def compact(reader: Reader, clock: Clock, source: str, *, fan: int = FAN) 
         state = await read_table(reader.store, source)
     await writer.discard()
     return None
+
+
+async def _that_fit(reader: Reader, source: str, state: TableState, runs: list[list[str]]) -> list[list[str]]:
+    """The first of ``runs`` whose row groups can be held together; two at least."""
+    size, found = 0, list[list[str]]()
+    for run in runs:
+        size += max([(await open_file(reader.store, source, path, state)).group_bytes for path in run])
+        if size > _HELD_BYTES and len(found) >= 2:
+            break
+        found.append(run)
+    return found
 
 
 async def sweep(reader: Reader, clock: Clock, source: str, *, keep_seconds: float = KEEP_SECONDS) -> int:
@@ -70,15 +84,20 @@ async def sweep(reader: Reader, clock: Clock, source: str, *, keep_seconds: floa
 
 
 class _Input:
-    """A file, read row group by row group."""
+    """A run, read row group by row group."""
 
-    def __init__(self, reader: Reader, file: DataFile) -> None:
-        self._reader, self._file, self._next = reader, file, 0
+    def __init__(self, reader: Reader, source: str, state: TableState, paths: list[str]) -> None:
+        self._reader, self._source, self._state = reader, source, state
+        self._paths = iter(paths)
+        self._file: DataFile | None = None
+        self._next = 0
 
     async def piece(self) -> pa.Table | None:
         """The next records; ``None`` when there are no more."""
-        if self._next == self._file.count:
-            return None
+        while self._file is None or self._next == self._file.count:
+            if (path := next(self._paths, None)) is None:
+                return None
+            self._file, self._next = await open_file(self._reader.store, self._source, path, self._state), 0
         self._next += 1
         return await read_groups(self._reader.store, self._file, [self._next - 1])
 

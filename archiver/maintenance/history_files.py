@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Collection
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
+from archiver import memory
 from archiver.errors import Refused
 from archiver.maintenance.chosen_sources import chosen_sources
 from archiver.maintenance.database_history import add_database_history
@@ -25,6 +28,9 @@ async def write_history(reader: Reader, clock: Clock, sources: Collection[str] =
     The last one that adds anything is ``done``; files that have become many are merged then. Raises
     ``Corrupt``, ``Invalid`` and ``Unavailable``; what was given out before stays.
     """
+    memory.give_back()
+    # What Arrow's own allocators keep for later they do not give back.
+    pa.set_memory_pool(pa.system_memory_pool())
     tail = await reader.tail()
     for name, is_cluster in chosen_sources(tail, sources):
         add = add_object_history if is_cluster else add_database_history

@@ -7,19 +7,22 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import msgspec
+import pyarrow as pa
 
 from archiver.errors import Refused
 from archiver.lake.history_table import TableWriter, is_of_this_journal, read_table
 from archiver.maintenance.history_step import FILE_BYTES, FORGET, HistoryStep
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from archiver.clock import Clock
     from archiver.journal.entry import Placed
     from archiver.journal.reader import Reader
     from archiver.lake.delta_log import TableState
     from archiver.lake.progress import Progress
+
+
+_JOINED = 256
+"""Tables that become one when so many have come: each takes some kilobytes, even if it has one record."""
 
 
 async def read_state(reader: Reader, source: str) -> TableState:
@@ -37,6 +40,8 @@ class StepWriter:
         self._reader, self._progress = reader, progress
         self._writer = TableWriter(reader.store, clock, progress.source)
         self._tables: list[pa.Table] = []
+        self._loose = 0
+        """Of the newest tables, how many were not joined yet."""
         self._size = 0
 
     async def walk(self, last: int, step_entries: int, take: Callable[[Placed], Awaitable[None]]) -> tuple[int, int]:
@@ -56,10 +61,15 @@ class StepWriter:
 
     async def keep(self, tables: list[pa.Table]) -> None:
         """Records that belong to this step."""
-        self._tables += tables
-        self._size += sum(table.nbytes for table in tables)
-        if self._size >= FILE_BYTES:
-            await self._end()
+        for table in tables:
+            self._tables.append(table)
+            self._size += table.nbytes
+            self._loose += 1
+            if self._loose == _JOINED:
+                self._tables[-_JOINED:] = [pa.concat_tables(self._tables[-_JOINED:]).combine_chunks()]
+                self._loose = 0
+            if self._size >= FILE_BYTES:
+                await self._end()
 
     async def publish(self, state: TableState, there: Progress, segment: int, *, done: bool) -> HistoryStep:
         """Name what was kept, and ``there`` as where to go on. ``segment``: behind what was covered."""
@@ -75,6 +85,6 @@ class StepWriter:
         return HistoryStep(source, done, there.covered, self._writer.rows, len(self._writer.added), written)
 
     async def _end(self) -> None:
-        if self._tables:
-            await self._writer.add(self._tables)
-        self._tables, self._size = [], 0
+        tables, self._tables, self._size, self._loose = self._tables, [], 0, 0
+        if tables:
+            await self._writer.add(tables)

@@ -6,7 +6,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.lake.merging import SortedMerge, path_of, to_merge
+from archiver.lake.merging import MOST_RUNS, SortedMerge, path_of, to_merge
 
 Record = tuple[str, str, str]
 TEXTS = st.sampled_from(["", "a", "b", "é", "\uffff", "\U0001f600"])
@@ -41,11 +41,14 @@ def test_a_merge_has_all_in_order(inputs: list[list[Record]], size: int) -> None
 
 
 def test_runs_of_one_level_become_one_of_the_next() -> None:
-    """The lowest level that has enough of them; a run of several files counts once, and foreign files not at all."""
+    """The lowest level that has enough of them. Each file of a step is a run, a merge's files are one; foreign files are none."""
     ids = [f"{number:032x}" for number in range(9)]
-    steps = [path_of(0, each, 0) for each in ids[:7]] + [path_of(0, ids[0], 1)]
+    steps = [path_of(0, each, 0) for each in ids[:6]] + [path_of(0, ids[0], 1)]
     assert to_merge([*steps, "part-0001.parquet", "x.parquet"]) == (0, [])
-    assert to_merge([*steps, path_of(0, ids[7], 0)]) == (0, sorted([*steps, path_of(0, ids[7], 0)]))
-    above = [path_of(1, each, 0) for each in ids[:8]]
-    assert to_merge([*steps, *above]) == (1, above)
-    assert above[0] == f"l1-{ids[0]}-000000.parquet"
+    assert to_merge([*steps, path_of(0, ids[7], 0)]) == (0, [[each] for each in sorted([*steps, path_of(0, ids[7], 0)])])
+    above = [[path_of(1, each, 0), path_of(1, each, 1)] for each in ids[:8]]
+    assert to_merge([*steps, *(path for run in above for path in run)]) == (1, above)
+    assert to_merge([*steps, *(path for run in above[1:] for path in run)]) == (0, [])
+    assert above[0][0] == f"l1-{ids[0]}-000000.parquet"
+    many = [path_of(0, ids[0], number) for number in range(100)]
+    assert to_merge(many) == (0, [[each] for each in many[:MOST_RUNS]])

@@ -43,10 +43,10 @@ def records() -> pa.Table:
 def test_conditions_on_any_column_find_what_is_there(tmp_path: Path, condition: str, found: int) -> None:
     """Through a dataset of `deltalake`, which takes a column without bounds, beside others that have some, for one without values."""
     table = records()
-    data = to_parquet(table)
+    data, rows = to_parquet([table])
     (tmp_path / "one.parquet").write_bytes(data)
     (tmp_path / "_delta_log").mkdir()
-    added = [Added("one.parquet", len(data), 0, statistics(table))]
+    added = [Added("one.parquet", len(data), 0, statistics(rows))]
     (tmp_path / "_delta_log" / f"{0:020}.json").write_bytes(commit(PROGRESS, added, [], now=0, by="1", first=True, identity="i"))
     with duckdb.connect() as session:
         session.register("history", DeltaTable(tmp_path.as_uri()).to_pyarrow_dataset())
