@@ -16,10 +16,11 @@ from archiver.replay.postgres.decode.relations import Layout
 from archiver.replay.postgres.decode.spill import Spill
 from archiver.replay.postgres.decode.transactions import BATCH_BYTES, STAGED_BYTES
 from archiver.replay.postgres.fold.keyed_rows import Missing
+from archiver.replay.postgres.fold.other_columns import convert
 from archiver.replay.postgres.fold.partitions import PARTITIONS
 from archiver.replay.postgres.fold.passes import CopyText, Pass
 from archiver.replay.postgres.fold.row_messages import Changes
-from archiver.replay.postgres.fold.stages import COMPACT_ROWS, Stage, convert, stage_of
+from archiver.replay.postgres.fold.stages import COMPACT_ROWS, Stage, stage_of
 
 U8 = npt.NDArray[np.uint8]
 

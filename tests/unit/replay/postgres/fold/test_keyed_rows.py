@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archiver.replay.postgres.decode.relations import Layout
+from archiver.replay.postgres.fold.keyed_stage import KeyedStage
 from archiver.replay.postgres.fold.passes import CopyText
 from archiver.replay.postgres.fold.row_messages import Changes
-from archiver.replay.postgres.fold.stages import KeyedStage
 from tests.unit.replay.postgres import wire
 
 LAYOUT = Layout(3, (1, 2, 3), (0, 1, 2), "key", (1,), (0,))
