@@ -3,7 +3,8 @@
     python -m benchmarks.start_archive [segments]
 
 Between the database's last commit and the end of the archive stand so many segments of heartbeats, as after a long quiet time; the peer has
-1 000 of them. They are made by the product's own encoder. Value: requests of every kind (sizes, reads, ranged reads, lists, creations) from
+1 000 of them. They are made by the product's own encoder, with the signposts that its writer puts.
+Value: requests of every kind (sizes, reads, ranged reads, lists, creations) from
 the opening of the archive until the source streams; one run each, since requests do not vary with the machine.
 """
 
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from archiver.journal.chain import End
-from archiver.journal.keys import segment_key
+from archiver.journal.keys import segment_key, signpost_key
 from archiver.journal.reader import Reader
 from archiver.journal.segment import SegmentHeader, encode
+from archiver.journal.signposts import EVERY
 from archiver.store.directory import DirectoryStore
 from archiver.store.protocol import Store
 from benchmarks.capturing import TABLE, VERSION, capture, quiet, scratch
@@ -90,6 +92,8 @@ async def lengthen(folder: Path, count: int) -> None:
         )
         data, footer = encode(header, [], 3)
         (folder / segment_key(header.number)).write_bytes(data)
+        if header.number % EVERY == 0:
+            await store.put_if_absent(signpost_key(header.number), str(header.number).encode())
         end = End.after(header, footer)
     await store.close()
 

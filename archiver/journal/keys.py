@@ -14,8 +14,11 @@ CHECKPOINTS = "checkpoints/"
 """Prefix of folded checkpoints, which can be made anew from the journal."""
 HISTORY = "history/"
 """Prefix of history files, which can be made anew from the journal."""
+SIGNPOSTS = "signposts/"
+"""Prefix of objects whose keys alone say how far the journal had grown."""
 
 _SEGMENT = re.compile(r"journal/([0-9a-f]{16})")
+_SIGNPOST = re.compile(r"signposts/([0-9a-f]{16})")
 _CHECKPOINT = re.compile(r"([0-9a-f]{16})\.json")
 _COMMIT = re.compile(r"history/[^/]+/_delta_log/([0-9]{20})\.json")
 _LOG_CHECKPOINT = re.compile(r"history/[^/]+/_delta_log/([0-9]{20})\.checkpoint\.parquet")
@@ -32,6 +35,17 @@ def number_of(key: str) -> int | None:
     """Number of the segment under ``key``; ``None`` when no segment has such a key."""
     match = _SEGMENT.fullmatch(key)
     return int(match[1], 16) if match else None
+
+
+def signpost_key(number: int) -> str:
+    """Key of the signpost to segment ``number``. Keys sort backwards: a listing begins with the newest."""
+    return f"{SIGNPOSTS}{(1 << 64) - 1 - number:016x}"
+
+
+def signpost_number(key: str) -> int | None:
+    """Number of the segment that the signpost under ``key`` names; ``None`` when no signpost has such a key."""
+    match = _SIGNPOST.fullmatch(key)
+    return (1 << 64) - 1 - int(match[1], 16) if match else None
 
 
 def part_prefix(source: str, identity: str) -> str:

@@ -15,6 +15,7 @@ from archiver.errors import Corrupt
 from archiver.journal.chain import VOID_REACH, missing
 from archiver.journal.keys import SEGMENTS, number_of, segment_key
 from archiver.journal.segment import HEAD_MAGIC
+from archiver.journal.signposts import signposts
 
 if TYPE_CHECKING:
     from archiver.store.protocol import Store
@@ -52,10 +53,11 @@ class LastSegment(msgspec.Struct, frozen=True):
 async def last_segment(store: Store, known: int = -1) -> LastSegment:
     """The last segment before the first hole. ``known``: the number of one that is known to be there, to start from.
 
-    Gallops and bisects over what begins like a segment, then asks one listing whether anything stands behind. A hole that this leaps over
-    is not seen. Behind one that is seen, it looks on.
+    Without ``known``, begins at the newest signpost. One listing has what is behind that, nearly always; where it has not, gallops and
+    bisects over what begins like a segment. Then one listing more tells whether anything stands behind. A hole that this leaps over is not
+    seen. Behind one that is seen, it looks on.
     """
-    found = await _until_hole(store, known)
+    found = await _until_hole(store, known if known >= 0 else await _signposted(store))
     if found.hole is None or found.next < 0:
         return LastSegment(found.number, found.hole, found.strays)
     behind = found
@@ -79,18 +81,20 @@ class _Run(msgspec.Struct, frozen=True):
     """The segment behind the hole; -1: none is known."""
 
 
+async def _signposted(store: Store) -> int:
+    """The newest segment that a signpost names and that is there; -1: there is none."""
+    for number in await signposts(store):
+        if await _begins(store, segment_key(number)):
+            return number
+    return -1
+
+
 async def _until_hole(store: Store, known: int) -> _Run:
     while True:
-        low, step = known, 1
-        while await _begins(store, segment_key(low + step)):
-            low, step = low + step, step * 2
-        high = low + step
-        while high - low > 1:
-            middle = (low + high) // 2
-            if await _begins(store, segment_key(middle)):
-                low = middle
-            else:
-                high = middle
+        page = await store.list(SEGMENTS, after=segment_key(known) if known >= 0 else "", limit=_PAGE)
+        low = _in_a_row(page, known)
+        if len(page) == _PAGE:
+            low = await _gallop(store, low)
         try:
             behind = await look_behind(store, low)
         except Corrupt as error:
@@ -101,6 +105,30 @@ async def _until_hole(store: Store, known: int) -> _Run:
         if number is not None and number != low + 1 and await store.size(segment_key(low + 1)) is None:
             return _Run(low, missing(low + 1, behind.key), behind.strays, number)
         known = low + 1
+
+
+def _in_a_row(keys: list[str], known: int) -> int:
+    """The last number that follows ``known`` without a hole, as ``keys``, in order, have them."""
+    for key in keys:
+        number = number_of(key)
+        if number is not None and number > known + 1:
+            break
+        known = known if number is None else number
+    return known
+
+
+async def _gallop(store: Store, low: int) -> int:
+    step = 1
+    while await _begins(store, segment_key(low + step)):
+        low, step = low + step, step * 2
+    high = low + step
+    while high - low > 1:
+        middle = (low + high) // 2
+        if await _begins(store, segment_key(middle)):
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 async def grown(store: Store, number: int) -> bool:

@@ -36,18 +36,27 @@ class Reader:
     ``Unavailable`` when the store does not answer. Cancellation leaves nothing behind.
     """
 
-    def __init__(self, store: Store, *, ahead: int = 3, kept: KeptSegments | None = None, offload: Offload = asyncio.to_thread) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        ahead: int = 3,
+        kept: KeptSegments | None = None,
+        offload: Offload = asyncio.to_thread,
+        known: int = -1,
+    ) -> None:
         """``ahead``: how many large segments are read before they are asked for; each may take ``segment_bytes`` twice in memory.
 
         Of small ones, more are read ahead in the same room. Larger ones, which hold an entry of that size, are read one at a time.
         ``kept``: where segments are kept that were walked over, so that walking over them again asks the store for nothing.
+        ``known``: the number of a segment that is there, from which the end is looked for.
         """
         self.store = store
         self.offload = offload
         """Where work that takes long goes."""
         self._whole = WholeSegments(store, ahead=ahead, kept=kept, offload=offload)
         self._identity: Identity | None = None
-        self._known = self._end = -1
+        self._known, self._end = known, -1
         self.fault: Corrupt | None = None
         """Why the segment that ``last`` found may not be the journal's last: a hole, or what cannot be read, stands behind it."""
         self.strays: tuple[str, ...] = ()

@@ -33,6 +33,7 @@ from archiver.journal.reader import Reader
 from archiver.journal.records import Close
 from archiver.journal.segment import SegmentHeader, check_run, encode
 from archiver.journal.session import open_session
+from archiver.journal.signposts import Signposting
 from archiver.waiting import cancel, first_of
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Writer:
         self._running = False
         self._closing = False
         self._clean = False
+        self._signposting = Signposting(store)
         self._failure: ArchiverError | None = None
         self._ended = asyncio.Event()
 
@@ -151,7 +153,7 @@ class Writer:
 
     def reader(self) -> Reader:
         """A new reader of this archive: it sees what is durable."""
-        return Reader(self._store, offload=self._offload)
+        return Reader(self._store, offload=self._offload, known=self.durable_segment)
 
     @property
     def buffered_bytes(self) -> int:
@@ -243,6 +245,8 @@ class Writer:
             )
             self._fail(bug)
             raise bug from error
+        finally:
+            await self._signposting.stop()
 
     async def close(self) -> None:
         """Make everything appended durable, end the session with a CLOSE entry, end ``run``. Raises what ends the writer before that.
@@ -361,6 +365,7 @@ class Writer:
         before, self._durable = self._durable, sealed.end
         self._confirmed = self._clock.monotonic()
         self._heard |= sealed.heard
+        self._signposting.pass_segment(self.durable_segment)
         self._buffer.release(sealed.taken)
         for source, mark in self._durable.sources.items():
             known = before.sources.get(source)
