@@ -6,6 +6,7 @@ An error that nobody foresaw is told by its type and where it was raised: what i
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 import structlog
 
 from archiver.errors import ArchiverError
-from archiver.terminal import visible, visible_json, visible_lines
+from archiver.terminal import colourless, visible, visible_json, visible_lines
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -74,7 +75,7 @@ def _traces(_logger: object, _method: str, event: structlog.typing.EventDict) ->
 
 
 _PLAIN_JSON = structlog.processors.JSONRenderer()
-_PEOPLE = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+_PEOPLE = structlog.dev.ConsoleRenderer(colors=not colourless(os.environ), exception_formatter=structlog.dev.plain_traceback)
 
 
 def _json(logger: object, method: str, event: structlog.typing.EventDict) -> str:

@@ -7,6 +7,7 @@ itself, types. Others reorder a line or hide in it. So each is written as its es
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 _RANGES = (
     "\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
@@ -38,6 +39,11 @@ def visible_json(document: str) -> str:
 def visible_yaml(document: str) -> str:
     """The same YAML, in which hidden characters other than line feeds stand in double quotes only."""
     return _BUT_LINES.sub(lambda match: _wide(ord(match[0])), document)
+
+
+def colourless(environ: Mapping[str, str]) -> bool:
+    """Whether whoever reads wants no colours and no bold: ``NO_COLOR`` is set to anything (no-color.org)."""
+    return bool(environ.get("NO_COLOR"))
 
 
 def _escaped(match: re.Match[str]) -> str:

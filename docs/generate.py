@@ -15,6 +15,7 @@ import msgspec
 
 from archiver import errors
 from archiver.cli.main import cli
+from archiver.cli.settings_places import PLACES
 from archiver.service import metrics
 from archiver.settings import Settings, json_schema
 from archiver.settings.schema import descriptions
@@ -30,8 +31,9 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "One YAML file (`--config` or `ARCHIVER_CONFIG`); every key also by environment, which wins. `archiver config show` prints",
-        "what is in force, `archiver config schema` the JSON schema ([settings.schema.json](settings.schema.json)).",
+        f"One YAML file: `-c FILE`, before the command or behind it, else the first of {', '.join(f'`{place}`' for place in PLACES)}.",
+        "Every key also by environment, which wins. `archiver config show` prints what is in force,",
+        "`archiver config schema` the JSON schema ([settings.schema.json](settings.schema.json)).",
         "In a source's variable the name is in capitals with `_` for `-`.",
         "A *secret reference* is `env:NAME` (an environment variable) or `file:PATH` (a file's content, read again before",
         "each attempt, so that rotation needs no restart); secrets never stand in the settings themselves.",

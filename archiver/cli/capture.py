@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
+from typing import TYPE_CHECKING
 
 import click
-import structlog
 
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
-from archiver.clock import HeldClock, SystemClock
 from archiver.errors import Invalid
 from archiver.pages import page
-from archiver.settings import Settings
 
-log = structlog.get_logger()
+if TYPE_CHECKING:
+    from archiver.settings import Settings
 
 
 @click.command()
@@ -29,10 +26,17 @@ def run(context: Context) -> None:
 
 
 async def _run(settings: Settings) -> None:
+    import asyncio
+    import signal
+
+    import structlog
+
+    from archiver.clock import HeldClock, SystemClock
     from archiver.service.service import Service
     from archiver.service.sources import build_sources
     from archiver.service.web import Web
 
+    log = structlog.get_logger()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     service = Service(settings, HeldClock(SystemClock()), build_sources)
@@ -67,6 +71,7 @@ async def _run(settings: Settings) -> None:
 def check(context: Context, *, as_json: bool) -> int:
     """Check store, rights and tables of every source, without changing anything. Exit code 3 when something would be refused."""
     from archiver.checks import check_all
+    from archiver.clock import SystemClock
 
     settings = context.settings()
     findings = wait_for(lambda: check_all(settings, SystemClock()))

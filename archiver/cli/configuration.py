@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 import msgspec
-import yaml
 
 from archiver.cli import output
 from archiver.cli.main import Context
-from archiver.settings import Settings, json_schema
+
+if TYPE_CHECKING:
+    from archiver.settings import Settings
 
 
 @click.group()
@@ -19,6 +22,8 @@ def config() -> None:
 @config.command()
 def schema() -> None:
     """Print the JSON schema of the settings file."""
+    from archiver.settings import json_schema
+
     output.print_json(json_schema())
 
 
@@ -28,9 +33,13 @@ def schema() -> None:
 def show(context: Context, *, as_json: bool) -> None:
     """Check the settings and print what is in force: file, environment and defaults together. Passwords are left out."""
     plain = redact(context.settings())
+    if context.file is not None and context.file.said:
+        output.say(f"settings: {context.file.said}")
     if as_json:
         output.print_json(plain)
     else:
+        import yaml
+
         output.document(yaml.safe_dump(plain, sort_keys=False))
 
 

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
-import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from archiver import disk
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.cli.points import say_meaning
-from archiver.clock import SystemClock
-from archiver.drill import Scratch, run_drill
 from archiver.errors import Corrupt, Invalid, Partial, Refused, Unavailable
-from archiver.journal.drill_reports import DrillReport
 from archiver.pages import page
-from archiver.replay.restoration import Options
-from archiver.settings import Settings
-from archiver.store.open import open_store
+
+if TYPE_CHECKING:
+    from archiver.journal.drill_reports import DrillReport
+    from archiver.replay.restoration import Options
+    from archiver.settings import Settings
 
 
 @click.command()
@@ -64,6 +60,8 @@ def drill(
     the exit code of what failed it: 7 when the archive is not whole, 3 for what a restore refuses, 8 when the scratch places did not take
     everything, 2 or 4 for a scratch place of no use.
     """
+    from archiver.replay.restoration import Options
+
     say_meaning(at)
     settings = context.settings()
     options = Options(no_owner=no_owner, allow_gaps=allow_gaps, pg_bin=pg_bin, anew=True)
@@ -93,8 +91,16 @@ def drill(
 async def _drill(
     settings: Settings, at: str, sources: tuple[str, ...], folder: Path | None, dsn: str, kubeconfig: str, options: Options
 ) -> DrillReport:
+    import asyncio
+    import signal
+    import tempfile
+
+    from archiver import disk
     from archiver.cli.progress import steps
+    from archiver.clock import SystemClock
+    from archiver.drill import Scratch, run_drill
     from archiver.service.sources import configured_databases
+    from archiver.store.open import open_store
 
     # A Job that is over its deadline gets SIGTERM: its scratch places are removed then too.
     drilling = asyncio.current_task()

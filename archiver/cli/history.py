@@ -12,19 +12,16 @@ from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.cli.points import say_meaning
 from archiver.errors import Invalid
-from archiver.history.objects import ObjectChange, ObjectRef, differences, object_log, plain
-from archiver.history.rows import RowChange, RowRef, row_log
-from archiver.journal.kept_segments import KeptSegments
-from archiver.journal.reader import Reader
-from archiver.replay.kubernetes.folded_stream import Cut
-from archiver.replay.kubernetes.yaml_text import to_yaml
-from archiver.replay.points import Point, parse_point, resolve
-from archiver.settings import Settings
-from archiver.store.open import open_store
 
 if TYPE_CHECKING:
     from archiver.history.object_at import ObjectAt
+    from archiver.history.objects import ObjectChange
     from archiver.history.row_at import RowAt
+    from archiver.history.rows import RowChange
+    from archiver.journal.reader import Reader
+    from archiver.replay.kubernetes.folded_stream import Cut
+    from archiver.replay.points import Point
+    from archiver.settings import Settings
 
 Result = TypeVar("Result")
 
@@ -74,6 +71,9 @@ def _subject(source: str, table: str, key: tuple[str, ...], object_: str) -> Sub
 @click.pass_obj
 def log(context: Context, *, source: str, table: str, key: tuple[str, ...], object_: str, start: str, end: str, as_json: bool) -> None:
     """List every change of one row or object: when, in which transaction or by whom, and what changed."""
+    from archiver.history.objects import ObjectRef, object_log
+    from archiver.history.rows import RowRef, row_log
+
     asked = _subject(source, table, key, object_)
 
     async def work(reader: Reader) -> None:
@@ -105,6 +105,8 @@ def log(context: Context, *, source: str, table: str, key: tuple[str, ...], obje
 @click.pass_obj
 def show(context: Context, *, source: str, table: str, key: tuple[str, ...], object_: str, at: str, as_json: bool) -> int:
     """Print one row or object as it was at a point. Exit code 1 when it did not exist then."""
+    from archiver.replay.kubernetes.yaml_text import to_yaml
+
     asked = _subject(source, table, key, object_)
 
     async def work(reader: Reader) -> int:
@@ -135,6 +137,8 @@ def show(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
 @click.pass_obj
 def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], object_: str, start: str, end: str, as_json: bool) -> int:
     """Compare one row or object between two points. Exit code 0 when it is the same, 1 when it differs."""
+    from archiver.history.objects import differences, plain
+
     asked = _subject(source, table, key, object_)
 
     async def work(reader: Reader) -> int:
@@ -173,6 +177,7 @@ def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
 
 async def _row(reader: Reader, asked: Subject, at: str) -> RowAt:
     from archiver.history.row_at import row_at  # what it needs takes longer to load than a short history to read
+    from archiver.history.rows import RowRef
 
     found = await row_at(reader, asked.source, RowRef.parse(asked.table, asked.key), await _point(reader, at))
     for note in found.notes:
@@ -182,11 +187,14 @@ async def _row(reader: Reader, asked: Subject, at: str) -> RowAt:
 
 async def _object(reader: Reader, asked: Subject, point: Point) -> ObjectAt:
     from archiver.history.object_at import object_at
+    from archiver.history.objects import ObjectRef
 
     return await object_at(reader, asked.source, ObjectRef.parse(asked.object), _cut(point))
 
 
 def _cut(point: Point) -> Cut:
+    from archiver.replay.kubernetes.folded_stream import Cut
+
     if point.kind == "time":
         return Cut(time=point.number)
     if point.kind == "entry":
@@ -207,6 +215,8 @@ def _both(first: RowAt | ObjectAt, last: RowAt | ObjectAt) -> dict[str, dict[str
 
 def _doubts(known: ObjectAt) -> list[ObjectChange]:
     """What is not known of a history's end, as its last lines."""
+    from archiver.history.objects import ObjectChange
+
     return [ObjectChange(0, 0, event, detail=text) for event, texts in (("UNKNOWN", known.gaps), ("NOTE", known.notes)) for text in texts]
 
 
@@ -216,11 +226,17 @@ def _before(change: ObjectChange, point: Point) -> bool:
 
 
 async def _point(reader: Reader, text: str) -> Point:
+    from archiver.replay.points import parse_point, resolve
+
     say_meaning(text)
     return await resolve(reader, parse_point(text))
 
 
 def _with_reader(settings: Settings, work: Callable[[Reader], Awaitable[Result]]) -> Result:
+    from archiver.journal.kept_segments import KeptSegments
+    from archiver.journal.reader import Reader
+    from archiver.store.open import open_store
+
     async def run() -> Result:
         store = await open_store(settings.archive.url, settings.archive.s3)
         try:

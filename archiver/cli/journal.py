@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
-from archiver.clock import SystemClock, duration_text
 from archiver.errors import Corrupt, Invalid, Unavailable
-from archiver.journal.entry import SourceMark
-from archiver.journal.known_head import KnownHead
-from archiver.journal.reader import Reader
-from archiver.journal.verifier import VerifyReport
-from archiver.journal.verify_levels import LEVELS, Level, verify_level
-from archiver.kubernetes.stream_silence import open_silence
-from archiver.maintenance.tails import Tail, tail_behind
 from archiver.pages import page
-from archiver.service.status import ArchiveStatus, SourceLine, add_tail, lines, shown
-from archiver.settings import Settings
-from archiver.store.open import open_store
+
+if TYPE_CHECKING:
+    from archiver.journal.entry import SourceMark
+    from archiver.journal.known_head import KnownHead
+    from archiver.journal.reader import Reader
+    from archiver.journal.verifier import VerifyReport
+    from archiver.journal.verify_levels import Level
+    from archiver.maintenance.tails import Tail
+    from archiver.service.status import ArchiveStatus, SourceLine
+    from archiver.settings import Settings
+
+LEVELS: tuple[Level, ...] = ("names", "hashes", "share", "all")
+"""As in ``archiver.journal.verify_levels``, which takes longer to load than help may take."""
 
 
 @click.command()
@@ -27,6 +31,9 @@ from archiver.store.open import open_store
 @click.pass_obj
 def status(context: Context, *, as_json: bool, offline: bool) -> None:
     """Show durable positions, lag, age of the last commit and the last baseline of every source."""
+    from archiver.clock import SystemClock
+    from archiver.service.status import shown
+
     value = wait_for(lambda: _status(context.settings(), offline=offline))
     now = SystemClock().now()
     if as_json:
@@ -76,6 +83,8 @@ def status(context: Context, *, as_json: bool, offline: bool) -> None:
 
 
 def _folded(line: SourceLine, now: int) -> str:
+    from archiver.clock import duration_text
+
     if line.tail_seconds is None:
         return "-"
     made = f"{output.moment(line.folded_time)} ({duration_text((now - line.folded_time) / 1e6)} ago)" if line.folded else "none"
@@ -83,8 +92,14 @@ def _folded(line: SourceLine, now: int) -> str:
 
 
 async def _status(settings: Settings, *, offline: bool) -> ArchiveStatus:
+    from archiver.clock import SystemClock
+    from archiver.journal.reader import Reader
+    from archiver.kubernetes.stream_silence import open_silence
+    from archiver.maintenance.tails import tail_behind
     from archiver.service.service import kinds
     from archiver.service.sources import ask_sources
+    from archiver.service.status import ArchiveStatus, SourceLine, add_tail, lines
+    from archiver.store.open import open_store
 
     store = await open_store(settings.archive.url, settings.archive.s3)
     try:
@@ -206,6 +221,8 @@ def verify(context: Context, *, as_json: bool, level: Level, parts: bool, since:
     Who may write to the archive can make another whole journal. Note the chain head that is printed in a place where they cannot write,
     and give it with --known-head the next time, or with --since. Whatever level finds something bad, the whole journal is read then.
     """
+    from archiver.journal.known_head import KnownHead
+
     if since is not None and known_head is not None:
         raise Invalid("--since and --known-head are both given", hint="--since compares the head as well: leave --known-head out")
     known = KnownHead.parse(known_head) if known_head is not None else None
@@ -234,6 +251,9 @@ def verify(context: Context, *, as_json: bool, level: Level, parts: bool, since:
 
 async def _verify(settings: Settings, level: Level, since: KnownHead | None, known: KnownHead | None) -> VerifyReport:
     from archiver.cli.progress import counting
+    from archiver.clock import SystemClock
+    from archiver.journal.verify_levels import verify_level
+    from archiver.store.open import open_store
 
     store = await open_store(settings.archive.url, settings.archive.s3)
     try:

@@ -7,31 +7,39 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 
-from archiver import __version__, disk
+from archiver import __version__
 from archiver.cli import output, streams
+from archiver.cli.settings_places import PLACES, find
 from archiver.errors import ArchiverError, Bug, Invalid
-from archiver.settings import Settings, load
+
+if TYPE_CHECKING:
+    from archiver.cli.settings_places import SettingsFile
+    from archiver.settings import Settings
 
 Result = TypeVar("Result")
 
 
 class Context(msgspec.Struct):
-    """What the options before the command say."""
+    """What the options say that every command has, and where the settings came from."""
 
     config: Path | None = None
     archive: str = ""
     log_level: str = ""
+    file: SettingsFile | None = None
+    """Once it was looked for."""
 
     def settings(self) -> Settings:
         """Load the settings and start logging as they say."""
         from archiver import logs
+        from archiver.settings import load
 
-        settings = load(self.config, os.environ)
+        self.file = find(self.config, os.environ, Path())
+        settings = load(self.file.path, os.environ)
         if self.archive:
             settings = msgspec.structs.replace(settings, archive=msgspec.structs.replace(settings.archive, url=self.archive))
         if self.log_level:
@@ -40,22 +48,30 @@ class Context(msgspec.Struct):
         return settings
 
 
+class Command(msgspec.Struct, frozen=True):
+    """A command before it is loaded."""
+
+    place: str
+    """Module and name in it, below ``archiver.cli``."""
+    summary: str
+
+
 COMMANDS = {
-    "run": "capture:run",
-    "check": "capture:check",
-    "status": "journal:status",
-    "verify": "journal:verify",
-    "window": "window:window",
-    "mark": "mark:mark",
-    "maintain": "maintain:maintain",
-    "restore": "restore:restore",
-    "drill": "drill:drill",
-    "log": "history:log",
-    "show": "history:show",
-    "diff": "history:diff",
-    "config": "configuration:config",
+    "run": Command("capture:run", "Capture all sources of the settings until it is stopped."),
+    "check": Command("capture:check", "Check store, rights and tables of every source; change nothing."),
+    "status": Command("journal:status", "Show how far each source is durable, and what is wrong with it."),
+    "verify": Command("journal:verify", "Read the journal and prove it: contiguous, unaltered, chained."),
+    "window": Command("window:window", "Show from when to when every point can be restored, and the gaps."),
+    "mark": Command("mark:mark", "Name the journal's end, to come back to it."),
+    "maintain": Command("maintain:maintain", "Fold the journal into newer checkpoints, or into history files."),
+    "restore": Command("restore:restore", "Bring sources back as they were at one point."),
+    "drill": Command("drill:drill", "Restore for practice, compare, and time it."),
+    "log": Command("history:log", "List every change of one row or object."),
+    "show": Command("history:show", "Print one row or object as it was at a point."),
+    "diff": Command("history:diff", "Compare one row or object between two points."),
+    "config": Command("configuration:config", "Look at settings."),
 }
-"""Command -> where it is, below ``archiver.cli``: loaded when it is named, because drivers take a second to load."""
+"""Loaded when they are named, because drivers take a second to load. A summary stands here, so that help loads none."""
 
 
 class Commands(click.Group):
@@ -69,27 +85,76 @@ class Commands(click.Group):
         """Load one command; ``None`` when there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
+        module, _, name = COMMANDS[cmd_name].place.partition(":")
         command: click.Command = getattr(importlib.import_module(f"archiver.cli.{module}"), name)
+        _share_options(command)
         return command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Say which command a misspelt one may be."""
+        from archiver.suggestions import meant
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option(
-    "-c", "--config", type=click.Path(path_type=Path), envvar="ARCHIVER_CONFIG", help="Settings file (YAML). [env: ARCHIVER_CONFIG]"
-)
-@click.option(
-    "--archive",
-    default="",
-    metavar="URL",
-    help="Where the journal is, instead of the settings' archive.url: file:///path or s3://bucket/prefix.",
-)
-@click.option(
-    "--log-level", default=None, type=click.Choice(["debug", "info", "warning", "error"]), help="Instead of the settings' log.level."
-)
+        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"there is no command {args[0]!r}: {meant(args[0], COMMANDS)}the commands are {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """From the summaries."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.summary) for name, command in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """From the summaries."""
+        from click.shell_completion import CompletionItem
+
+        names = [CompletionItem(name, help=each.summary) for name, each in COMMANDS.items() if name.startswith(incomplete)]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+def _keep(context: click.Context, option: click.Parameter, value: Any) -> None:
+    """What stands nearer to the end of the command line wins."""
+    if value and isinstance(context.obj, Context):
+        setattr(context.obj, option.name or "", value)
+
+
+def _shared() -> list[click.Option]:
+    """Options that every command has, before its name and behind it."""
+    return [
+        click.Option(
+            ["-c", "--config"],
+            type=click.Path(path_type=Path),
+            expose_value=False,
+            callback=_keep,
+            help=f"Settings file (YAML). Default: the first of {', '.join(PLACES)}.",
+        ),
+        click.Option(
+            ["--archive"],
+            metavar="URL",
+            expose_value=False,
+            callback=_keep,
+            help="Where the journal is, instead of the settings' archive.url: file:///path or s3://bucket/prefix.",
+        ),
+        click.Option(
+            ["--log-level"],
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            expose_value=False,
+            callback=_keep,
+            help="Instead of the settings' log.level.",
+        ),
+    ]
+
+
+def _share_options(command: click.Command) -> None:
+    if not any(option.callback is _keep for option in command.params):
+        command.params += _shared()
+        for inner in command.commands.values() if isinstance(command, click.Group) else ():
+            _share_options(inner)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, params=_shared())
 @click.version_option(__version__, prog_name="archiver")
 @click.pass_context
-def cli(context: click.Context, config: Path | None, archive: str, log_level: str | None) -> None:
+def cli(context: click.Context) -> None:
     """Record every change of PostgreSQL databases and Kubernetes custom resources, and bring any moment back.
 
     \b
@@ -100,24 +165,27 @@ def cli(context: click.Context, config: Path | None, archive: str, log_level: st
               maintain            keep it quick as it grows
     replay    restore, drill      a state at a point in time, into a target
     history   log, show, diff     what one row or object looked like, and when
+
+    The options below may stand before the command or behind it.
     """
-    context.obj = Context(config, archive, log_level or "")
+    context.ensure_object(Context)
 
 
 def run() -> int:
     """Parse ``sys.argv``, run the command, and return the exit code (docs/reference/errors.md) once everything is written."""
-    code = _run()
+    context = Context()
+    code = _run(context)
     try:
         streams.flush()
     except ArchiverError as error:
-        _show(error)
+        _show(error, context)
         return code or error.exit_code
     return code
 
 
-def _run() -> int:
+def _run(context: Context) -> int:
     try:
-        result = cli.main(standalone_mode=False, prog_name="archiver")
+        result = cli.main(standalone_mode=False, prog_name="archiver", obj=context)
     except click.exceptions.Abort:
         output.say("interrupted")
         return 130
@@ -127,17 +195,19 @@ def _run() -> int:
         error.show()
         return Invalid.exit_code
     except ArchiverError as error:
-        _show(error)
+        _show(error, context)
         return error.exit_code
     except KeyboardInterrupt:
         output.say("interrupted")
         return 130
     except OSError as error:
+        from archiver import disk
+
         # A write that fails anywhere: full disks and their like are no bug.
         if not disk.full_or_broken(error):
             return _bug()
         failed = disk.explained(error, "write")
-        _show(failed)
+        _show(failed, context)
         return failed.exit_code
     except Exception:  # noqa: BLE001 -- what nobody foresaw is shown whole, and has an exit code too
         return _bug()
@@ -170,7 +240,9 @@ def wait_for(work: Callable[[], Awaitable[Result]]) -> Result:
         raise
 
 
-def _show(error: ArchiverError) -> None:
+def _show(error: ArchiverError, context: Context) -> None:
     output.say(f"error: {error.message}", style="red")
     if error.hint:
         output.say(f"hint: {error.hint}")
+    if context.file is not None and context.file.said:
+        output.say(f"settings: {context.file.said}")

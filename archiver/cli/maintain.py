@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from archiver.cli import output
-from archiver.cli.history_files import maintain_history
 from archiver.cli.main import Context, wait_for
-from archiver.cli.maintenance_steps import carried_out
-from archiver.clock import SystemClock
-from archiver.maintenance.folded import NOTHING_NEW, Folded
-from archiver.maintenance.folding import BEHIND_SECONDS
-from archiver.maintenance.maintenance import maintain as work
+from archiver.maintenance.limits import MaintenanceLimits
+
+if TYPE_CHECKING:
+    from archiver.maintenance.folded import Folded
 
 
 @click.command()
 @click.option("--source", "sources", multiple=True, metavar="NAME", help="Only this source (repeatable).")
 @click.option(
     "--behind",
-    default=BEHIND_SECONDS,
+    default=MaintenanceLimits().behind_seconds,
     show_default=True,
     metavar="SECONDS",
     type=click.FloatRange(min=0),
@@ -33,8 +33,14 @@ def maintain(context: Context, *, sources: tuple[str, ...], behind: float, histo
     The sources are not asked, and the journal is only read. Safe beside `run`, beside restores and beside another `maintain`; it can be
     killed at any time. What is not known for certain somewhere is not folded there: the table says why.
     """
+    from archiver.cli.maintenance_steps import carried_out
+    from archiver.clock import SystemClock
+    from archiver.maintenance.maintenance import maintain as work
+
     settings = context.settings()
     if history:
+        from archiver.cli.history_files import maintain_history
+
         maintain_history(settings, sources, as_json=as_json)
         return
     done = wait_for(
@@ -52,6 +58,8 @@ def _said(done: Folded) -> str:
 
 
 def _row(done: Folded, behind: float) -> tuple[str, ...]:
+    from archiver.maintenance.folded import NOTHING_NEW
+
     sizes = output.size(done.written), output.size(done.kept)
     # What happened only just now is left for later, and must not look as if it were not there.
     until = f", up to {behind:g} s before the journal's end (--behind)" if done.reason == NOTHING_NEW and behind else ""

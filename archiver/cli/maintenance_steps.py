@@ -11,6 +11,7 @@ from archiver.errors import Invalid
 from archiver.journal.reader import Reader
 from archiver.settings import Settings
 from archiver.store.open import open_store
+from archiver.suggestions import meant
 
 
 class _OfASource(Protocol):
@@ -26,18 +27,22 @@ async def carried_out(
 ) -> list[_Step]:
     """Every step of ``work`` over the archive, in order. ``said``: what people are told of one when it is done; empty: nothing.
 
-    ``Invalid`` when one of ``sources`` had no step; else raises what ``work`` does. What was done before stays.
+    ``Invalid`` when the archive has not each of ``sources``; else raises what ``work`` does. What was done before stays.
     """
     store = await open_store(settings.archive.url, settings.archive.s3)
     try:
         done: list[_Step] = []
-        async with aclosing(work(Reader(store))) as steps:
+        reader = Reader(store)
+        tail = await reader.tail()
+        known = sorted({name.partition("/")[0] for name in tail.sources if name}) if tail else []
+        if missing := sorted(set(sources) - set(known)):
+            hint = f"{meant(missing[0], known)}its sources: {', '.join(known) or 'none'}"
+            raise Invalid(f"the archive has no source {missing[0]!r}", hint=hint)
+        async with aclosing(work(reader)) as steps:
             async for step in steps:
                 if text := said(step):
                     output.say(f"{step.source}: {text}")
                 done.append(step)
-        if missing := set(sources) - {each.source for each in done}:
-            raise Invalid(f"the archive has no source {min(missing)!r}", hint="`archiver status` lists its sources")
         return done
     finally:
         await store.close()

@@ -6,7 +6,6 @@ import click
 
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
-from archiver.clock import SystemClock
 
 
 @click.command()
@@ -19,6 +18,7 @@ def mark(context: Context, *, name: str, as_json: bool) -> None:
     The point holds what the archiver has received by then; a change that it has not received yet lies behind it. A name is given
     once. A running archiver is asked at web.listen, from the same machine; when none runs the mark is written directly.
     """
+    from archiver.clock import SystemClock
     from archiver.service.marking import set_mark
 
     settings = context.settings()

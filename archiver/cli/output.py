@@ -6,18 +6,19 @@ Everything that is printed passes through here, and so through ``terminal``: ``t
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
 
-from archiver import clock
-from archiver.terminal import visible, visible_json, visible_lines
+from archiver.terminal import colourless, visible, visible_json, visible_lines
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 
 def print_json(value: Any) -> None:
@@ -33,7 +34,7 @@ def print_json(value: Any) -> None:
 
 def say(text: str, *, style: str | None = None) -> None:
     """One line for people on standard error."""
-    click.secho(visible(text), fg=style, err=True)
+    click.secho(visible(text), fg=style, err=True, color=_colour())
 
 
 def trace(lines: str) -> None:
@@ -53,7 +54,7 @@ def document(text: str) -> None:
 
 def heading(name: str, rest: str = "") -> None:
     """An empty line, and one with a name in bold."""
-    click.echo(f"\n{click.style(visible(name), bold=True)}{visible(rest)}")
+    click.echo(f"\n{click.style(visible(name), bold=True)}{visible(rest)}", color=_colour())
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -63,6 +64,8 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
 
 def records(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table; where the terminal is narrower, row by row: the first cell, and below it each of the others that says something."""
+    from rich.measure import Measurement
+
     grid, shown = _grid("", columns, rows), _console()
     if Measurement.get(shown, shown.options.update(max_width=_WIDEST), grid).maximum <= shown.width:
         _print(grid)
@@ -74,6 +77,8 @@ def records(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 def facts(pairs: Iterable[tuple[str, object]]) -> None:
     """Two columns: name and value."""
+    from rich.table import Table
+
     grid = Table(box=None, show_header=False, pad_edge=False)
     grid.add_column(style="bold")
     grid.add_column(overflow="fold")
@@ -86,6 +91,8 @@ _WIDEST = 4000
 
 
 def _grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    from rich.table import Table
+
     grid = Table(title=_plain(title) if title else None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         grid.add_column(_plain(column) if column else "", overflow="fold")
@@ -96,12 +103,23 @@ def _grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
 
 def _console() -> Console:
     """Standard output; where it is no terminal as wide as needed, so that scripts never see a folded line."""
-    return Console(width=None if sys.stdout.isatty() else _WIDEST, highlight=False, soft_wrap=False)
+    return _made(width=None if sys.stdout.isatty() else _WIDEST, soft_wrap=False)
 
 
 def errors() -> Console:
     """Standard error."""
-    return Console(stderr=True, highlight=False)
+    return _made(stderr=True)
+
+
+def _made(**options: Any) -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, color_system=None if colourless(os.environ) else "auto", **options)
+
+
+def _colour() -> bool | None:
+    """For click; ``None``: as the stream is."""
+    return False if colourless(os.environ) else None
 
 
 def size(number: float) -> str:
@@ -115,6 +133,8 @@ def size(number: float) -> str:
 
 def moment(microseconds: int) -> str:
     """A time for people, or ``-``."""
+    from archiver import clock
+
     return clock.to_text(microseconds)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -11,19 +12,16 @@ import msgspec
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.cli.points import say_meaning
-from archiver.clock import SystemClock
 from archiver.errors import Invalid, Partial, Refused, Unavailable
-from archiver.journal.kept_segments import KeptSegments
-from archiver.journal.reader import Reader
 from archiver.pages import page
-from archiver.replay.kubernetes.plan import Mode
-from archiver.replay.kubernetes.restore import ClusterPlan, ClusterReport, ClusterRestoration, FolderReport
-from archiver.replay.postgres.restore import TABLE_COLUMNS, DatabaseRestoration, RestoreReport
-from archiver.replay.restoration import Options
-from archiver.replay.targets import names_database
-from archiver.restore import Plans, RestoredSource, carry_out, close_plans, make_plans_once_reached, permitted, summary
-from archiver.settings import Settings
-from archiver.store.open import open_store
+
+if TYPE_CHECKING:
+    from archiver.replay.kubernetes.plan import Mode
+    from archiver.replay.kubernetes.restore import ClusterPlan
+    from archiver.replay.postgres.restore import DatabaseRestoration
+    from archiver.replay.restoration import Options
+    from archiver.restore import Plans, RestoredSource
+    from archiver.settings import Settings
 
 
 @click.command()
@@ -133,6 +131,8 @@ def restore(
     server did not take every object; 8 when a database did not take everything: the report names what is left out, and a file has it
     as SQL. --strict rolls back instead. A dry run with a target exits as the restore would; an API server is asked about each object.
     """
+    from archiver.replay.restoration import Options
+
     say_meaning(at)
     settings = context.settings()
     if uid_map is not None and not os.access(uid_map if uid_map.exists() else uid_map.parent, os.W_OK):
@@ -161,6 +161,8 @@ def restore(
 
 def _judge(done: list[RestoredSource]) -> None:
     """Raise when not everything came back."""
+    from archiver.replay.postgres.restore import RestoreReport
+
     files = [each.report.left_out_file for each in done if isinstance(each.report, RestoreReport) and each.report.left_out_file]
     problems = [f"{each.source}: {problem}" for each in done for problem in each.problems if not isinstance(each.report, RestoreReport)]
     left_out = [f"{each.source}: {problem}" for each in done for problem in each.problems if isinstance(each.report, RestoreReport)]
@@ -175,6 +177,8 @@ def _judge(done: list[RestoredSource]) -> None:
 
 
 def _write_uids(file: Path, done: list[RestoredSource]) -> None:
+    from archiver.replay.kubernetes.restore import ClusterReport
+
     uids = {old: new for each in done if isinstance(each.report, ClusterReport) for old, new in each.report.uids.items()}
     try:
         file.write_bytes(msgspec.json.format(msgspec.json.encode(uids), indent=2) + b"\n")
@@ -196,7 +200,13 @@ async def _restore(
     as_json: bool,
 ) -> list[RestoredSource]:
     from archiver.cli.progress import steps
+    from archiver.clock import SystemClock
+    from archiver.journal.kept_segments import KeptSegments
+    from archiver.journal.reader import Reader
+    from archiver.replay.targets import names_database
+    from archiver.restore import carry_out, close_plans, make_plans_once_reached, summary
     from archiver.service.sources import configured_databases
+    from archiver.store.open import open_store
 
     clock = SystemClock()
     if any(map(names_database, targets)):
@@ -229,6 +239,9 @@ async def _restore(
 
 def _foresee(plans: Plans, options: Options) -> None:
     """Raise what carrying the plans out would raise, as far as it is known."""
+    from archiver.replay.kubernetes.restore import ClusterRestoration
+    from archiver.restore import permitted
+
     permitted(plans, options)
     found = [f"{each.source}: {text}" for each in plans.sources if isinstance(each, ClusterRestoration) for text in each.plan.would_fail]
     if found:
@@ -236,6 +249,10 @@ def _foresee(plans: Plans, options: Options) -> None:
 
 
 def _print_plans(plans: Plans) -> None:
+    from archiver.replay.kubernetes.restore import ClusterRestoration
+    from archiver.replay.postgres.restore import DatabaseRestoration
+    from archiver.restore import summary
+
     output.facts(list(summary(plans).items()))
     for planned in plans.sources:
         output.heading(planned.source, f" -> {planned.target.shown if planned.target else 'no target'}")
@@ -246,6 +263,8 @@ def _print_plans(plans: Plans) -> None:
 
 
 def _print_database(planned: DatabaseRestoration) -> None:
+    from archiver.replay.postgres.restore import TABLE_COLUMNS
+
     output.facts(planned.plan.facts())
     output.table("", TABLE_COLUMNS, planned.plan.table_rows())
     output.facts([("replaced in the target", text) for text in planned.in_the_way])
@@ -275,6 +294,9 @@ def _print_cluster(plan: ClusterPlan) -> None:
 
 
 def _print_done(done: RestoredSource) -> None:
+    from archiver.replay.kubernetes.restore import ClusterReport, FolderReport
+    from archiver.replay.postgres.restore import RestoreReport
+
     output.heading(done.source, f" -> {done.target}")
     output.facts([("not certain", text) for text in done.doubts])
     report = done.report

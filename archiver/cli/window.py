@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.errors import Corrupt, Invalid
-from archiver.journal.drill_reports import newest
-from archiver.journal.verifier import VerifyReport, verify
-from archiver.journal.window import SourceWindow, windows
 from archiver.pages import page
-from archiver.settings import Settings
-from archiver.store.open import open_store
+from archiver.suggestions import meant
+
+if TYPE_CHECKING:
+    from archiver.journal.verifier import VerifyReport
+    from archiver.journal.window import SourceWindow
+    from archiver.settings import Settings
 
 _SHOWN = 50
 """Gaps of one table; ``--json`` has all."""
@@ -42,6 +45,10 @@ def window(context: Context, *, sources: tuple[str, ...], as_json: bool) -> None
 
 async def _window(settings: Settings, sources: tuple[str, ...]) -> tuple[VerifyReport, list[SourceWindow]]:
     from archiver.cli.progress import counting
+    from archiver.journal.drill_reports import newest
+    from archiver.journal.verifier import verify
+    from archiver.journal.window import windows
+    from archiver.store.open import open_store
 
     store = await open_store(settings.archive.url, settings.archive.s3)
     try:
@@ -55,8 +62,9 @@ async def _window(settings: Settings, sources: tuple[str, ...]) -> tuple[VerifyR
     chosen = [each for each in found if not sources or each.source in sources or each.source.partition("/")[0] in sources]
     for name in sources:
         if not any(name in (each.source, each.source.partition("/")[0]) for each in chosen):
-            known = ", ".join(sorted({each.source.partition("/")[0] for each in found})) or "none"
-            raise Invalid(f"the archive has no source {name!r} of which something can be restored", hint=f"its sources: {known}")
+            known = sorted({each.source.partition("/")[0] for each in found})
+            hint = f"{meant(name, [*known, *(each.source for each in found)])}its sources: {', '.join(known) or 'none'}"
+            raise Invalid(f"the archive has no source {name!r} of which something can be restored", hint=hint)
     return report, chosen
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from archiver.errors import HistoryLost, Invalid
-from archiver.history.objects import ObjectRef
+from archiver.history.objects import ObjectRef, never_saw, no_cluster
 from archiver.journal.reader import Reader
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.stream_name import StreamName
@@ -44,14 +44,10 @@ async def _streams(reader: Reader, source: str, ref: ObjectRef) -> set[str]:
     tail = await reader.tail()
     names = [StreamName.parse(name) for name in (tail.sources if tail else ()) if name.startswith(f"{source}/")]
     if not names:
-        raise Invalid(
-            f"the archive has no Kubernetes source {source!r}",
-            hint="`archiver status` lists its sources; rows of a database are asked for with --table",
-        )
+        raise no_cluster(source, tail)
     meant = [name for name in names if ref.matches(name.resource)]
     if not meant:
-        kinds = ", ".join(sorted({f"{name.plural}.{name.group}" for name in names}))
-        raise Invalid(f"source {source} never saw resource {ref.resource}", hint=f"it saw: {kinds}")
+        raise never_saw(source, ref, {f"{name.plural}.{name.group}" for name in names})
     groups = sorted({f"{name.plural}.{name.group}" for name in meant})
     if len(groups) > 1:
         raise Invalid(f"several groups have {ref.resource}", hint=f"name one: {', '.join(groups)}")

@@ -15,9 +15,11 @@ from archiver.journal.entry import Kind, Placed
 from archiver.journal.reader import Reader
 from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
+from archiver.journal.segment import SegmentHeader
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.change_time import ChangeTime, change_time, managers_of
 from archiver.kubernetes.records import Absent, Listing, Resource, Watch
+from archiver.suggestions import meant
 
 Document = dict[str, Any]
 
@@ -84,6 +86,21 @@ class ObjectChange(msgspec.Struct, frozen=True):
         return self.until or self.observed
 
 
+def no_cluster(source: str, tail: SegmentHeader | None) -> Invalid:
+    """``source`` is no cluster of the archive that ends with ``tail``."""
+    clusters = sorted({name.partition("/")[0] for name in tail.sources if "/" in name}) if tail else []
+    return Invalid(
+        f"the archive has no Kubernetes source {source!r}",
+        hint=f"{meant(source, clusters)}its clusters: {', '.join(clusters) or 'none'}; rows of a database are asked for with --table",
+    )
+
+
+def never_saw(source: str, ref: ObjectRef, kinds: set[str]) -> Invalid:
+    """No stream of ``source`` has what ``ref`` names; ``kinds``: what they have, as ``plural.group``."""
+    near = meant(ref.resource, {*kinds, *(kind.partition(".")[0] for kind in kinds)})
+    return Invalid(f"source {source} never saw resource {ref.resource}", hint=f"{near}it saw: {', '.join(sorted(kinds)) or 'none'}")
+
+
 async def object_log(reader: Reader, source: str, ref: ObjectRef, *, to_entry: int = 0) -> list[ObjectChange]:
     """Every change of the object in the journal, in its order, up to entry ``to_entry`` (0: all). Where history files
     reach, they are asked. Whether the journal's end is known was asked when the points were resolved.
@@ -93,10 +110,7 @@ async def object_log(reader: Reader, source: str, ref: ObjectRef, *, to_entry: i
     """
     tail = await reader.tail()
     if tail is None or not any(name.startswith(f"{source}/") for name in tail.sources):
-        raise Invalid(
-            f"the archive has no Kubernetes source {source!r}",
-            hint="`archiver status` lists its sources; rows of a database are asked for with --table",
-        )
+        raise no_cluster(source, tail)
     log, first = _Log(ref), 0
     filed = await filed_entries(reader, source, ref.resource, ref.namespace, ref.name)
     if filed is not None:
@@ -113,12 +127,11 @@ async def object_log(reader: Reader, source: str, ref: ObjectRef, *, to_entry: i
             if placed.run.source.startswith(f"{source}/"):
                 log.take(placed)
     streams = log.streams
-    meant = {_name(stream.resource) for stream in streams.values() if ref.matches(stream.resource)}
-    if not meant:
-        kinds = ", ".join(sorted({_name(stream.resource) for stream in streams.values()}))
-        raise Invalid(f"source {source} never saw resource {ref.resource}", hint=f"it saw: {kinds or 'none'}")
-    if len(meant) > 1:
-        raise Invalid(f"several groups have {ref.resource}", hint=f"name one: {', '.join(sorted(meant))}")
+    named = {_name(stream.resource) for stream in streams.values() if ref.matches(stream.resource)}
+    if not named:
+        raise never_saw(source, ref, {_name(stream.resource) for stream in streams.values()})
+    if len(named) > 1:
+        raise Invalid(f"several groups have {ref.resource}", hint=f"name one: {', '.join(sorted(named))}")
     return [change for change in log.changes if not to_entry or change.entry <= to_entry]
 
 

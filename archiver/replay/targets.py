@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from archiver.errors import Invalid
+from archiver.suggestions import meant
 
 TargetKind = Literal["database", "cluster", "folder"]
 
@@ -37,7 +38,8 @@ def match(texts: Sequence[str], kinds: Mapping[str, str], wanted: Sequence[str])
     """
     unknown = [name for name in wanted if name not in kinds]
     if unknown:
-        raise Invalid(f"the archive has no source {unknown[0]!r}", hint=f"its sources: {', '.join(kinds) or 'none'}")
+        hint = f"{meant(unknown[0], kinds)}its sources: {', '.join(kinds) or 'none'}"
+        raise Invalid(f"the archive has no source {unknown[0]!r}", hint=hint)
     chosen = [name for name in kinds if not wanted or name in wanted]
     found: dict[str, Target] = {}
     for text in texts:
@@ -78,9 +80,11 @@ def _kind(text: str, value: str, kinds: Mapping[str, str]) -> TargetKind:
         return "database"
     # Rather a question than a folder of a strange name somewhere.
     if not value or "://" in value or "kubeconfig:" in value or re.match(r"[a-z0-9-]+=", value):
+        named, sign, _ = text.partition("=")
+        near = meant(named, kinds) if sign else ""
         raise Invalid(
             f"--to {_without_password(text)}: neither a target nor a source of the archive with one",
-            hint=f"[SOURCE=]postgresql://…, [SOURCE=]kubeconfig:PATH or [SOURCE=]./FOLDER; sources: {', '.join(kinds) or 'none'}",
+            hint=f"{near}[SOURCE=]postgresql://…, [SOURCE=]kubeconfig:PATH or [SOURCE=]./FOLDER; sources: {', '.join(kinds) or 'none'}",
         )
     return "folder"
 

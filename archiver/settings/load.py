@@ -7,9 +7,8 @@ between levels. A source's name is lowered and its ``_`` become ``-``: ``ARCHIVE
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
@@ -21,6 +20,7 @@ from archiver.pages import page
 from archiver.settings.file import read_file
 from archiver.settings.model import Settings
 from archiver.settings.rules import check
+from archiver.suggestions import meant
 from archiver.untrusted import Unreadable, decode_untrusted
 
 PREFIX = "ARCHIVER_"
@@ -84,7 +84,10 @@ def _locate(variable: str) -> tuple[list[str], Any]:
         if level.lower() not in fields:
             inside = ".".join(path) or "the top level"
             allowed = ", ".join(fields) or "no keys"
-            raise Invalid(f"environment variable {variable}: no setting {level.lower()!r} in {inside}", hint=f"allowed there: {allowed}")
+            raise Invalid(
+                f"environment variable {variable}: no setting {level.lower()!r} in {inside}",
+                hint=f"{_meant(level.lower(), fields)}allowed there: {allowed}",
+            )
         path.append(level.lower())
         kind = fields[level.lower()]
     if _is_struct(_bare(kind)):
@@ -166,5 +169,22 @@ def _hint(message: str) -> str:
         kind = _bare(kind)
         kind = get_args(kind)[1] if get_origin(kind) is dict else next(f.type for f in msgspec.structs.fields(kind) if f.name == level)
     names = [field.name for field in msgspec.structs.fields(_bare(kind))]
-    near = difflib.get_close_matches(unknown.group(1), names, n=1)
-    return (f"did you mean {near[0]}? " if near else "") + f"allowed there: {', '.join(names)}"
+    return f"{_meant(unknown.group(1), names)}allowed there: {', '.join(names)}"
+
+
+def _meant(wrong: str, names: Iterable[str]) -> str:
+    """The nearest of ``names``, else the only place in all settings where ``wrong`` is one."""
+    near = meant(wrong, names)
+    places = [] if near else list(_places(Settings, (), wrong))
+    return f"did you mean {places[0]}? " if len(places) == 1 else near
+
+
+def _places(kind: Any, path: tuple[str, ...], name: str) -> Iterator[str]:
+    kind = _bare(kind)
+    if get_origin(kind) is dict:
+        yield from _places(get_args(kind)[1], (*path, "NAME"), name)
+    elif _is_struct(kind):
+        for field in msgspec.structs.fields(kind):
+            if field.name == name:
+                yield ".".join((*path, name))
+            yield from _places(field.type, (*path, field.name), name)

@@ -34,3 +34,20 @@ def test_records_stand_one_by_one_where_there_is_none(capsys: pytest.CaptureFixt
     assert "problem  nobody reads slot archiver_two\n" in shown
     assert max(map(len, shown.splitlines())) <= 60
     assert [line for line in shown.splitlines() if line in ("one", "two")] == ["one", "two"]
+
+
+def test_no_colour_leaves_no_escape(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`NO_COLOR` takes colours and bold from tables, headings, messages and the log, also at a terminal."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for value, plain in (("", False), ("1", True)):
+        monkeypatch.setenv("NO_COLOR", value)
+        output.records(COLUMNS, ROWS)
+        output.facts([("name", "value")])
+        output.heading("one")
+        output.say("error", style="red")
+        shown = capsys.readouterr()
+        assert ("\x1b" not in shown.out) is plain
+        assert ("\x1b" not in shown.err) is plain

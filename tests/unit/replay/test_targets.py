@@ -86,3 +86,11 @@ def test_passwords_are_not_shown(text: str) -> None:
     for shown in (target.shown, str(caught.value)):
         assert "cret" not in shown
         assert "h" in shown
+
+
+def test_a_misspelt_source_is_named_with_its_neighbour() -> None:
+    """Where it is chosen, and before a target."""
+    for texts, wanted in (["./out"], ["agent-db"]), (["agent-db=postgresql://h/x"], []):
+        with pytest.raises(Invalid) as caught:
+            match(texts, {"agents-db": "postgres", "agents": "kubernetes"}, wanted)
+        assert "did you mean agents-db?" in caught.value.hint

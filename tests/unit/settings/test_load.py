@@ -174,3 +174,11 @@ def test_any_data_is_settings_or_invalid(data: dict[str, object]) -> None:
     """Whatever a YAML file holds, the answer is settings or ``Invalid``, never another exception."""
     with contextlib.suppress(Invalid):
         assert isinstance(parse(overlay(data, {}), "x"), Settings)
+
+
+def test_a_misspelt_variable_and_a_misplaced_key_are_named_with_what_was_meant() -> None:
+    """The nearest setting of that level, or the only place that has the key."""
+    with pytest.raises(Invalid, match=r"did you mean segment_bytes\?"):
+        overlay({}, {"ARCHIVER_ARCHIVE__SEGMENTBYTES": "1"})
+    assert "did you mean archive.segment_bytes?" in refused({"segment_bytes": 70000})
+    assert "did you mean sources.NAME.kubernetes.namespaces?" in refused({"sources": {"crs": {"namespaces": ["a"]}}})

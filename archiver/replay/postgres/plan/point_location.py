@@ -16,6 +16,7 @@ from archiver.replay.points import HINT_LATEST, NotReached, Point
 from archiver.replay.postgres.decode.commits import Limit
 from archiver.replay.postgres.plan.journal_survey import FoundRecord
 from archiver.replay.postgres.plan.plan import Ref
+from archiver.suggestions import meant
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
@@ -29,8 +30,9 @@ def require_mark(header: SegmentHeader, source: str, point: Point) -> SourceMark
     """
     mark = header.sources.get(source)
     if mark is None:
-        known = ", ".join(sorted(name for name in header.sources if "/" not in name))
-        raise Invalid(f"the archive has no database {source!r}", hint=f"its databases: {known or 'none yet'}")
+        known = sorted(name for name in header.sources if name and "/" not in name)
+        hint = f"{meant(source, known)}its databases: {', '.join(known) or 'none yet'}"
+        raise Invalid(f"the archive has no database {source!r}", hint=hint)
     if point.kind == "lsn" and mark.position and point.number > parse_lsn(mark.position):
         raise NotReached(f"source {source} is journaled up to {mark.position}, {point.text} is not reached yet", hint=HINT_LATEST)
     if point.kind == "time" and point.number > max(mark.observed, mark.changed):
