@@ -7,7 +7,10 @@ is as large as it must be for that.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import re
+import struct
+import termios
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -23,7 +26,7 @@ from archiver.capture.postgres.session.oversized import Oversized
 from archiver.errors import Refused
 from archiver.journal.reader import Reader
 from archiver.replay.postgres.restore import restore_to_database
-from tests.integration.capture.postgres.rig import Capture, capture
+from tests.integration.capture.postgres.rig import Capture, HeldStore, capture
 from tests.integration.replay.postgres.arrange import ask, baseline, caught_up, plan, run
 
 MIB = 1 << 20
@@ -79,6 +82,39 @@ async def test_a_message_that_is_too_large(made: Capture, database: str, target_
     await restore_to_database(planned, Reader(made.store), made.store, target_database, allow_gaps=False)
     assert ask(target_database, "SELECT string_agg(id::text, ',' ORDER BY id) FROM other") == "1,2"
     assert await made.gaps() == []
+
+
+def waiting(descriptor: int) -> bool:
+    """Whether the server has sent as much as it can as long as nobody reads."""
+    (size,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)))
+    return bool(size > 60_000)
+
+
+async def test_a_message_that_comes_while_the_stream_ends_in_order(database: str) -> None:
+    """What would be dropped anyhow is not received for that, and comes after the next start: as it is when one of another kind is due."""
+    run(database, "CREATE TABLE other (id int PRIMARY KEY)")
+    store = HeldStore()
+    async with capture(database, slot(), store, largest_row_bytes=MIB) as made:
+        await baseline(made)
+        await caught_up(made, database)
+        store.open.clear()
+        run(database, "INSERT INTO other VALUES (1)")
+        running = made.source._stream
+        assert running is not None
+        await made.until(lambda: made.durable < running.receiver.received)
+        stopping = asyncio.create_task(made.stop())
+        await made.until(running.receiver.quiet.is_set)
+        before = resident()
+        await asyncio.to_thread(run, database, "SELECT pg_logical_emit_message(false, 'anything', repeat('x', 150000000))")
+        await made.until(lambda: waiting(running.receiver._pgconn.socket))
+        store.open.set()
+        assert await most_resident(stopping) - before < 64 * MIB
+        assert made.errors == []
+        await made.start()
+        run(database, "INSERT INTO other VALUES (2)")
+        await caught_up(made, database)
+        assert await made.inserted() == [1, 2]
+        assert {type(error) for error in made.errors} == {Oversized}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from archiver.capture.postgres.session.oversized import BufferWatch, Oversized, memory_reader
+from archiver.capture.postgres.session.oversized import BufferWatch, Oversized
 from archiver.capture.postgres.session.replication import explained
 from archiver.capture.postgres.stream.frame_intake import RUN_BYTES, FrameIntake
 from archiver.capture.postgres.stream.handover import Handover
@@ -54,12 +54,16 @@ class Receiver:
         queue_bytes: int,
         heartbeat_seconds: float,
         synchronous: bool,
-        largest_bytes: int,
+        buffer: BufferWatch,
         deliver: Callable[[Run], None],
         ended: Callable[[ArchiverError | None], None],
     ) -> None:
-        """``deliver`` and ``ended`` are called in the thread and must not block; ``ended`` comes last, with why (``None``: ``finish``)."""
+        """``buffer``: made before the stream was asked for, since libpq may have received the beginning of it already.
+
+        ``deliver`` and ``ended`` are called in the thread and must not block; ``ended`` comes last, with why (``None``: ``finish``).
+        """
         self._pgconn = pgconn
+        self._buffer = buffer
         self._ended = ended
         self._queue = QueuedBytes(queue_bytes)
         self._handover = Handover(
@@ -73,7 +77,7 @@ class Receiver:
         )
         self._updates = StatusUpdates(pgconn, feedback, clock)
         self._packer = packer
-        self._intake = FrameIntake(pgconn, self._handover, self._queue, self._updates, clock, BufferWatch(largest_bytes, memory_reader()))
+        self._intake = FrameIntake(pgconn, self._handover, self._queue, self._updates, clock, buffer)
         self._waker = Waker()
         self._quiesce = False
         self._finish = False
@@ -183,7 +187,8 @@ class Receiver:
     def _read(self) -> None:
         handover, waker = self._handover, self._waker
         listening, pausing = waker.poller(self._pgconn.socket), waker.poller()
-        got = 0
+        # What came with the answer to START_REPLICATION is with libpq, where no poll sees it.
+        got = self._intake.drain()
         while not self._abort:
             now = time.monotonic()
             # Nothing is acknowledged before it is proven: a slot that was moved on could prove nothing any more.
@@ -192,7 +197,7 @@ class Receiver:
                 handover.hand_over(now)
                 self.quiet.set()
                 if self._finish:
-                    end_stream(self._pgconn, lambda: self._abort)
+                    end_stream(self._pgconn, self._buffer, lambda: self._abort)
                     return
                 waker.wait(pausing, self._updates.wait(now))
                 continue

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from archiver.capture.postgres.session.oversized import BufferWatch, memory_reader
 from archiver.capture.postgres.session.replication import SENDER_TIMEOUT_SECONDS, Connection, explained, literal, quoted
 from archiver.capture.postgres.stream.continuation import Continuation
 from archiver.capture.postgres.stream.feedback import Feedback
@@ -94,6 +95,7 @@ class ReplicationStream:
         ``ddl_seen`` is called in that thread. Raises ``Unavailable`` (in use by somebody else too), ``Refused``.
         """
         stream = cls(connection)
+        buffer = BufferWatch(options.largest_bytes, memory_reader())
         try:
             seconds = await sender_timeout(connection)
             await connection.execute(start_command(options).encode())
@@ -108,7 +110,7 @@ class ReplicationStream:
             queue_bytes=options.queue_bytes,
             heartbeat_seconds=options.heartbeat_seconds,
             synchronous=options.synchronous,
-            largest_bytes=options.largest_bytes,
+            buffer=buffer,
             deliver=lambda run: stream._call(stream._deliver, run),
             ended=lambda error: stream._call(stream._end, error),
         )

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.pq import ExecStatus
 
 from archiver.capture.postgres.session.access import unsendable
-from archiver.capture.postgres.session.oversized import Oversized
+from archiver.capture.postgres.session.oversized import BufferWatch, Oversized
 from archiver.capture.postgres.session.replication import Undecodable, Unpublished, explained
 from archiver.errors import ArchiverError, Unavailable
 
@@ -22,10 +22,11 @@ ENDING_SECONDS = 3.0
 """How long the end of the stream may take once everything is acknowledged."""
 
 
-def end_stream(pgconn: PGconn, aborted: Callable[[], bool]) -> None:
+def end_stream(pgconn: PGconn, buffer: BufferWatch, aborted: Callable[[], bool]) -> None:
     """Send what is left to send, end the stream and wait until the server has ended it too, at most ``ENDING_SECONDS``.
 
-    What is read here is dropped: it was not handed over, so it is not acknowledged, so it will be sent again.
+    What is read here is dropped: it was not handed over, so it is not acknowledged, so it will be sent again. What is larger than
+    ``buffer`` allows is not even read: the connection is of no use any more.
     """
     deadline = time.monotonic() + ENDING_SECONDS
     pgconn.put_copy_end()
@@ -34,11 +35,11 @@ def end_stream(pgconn: PGconn, aborted: Callable[[], bool]) -> None:
         unsent = pgconn.flush() == 1
         poller.register(pgconn.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
         poller.poll((deadline - now) * 1000)
+        buffer.begin()
         pgconn.consume_input()
-        count = 1
-        while count > 0:
-            count, _ = pgconn.get_copy_data(1)
-        if count == -1:
+        while (count := pgconn.get_copy_data(1)[0]) > 0:
+            buffer.received(count)
+        if count == -1 or buffer.exceeded():
             return
 
 

@@ -6,16 +6,18 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import pytest
 
+from archiver.capture.postgres.session.oversized import BufferWatch, Oversized
 from archiver.capture.postgres.stream.feedback import Feedback
 from archiver.capture.postgres.stream.packer import Packer
 from archiver.capture.postgres.stream.receiver import Receiver
 from archiver.clock import SystemClock
 from archiver.errors import ArchiverError, Bug, Unavailable
 from archiver.journal.entry import Kind, Run
-from tests.unit.capture.postgres.stream.connection import END, ScriptedConnection
+from tests.unit.capture.postgres.stream.connection import BEGINNING, END, ScriptedConnection
 from tests.unit.postgres.frames import begin, commit, insert
 
 ONE = [begin(100), insert(), commit(100, 120)]
@@ -25,11 +27,13 @@ TWO = [begin(200), insert(), commit(200, 220)]
 class Received:
     """A receiver, what it delivered, and how it ended."""
 
-    def __init__(self, connection: ScriptedConnection, queue_bytes: int) -> None:
+    def __init__(self, connection: ScriptedConnection, queue_bytes: int, answered: tuple[bytes, ...]) -> None:
         self.connection = connection
         self.runs: list[Run] = []
         self.ended = threading.Event()
         self.error: ArchiverError | None = None
+        buffer = BufferWatch(1 << 26, lambda: connection.memory, lambda _: None)
+        connection.answer(*answered)
         self.receiver = Receiver(
             connection.pgconn,
             Packer("db", 10),
@@ -38,7 +42,7 @@ class Received:
             queue_bytes=queue_bytes,
             heartbeat_seconds=60.0,
             synchronous=False,
-            largest_bytes=1 << 26,
+            buffer=buffer,
             deliver=self.runs.append,
             ended=self._end,
         )
@@ -61,22 +65,28 @@ class Received:
             time.sleep(0.001)
 
 
-Start = Callable[[int], Received]
+class Start(Protocol):
+    def __call__(self, queue_bytes: int, *answered: bytes) -> Received: ...
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
-    made: list[Received] = []
+def connection() -> Iterator[ScriptedConnection]:
     with ScriptedConnection() as connection:
+        yield connection
 
-        def begin_receiving(queue_bytes: int = 1 << 20) -> Received:
-            made.append(Received(connection, queue_bytes))
-            return made[-1]
 
-        yield begin_receiving
-        for each in made:
-            each.receiver.abort()
-            assert each.receiver.join(10)
+@pytest.fixture
+def start(connection: ScriptedConnection) -> Iterator[Start]:
+    made: list[Received] = []
+
+    def begin_receiving(queue_bytes: int, *answered: bytes) -> Received:
+        made.append(Received(connection, queue_bytes, answered))
+        return made[-1]
+
+    yield begin_receiving
+    for each in made:
+        each.receiver.abort()
+        assert each.receiver.join(10)
 
 
 def test_what_is_durable_is_acknowledged_and_the_stream_ends_in_order(start: Start) -> None:
@@ -128,6 +138,33 @@ def test_an_end_that_nobody_asked_for_is_told(start: Start) -> None:
     made.connection.send(END)
     assert made.ended.wait(10)
     assert isinstance(made.error, Unavailable)
+
+
+def test_a_large_message_that_came_before_the_receiver_began(start: Start, connection: ScriptedConnection) -> None:
+    """It came with the answer to START_REPLICATION, when libpq made room for it: nothing of it is read any more."""
+    made = start(1 << 20, BEGINNING)
+    assert made.ended.wait(10)
+    assert isinstance(made.error, Oversized)
+    assert connection.reads == 0
+
+
+def test_what_came_before_the_receiver_began(start: Start) -> None:
+    """It came with the answer to START_REPLICATION: no poll would tell of it."""
+    made = start(1 << 20, *ONE)
+    made.until(lambda: made.frames() == ONE)
+
+
+def test_a_large_message_while_the_stream_ends_in_order(start: Start) -> None:
+    """Nothing more of it is read: what is left would be dropped anyhow."""
+    made = start(1 << 20)
+    made.connection.send(*ONE)
+    made.until(lambda: made.receiver.received == 120)
+    made.receiver.quiesce()
+    assert made.receiver.quiet.wait(10)
+    made.connection.send(BEGINNING)
+    made.receiver.finish()
+    assert made.ended.wait(10)
+    assert (made.error, made.connection.reads) == (None, 0)
 
 
 def test_whatever_fails_reaches_the_event_loop(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
