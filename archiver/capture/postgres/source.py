@@ -17,10 +17,10 @@ import psycopg
 import structlog
 
 from archiver.capture.postgres.baseline.baseline import take_baseline
-from archiver.capture.postgres.catalog import ddl_triggers
-from archiver.capture.postgres.catalog.publication import reconcile_publications
+from archiver.capture.postgres.beginning import make_slot, record_loss
 from archiver.capture.postgres.commit_times import CommitTimes
 from archiver.capture.postgres.figures import SourceFigures
+from archiver.capture.postgres.leaving_out import leave_out
 from archiver.capture.postgres.preflight.preflight import Preflight, preflight
 from archiver.capture.postgres.preflight.selectors import unmatched_now
 from archiver.capture.postgres.session.access import Access
@@ -28,13 +28,12 @@ from archiver.capture.postgres.session.oversized import Oversized, Transaction
 from archiver.capture.postgres.session.replication import Connection, Undecodable, Unpublished, connect_replication, explained
 from archiver.capture.postgres.session.schema_dump import PgTools, find_tools
 from archiver.capture.postgres.session.session_settings import OUTPUT
-from archiver.capture.postgres.session.slot import NewSlot, SlotExistsError, create_slot, drop_slot, set_failover
-from archiver.capture.postgres.session.slot_health import ask_status, read_health
+from archiver.capture.postgres.session.slot import NewSlot, set_failover
+from archiver.capture.postgres.session.slot_health import ask_status, await_confirmation, read_health
 from archiver.capture.postgres.session.snapshot import HeldSnapshot, hold_snapshot
 from archiver.capture.postgres.source_entries import SourceEntries
 from archiver.capture.postgres.start.decision import FreshStart, Resumption, ServerView, decide
 from archiver.capture.postgres.start.journal_view import newest_dump, read_journal
-from archiver.capture.postgres.start.left_out import affected, gaps_of, tables_written, with_pending
 from archiver.capture.postgres.start.repeated_failure import RepeatedFailure
 from archiver.capture.postgres.start.server_view import read_server
 from archiver.capture.postgres.stream.continuation import Diverged
@@ -44,7 +43,7 @@ from archiver.capture.postgres.watch.table_gaps import TOO_LARGE_SECONDS
 from archiver.capture.postgres.watch.unannounced_changes import UnannouncedChanges
 from archiver.capture.status import SourceStatus
 from archiver.capture.unmatched_lines import UnmatchedLines
-from archiver.errors import ArchiverError, HistoryLost, Refused, Unavailable
+from archiver.errors import ArchiverError, Refused, Unavailable
 from archiver.journal.entry import Kind, SourceMark
 from archiver.journal.records import ClockStep
 from archiver.postgres.lsn import format_position, parse_position
@@ -57,9 +56,6 @@ if TYPE_CHECKING:
     from archiver.journal.writer import Writer
 
 __all__ = ["PostgresSource", "ask_status"]
-
-CONFIRM_SECONDS = 5.0
-"""At a clean stop: how long the slot is watched for our last acknowledgement."""
 
 log = structlog.get_logger()
 
@@ -209,36 +205,13 @@ class PostgresSource:
     async def _begin(
         self, decision: FreshStart, query: Connection, replication: Connection, report: Preflight, server: ServerView
     ) -> NewSlot:
-        """Record what is lost, then make the slot; the record of what we are about to do comes first."""
+        """The slot of a history that begins; what is lost and what was done is in the journal."""
         if decision.gap is not None:
-            if self._config.on_history_lost == "stop" and decision.gap.reason != "system_changed":
-                raise HistoryLost(
-                    f"history after {decision.gap.from_position} is lost: {decision.gap.detail}",
-                    hint="set on_history_lost: rebaseline to record the gap and take a new baseline",
-                )
-            log.error("history_lost", source=self.name, reason=decision.gap.reason, detail=decision.gap.detail)
-            gap = msgspec.structs.replace(decision.gap, from_time=self._writer.marks.get(self.name, SourceMark()).changed)
-            await self._entries.append(Kind.GAP, msgspec.json.encode(gap))
+            await record_loss(self.name, decision.gap, self._config, self._entries, self._writer.marks.get(self.name, SourceMark()))
             self._figures.gaps += 1
-        if self._config.ddl != "poll":
-            await ddl_triggers.install(query)
-        await reconcile_publications(query, self._config, report.catalog)
-        await self._entries.record_slot(self._config.slot, server, "creating")
-        if decision.drop:
-            await drop_slot(replication, self._config.slot)
-        try:
-            created = await create_slot(
-                replication,
-                query,
-                self._config.slot,
-                failover=report.failover,
-                timeout_seconds=self._config.slot_timeout_seconds,
-            )
-        except SlotExistsError:
-            await self._entries.record_slot(self._config.slot, server, "dropped")
-            raise Refused(
-                f"replication slot {self._config.slot} was created by somebody else just now", hint="choose another slot name"
-            ) from None
+        created = await make_slot(
+            self._config, self._entries, query, replication, server, report.catalog, failover=report.failover, drop=decision.drop
+        )
         self._unpublished = self._diverged = ""
         self._undecodable = RepeatedFailure(_HOPELESS)
         # No command may run on the replication connection until the snapshot is held; this is not one.
@@ -301,7 +274,7 @@ class PostgresSource:
             await stream.finish()
             if watcher is not None:
                 await self._last_sequences(watcher, query)
-            await self._confirmed(query, stream.receiver.acknowledged)
+            await self._see_confirmed(query, stream.receiver.acknowledged)
         finally:
             unsubscribe()
             await cancel(pump, stopping, *others)
@@ -353,27 +326,15 @@ class PostgresSource:
         await self._watch(tools, (baseline.schema, baseline.dump))
 
     async def _leave_out(self, begun: Transaction, query: Connection, position: int) -> tuple[Schema, bytes] | None:
-        """Journal that a transaction which cannot be received is left out, and that its tables are to be copied; durable on return."""
-        config, mark = self._config, self._writer.marks.get(self.name, SourceMark())
-        written = await tables_written(query, config.slot, config.publications, begun.xid, begun.commit)
-        found = await newest_dump(self._writer.reader(), self.name, mark)
+        """Leave out a transaction that cannot be received: see ``leave_out``. The journal's schema as it is then."""
+        found = await newest_dump(self._writer.reader(), self.name, self._writer.marks.get(self.name, SourceMark()))
         if found is None:
             return None
-        schema, dump = found
-        tables = affected(schema.catalog, written)
-        gaps = gaps_of(tables, position=position, exact=written is not None)
-        names = [f"{table.schema}.{table.name}" for table in tables]
-        log.error("transaction_left_out", source=self.name, xid=begun.xid, reason="too_large", tables=names, exact=written is not None)
-        schema = with_pending(schema, frozenset(table.oid for table in tables))
-        for table in tables:
-            self._lacking.pop(table.oid, None)
-        # What is to be copied comes first: once the position is known, nothing but the journal tells of it.
-        await self._entries.append(Kind.PG_SCHEMA, msgspec.json.encode(schema), dump)
-        # A table that the journal's schema does not have yet is found, and copied, as a new one.
-        kind, bodies = (Kind.GAP, [msgspec.json.encode(gap) for gap in gaps]) if gaps else (Kind.PROGRESS, [b""])
-        await self._writer.durable(await self._entries.append(kind, *bodies, position=format_position(begun.commit + 1)))
-        self._figures.gaps += len(gaps)
-        return schema, dump
+        left = await leave_out(self.name, begun, position, found, self._config, self._entries, query)
+        for oid in left.tables:
+            self._lacking.pop(oid, None)
+        self._figures.gaps += left.gaps
+        return left.schema, found[1]
 
     def _progress(self, rows: int, size: int) -> None:
         self._figures.detail = f"baseline: {rows} rows, {size} bytes"
@@ -441,16 +402,13 @@ class PostgresSource:
         else:
             await self._writer.durable(entry)
 
-    async def _confirmed(self, query: Connection, position: int) -> None:
+    async def _see_confirmed(self, query: Connection, position: int) -> None:
         """See with our own eyes that the slot has our last acknowledgement."""
-        until = self._clock.monotonic() + CONFIRM_SECONDS
-        while (health := await read_health(query, self._config.slot)).confirmed < position:
-            if self._clock.monotonic() > until:
-                log.warning(
-                    "slot_behind", source=self.name, acknowledged=format_position(position), confirmed=format_position(health.confirmed)
-                )
-                return
-            await self._clock.sleep(0.05)
+        health = await await_confirmation(query, self._config.slot, position, self._clock)
+        if health.confirmed < position:
+            known = {"acknowledged": format_position(position), "confirmed": format_position(health.confirmed)}
+            log.warning("slot_behind", source=self.name, **known)
+            return
         log.info("source_stopped", source=self.name, position=format_position(position))
 
 

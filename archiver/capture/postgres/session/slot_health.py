@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
@@ -12,6 +12,11 @@ from archiver.capture.postgres.session.access import Access, Session, translated
 from archiver.capture.postgres.session.failover import can_hang, unread
 from archiver.capture.status import SourceStatus
 from archiver.postgres.lsn import format_position, parse_position
+
+if TYPE_CHECKING:
+    from archiver.clock import Clock
+
+_CONFIRM_SECONDS = 5.0
 
 _QUERY = (
     "SELECT pg_catalog.to_jsonb(s), pg_catalog.pg_current_wal_flush_lsn()::text,"
@@ -73,6 +78,14 @@ async def read_health(session: Session, slot: str) -> SlotHealth:
         can_hang=failover and can_hang(slot, synchronous_standby_names=row[4], synchronized_standby_slots=row[5]),
         unread=unread(row[5], row[6]) if failover else [],
     )
+
+
+async def await_confirmation(session: Session, slot: str, position: int, clock: Clock) -> SlotHealth:
+    """Look until the slot has acknowledged ``position``, for a few seconds at most; the last look. Raises ``psycopg.Error``."""
+    until = clock.monotonic() + _CONFIRM_SECONDS
+    while (health := await read_health(session, slot)).confirmed < position and clock.monotonic() <= until:
+        await clock.sleep(0.05)
+    return health
 
 
 def warnings_of(health: SlotHealth) -> list[str]:
