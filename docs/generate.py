@@ -116,6 +116,7 @@ SETTING_OF = {
     "archive.heartbeatSeconds": "archive.heartbeat_seconds",
     "archive.takeoverAfterSeconds": "archive.takeover_after_seconds",
     "maintain.background": "maintenance.enabled",
+    "maintain.historyFiles": "maintenance.history_files",
     "maintain.restoreTimeObjective": "maintenance.restore_time_objective",
     "maintain.memoryBytes": "maintenance.memory_bytes",
     "postgres.databases": "sources.<name>.postgres",

@@ -46,7 +46,7 @@ async def add_database_history(reader: Reader, clock: Clock, source: str, *, ste
     if progress is None and (progress := await _begin(reader, source)) is None:
         return HistoryStep(source, done=True, reason="it has no complete baseline yet")
     if tail is None or tail.number < progress.segment:
-        return HistoryStep(source, done=True, covered=progress.covered)
+        return HistoryStep(source, done=True, covered=progress.covered, newest=progress.newest)
     return await _Step(reader, clock, progress).take(state, tail.number, step_entries)
 
 

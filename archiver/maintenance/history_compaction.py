@@ -50,7 +50,7 @@ async def compact(reader: Reader, clock: Clock, source: str, *, fan: int = FAN) 
             break
         if await writer.commit(state, progress, paths):
             written = sum(file.size for file in writer.added)
-            return HistoryStep(source, False, progress.covered, 0, len(writer.added), written, merged=len(paths))
+            return HistoryStep(source, False, progress.covered, progress.newest, 0, len(writer.added), written, merged=len(paths))
         # Somebody added files meanwhile: these are as good behind them.
         state = await read_table(reader.store, source)
     await writer.discard()

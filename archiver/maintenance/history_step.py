@@ -20,6 +20,8 @@ class HistoryStep:
     """Nothing is left to do."""
     covered: int = 0
     """The last entry of the journal that the files cover."""
+    newest: int = 0
+    """The newest time that the source gave for what they cover."""
     records: int = 0
     files: int = 0
     written: int = 0

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from archiver.lake.progress import Progress
 
 
+_IDLE_SEGMENTS = 256
+"""So many that say nothing of a source are read again, rather than to publish that each time."""
 _JOINED = 256
 """Tables that become one when so many have come: each takes some kilobytes, even if it has one record."""
 
@@ -75,6 +77,8 @@ class StepWriter:
         """Name what was kept, and ``there`` as where to go on. ``segment``: behind what was covered."""
         await self._end()
         source = self._progress.source
+        if done and not self._writer.rows and state.version >= 0 and segment < self._progress.segment + _IDLE_SEGMENTS:
+            return HistoryStep(source, done, self._progress.covered, self._progress.newest)
         resume = await self._reader.find_seq(there.resume_entry) if there.resume_entry <= there.covered else segment
         chain = (await self._reader.before(segment)).chain.hex()
         there = msgspec.structs.replace(there, segment=segment, chain=chain, resume_segment=min(resume, segment))
@@ -82,7 +86,7 @@ class StepWriter:
             await self._writer.discard()
             return HistoryStep(source, covered=self._progress.covered, reason="another maintainer was faster: its files stay")
         written = sum(file.size for file in self._writer.added)
-        return HistoryStep(source, done, there.covered, self._writer.rows, len(self._writer.added), written)
+        return HistoryStep(source, done, there.covered, there.newest, self._writer.rows, len(self._writer.added), written)
 
     async def _end(self) -> None:
         tables, self._tables, self._size, self._loose = self._tables, [], 0, 0

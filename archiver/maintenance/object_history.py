@@ -25,7 +25,7 @@ async def add_object_history(reader: Reader, clock: Clock, source: str, *, step_
         return HistoryStep(source, done=True, reason="the journal is empty")
     progress = state.progress or await _begin(reader, source, list(tail.sources))
     if tail.number < progress.segment:
-        return HistoryStep(source, done=True, covered=progress.covered)
+        return HistoryStep(source, done=True, covered=progress.covered, newest=progress.newest)
     changes, writer = ObjectChanges(progress), StepWriter(reader, clock, progress)
 
     async def feed(placed: Placed) -> None:

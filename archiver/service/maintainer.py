@@ -1,32 +1,29 @@
-"""Folding while capture runs: looks at the tails now and then, and has a process of its own fold the one that is due.
+"""Maintenance while capture runs: looks at the sources now and then, and has a process of its own fold, or write history files, where due.
 
 Nothing of it is on the way of a commit: it has its own connections to the store, and what takes processors and memory is another process,
-which gives way. Whatever happens to it is told by the log, the status and the metrics, and ends nothing.
+which gives way; one at a time. Whatever happens to it is told by the log, the status and the metrics, and ends nothing.
 
-    look at each tail -> estimated restore time is half of the objective? -> one process, one source -> rest -> look again
+    look at each tail -> estimated restore time is half of the objective? -> a process folds one source -> it rests -> look again
+                      -> something came since its history files? -> a process adds to them -> they rest -> look again
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
 import sys
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import structlog
 
-from archiver.errors import ArchiverError, Unavailable
+from archiver.errors import ArchiverError
 from archiver.journal.reader import Reader
 from archiver.maintenance.cadence import is_due, pause_after
-from archiver.maintenance.folded import MOST_ENTRIES, NOTHING_NEW, Folded
+from archiver.maintenance.folded import MOST_ENTRIES, NOTHING_NEW
 from archiver.maintenance.tails import Tail, tail_behind
-from archiver.service.fold_order import FoldAnswer, FoldOrder
+from archiver.service.maintenance_child import TooMuchMemory, in_process
+from archiver.service.maintenance_order import Answer, Order
 from archiver.store.open import open_store
-from archiver.untrusted import Unreadable, decode_untrusted
 from archiver.waiting import GrowingPause
 
 if TYPE_CHECKING:
@@ -35,10 +32,8 @@ if TYPE_CHECKING:
     from archiver.clock import Clock
     from archiver.settings import Settings
 
-PROGRAM = (sys.executable, "-m", "archiver.service.folding_process")
-_WATCH_SECONDS = 0.1
-"""How often the memory of the process is looked at."""
-_END_SECONDS = 5.0
+_log = structlog.get_logger()
+PROGRAM = (sys.executable, "-m", "archiver.service.maintenance_process")
 _FIRST_SECONDS = 5.0
 """Between looks until each source has a tail to look at: whoever starts an archiver wants to see it."""
 _LONGEST_PAUSE = 3600.0
@@ -46,50 +41,69 @@ LEAST_ENTRIES = 1000
 """Fewer are never tried: one transaction must fit."""
 _SEALED_SECONDS = 60.0
 """By then a change stands in the journal, as usual."""
-_ANSWER_BYTES = 1 << 20
-
-_log = structlog.get_logger()
+_HISTORY_STEPS = 4
+"""Steps of history files of one source before others have their turn."""
 
 
 @dataclass(slots=True)
-class FoldingOf:
-    """How folding stands for one source."""
+class Turn:
+    """One kind of work for one source: when it is next, and how it went."""
 
     pause: GrowingPause
-    tail: Tail | None = None
-    not_before: float = 0.0
+    not_before: float
     idle_since: int = -1
-    """Nothing new was found to fold when the source had said this of its newest change."""
-    most_entries: int = MOST_ENTRIES
-    folds: int = 0
+    """Nothing was left to do when the source had said this of its newest change."""
     failures: int = 0
     problem: str = ""
-    """Why the newest try made nothing; empty when it did."""
-    made: list[Folded] = field(default_factory=list)
-    """Of the try that runs."""
+    """Why the newest try did nothing; empty when it did."""
 
 
-class TooMuchMemory(Unavailable):
-    """The process took more memory than it may."""
+@dataclass(slots=True)
+class FoldingOf(Turn):
+    """How folding stands for one source."""
+
+    most_entries: int = MOST_ENTRIES
+    folds: int = 0
+
+
+@dataclass(slots=True)
+class FilingOf(Turn):
+    """How history files stand for one source."""
+
+    covered: int = 0
+    """The last entry that they cover; 0: not known."""
+    newest: int = 0
+    """The newest time that the source gave for what they have."""
+    records: int = 0
+    """Written by this process."""
+
+
+@dataclass(slots=True)
+class MaintenanceOf:
+    """How maintenance stands for one source."""
+
+    folding: FoldingOf
+    filing: FilingOf
+    tail: Tail | None = None
 
 
 class Maintainer:
-    """Folds for one archive, one source at a time. ``run`` until cancelled; ``known`` says how it stands."""
+    """Maintains one archive, one source at a time. ``run`` until cancelled; ``known`` says how it stands."""
 
     def __init__(self, settings: Settings, clock: Clock, *, program: Sequence[str] = PROGRAM) -> None:
         self._settings, self._limits, self._clock, self._program = settings, settings.maintenance, clock, program
-        self.known: dict[str, FoldingOf] = {}
+        self.known: dict[str, MaintenanceOf] = {}
 
     async def run(self) -> None:
-        """Look and fold until cancelled. Raises nothing else; on return the process has ended."""
+        """Look and work until cancelled. Raises nothing else; on return the process has ended."""
         archive = self._settings.archive
-        if not self._limits.enabled or archive.url.startswith("memory:"):
+        if not (self._limits.enabled or self._limits.history_files) or archive.url.startswith("memory:"):
             return
         store = await open_store(archive.url, archive.s3)
         try:
             reader = Reader(store)
             while True:
-                known = self.known and all(folding.tail is not None for folding in self.known.values())
+                known = self.known and all(each.tail is not None for each in self.known.values())
                 await self._clock.sleep(self._limits.interval_seconds if known else min(_FIRST_SECONDS, self._limits.interval_seconds))
                 for source in self._settings.sources:
                     await self._look_after(reader, source)
@@ -97,134 +111,107 @@ class Maintainer:
             await store.close()
 
     async def _look_after(self, reader: Reader, source: str) -> None:
-        """One look at one source, and a fold if it is due."""
-        folding = self.known.get(source)
-        if folding is None:
-            interval = self._limits.interval_seconds
-            # One that is started again and again does not fold each time.
-            folding = FoldingOf(GrowingPause(interval, _LONGEST_PAUSE, least=1, most=1), not_before=self._clock.monotonic() + interval)
-            self.known[source] = folding
+        """One look at one source, and the work that is due."""
+        interval = self._limits.interval_seconds
+        of = self.known.get(source)
+        if of is None:
+            # One that is started again and again does not work each time.
+            first = self._clock.monotonic() + interval
+            pauses = [GrowingPause(interval, _LONGEST_PAUSE, least=1, most=1) for _ in range(2)]
+            of = self.known[source] = MaintenanceOf(FoldingOf(pauses[0], first), FilingOf(pauses[1], first))
+        folding, filing = of.folding, of.filing
+        if not await self._tried(source, folding if self._limits.enabled else filing, self._look(reader, source, of)):
+            return
+        if (tail := of.tail) is None:
+            return
+        due = self._limits.enabled and is_due(tail.size, self._limits.restore_time_objective)
+        if due and self._is_turn(folding, tail) and await self._tried(source, folding, self._fold(source, folding, tail)):
+            await self._tried(source, folding, self._look(reader, source, of))
+        if self._limits.history_files and self._is_turn(filing, tail):
+            await self._tried(source, filing, self._file(source, filing, tail))
+
+    def _is_turn(self, turn: Turn, tail: Tail) -> bool:
+        return self._clock.monotonic() >= turn.not_before and tail.changed != turn.idle_since
+
+    async def _look(self, reader: Reader, source: str, of: MaintenanceOf) -> None:
+        of.tail = await tail_behind(reader, self._clock, source)
+
+    async def _tried(self, source: str, turn: Turn, work: Coroutine[Any, Any, None]) -> bool:
+        """Whether ``work`` went well; if not, it is counted and told."""
         try:
-            folding.tail = await tail_behind(reader, self._clock, source)
-            if folding.tail is None or not is_due(folding.tail.size, self._limits.restore_time_objective):
-                return
-            if self._clock.monotonic() < folding.not_before or folding.tail.changed == folding.idle_since:
-                return
-            await self._fold(source, folding, folding.tail.changed)
-            folding.tail = await tail_behind(reader, self._clock, source)
+            await work
         except ArchiverError as error:
-            self._failed(source, folding, error)
+            self._failed(source, turn, error)
         except Exception as error:  # noqa: BLE001 -- what nobody foresaw here must not touch capture
-            _log.error("folding_bug", source=source, exc_info=error)
-            self._failed(source, folding, ArchiverError(f"folding failed unexpectedly: {type(error).__name__}"))
+            _log.error("maintenance_bug", source=source, exc_info=error)
+            self._failed(source, turn, ArchiverError(f"maintenance failed unexpectedly: {type(error).__name__}"))
+        else:
+            return True
+        return False
 
-    def _failed(self, source: str, folding: FoldingOf, error: ArchiverError) -> None:
-        folding.failures += 1
-        folding.problem = error.message
-        folding.not_before = self._clock.monotonic() + folding.pause.next(0)
-        _log.warning("folding_failed", source=source, reason=error.message, hint=error.hint)
+    def _failed(self, source: str, turn: Turn, error: ArchiverError) -> None:
+        turn.failures += 1
+        turn.problem = error.message
+        turn.not_before = self._clock.monotonic() + turn.pause.next(0)
+        event = "folding_failed" if isinstance(turn, FoldingOf) else "history_files_failed"
+        _log.warning(event, source=source, reason=error.message, hint=error.hint)
 
-    async def _fold(self, source: str, folding: FoldingOf, changed: int) -> None:
+    async def _fold(self, source: str, folding: FoldingOf, tail: Tail) -> None:
         began, looked = self._clock.monotonic(), self._clock.now()
-        folding.made = []
+        made, reason = 0, ""
+
+        def take(answer: Answer) -> None:
+            nonlocal made, reason
+            if (folded := answer.folded) is not None:
+                made, reason = made + (not folded.reason), folded.reason
+                folding.folds += not folded.reason
+
+        _log.info("folding_started", source=source, most_entries=folding.most_entries)
+        order = self._order(source, work="fold", most_entries=folding.most_entries, behind_seconds=self._limits.behind_seconds)
         try:
-            reason = await self._in_process(source, folding)
-        except TooMuchMemory:
-            there = folding.tail.size.entries if folding.tail is not None else MOST_ENTRIES
-            folding.most_entries = max(LEAST_ENTRIES, min(folding.most_entries, there) // 2)
-            raise
-        finally:
-            folding.folds += len(folding.made)
+            await self._carried_out(order, take)
+        except TooMuchMemory as error:
+            tried = folding.most_entries
+            folding.most_entries = max(LEAST_ENTRIES, min(tried, tail.size.entries) // 2)
+            hint = f"half as many are tried next; or {error.hint}"
+            raise TooMuchMemory(f"{error.message} for {tried} entries", hint=hint) from None
         # What is too near to the journal's end may have been passed over, and has its turn later.
-        if reason == NOTHING_NEW and changed < looked - int((self._limits.behind_seconds + _SEALED_SECONDS) * 1e6):
-            folding.idle_since = changed
-        folding.problem = "" if folding.made or reason == NOTHING_NEW else reason
-        if not folding.problem:
-            folding.pause.reset()
+        if reason == NOTHING_NEW and tail.changed < looked - int((self._limits.behind_seconds + _SEALED_SECONDS) * 1e6):
+            folding.idle_since = tail.changed
+        self._rest(source, folding, began, "" if made or reason == NOTHING_NEW else reason)
+
+    async def _file(self, source: str, filing: FilingOf, tail: Tail) -> None:
+        began = self._clock.monotonic()
+        reason, done = "", False
+
+        def take(answer: Answer) -> None:
+            nonlocal reason, done
+            if (step := answer.filed) is not None:
+                reason, done = step.reason, done or (step.done and not step.reason)
+                filing.records += step.records
+                if not step.reason:
+                    filing.covered, filing.newest = step.covered, step.newest
+
+        _log.info("history_files_started", source=source, covered=filing.covered)
+        await self._carried_out(self._order(source, work="history", most_steps=_HISTORY_STEPS), take)
+        if done:
+            filing.idle_since = tail.changed
+        self._rest(source, filing, began, reason)
+
+    def _rest(self, source: str, turn: Turn, began: float, problem: str) -> None:
+        turn.problem = problem
+        if problem:
+            rest = turn.pause.next(0)
+            _log.info("nothing_folded" if isinstance(turn, FoldingOf) else "no_history_files", source=source, reason=problem)
+        else:
+            turn.pause.reset()
             spent = self._clock.monotonic() - began
             rest = pause_after(spent, interval=self._limits.interval_seconds, rest_ratio=self._limits.rest_ratio)
-        else:
-            rest = folding.pause.next(0)
-            _log.info("nothing_folded", source=source, reason=folding.problem)
-        folding.not_before = self._clock.monotonic() + rest
+        turn.not_before = self._clock.monotonic() + rest
 
-    async def _in_process(self, source: str, folding: FoldingOf) -> str:
-        """Have a process fold, and return why it folded no further when it has ended. ``Unavailable`` when it failed, or says so."""
+    def _order(self, source: str, **what: Any) -> Order:
         archive = self._settings.archive
-        order = FoldOrder(
-            url=archive.url,
-            s3=archive.s3,
-            log=self._settings.log,
-            source=source,
-            most_entries=folding.most_entries,
-            behind_seconds=self._limits.behind_seconds,
-        )
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self._program, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_ANSWER_BYTES
-            )
-        except OSError as error:
-            raise Unavailable(f"the folding process cannot be started: {error.strerror}", hint="it is tried again") from error
-        _log.info("folding_started", source=source, pid=process.pid, most_entries=folding.most_entries)
-        watch = asyncio.create_task(self._bound_memory(process))
-        try:
-            assert process.stdin is not None
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                process.stdin.write(msgspec.json.encode(order) + b"\n")
-                await process.stdin.drain()
-            reason = await _listen(process, folding)
-            code = await process.wait()
-        finally:
-            # Its standard input stays open until here: its end means that this process has ended.
-            watch.cancel()
-            await _ended(process)
-        if watch.done() and not watch.cancelled() and watch.result():
-            raise TooMuchMemory(
-                f"folding took more than {self._limits.memory_bytes >> 20} MiB for {folding.most_entries} entries",
-                hint="half as many are tried next; or raise maintenance.memory_bytes",
-            )
-        if code:
-            raise Unavailable(f"the folding process ended with {code}{': ' + reason if reason else ''}", hint="it is tried again")
-        return reason
+        return Order(url=archive.url, s3=archive.s3, log=self._settings.log, source=source, **what)
 
-    async def _bound_memory(self, process: asyncio.subprocess.Process) -> bool:
-        """True once the process took too much, and was ended."""
-        while True:
-            await asyncio.sleep(_WATCH_SECONDS)
-            if _resident_bytes(process.pid) > self._limits.memory_bytes:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                return True
-
-
-async def _listen(process: asyncio.subprocess.Process, folding: FoldingOf) -> str:
-    """Take over what the process says until it says no more; why it folded no further."""
-    assert process.stdout is not None
-    reason = ""
-    while line := await process.stdout.readline():
-        try:
-            answer = decode_untrusted(line, FoldAnswer, most=_ANSWER_BYTES)
-        except Unreadable as error:
-            raise Unavailable(f"the folding process says what is not understood: {error}", hint="report it with the log") from None
-        if answer.done is None or answer.done.reason:
-            reason = answer.failure if answer.done is None else answer.done.reason
-        else:
-            folding.made.append(answer.done)
-    return reason
-
-
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_END_SECONDS):
-            await process.wait()
-
-
-def _resident_bytes(pid: int) -> int:
-    """Of a process; 0 where it cannot be told."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError, ValueError):
-        return 0
+    async def _carried_out(self, order: Order, take: Callable[[Answer], None]) -> None:
+        await in_process(self._program, order, take, memory_bytes=self._limits.memory_bytes)

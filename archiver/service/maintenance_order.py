@@ -1,27 +1,36 @@
-"""What a running archiver and the process that folds for it say to each other: a line of JSON each."""
+"""What a running archiver and the process that maintains for it say to each other: a line of JSON each."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import msgspec
 
 from archiver.maintenance.folded import Folded
+from archiver.maintenance.history_step import HistoryStep
 from archiver.settings import S3, Log
 
 
-class FoldOrder(msgspec.Struct, frozen=True, kw_only=True):
+class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be done."""
 
     url: str
     s3: S3
     log: Log
     source: str
-    most_entries: int
-    behind_seconds: float
+    work: Literal["fold", "history"] = "fold"
+    most_entries: int = 0
+    """Of the journal that are folded at once."""
+    behind_seconds: float = 0.0
+    """How far before the journal's end folding stays."""
+    most_steps: int = 0
+    """Steps of history files, after which others have their turn."""
 
 
-class FoldAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     """One step that is done, whose result is durable; or why it ended before it was done."""
 
-    done: Folded | None = None
+    folded: Folded | None = None
+    filed: HistoryStep | None = None
     failure: str = ""
     hint: str = ""

@@ -1,4 +1,4 @@
-"""The process that folds in the background of ``archiver run``: ``python -m archiver.service.folding_process``.
+"""The process that maintains in the background of ``archiver run``: ``python -m archiver.service.maintenance_process``.
 
 It is told what to do by one line of JSON on standard input, and tells each step by a line on standard output. It reads the archive and adds
 to it; no source is known to it. It gives way to everything else on the machine, and ends when whoever started it has ended: then its
@@ -22,7 +22,7 @@ from archiver.clock import SystemClock
 from archiver.errors import ArchiverError
 from archiver.journal.reader import Reader
 from archiver.maintenance.maintenance import maintain
-from archiver.service.fold_order import FoldAnswer, FoldOrder
+from archiver.service.maintenance_order import Answer, Order
 from archiver.store.open import open_store
 from archiver.untrusted import decode_untrusted
 
@@ -31,19 +31,35 @@ _ORDERS, _ANSWERS = 0, 1
 """Standard input and output: pipes, for nobody's eyes."""
 
 
-async def fold(order: FoldOrder) -> None:
-    """Fold as ``order`` says until nothing is left, and tell each step. Errors as of ``maintain``."""
+async def carry_out(order: Order) -> None:
+    """Do as ``order`` says, and tell each step. Errors as of ``maintain`` and ``write_history``."""
     store = await open_store(order.url, order.s3)
     try:
-        steps = maintain(Reader(store), SystemClock(), [order.source], behind_seconds=order.behind_seconds, most_entries=order.most_entries)
-        async with aclosing(steps):
-            async for step in steps:
-                _tell(FoldAnswer(step))
+        await (_fold if order.work == "fold" else _write_history)(order, Reader(store))
     finally:
         await store.close()
 
 
-def _tell(answer: FoldAnswer) -> None:
+async def _fold(order: Order, reader: Reader) -> None:
+    steps = maintain(reader, SystemClock(), [order.source], behind_seconds=order.behind_seconds, most_entries=order.most_entries)
+    async with aclosing(steps):
+        async for step in steps:
+            _tell(Answer(folded=step))
+
+
+async def _write_history(order: Order, reader: Reader) -> None:
+    from archiver.maintenance.history_files import write_history
+
+    count = 0
+    async with aclosing(write_history(reader, SystemClock(), [order.source])) as steps:
+        async for step in steps:
+            _tell(Answer(filed=step))
+            count += 1
+            if count >= order.most_steps:
+                break
+
+
+def _tell(answer: Answer) -> None:
     with os.fdopen(os.dup(_ANSWERS), "wb") as pipe:
         pipe.write(msgspec.json.encode(answer) + b"\n")
 
@@ -65,17 +81,17 @@ def _end_with_parent() -> None:
 def main() -> int:
     """Do what the first line says; 0 when all of it was done."""
     _give_way()
-    order = decode_untrusted(sys.stdin.buffer.readline(), FoldOrder, most=_ORDER_BYTES)
+    order = decode_untrusted(sys.stdin.buffer.readline(), Order, most=_ORDER_BYTES)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logs.configure(order.log.level, order.log.format)
     try:
-        asyncio.run(fold(order))
+        asyncio.run(carry_out(order))
     except ArchiverError as error:
-        _tell(FoldAnswer(failure=error.message, hint=error.hint))
+        _tell(Answer(failure=error.message, hint=error.hint))
         return 1
     except Exception as error:  # noqa: BLE001 -- whatever it is, whoever started it must hear of it
-        structlog.get_logger().error("folding_bug", exc_info=error)
-        _tell(FoldAnswer(failure=f"folding failed unexpectedly: {type(error).__name__}", hint="report it with the log"))
+        structlog.get_logger().error("maintenance_bug", exc_info=error)
+        _tell(Answer(failure=f"it failed unexpectedly: {type(error).__name__}", hint="report it with the log"))
         return 1
     return 0
 

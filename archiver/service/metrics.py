@@ -32,6 +32,7 @@ SOURCE_GAUGES = {
     "archiver_source_unmatched_selectors": "Lines of the source's settings that select nothing.",
     "archiver_source_folded_checkpoint_timestamp_seconds": "Journal time of the newest folded checkpoint; 0 for none.",
     "archiver_source_tail_seconds": "What a restore would take, as estimated, for what stands behind the newest checkpoint.",
+    "archiver_source_history_timestamp_seconds": "The newest time that the source gave for what its history files have.",
     "archiver_source_baseline": "1 once a complete baseline exists, else 0.",
 }
 """By source."""
@@ -43,6 +44,8 @@ COUNTERS = {
     "archiver_source_failures": "Attempts that failed since this process started.",
     "archiver_source_folds": "Folded checkpoints made since this process started.",
     "archiver_source_fold_failures": "Tries to fold that failed since this process started.",
+    "archiver_source_history_records": "Records of history files written since this process started.",
+    "archiver_source_history_failures": "Tries to write history files that failed since this process started.",
 }
 """By source; the text format appends ``_total``."""
 
@@ -99,6 +102,8 @@ class StatusCollector(Collector):
                 # Not known before the first look; and who folds elsewhere is not asked.
                 "archiver_source_folded_checkpoint_timestamp_seconds": line.folded_time / 1e6 if line.tail_seconds is not None else None,
                 "archiver_source_tail_seconds": line.tail_seconds,
+                # Not known before the first addition.
+                "archiver_source_history_timestamp_seconds": line.history_time / 1e6 if line.history_entry else None,
                 "archiver_source_baseline": float(bool(line.checkpoint)),
             }
             for name, value in known.items():
@@ -111,6 +116,8 @@ class StatusCollector(Collector):
                 "archiver_source_failures": line.failures,
                 "archiver_source_folds": line.folds,
                 "archiver_source_fold_failures": line.fold_failures,
+                "archiver_source_history_records": line.history_records,
+                "archiver_source_history_failures": line.history_failures,
             }
             for name, count in counted.items():
                 counters[name].add_metric([line.name], count)

@@ -24,7 +24,7 @@ from archiver.journal.drill_reports import DrillReport, newest
 from archiver.journal.writer import Writer, WriterLimits
 from archiver.service.clock_steps import record_steps
 from archiver.service.maintainer import Maintainer
-from archiver.service.status import ArchiveStatus, Drill, add_folding, lay_over, lines
+from archiver.service.status import ArchiveStatus, Drill, add_maintenance, lay_over, lines
 from archiver.settings import Settings
 from archiver.store.open import open_store
 from archiver.store.probe import probe
@@ -180,8 +180,8 @@ class Service:
         running = [(item.source.status(), item.failures, item.error.message if item.error else "") for item in self.sources]
         lay_over(status.sources, running)
         for line in status.sources:
-            if (folding := self.maintainer.known.get(line.name.partition("/")[0])) is not None:
-                add_folding(line, folding)
+            if (maintenance := self.maintainer.known.get(line.name.partition("/")[0])) is not None:
+                add_maintenance(line, maintenance)
         return status
 
     async def _capture(self, writer: Writer, stop: asyncio.Event) -> None:

@@ -17,7 +17,7 @@ from archiver.journal.entry import SourceMark
 
 if TYPE_CHECKING:
     from archiver.maintenance.tails import Tail
-    from archiver.service.maintainer import FoldingOf
+    from archiver.service.maintainer import MaintenanceOf
 
 
 class Drill(msgspec.Struct, frozen=True):
@@ -58,6 +58,15 @@ class SourceLine(msgspec.Struct, kw_only=True):
     fold_failures: int = 0
     folding_problem: str = ""
     """Why the newest try to fold made nothing."""
+    history_entry: int = 0
+    """The last entry that history files cover; 0: there are none, or this process did not look."""
+    history_time: int = 0
+    """The newest time that the source gave for what they have."""
+    history_records: int = 0
+    """Records of history files that this process wrote."""
+    history_failures: int = 0
+    history_problem: str = ""
+    """Why the newest try to write some wrote nothing."""
     state: str = ""
     """starting, baseline, streaming, stopping, stopped, failed; ended: nothing is captured under this name any more; empty: not asked."""
     received_position: str = ""
@@ -161,10 +170,12 @@ def add(line: SourceLine, source: SourceStatus) -> None:
     line.problem = line.problem or source.detail
 
 
-def add_folding(line: SourceLine, folding: FoldingOf) -> None:
-    """Lay over its line how folding stands."""
-    add_tail(line, folding.tail)
-    line.folds, line.fold_failures, line.folding_problem = folding.folds, folding.failures, folding.problem
+def add_maintenance(line: SourceLine, of: MaintenanceOf) -> None:
+    """Lay over its line how maintenance stands."""
+    add_tail(line, of.tail)
+    line.folds, line.fold_failures, line.folding_problem = of.folding.folds, of.folding.failures, of.folding.problem
+    line.history_entry, line.history_time = of.filing.covered, of.filing.newest
+    line.history_records, line.history_failures, line.history_problem = of.filing.records, of.filing.failures, of.filing.problem
 
 
 def add_tail(line: SourceLine, tail: Tail | None) -> None:
@@ -173,9 +184,21 @@ def add_tail(line: SourceLine, tail: Tail | None) -> None:
         line.folded, line.folded_time, line.tail_seconds = tail.folded_entry, tail.folded_time, tail.seconds
 
 
-_ZERO_UNKNOWN = ("newest_change", "observed", "last_baseline", "checkpoint", "folded", "folded_time")
+_ZERO_UNKNOWN = ("newest_change", "observed", "last_baseline", "checkpoint", "folded", "folded_time", "history_entry", "history_time")
 _EMPTY_UNKNOWN = ("durable_position", "received_position", "acknowledged_position", "source_position", "state")
-_OF_A_RUN = ("entries", "bytes", "gaps", "failures", "restarts", "folds", "fold_failures", "folding_problem")
+_OF_A_RUN = (
+    "entries",
+    "bytes",
+    "gaps",
+    "failures",
+    "restarts",
+    "folds",
+    "fold_failures",
+    "folding_problem",
+    "history_records",
+    "history_failures",
+    "history_problem",
+)
 
 
 def shown(status: ArchiveStatus, *, running: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Folding while capture runs: it is done, it is told, and whatever happens to it holds up no commit."""
+"""Maintenance while capture runs: it is done, it is told, and whatever happens to it holds up no commit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OFTEN: dict[str, Any] = {"restore_time_objective": 1e-6, "interval_seconds": 0.2
 HELD = """
 import pathlib, sys
 from archiver.maintenance import folding
-from archiver.service import folding_process
+from archiver.service import maintenance_process
 gate, put = pathlib.Path(sys.argv[1]), folding.put_once
 async def held(store, clock, key, data):
     gate.with_suffix('.reached').touch()
@@ -40,7 +40,7 @@ async def held(store, clock, key, data):
         pass
     return await put(store, clock, key, data)
 folding.put_once = held
-sys.exit(folding_process.main())
+sys.exit(maintenance_process.main())
 """
 """A fold that has come to its end, and takes a whole processor until the file is there."""
 
@@ -152,8 +152,56 @@ async def test_a_fold_that_fails_costs_a_line(database: str, tmp_path: Path, pro
         await written_through(service, database, work)
         assert problem in line(service).folding_problem
         assert problems(service.status(), 60) == []
-        halved = service.maintainer.known["db"].most_entries < MOST_ENTRIES
+        halved = service.maintainer.known["db"].folding.most_entries < MOST_ENTRIES
         assert halved == ("MiB" in problem)
+
+
+ONLY_FILES: dict[str, Any] = {"enabled": False, "history_files": True, "interval_seconds": 0.2, "rest_ratio": 0}
+
+
+def test_history_files_follow_what_is_captured(database: str, cluster: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    """A database and a cluster, where they are asked for: the status and the metrics say how far they reach, and `log` has an answer."""
+    create_table(database)
+    kubernetes = {"kubeconfig": str(cluster.kubeconfig), "namespaces": [namespace], "resources": ["agents.agents.proompteng.ai"]}
+    sources = {"db": database_source(database), "agents": {"kubernetes": kubernetes}}
+    with Archiver(tmp_path, sources, serve=True, maintenance=ONLY_FILES) as archiver:
+        archiver.start()
+        captured(archiver, "db", database)
+        archiver.wait(lambda: archiver.live_source("db").get("history_entry"), "no history files")
+        before = archiver.live_source("db")
+        write(database, 5)
+        archiver.wait(lambda: archiver.live_source("db")["history_time"] > before["history_time"], "they did not go on")
+        now = archiver.live_source("db")
+        assert (now["history_failures"], now["history_problem"], now["folded"], now["folds"]) == (0, "", None, 0)
+        assert now["history_records"] > before["history_records"] > 0
+        stream = f"agents/agents.proompteng.ai/agents@{namespace}"
+        archiver.wait(lambda: archiver.live_source(stream).get("history_entry"), "the cluster has no history files")
+        metrics = dict(each.rsplit(" ", 1) for each in archiver.get("/metrics")[1].decode().splitlines() if not each.startswith("#"))
+        assert float(metrics['archiver_source_history_timestamp_seconds{source="db"}']) * 1e6 >= now["history_time"] - 1
+        assert float(metrics['archiver_source_history_records_total{source="db"}']) >= now["history_records"]
+        assert archiver.stop() == 0
+        assert archiver.source("db")["history_records"] is None
+
+
+@pytest.mark.parametrize(
+    ("program", "problem"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "the history process ended with -9"),
+        ("import time; held = b'x' * (300 << 20); time.sleep(600)", "the history process took more than 128 MiB"),
+        ('print(\'{"filed": {"source": "db", "done": true, "reason": "of another journal"}}\')', "of another journal"),
+    ],
+)
+async def test_history_files_that_fail_cost_a_line(database: str, tmp_path: Path, program: str, problem: str) -> None:
+    """It is told, and tried again; folding and capture go on."""
+    create_table(database)
+    limits = {**OFTEN, "history_files": True, "memory_bytes": 128 << 20, "restore_time_objective": 3600}
+    service = folding_service(settings(database, tmp_path, maintenance=limits), ["-c", program])
+    async with running(service) as work:
+        await until(lambda: line(service).history_problem != "", work)
+        await written_through(service, database, work)
+        assert problem in line(service).history_problem
+        assert line(service).fold_failures == 0
+        assert problems(service.status(), 60) == []
 
 
 async def test_a_program_that_is_not_there_costs_a_line(database: str, tmp_path: Path) -> None:

@@ -29,6 +29,10 @@ FULL = SourceLine(
     tail_seconds=0.5,
     folds=7,
     fold_failures=8,
+    history_entry=3,
+    history_time=1_250_000,
+    history_records=9,
+    history_failures=10,
 )
 
 

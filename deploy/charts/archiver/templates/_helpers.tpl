@@ -107,6 +107,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   "web" (dict "listen" (printf "0.0.0.0:%d" (int .Values.web.port)) "rpo_seconds" .Values.web.rpoSeconds)
   "maintenance" (dict
     "enabled" (and .Values.maintain.background (not .Values.maintain.enabled))
+    "history_files" .Values.maintain.historyFiles
     "restore_time_objective" .Values.maintain.restoreTimeObjective
     "memory_bytes" (int64 .Values.maintain.memoryBytes))
   "log" (dict "level" .Values.log.level "format" "json")
