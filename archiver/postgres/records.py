@@ -156,6 +156,9 @@ class Table(msgspec.Struct, frozen=True):
     """``relnatts``: the highest attnum ever given, dropped columns included; 0 for not known."""
     member: str = ""
     """Another one after it left our publications and came back; empty for not known."""
+    naming: list[int] = []
+    """attnums of columns whose values show other objects by the name of the moment: reg… and aclitem, directly or nested. An older archiver
+    wrote none."""
 
 
 class TypeShape(msgspec.Struct, frozen=True):

@@ -52,6 +52,15 @@ SELECT c.oid::int8, a.attnum::int, a.attname, format_type(a.atttypid, a.atttypmo
  ORDER BY c.oid, a.attnum
 """
 
+_INNER = """CROSS JOIN LATERAL (
+          SELECT t.typelem WHERE t.typelem <> 0
+          UNION ALL SELECT t.typbasetype WHERE t.typbasetype <> 0
+          UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+          UNION ALL SELECT a.atttypid FROM pg_attribute a
+                     WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+      ) inner_type (oid)"""
+"""The types that values of ``t`` hold."""
+
 # Types of the server itself neither have labels nor change: 16384 is the first oid that a user's object can have.
 _TYPES = f"""
 WITH RECURSIVE used (relation, type) AS (
@@ -61,13 +70,7 @@ WITH RECURSIVE used (relation, type) AS (
     UNION
     SELECT u.relation, inner_type.oid
       FROM used u JOIN pg_type t ON t.oid = u.type
-      CROSS JOIN LATERAL (
-          SELECT t.typelem WHERE t.typelem <> 0
-          UNION ALL SELECT t.typbasetype WHERE t.typbasetype <> 0
-          UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
-          UNION ALL SELECT a.atttypid FROM pg_attribute a
-                     WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
-      ) inner_type (oid)
+      {_INNER}
      WHERE inner_type.oid >= 16384
 )
 SELECT u.relation::int8, u.type::int8,
@@ -77,6 +80,20 @@ SELECT u.relation::int8, u.type::int8,
   FROM used u JOIN pg_type t ON t.oid = u.type
  WHERE t.typtype IN ('e', 'c')
  ORDER BY 1, 2
+"""
+
+_NAMING = f"""
+WITH RECURSIVE used (held, type) AS (
+    SELECT DISTINCT a.atttypid, a.atttypid
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
+     WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped AND {OURS}
+    UNION
+    SELECT u.held, inner_type.oid
+      FROM used u JOIN pg_type t ON t.oid = u.type
+      {_INNER}
+)
+SELECT DISTINCT u.held::int8 FROM used u JOIN pg_type t ON t.oid = u.type
+ WHERE t.oid < 16384 AND (t.typname ~ '^reg' OR t.typname = 'aclitem')
 """
 
 # pg_shdepend names every role that an object of this database depends on, except the bootstrap superuser (oid 10), who is pinned.
@@ -188,6 +205,7 @@ async def _tables(session: Session, scope: Scope) -> tuple[list[Table], dict[int
         versions[oid].append(f"{attnum}:{xmin}")
     tables: list[Table] = []
     causes: dict[int, Cause] = {}
+    naming = {row[0] for row in await _rows(session, _NAMING)}
     for oid, schema, name, kind, persistence, identity, filenode, natts, parent, index_key in await _rows(session, _TABLES):
         mode, key, cause = choose_mode(
             kind=kind,
@@ -199,7 +217,22 @@ async def _tables(session: Session, scope: Scope) -> tuple[list[Table], dict[int
             server_version=session.info.server_version,
         )
         version = hashlib.blake2b(" ".join(versions[oid]).encode(), digest_size=8).hexdigest()
-        table = Table(oid, schema, name, kind, persistence, identity, filenode, mode, columns[oid], key, parent, version, natts=natts)
+        table = Table(
+            oid,
+            schema,
+            name,
+            kind,
+            persistence,
+            identity,
+            filenode,
+            mode,
+            columns[oid],
+            key,
+            parent,
+            version,
+            natts=natts,
+            naming=[column.attnum for column in columns[oid] if column.type_oid in naming],
+        )
         tables.append(table)
         if cause:
             causes[oid] = cause

@@ -9,7 +9,7 @@ from archiver.capture.postgres.catalog.capture_mode import Cause
 from archiver.capture.postgres.preflight.facts import Facts
 from archiver.capture.postgres.preflight.findings import SHOWN, Finding, and_others, several
 from archiver.postgres.pasteable import identifier
-from archiver.postgres.records import Column
+from archiver.postgres.records import Column, Table
 
 _ONLY_SNAPSHOTS = "their UPDATEs and DELETEs are not published; the journal knows them only by repeated copies, with gaps in between"
 _INSERT_ONLY: dict[Cause, tuple[str, str]] = {
@@ -32,12 +32,6 @@ _INSERT_ONLY: dict[Cause, tuple[str, str]] = {
     ),
 }
 
-_OBJECT_NAMES = frozenset(
-    f"reg{what}"
-    for what in "class collation config dictionary namespace oper operator proc procedure role type".split()  # noqa: SIM905
-).union(["aclitem"])
-"""Types that are sent as the name that an object has at that moment."""
-
 
 def table_findings(facts: Facts) -> Iterator[Finding]:
     """Rights first, then how tables are captured."""
@@ -54,7 +48,7 @@ def table_findings(facts: Facts) -> Iterator[Finding]:
             "ALTER TABLE … SET LOGGED",
             "warning",
         )
-    if columns := _columns(facts, lambda column: column.generated == "v"):
+    if columns := _columns(facts, lambda _, column: column.generated == "v"):
         yield Finding(
             "set_expression",
             several("column", columns),
@@ -80,23 +74,23 @@ def table_findings(facts: Facts) -> Iterator[Finding]:
             "rewrite the rows after such a change (UPDATE … SET a = a), or keep the values in ordinary columns",
             "note",
         )
-    if columns := _columns(facts, lambda column: column.type.removesuffix("[]") in _OBJECT_NAMES):
+    if columns := _columns(facts, lambda table, column: column.attnum in table.naming):
         yield Finding(
             "object_names",
             several("column", columns),
-            "values of reg… types and aclitem are captured as names: after a RENAME of what they name, older rows cannot be"
-            " restored, or name another",
+            "values of reg… types and aclitem, and of types that hold them, are captured as names: after a RENAME of what they name, older"
+            " rows cannot be restored, or name another",
             "store names as text or numbers as oid",
             "warning",
         )
 
 
-def _columns(facts: Facts, wanted: Callable[[Column], bool]) -> list[str]:
+def _columns(facts: Facts, wanted: Callable[[Table, Column], bool]) -> list[str]:
     return [
         f"{table.schema}.{table.name}.{column.name}"
         for table in facts.observed.catalog.tables
         for column in table.columns
-        if table.mode != "excluded" and wanted(column)
+        if table.mode != "excluded" and wanted(table, column)
     ]
 
 

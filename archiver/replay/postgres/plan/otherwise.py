@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from archiver.postgres.records import Catalog, Outside, Table
 
 _NAMES = re.compile(r"(?:reg[a-z]+|aclitem)(?:\[\])*")
-"""Types of PostgreSQL that stand for another object: regclass, regproc and so on, and roles in aclitem."""
+"""Types of PostgreSQL that stand for another object: regclass, regproc and so on, and roles in aclitem. An older archiver tells
+no more than a column's own type."""
 _SHOWN = 5
 """Names that a sentence has room for."""
 
@@ -62,7 +63,7 @@ def _reordered(tables: Sequence[Table]) -> Iterator[str]:
 def _by_name(tables: Sequence[Table]) -> Iterator[str]:
     """The server keeps an oid and shows the name of the moment; the journal has the name that was shown when the row was written."""
     for table in tables:
-        columns = [column.name for column in table.columns if _NAMES.fullmatch(column.type)]
+        columns = [column.name for column in table.columns if column.attnum in table.naming or _NAMES.fullmatch(column.type)]
         if columns and table.kind != "p" and table.mode != "excluded":
             yield (
                 f"table {table.schema}.{table.name}: {', '.join(columns)} {'names' if len(columns) == 1 else 'name'} other objects:"

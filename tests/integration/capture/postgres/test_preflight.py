@@ -214,13 +214,22 @@ async def test_publications_that_an_administrator_made_need_no_ownership(databas
 async def test_what_is_not_captured_whole_is_said(database: str) -> None:
     """Tables known by copies only, unlogged ones, large objects, and publications of others that break writes already."""
     run(database, *EVERY_KIND, "SELECT lo_create(0)", "CREATE PUBLICATION others FOR ALL TABLES")
-    run(database, "CREATE TABLE pointer (id int PRIMARY KEY, one regclass, two regtype[])")
+    run(
+        database,
+        "CREATE DOMAIN kept AS regproc",
+        "CREATE TYPE pair AS (regular int, rights aclitem[])",
+        "CREATE TYPE span AS RANGE (subtype = regrole, subtype_opclass = oid_ops)",
+        "CREATE DOMAIN deep AS pair[]",
+        "CREATE TYPE regular AS ENUM ('x')",
+        "CREATE TABLE pointer (id int PRIMARY KEY, one regclass, two regtype[], three kept, four kept[], five pair, six span, seven deep)",
+        "CREATE TABLE no_pointer (id int PRIMARY KEY, one regular, two regular[], three text[], four int4range, five oid)",
+    )
     report = await looked(database, ddl="poll")
     found = {finding.code: finding for finding in [*report.warnings, *report.notes]}
     assert {"no_identity", "identity_nothing", "identity_index_lost", "generated_in_identity", "unlogged", "large_objects"} <= found.keys()
     assert {"already_broken", "set_unlogged"} <= found.keys()
     assert "deferred" in found["no_identity"].about
-    assert found["object_names"].about == "2 columns (public.pointer.one, public.pointer.two)"
+    assert found["object_names"].about.startswith("7 columns (public.pointer.one, public.pointer.two, public.pointer.three, ")
     assert "publication others" in found["already_broken"].about
     assert report.refusals == []
     assert report.ddl == "poll"

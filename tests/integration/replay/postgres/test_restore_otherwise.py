@@ -145,8 +145,12 @@ CREATE TABLE plain (a int PRIMARY KEY);
 CREATE TABLE kid () INHERITS (parent);
 CREATE MATERIALIZED VIEW report AS SELECT count(*) AS n FROM parent;
 INSERT INTO child (a, own, b) VALUES (2, 'y', 3);
-CREATE TABLE holds (id int PRIMARY KEY, what regclass, types regtype[]);
+CREATE TYPE pair AS (a int, b regclass);
+CREATE DOMAIN pairs AS pair[];
+CREATE TABLE holds (id int PRIMARY KEY, what regclass, types regtype[], nested pairs);
 INSERT INTO holds VALUES (1, 'plain', '{int}');
+CREATE TABLE nests (id int PRIMARY KEY, nested pairs);
+INSERT INTO nests VALUES (1, ARRAY[(1, 'plain')::pair]);
 CREATE FUNCTION times(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
 CREATE TABLE counted (a int PRIMARY KEY, own int GENERATED ALWAYS AS (a + 1) STORED, b int GENERATED ALWAYS AS (times(a)) STORED);
 INSERT INTO counted VALUES (1);
@@ -167,13 +171,16 @@ async def test_the_plan_says_what_comes_back_otherwise(database: str, target_dat
         "table public.child",
         "table public.same",
         "table public.holds",
+        "table public.nests",
     ]
+    assert "what, types, nested name other objects" in said[4]
     assert set(said) <= set(report.notes)
     assert set(said) <= set(folder.notes)
     assert ask(target_database, "SELECT n FROM report") == 2
     assert [text.partition(":")[0] for text in differences(database, target_database)] == [
         "rows of public.counted",
         "rows of public.holds",
+        "rows of public.nests",
         "rows of public.report",
     ]
 
