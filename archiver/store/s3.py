@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import re
+import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _Keys = list[str]
+_Answer = TypeVar("_Answer", bound=Mapping[str, Any])
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", re.ASCII)
 
 _CONNECTIONS = 64
 _READS = 48
@@ -113,7 +117,7 @@ class S3Store:
         async def put() -> bool:
             nonlocal unsure
             try:
-                await self._client.put_object(Bucket=self._bucket, Key=name, Body=data, IfNoneMatch="*", ChecksumSHA256=digest)
+                _of_object(await self._client.put_object(Bucket=self._bucket, Key=name, Body=data, IfNoneMatch="*", ChecksumSHA256=digest))
             except s3_errors.FAILURES as error:
                 if s3_errors.status_of(error) != 412:
                     unsure = True
@@ -140,7 +144,7 @@ class S3Store:
 
         async def head() -> int | None:
             try:
-                return int((await self._client.head_object(Bucket=self._bucket, Key=name))["ContentLength"])
+                return int(_of_object(await self._client.head_object(Bucket=self._bucket, Key=name))["ContentLength"])
             except s3_errors.FAILURES as error:
                 if s3_errors.code_of(error) in ("404", "NoSuchKey", "NotFound"):
                     return None
@@ -150,16 +154,17 @@ class S3Store:
 
     async def list(self, prefix: str, after: str = "", limit: int | None = None) -> list[str]:
         whole, last = self._base + checked_prefix(prefix), self._base + after if after else ""
-        found: list[str] = []
-        token = ""
+        found: set[str] = set()
+        token, tokens = "", set[str]()
         while limit is None or len(found) < limit:
             wanted = _PAGE if limit is None else min(_PAGE, limit - len(found))
-            page, token = await self._call("list", prefix, partial(self._page, whole, last, wanted, token))
-            found += page
+            page, token = await self._call("list", prefix, partial(self._page, whole, last, wanted, token, tokens))
+            found.update(name for name in page if name > last)
             if not token:
                 break
+            tokens.add(token)
         # SeaweedFS lists a folder before a sibling such as ``folder.x``; a whole list can be put right, a part of one cannot.
-        return sorted(name[len(self._base) :] for name in found if name > last)
+        return sorted(name[len(self._base) :] for name in found)
 
     async def delete(self, key: str) -> None:
         name = self._base + checked(key)
@@ -227,25 +232,41 @@ class S3Store:
             if s3_errors.status_of(error) == 416:
                 return b""
             raise
+        _of_object(answer)
+        whole = answer["ResponseMetadata"]["HTTPStatusCode"] == 200
+        if not whole and _begins_elsewhere(answer.get("ContentRange", ""), start):
+            raise s3_errors.NoStoreAnswer("it is another range than the one that was asked for")
+        # A server that knows no ranges sends everything.
+        most = sys.maxsize if length is None or (whole and start < 0) else length + (start if whole else 0)
         pieces: list[bytes] = []
         began, received = asyncio.get_running_loop().time(), 0
         async with answer["Body"] as body:
             while piece := await body.read(_PIECE):
                 pieces.append(piece)
                 received += len(piece)
+                if received >= most:
+                    break
                 if deadline is not None:
                     deadline.reschedule(began + self._patience.longest(self._deadline, received))
         data = b"".join(pieces)
-        if len(data) != answer["ContentLength"]:
+        if len(data) != answer["ContentLength"] and received < most:
             raise aiohttp.ClientPayloadError("the answer is shorter than it says")
-        if asked and answer["ResponseMetadata"]["HTTPStatusCode"] == 200:
+        if whole and asked:
             data = data[start:]
         return data if length is None else data[:length]
 
-    async def _page(self, prefix: str, after: str, wanted: int, token: str) -> tuple[_Keys, str]:
+    async def _page(self, prefix: str, after: str, wanted: int, token: str, tokens: set[str]) -> tuple[_Keys, str]:
+        """Keys, and the token of the next page, which none of ``tokens`` may be; empty: this was the last."""
         place: dict[str, str] = {"ContinuationToken": token} if token else {"StartAfter": after}
         answer = await self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=wanted, **place)  # type: ignore[arg-type]
-        return [item["Key"] for item in answer.get("Contents", [])], answer.get("NextContinuationToken", "")
+        keys, following = [item["Key"] for item in answer.get("Contents", [])], answer.get("NextContinuationToken", "")
+        if "IsTruncated" not in answer:
+            raise s3_errors.NoStoreAnswer("it is no list")
+        if (answer["IsTruncated"] and not following) or following in tokens:
+            raise s3_errors.NoStoreAnswer("a list that is cut off, or goes on without end")
+        if not all(key.startswith(prefix) for key in keys):
+            raise s3_errors.NoStoreAnswer("a list of other keys than those that were asked for")
+        return keys, following
 
 
 class _HttpSession(AIOHTTPSession):
@@ -274,6 +295,22 @@ class _Provider:
 
     async def load(self) -> _Credentials:
         return self._credentials
+
+
+def _of_object(answer: _Answer) -> _Answer:
+    """``answer``, when it is about an object: every store names the object's tag then."""
+    if not answer.get("ETag"):
+        raise s3_errors.NoStoreAnswer("it says nothing of an object")
+    return answer
+
+
+def _begins_elsewhere(said: str, start: int) -> bool:
+    """Whether ``said``, a Content-Range, is another range than the one from ``start``; False when it is none that can be read."""
+    found = _CONTENT_RANGE.fullmatch(said)
+    if found is None:
+        return False
+    first, size = int(found[1]), int(found[2])
+    return first != (start if start >= 0 else max(0, size + start))
 
 
 def _sha256(data: bytes) -> str:

@@ -19,6 +19,11 @@ from botocore.exceptions import (
 from archiver.errors import ArchiverError, Invalid, Refused, Unavailable
 from archiver.pages import page
 
+
+class NoStoreAnswer(OSError):
+    """An answer of success that no store gives: of a gateway that signs people in, or a broken server. Its text says what is wrong."""
+
+
 FAILURES = (ClientError, BotoCoreError, aiohttp.ClientError, OSError)
 """Everything that a call through aiobotocore raises when the call fails."""
 
@@ -75,6 +80,11 @@ def meaning(error: Exception, verb: str, where: str, *, worked: bool) -> Meaning
     if isinstance(error, SSLError):
         kind = Unavailable if worked else Invalid
         return Meaning(kind(f"{what}: TLS failed", hint="check the endpoint's certificate and archive.s3.ca_file"), worked)
+    if isinstance(error, NoStoreAnswer):
+        return Meaning(
+            Unavailable(f"{what}: {error}", hint="check archive.s3.endpoint, and what stands before it: no store answers so"),
+            True,
+        )
     if isinstance(error, ParamValidationError):
         return Meaning(Invalid(f"{what}: the request is not valid", hint="check the bucket in archive.url"), False)
     return Meaning(
