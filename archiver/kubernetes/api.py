@@ -141,8 +141,8 @@ class Api:
             return False
 
     async def get(self, path: str, params: Mapping[str, str] | None = None, *, seconds: float = 30.0, most: int = SINGLE_BYTES) -> Answer:
-        """One GET, read whole within ``seconds``, whatever its status. ``Unavailable`` when no complete answer comes, ``TooLarge`` when it
-        has more than ``most`` bytes.
+        """One GET, read whole within ``seconds``, whatever its status. ``Unavailable`` when no complete answer comes, or what is no JSON
+        object with a status of success, ``TooLarge`` when it has more than ``most`` bytes.
         """
         return await self._whole("GET", path, params, None, seconds, most)
 
@@ -168,9 +168,12 @@ class Api:
     ) -> Answer:
         try:
             async with asyncio.timeout(seconds), self.receive(method, path, params, body) as response:
-                return Answer(response.status, await response.body(most), response.retry_after)
+                answer = Answer(response.status, await response.body(most), response.retry_after)
         except TimeoutError:
             raise Unavailable(f"{self.server} did not answer within {seconds:g} s", hint=_HINT) from None
+        if 200 <= answer.status < 300 and not answer.body[:64].lstrip().startswith(b"{"):
+            raise not_an_api_server(self.server)
+        return answer
 
     @asynccontextmanager
     async def receive(
@@ -298,6 +301,11 @@ class Api:
                 f"{where} gives no access to a cluster: {detail}", hint="set kubeconfig and context, or run with a service account"
             ) from None
         return configuration, loader
+
+
+def not_an_api_server(server: str) -> Unavailable:
+    """What ``server`` answers with success is not what an API server answers to that."""
+    return Unavailable(f"what answers at {server} is not a Kubernetes API server", hint="see server and proxy-url in the kubeconfig")
 
 
 def _certificates(configuration: Any) -> tuple[str, str]:

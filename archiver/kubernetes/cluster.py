@@ -8,6 +8,7 @@ import msgspec
 
 from archiver.errors import Unavailable
 from archiver.kubernetes import json_fields as kj
+from archiver.untrusted import Unreadable
 
 if TYPE_CHECKING:
     from archiver.kubernetes.api import Answer
@@ -57,5 +58,8 @@ async def identify(api: ApiServer) -> Cluster:
     answer = await api.get("/api/v1/namespaces/kube-system")
     if answer.status == 429 or answer.status >= 500:
         raise Unavailable(f"{api.server} answers {answer.status} when asked which cluster it is")
-    uid = kj.head.decode(answer.body).metadata.uid if answer.status == 200 else ""
+    try:
+        uid = kj.head.decode(answer.body).metadata.uid if answer.status == 200 else ""
+    except Unreadable:
+        raise Unavailable(f"{api.server} answers what nobody can read when asked which cluster it is") from None
     return Cluster(api.authority, uid)

@@ -76,11 +76,13 @@ class PageMeta(msgspec.Struct, frozen=True, rename={"resource_version": "resourc
     continue_: str = ""
 
 
-class Page(msgspec.Struct, frozen=True):
+class Page(msgspec.Struct, frozen=True, rename={"api_version": "apiVersion"}):
     """One page of a list; items byte for byte as they came."""
 
     metadata: PageMeta
     items: list[msgspec.Raw] | None = None
+    api_version: str = ""
+    kind: str = ""
 
 
 OBJECT_BYTES = 256 << 20
@@ -138,7 +140,8 @@ def _page(found: Mapping[str, bytes]) -> Page:
         raise Unreadable("it has another form")
     items = found.get("items", b"null")
     metadata = decode_untrusted(found["metadata"], PageMeta, most=OBJECT_BYTES)
-    return Page(metadata, None if items == b"null" else [msgspec.Raw(item) for item in elements(items)])
+    listed = None if items == b"null" else [msgspec.Raw(item) for item in elements(items)]
+    return Page(metadata, listed, _text(found, "apiVersion"), _text(found, "kind"))
 
 
 head = AnyDepth(Head, most=OBJECT_BYTES, taken_apart=_head)

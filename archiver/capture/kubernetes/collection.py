@@ -6,29 +6,36 @@ from typing import TYPE_CHECKING
 
 from archiver.capture.kubernetes.failures import Failure, failure_of
 from archiver.errors import Unavailable
-from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.api import TooLarge
+from archiver.kubernetes.list_pages import ListPages, list_page
 from archiver.kubernetes.page_size import SINGLE_BYTES, PageSize
 from archiver.untrusted import Unreadable
 
 if TYPE_CHECKING:
+    from archiver.kubernetes import json_fields as kj
     from archiver.kubernetes.api import Api
 
 _LIST_SECONDS = 120.0
 
 
-async def next_page(api: Api, path: str, follow: str, size: PageSize, *, exact: str = "") -> tuple[kj.Page | None, Failure | None]:
-    """The page of a list that ``follow`` names (empty: the first), of ``size``, which is told what came: the page, or why there is none.
+async def next_page(
+    api: Api, path: str, follow: str, size: PageSize, pages: ListPages, *, exact: str = ""
+) -> tuple[kj.Page | None, str, Failure | None]:
+    """The page of a list that ``follow`` names (empty: the first), of ``size``, which is told what came, as ``pages`` is: the page and the
+    token of the next one, or why there is none.
 
     ``exact``: the list as it was at that resourceVersion.
     """
     place = {"continue": follow} if follow else {"resourceVersion": exact, "resourceVersionMatch": "Exact"} if exact else {}
     while True:
         try:
-            return await page_of(api, path, {"limit": str(size.limit)} | place, size)
+            page, failure = await page_of(api, path, {"limit": str(size.limit)} | place, size)
+            return page, pages.follow(page) if page is not None else "", failure
         except TooLarge as error:
             if not size.too_large():
-                return None, Failure("unavailable", error.message)
+                return None, "", Failure("unavailable", error.message)
+        except Unreadable as error:
+            return None, "", _no_list(error)
 
 
 async def page_of(api: Api, path: str, params: dict[str, str], size: PageSize | None = None) -> tuple[kj.Page | None, Failure | None]:
@@ -46,6 +53,11 @@ async def page_of(api: Api, path: str, params: dict[str, str], size: PageSize | 
     if size is not None:
         size.came(len(answer.body))
     try:
-        return kj.page.decode(answer.body), None
-    except Unreadable:
-        return None, Failure("unavailable", "an answer that is not a list")
+        return list_page(answer.body, path), None
+    except Unreadable as error:
+        return None, _no_list(error)
+
+
+def _no_list(error: Unreadable) -> Failure:
+    """An answer, or the pages of several, that are no list for the reason of ``error``."""
+    return Failure("unavailable", f"an answer that is not a list: {error}")

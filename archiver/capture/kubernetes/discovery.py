@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
 from archiver.capture.kubernetes.failures import failure_of
 from archiver.errors import Invalid, Unavailable
 from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes.api import not_an_api_server
+from archiver.kubernetes.list_pages import api_version
 from archiver.kubernetes.records import Resource
 from archiver.untrusted import Unreadable, decode_untrusted
 
@@ -67,6 +69,7 @@ class _Group(msgspec.Struct):
 
 
 class _Groups(msgspec.Struct):
+    kind: Literal["APIGroupList"]
     groups: list[_Group] | None = None
 
 
@@ -78,6 +81,8 @@ class _Named(msgspec.Struct):
 
 
 class _Resources(msgspec.Struct):
+    kind: Literal["APIResourceList"]
+    groupVersion: str  # noqa: N815
     resources: list[_Named] | None = None
 
 
@@ -94,7 +99,7 @@ async def discover(api: Api, selectors: list[Selector]) -> Discovery:
     """Ask the API server. ``Unavailable`` when it does not answer at all; ``Invalid`` when it refuses discovery."""
     groups = [_Group("", [_Version("v1")])] if any(not each.group for each in selectors) else []
     if any(each.group for each in selectors):
-        answer = _decode(await _get(api, "/apis"), _Groups)
+        answer = _decode(api, await _get(api, "/apis"), _Groups)
         groups += [each for each in answer.groups or [] if any(selector.group_matches(each.name) for selector in selectors)]
     found: dict[tuple[str, str], Resource] = {}
     unanswered: set[str] = set()
@@ -102,8 +107,10 @@ async def discover(api: Api, selectors: list[Selector]) -> Discovery:
         for version in group.ordered():
             path = f"/apis/{group.name}/{version}" if group.name else f"/api/{version}"
             try:
-                listed = _decode(await _get(api, path), _Resources)
+                listed = _decode(api, await _get(api, path), _Resources)
             except Unavailable:
+                listed = None
+            if listed is None or listed.groupVersion != api_version(path):
                 unanswered.add(group.name)
                 continue
             for each in listed.resources or []:
@@ -155,8 +162,8 @@ async def _get(api: Api, path: str) -> bytes:
     return answer.body
 
 
-def _decode(body: bytes, form: type[_T]) -> _T:
+def _decode(api: Api, body: bytes, form: type[_T]) -> _T:
     try:
         return decode_untrusted(body, form, most=kj.OBJECT_BYTES)
     except Unreadable:
-        raise Unavailable("what answers there is not a Kubernetes API server", hint="see server and proxy-url in the kubeconfig") from None
+        raise not_an_api_server(api.server) from None

@@ -20,6 +20,7 @@ from archiver.capture.kubernetes.watch_batch import WatchBatch
 from archiver.capture.kubernetes.watch_lines import LineSplitter, TooLong
 from archiver.errors import Unavailable
 from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes.list_pages import ListPages
 from archiver.kubernetes.page_size import SINGLE_BYTES, PageSize
 
 if TYPE_CHECKING:
@@ -184,9 +185,9 @@ class Reflector:
             self._machine.verify()
             return
         listed: dict[Key, Version] = {}
-        follow, size = "", PageSize(context.config.page_size)
+        follow, size, pages = "", PageSize(context.config.page_size), ListPages()
         while True:
-            page, failure = await next_page(context.api, self.scope.path, follow, size, exact=place)
+            page, follow, failure = await next_page(context.api, self.scope.path, follow, size, pages, exact=place)
             if page is None:
                 assert failure is not None
                 if failure.kind != "expired":
@@ -195,7 +196,6 @@ class Reflector:
             for item in page.items or []:
                 meta = kj.head.decode(item).metadata
                 listed[meta.namespace, meta.name] = (meta.uid, meta.resource_version)
-            follow = page.metadata.continue_
             if not follow:
                 break
         same = page is not None and self._journal.agrees(listed)
@@ -206,10 +206,10 @@ class Reflector:
         context, clock = self._context, self._context.clock
         self.figures.phase = "listing"
         listed: dict[Key, Version] = {}
-        first, version, follow, size = 0, "", "", PageSize(context.config.page_size)
+        first, version, follow, size, pages = 0, "", "", PageSize(context.config.page_size), ListPages()
         asked = clock.now()
         while True:
-            page, failure = await next_page(context.api, self.scope.path, follow, size)
+            page, follow, failure = await next_page(context.api, self.scope.path, follow, size, pages)
             if page is None:
                 assert failure is not None
                 self._note(failure)
@@ -225,7 +225,6 @@ class Reflector:
                 self._listed_generation = self._interest.generation()
                 first = await self._journal.list_began()
             self._journal.items(page.items or [], listed)
-            follow = page.metadata.continue_
             if not follow:
                 break
             if context.outbox.full:
@@ -308,7 +307,7 @@ class Reflector:
 
     def _lines(self, lines: Sequence[bytes]) -> Failure | None:
         """Journal the events among ``lines``; a failure when one is an ERROR or no watch line."""
-        batch = WatchBatch.of(lines, self._interest.keep)
+        batch = WatchBatch.of(lines, self._interest.keep, since=self._machine.position)
         self._journal.events(batch)
         if batch.version:
             self._silence.broken()

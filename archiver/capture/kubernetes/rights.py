@@ -11,6 +11,7 @@ from archiver.capture.kubernetes.discovery import DEFINITIONS, Selector, discove
 from archiver.capture.kubernetes.failures import failure_of
 from archiver.errors import Invalid, Unavailable
 from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes.api import not_an_api_server
 from archiver.untrusted import Unreadable, decode_untrusted
 
 if TYPE_CHECKING:
@@ -114,7 +115,10 @@ async def _allowed(api: Api, right: Right) -> bool:
         if failure.kind == "denied":
             raise Invalid(f"{api.server} refuses the credentials: {failure.message}", hint="see the kubeconfig or the service account")
         raise Unavailable(f"{api.server} does not answer whether it allows to {right}: {failure.message}")
-    return decode_untrusted(answer.body, _Answer, most=kj.OBJECT_BYTES).status.allowed
+    try:
+        return decode_untrusted(answer.body, _Answer, most=kj.OBJECT_BYTES).status.allowed
+    except Unreadable:
+        raise not_an_api_server(api.server) from None
 
 
 async def _whoami(api: Api) -> str:

@@ -31,9 +31,9 @@ class WatchBatch(msgspec.Struct):
     """Why reading ended before the last line: an ERROR, or no watch line."""
 
     @classmethod
-    def of(cls, lines: Sequence[bytes], keep: Callable[[str], bool] | None = None) -> WatchBatch:
-        """Read complete ``lines``; ``keep`` tells which names are captured, None: all."""
-        batch = cls([], [])
+    def of(cls, lines: Sequence[bytes], keep: Callable[[str], bool] | None = None, *, since: str = "") -> WatchBatch:
+        """Read complete ``lines`` of a watch that stands at ``since``; ``keep`` tells which names are captured, None: all."""
+        batch, at = cls([], []), since
         decode = kj.event.decode
         for line in lines:
             try:
@@ -41,18 +41,24 @@ class WatchBatch(msgspec.Struct):
             except Unreadable:
                 batch.failure = Failure("unavailable", "a line that is not a watch event")
                 break
-            if event.type in _OBJECT_EVENTS:
-                batch.version = event.object.metadata.resource_version
-                if keep is None or keep(event.object.metadata.name):
-                    batch.events.append(event)
-                    batch.lines.append(line)
-            elif event.type == "BOOKMARK":
-                batch.version = event.object.metadata.resource_version
-                batch.bookmark = batch.bookmark or bool(batch.version)
-            elif event.type == "ERROR":
+            if event.type == "ERROR":
                 batch.failure = failure_of(0, bytes(kj.line.decode(line).object))
                 break
-            else:
+            meta = event.object.metadata
+            if event.type not in _OBJECT_EVENTS and event.type != "BOOKMARK":
                 batch.failure = Failure("unavailable", "unknown line")
                 break
+            if not meta.resource_version or (event.type != "BOOKMARK" and not meta.name):
+                batch.failure = Failure("unavailable", "a line of a watch that names no object or no resourceVersion")
+                break
+            if kj.order(meta.resource_version, at) < 0:
+                # What follows would put what is newer back to what it was.
+                batch.failure = Failure("unavailable", f"the watch went back from {at} to {meta.resource_version}")
+                break
+            batch.version = at = meta.resource_version
+            if event.type == "BOOKMARK":
+                batch.bookmark = True
+            elif keep is None or keep(meta.name):
+                batch.events.append(event)
+                batch.lines.append(line)
         return batch

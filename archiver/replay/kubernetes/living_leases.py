@@ -11,7 +11,6 @@ from archiver.kubernetes import json_fields as kj
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
-    from archiver.kubernetes.api import Answer
     from archiver.replay.kubernetes.patient_api import PatientApi
 
 _OF_THE_CLUSTER = ("kube-system", "kube-node-lease")
@@ -35,23 +34,23 @@ async def living_leases(server: PatientApi, namespaces: list[str], clock: Clock)
     Raises ``Unavailable`` when the target does not answer.
     """
     found = LivingLeases()
-    answer = await server.get("/apis/coordination.k8s.io/v1/leases")
-    if answer.status == 200:
-        found.names = _living(answer, clock)
+    page, _ = await server.page("/apis/coordination.k8s.io/v1/leases")
+    if page is not None:
+        found.names = _living(page, clock)
         return found
     found.unseen.append("*")
     for namespace in namespaces:
-        answer = await server.get(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases")
-        if answer.status == 200:
-            found.names += _living(answer, clock)
+        page, answer = await server.page(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases")
+        if page is not None:
+            found.names += _living(page, clock)
         elif answer.status != 404:
             found.unseen.append(namespace)
     return found
 
 
-def _living(answer: Answer, clock: Clock) -> list[str]:
+def _living(page: kj.Page, clock: Clock) -> list[str]:
     names = []
-    for item in kj.page.decode(answer.body).items or []:
+    for item in page.items or []:
         lease = kj.plain(item)
         metadata = lease["metadata"]
         if metadata.get("namespace") not in _OF_THE_CLUSTER and _held(lease.get("spec") or {}, clock.now()):

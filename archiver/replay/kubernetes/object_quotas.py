@@ -25,10 +25,9 @@ async def over_quota(server: PatientApi, created: Iterable[tuple[str, str]]) -> 
             by_namespace.setdefault(namespace, Counter())[resource] += 1
     found = []
     for namespace, counts in sorted(by_namespace.items()):
-        answer = await server.get(f"/api/v1/namespaces/{namespace}/resourcequotas")
-        if answer.status == 200:
-            for item in kj.page.decode(answer.body).items or []:
-                found += _exceeded(namespace, kj.plain(item), counts)
+        page, _ = await server.page(f"/api/v1/namespaces/{namespace}/resourcequotas")
+        for item in (page.items or []) if page is not None else []:
+            found += _exceeded(namespace, kj.plain(item), counts)
     return found
 
 

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.errors import Unavailable
-from archiver.kubernetes.api import TooLarge
+from archiver.kubernetes.api import TooLarge, not_an_api_server
+from archiver.kubernetes.list_pages import list_page
 from archiver.kubernetes.page_size import SINGLE_BYTES
+from archiver.untrusted import Unreadable
 from archiver.waiting import GrowingPause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from archiver.clock import Clock
+    from archiver.kubernetes import json_fields as kj
     from archiver.kubernetes.api import Answer, Api
     from archiver.replay.kubernetes.manifests import Manifest
 
@@ -41,6 +44,14 @@ class PatientApi:
         """
         answer, _ = await self._ask("GET", path, None, params, most)
         return answer
+
+    async def page(self, path: str, params: Mapping[str, str] | None = None, *, most: int = SINGLE_BYTES) -> tuple[kj.Page | None, Answer]:
+        """``get`` of a list of the collection at ``path``, and its page; ``None`` where the answer refuses it."""
+        answer = await self.get(path, params, most=most)
+        try:
+            return list_page(answer.body, path) if answer.status == 200 else None, answer
+        except Unreadable:
+            raise not_an_api_server(self.server) from None
 
     async def send(self, method: str, path: str, body: Manifest, params: Mapping[str, str] | None = None) -> tuple[Answer, bool]:
         """One write: its last answer, and whether an earlier attempt, whose answer was lost, may have been done."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import urllib.parse
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from archiver.errors import Invalid, Unavailable
 from archiver.kubernetes import json_fields as kj
-from archiver.kubernetes.api import TooLarge
+from archiver.kubernetes.api import TooLarge, not_an_api_server
+from archiver.kubernetes.list_pages import ListPages
 from archiver.kubernetes.page_size import PageSize
 from archiver.kubernetes.records import Resource
 from archiver.replay.kubernetes import manifests
@@ -36,6 +37,7 @@ class _ServedResource(msgspec.Struct):
 
 
 class _ResourceList(msgspec.Struct):
+    kind: Literal["APIResourceList"]
     resources: list[_ServedResource] | None = None
 
 
@@ -92,7 +94,11 @@ async def served(server: PatientApi, group: str, version: str) -> dict[str, _Ser
     answer = await server.get(f"/apis/{group}/{version}" if group else f"/api/{version}")
     if answer.status != 200:
         return {}
-    return {each.name: each for each in decode_untrusted(answer.body, _ResourceList, most=kj.OBJECT_BYTES).resources or []}
+    try:
+        listed = decode_untrusted(answer.body, _ResourceList, most=kj.OBJECT_BYTES)
+    except Unreadable:
+        raise not_an_api_server(server.server) from None
+    return {each.name: each for each in listed.resources or []}
 
 
 async def live_objects(server: PatientApi, resources: Mapping[str, Resource], namespaces: set[str]) -> dict[Key, Manifest]:
@@ -119,25 +125,29 @@ async def live_objects(server: PatientApi, resources: Mapping[str, Resource], na
 
 async def _list(server: PatientApi, name: str, resource: Resource, namespace: str, found: dict[Key, Manifest]) -> Answer | None:
     """Add what there is to ``found``; the answer that refused, ``None`` when all was listed."""
-    following, size = "", PageSize(_PAGE)
+    following, size, pages = "", PageSize(_PAGE), ListPages()
     while True:
         params = {"limit": str(size.limit)} | ({"continue": following} if following else {})
         try:
-            answer = await server.get(collection(resource, namespace), params, most=size.most_bytes)
+            page, answer = await server.page(collection(resource, namespace), params, most=size.most_bytes)
         except TooLarge:
             if not size.too_large():
                 raise
             continue
         if answer.status == 404:
             return None
-        if answer.status != 200:
+        if page is None:
             return answer
         size.came(len(answer.body))
-        page = kj.page.decode(answer.body)
         for item in page.items or []:
             manifest = kj.document(bytes(item), resource.group, resource.version, resource.kind)
             found[name, *manifests.identity(manifest)] = manifest
-        following = page.metadata.continue_
+        try:
+            following = pages.follow(page)
+        except Unreadable as error:
+            raise Unavailable(
+                f"{server.server} lists {name}, but {error}", hint="try again; is it one server that answers there?"
+            ) from None
         if not following:
             return None
 

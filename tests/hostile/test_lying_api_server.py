@@ -1,0 +1,169 @@
+"""What answers in the API server's place says things that no API server says: capture believes none of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from archiver.journal.entry import Kind
+from tests.servers.controlplane import ControlPlane
+from tests.servers.crds import custom_resource, path
+from tests.servers.http_proxy import HttpFaultProxy, Request
+from tests.servers.kubernetes_capture import KubernetesCapture, config_for, objects, served
+
+TOOLS = "tools.proompteng.ai/tools"
+
+
+@pytest.fixture
+def proxy(cluster: ControlPlane) -> Iterator[HttpFaultProxy]:
+    """In front of the API server; it ends TLS."""
+    trust = ssl.create_default_context(cafile=str(cluster.ca))
+    with HttpFaultProxy.start("127.0.0.1", cluster.port, server_tls=trust) as running:
+        yield running
+
+
+@pytest.fixture
+def capture(cluster: ControlPlane, namespace: str, proxy: HttpFaultProxy) -> KubernetesCapture:
+    """Tools of the test's namespace through the proxy, where discovery is asked often."""
+    kubeconfig = cluster.kubeconfig_for(cluster.admin_token, server=f"http://127.0.0.1:{proxy.port}")
+    options: dict[str, Any] = {
+        "resources": ["tools.tools.proompteng.ai"],
+        "kubeconfig": str(kubeconfig),
+        "custom_resource_definitions": False,
+        "inactivity_seconds": 2.0,
+        "discovery_seconds": 0.2,
+        "page_size": 10,
+    }
+    return KubernetesCapture(config_for(cluster, namespace, **options))
+
+
+def watches(request: Request) -> bool:
+    return "watch=1" in request.target
+
+
+def lists(request: Request) -> bool:
+    return "limit=" in request.target and "resourceVersionMatch" not in request.target
+
+
+def follows(request: Request) -> bool:
+    return "continue=" in request.target
+
+
+async def create(plane: ControlPlane, namespace: str, *names: str) -> str:
+    """The resourceVersion of the last one."""
+
+    def act() -> str:
+        made: Any = None
+        for name in names:
+            made = plane.request("POST", path("Tool", namespace), custom_resource("Tool", namespace, name, {"image": "x"}))
+        version: str = made["metadata"]["resourceVersion"]
+        return version
+
+    return await asyncio.to_thread(act)
+
+
+async def agrees(capture: KubernetesCapture, plane: ControlPlane, namespace: str) -> None:
+    listed, _ = await asyncio.to_thread(served, plane, path("Tool", namespace))
+    state = await capture.folded(f"{TOOLS}@{namespace}")
+    assert state.complete
+    assert objects(state) == listed
+
+
+STATUS = b'{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","reason":"InternalError","code":500}'
+GONE = b'{"kind":"Status","code":410,"reason":"Gone"}'
+NO_LISTS = {
+    "an error": STATUS,
+    "a list of another API": b'{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"99999999"},"items":[]}',
+    "a list of no time": b'{"kind":"ToolList","apiVersion":"tools.proompteng.ai/v1alpha1","metadata":{},"items":[]}',
+}
+
+
+@pytest.mark.parametrize("body", NO_LISTS.values(), ids=NO_LISTS)
+async def test_what_is_no_list_says_nothing(
+    cluster: ControlPlane, namespace: str, proxy: HttpFaultProxy, capture: KubernetesCapture, body: bytes
+) -> None:
+    """No object is gone because something that is no list of them came with status 200."""
+    stream = f"{TOOLS}@{namespace}"
+    await create(cluster, namespace, "a", "b")
+    async with capture.running():
+        proxy.answer(200, match=lists, body=body)
+        proxy.answer(410, match=watches, body=GONE)
+        proxy.cut()
+        await capture.until_durable(stream, await create(cluster, namespace, "c"))
+    await agrees(capture, cluster, namespace)
+    assert not await capture.records(stream, Kind.K8S_ABSENT)
+
+
+@pytest.mark.parametrize("where", ["/apis", "/apis/tools.proompteng.ai/v1alpha1"])
+async def test_what_is_no_discovery_says_nothing(
+    cluster: ControlPlane, namespace: str, proxy: HttpFaultProxy, capture: KubernetesCapture, where: str
+) -> None:
+    """No resource is gone because an error came in the place of what is served, with status 200, and its path is not found just then."""
+    stream = f"{TOOLS}@{namespace}"
+    await create(cluster, namespace, "a")
+    async with capture.running():
+        before = len(proxy.requests)
+        proxy.answer(404, match=lists, times=3)
+        proxy.answer(200, match=lambda request: request.target == where, body=STATUS, times=3)
+        await capture.until(lambda _: sum(each.target == where for each in proxy.requests[before:]) > 4, "discovery is true again")
+        await capture.until_durable(stream, await create(cluster, namespace, "b"))
+    await agrees(capture, cluster, namespace)
+    assert not await capture.records(stream, Kind.K8S_ABSENT)
+    assert not await capture.records(stream, Kind.GAP)
+
+
+@pytest.mark.parametrize("version", ["", "1"], ids=["that begins anew", "of another time"])
+async def test_pages_that_make_no_list(
+    cluster: ControlPlane, namespace: str, proxy: HttpFaultProxy, capture: KubernetesCapture, version: str
+) -> None:
+    """A list that leads in a circle ends all the same, and pages of different times are not one list: it is made again."""
+    await create(cluster, namespace, *(f"t{number:02}" for number in range(12)))
+    listed = await asyncio.to_thread(cluster.request, "GET", path("Tool", namespace))
+    listed["items"] = listed["items"][:10]
+    listed["metadata"] |= {"continue": "round"} | ({"resourceVersion": version} if version else {})
+    proxy.answer(200, match=follows if version else lists, body=json.dumps(listed).encode(), times=None)
+    async with capture.running(streaming=False):
+        await capture.until(lambda status: "not a list" in status.detail, "it is seen")
+        assert sum(map(lists, proxy.requests)) < 20
+        proxy.reset()
+        await capture.until_streaming()
+    await agrees(capture, cluster, namespace)
+
+
+@pytest.mark.parametrize("lie", ["back", "nowhere", "nobody"])
+async def test_a_watch_that_goes_back_or_nowhere(
+    cluster: ControlPlane, namespace: str, proxy: HttpFaultProxy, capture: KubernetesCapture, lie: str
+) -> None:
+    """An old state told again is not the state afterwards; lines without resourceVersion or name cost no event that came with them."""
+    stream = f"{TOOLS}@{namespace}"
+    await create(cluster, namespace, "a")
+    old = await asyncio.to_thread(cluster.request, "GET", path("Tool", namespace, "a"))
+    async with capture.running():
+        await asyncio.to_thread(cluster.request, "PUT", path("Tool", namespace, "a"), {**old, "spec": {"image": "newer"}})
+        await capture.until_durable(stream, await create(cluster, namespace, "b"))
+        new = await asyncio.to_thread(cluster.request, "GET", path("Tool", namespace, "b"))
+        lines = [
+            {"type": "MODIFIED", "object": new},
+            {
+                "back": {"type": "MODIFIED", "object": old},
+                "nowhere": {"type": "BOOKMARK", "object": {"metadata": {}}},
+                "nobody": {"type": "ADDED", "object": {"metadata": {"resourceVersion": new["metadata"]["resourceVersion"]}}},
+            }[lie],
+        ]
+        proxy.answer(200, match=watches, body=b"".join(json.dumps(each).encode() + b"\n" for each in lines))
+        proxy.cut()
+        await capture.until_durable(stream, await create(cluster, namespace, "c"))
+    await agrees(capture, cluster, namespace)
+    told = [
+        json.loads(body)["object"]["metadata"].get("resourceVersion", "")
+        for placed in await capture.entries(stream)
+        if placed.run.kind is Kind.K8S_EVENT
+        for body in placed.run.bodies()
+    ]
+    assert told == sorted(told, key=int)
+    assert told.count(new["metadata"]["resourceVersion"]) == 2
