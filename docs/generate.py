@@ -67,7 +67,10 @@ def errors_page() -> str:
             text = " ".join((value.__doc__ or "").split())
             lines.append(f"| {value.exit_code} | `{value.__name__}` | {text} |")
     lines += [
-        "| 1 | | the two compared things differ (`diff`), as with diff(1); what is asked for did not exist then (`show`) |",
+        (
+            "| 1 | | the two compared things differ (`diff`), as with diff(1); what is asked for did not exist then (`show`);"
+            " the backup is not what was promised (`status --check`) |"
+        ),
         "| 130 | | interrupted, or stopped at once by a second signal |",
     ]
     return NOTE + "\n".join(lines) + "\n"

@@ -59,8 +59,8 @@ class Command(msgspec.Struct, frozen=True):
 COMMANDS = {
     "run": Command("capture:run", "Capture all sources of the settings until it is stopped."),
     "check": Command("capture:check", "Check store, rights and tables of every source; change nothing."),
-    "status": Command("journal:status", "Show how far each source is durable, and what is wrong with it."),
-    "verify": Command("journal:verify", "Read the journal and prove it: contiguous, unaltered, chained."),
+    "status": Command("status:status", "Show how far each source is durable, and what is wrong with it."),
+    "verify": Command("verify:verify", "Read the journal and prove it: contiguous, unaltered, chained."),
     "window": Command("window:window", "Show from when to when every point can be restored, and the gaps."),
     "mark": Command("mark:mark", "Name the journal's end, to come back to it."),
     "maintain": Command("maintain:maintain", "Fold the journal into newer checkpoints, or into history files."),

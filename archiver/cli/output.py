@@ -75,6 +75,25 @@ def records(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         facts((column, cell) for column, cell in zip(columns[1:], cells, strict=True) if cell not in (None, "", "-"))
 
 
+def one_line_each(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table in which no cell is folded: where the terminal is too narrow, the first column is cut."""
+    from rich.measure import Measurement
+
+    grid = _grid("", columns, rows)
+    shown = _console()
+    over = Measurement.get(shown, shown.options.update(max_width=_WIDEST), grid).maximum - shown.width
+    if over > 0:
+        room = max(_SHORTEST, max(len(visible(str(name))) for name, *_ in rows) - over)
+        grid = _grid("", columns, [[_cut(visible(str(name)), room), *cells] for name, *cells in rows])
+    for column in grid.columns:
+        column.no_wrap = True
+    _print(grid)
+
+
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else f"{text[: room - 1]}…"
+
+
 def facts(pairs: Iterable[tuple[str, object]]) -> None:
     """Two columns: name and value."""
     from rich.table import Table
@@ -88,6 +107,8 @@ def facts(pairs: Iterable[tuple[str, object]]) -> None:
 
 
 _WIDEST = 4000
+_SHORTEST = 8
+"""Of a name that is cut."""
 
 
 def _grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
@@ -129,6 +150,18 @@ def size(number: float) -> str:
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
         number /= 1024
     return f"{number:.1f} TiB"
+
+
+def age(seconds: float | None) -> str:
+    """A length of time in one unit, or ``-``."""
+    if seconds is None:
+        return "-"
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    for unit, length, most in (("min", 60, 120), ("h", 3600, 72)):
+        if seconds < most * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"
 
 
 def moment(microseconds: int) -> str:

@@ -22,6 +22,7 @@ from archiver.journal.marks import check_name, find_mark, mark_run
 from archiver.journal.reader import Reader
 from archiver.journal.segment import SegmentHeader
 from archiver.journal.writer import Writer
+from archiver.service.running import local_address
 from archiver.service.service import kinds, limits
 from archiver.settings import Settings
 from archiver.store.open import open_store
@@ -124,9 +125,8 @@ async def set_mark(settings: Settings, clock: Clock, name: str) -> DurableMark:
 
 async def _ask(listen: str, request: MarkRequest) -> DurableMark | None:
     """Have the archiver on this machine set the mark; ``None`` when nobody listens."""
-    host, _, port = listen.rpartition(":")
-    here = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 - as a client
-    url = f"http://{here}:{port}/marks"
+    here = local_address(listen)
+    url = f"http://{here}/marks"
     headers = {"Content-Type": "application/json"}
     try:
         async with (
@@ -138,7 +138,7 @@ async def _ask(listen: str, request: MarkRequest) -> DurableMark | None:
         return None
     except (aiohttp.ClientError, TimeoutError):
         raise Unavailable(
-            f"the archiver at {here}:{port} took the mark and did not say that it is durable",
+            f"the archiver at {here} took the mark and did not say that it is durable",
             hint="run the command again: if the mark was set, the name is refused as used",
         ) from None
     with suppress(Unreadable):
@@ -147,7 +147,7 @@ async def _ask(listen: str, request: MarkRequest) -> DurableMark | None:
         if status in _ERRORS:
             failure = decode_untrusted(body, MarkFailure, most=REQUEST_BYTES)
             raise _ERRORS[status](failure.error, hint=failure.hint)
-    raise Refused(f"what listens at {here}:{port} does not take marks (HTTP status {status})", hint="is it this archiver, of this version?")
+    raise Refused(f"what listens at {here} does not take marks (HTTP status {status})", hint="is it this archiver, of this version?")
 
 
 async def _closed(reader: Reader, tail: SegmentHeader) -> bool:

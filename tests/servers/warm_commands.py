@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
-_READY = "archiver.cli.restore", "archiver.cli.history", "archiver.cli.journal", "archiver.store.open"
+_READY = "archiver.cli.restore", "archiver.cli.history", "archiver.cli.status", "archiver.cli.verify", "archiver.store.open"
 
 
 class WarmCommands:

@@ -95,7 +95,7 @@ def test_what_is_captured_is_folded(database: str, cluster: ControlPlane, namesp
         offline = archiver.source("db")
         assert offline["folded"] >= now["folded"]
         assert (offline["folds"], offline["tail_seconds"] >= 0) == (None, True)
-        assert "ago" in archiver.call("status", "--offline").stdout
+        assert "ago" in archiver.call("status", "--offline", "--wide").stdout
         planned = archiver.call("restore", "--source", "db", "--at", "latest", "--dry-run", "--to", f"{tmp_path}/out")
         assert "(folded)" in planned.stdout, planned
 

@@ -115,10 +115,25 @@ def test_status_says_what_metrics_say(both: Archiver, cluster: ControlPlane, nam
     assert line["lag_bytes"] is not None
     assert line["retained_bytes"] is not None
     assert {line["name"] for line in shown["sources"]} == {line["name"] for line in live["sources"]}
-    table = both.call("status")
+    table = both.call("status", "--wide")
     assert table.returncode == 0
     assert stream in table.stdout
+    both.wait(lambda: ready(both) == [], "not ready")
+    told = both.call("status", "--check")
+    assert told.returncode == 0, told.stdout
+    lines = {words[0]: words for line in told.stdout.splitlines() if (words := line.split())}
+    assert (lines["db"][1], lines["agents"][1]) == ("streaming", "streaming")
+    assert lines["agents"][-1] == "never"
+    assert max(map(len, told.stdout.splitlines()[3:])) <= 80
+    report = json.loads(both.call("status", "--check", "--json").stdout)
+    assert report["problems"] == []
+    began = report["summary"][1]["restorable_from"]
+    assert 0 < began <= report["last_commit"]
     assert both.stop() == 0
+    told = both.call("status", "--check")
+    assert told.returncode == 1
+    assert "problem  db: stopped: nobody reads slot" in told.stdout
+    assert both.call("status").returncode == 0
     stopped = json.loads(both.call("status", "--json").stdout)
     line = next(line for line in stopped["sources"] if line["name"] == "db")
     assert line["state"] == "stopped"

@@ -51,3 +51,42 @@ def test_no_colour_leaves_no_escape(capsys: pytest.CaptureFixture[str], monkeypa
         shown = capsys.readouterr()
         assert ("\x1b" not in shown.out) is plain
         assert ("\x1b" not in shown.err) is plain
+
+
+def test_one_line_each_gives_way_at_the_first_column(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 80 columns the widest cells that there are stand whole, and a long name is cut; in a pipe nothing is."""
+    columns = ["source", "state", "age", "lag", "gaps", "from (UTC)", "drill"]
+    rows = [
+        ["a-database-of-a-team", "streaming", "1.2 s", "12 B", "none", "2026-11-23 10:05", "3 d ok"],
+        ["a-cluster-with-a-name-of-sixty-letters-that-nobody-would-type-twice", "baseline", "119 min", "-", "12", "not yet", "never"],
+    ]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    output.one_line_each(columns, rows)
+    lines = capsys.readouterr().out.splitlines()
+    assert [len(lines), max(map(len, lines)) <= 80] == [3, True]
+    assert lines[1].split("  ")[0] == rows[0][0]
+    assert "…" in lines[2]
+    assert all(cell in lines[2] for cell in rows[1][1:])
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
+    output.one_line_each(columns, rows)
+    assert rows[1][0] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (0.26, "0.3 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7200, "2 h"),
+        (259_199, "72 h"),
+        (259_200, "3 d"),
+        (86_400_000, "1000 d"),
+    ],
+)
+def test_an_age_has_one_unit(seconds: float | None, text: str) -> None:
+    """The largest one of which there are several."""
+    assert output.age(seconds) == text

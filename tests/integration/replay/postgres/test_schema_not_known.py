@@ -189,7 +189,7 @@ def test_every_command_and_probe_says_so(database: str, tmp_path: Path) -> None:
             assert archiver.call("drill", "--at", "latest").returncode == 3
             line = offline_line(archiver)
             assert (line["unknown_since"] is not None, "schema: " in line["problem"]) == (True, True), line
-            told = archiver.call("status", "--offline").stdout
+            told = archiver.call("status", "--offline", "--wide").stdout
             assert "unknown since" in told
             assert "schema changes are not announced" in told
             assert any("not announced" in text for text in archiver.live_source("db")["warnings"])
