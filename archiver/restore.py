@@ -21,10 +21,9 @@ from archiver.postgres.captured_systems import newest_system
 from archiver.replay.kubernetes.restore import Cut, plan_objects
 from archiver.replay.points import NotReached, Point, parse_point, resolve
 from archiver.replay.postgres.restore import plan_database
-from archiver.replay.restoration import Options, Progress, Report, Restoration
+from archiver.replay.restoration import Options, Progress, Report, Restoration, require_whole
 from archiver.replay.targets import Target, match
 
-SHOWN_GAPS = 3
 """That a refusal has room for."""
 WAIT_PAUSE_SECONDS = 1.0
 """Between two looks at whether the journal has reached a point."""
@@ -204,12 +203,12 @@ def _permitted(planned: Restoration, options: Options) -> Target:
         raise Refused(f"{source}: the folder {folder} is not empty", hint="name an empty one, or say --overwrite")
     if planned.refusal is not None:
         raise planned.refusal
-    if planned.gaps and not options.allow_gaps:
-        more = "; …" if len(planned.gaps) > SHOWN_GAPS else ""
-        raise Refused(
-            f"{source}: the history up to this point has {len(planned.gaps)} gap(s): {'; '.join(planned.gaps[:SHOWN_GAPS])}{more}",
-            hint="--dry-run lists them; choose a point outside, or say --allow-gaps",
-        )
+    require_whole(
+        planned.gaps,
+        where=f"{source}: the history up to this point",
+        allowed=options.allow_gaps,
+        hint="--dry-run lists them; choose a point outside, or say --allow-gaps",
+    )
     return target
 
 

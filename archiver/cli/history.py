@@ -12,6 +12,7 @@ from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.cli.points import say_meaning
 from archiver.errors import Invalid
+from archiver.history.span.changes import OPERATIONS
 
 if TYPE_CHECKING:
     from archiver.history.object_at import ObjectAt
@@ -65,16 +66,115 @@ def _subject(source: str, table: str, key: tuple[str, ...], object_: str) -> Sub
 
 
 @click.command()
-@subject
-@click.option("--from", "start", default="", metavar="POINT", help="Only after this point.")
+@click.option("--source", "sources", multiple=True, metavar="NAME", help="Source, as in the settings (repeatable); default: all.")
+@click.option("--from", "start", default="", metavar="POINT", help="Only after this point; default: all that is known.")
 @click.option("--until", "end", default="latest", show_default=True, metavar="POINT", help="Only up to this point.")
+@click.option("--key", multiple=True, metavar="COLUMN=VALUE", help="The history of one row of --table; repeat for each column of its key.")
+@click.option(
+    "--object",
+    "object_",
+    default="",
+    metavar="KIND/NAMESPACE/NAME",
+    help="The history of one object: plural.group/namespace/name; plural.group/name where it has no namespace.",
+)
+@click.option("--table", "tables", multiple=True, metavar="SCHEMA.TABLE", help="Only rows of this table (repeatable).")
+@click.option("--transaction", "transactions", multiple=True, type=int, metavar="XID", help="Only this transaction (repeatable).")
+@click.option("--kind", "kinds", multiple=True, metavar="PLURAL[.GROUP]", help="Only objects of this kind (repeatable).")
+@click.option("--namespace", "namespaces", multiple=True, metavar="NAME", help="Only objects in this namespace (repeatable).")
+@click.option("--manager", "managers", multiple=True, metavar="NAME", help="Only changes by this field manager, as it called itself.")
+@click.option("--operation", "operations", multiple=True, metavar="WORD", help=f"Only these (repeatable): {', '.join(OPERATIONS)}.")
+@click.option(
+    "--like",
+    "keys",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only rows whose key, or objects whose namespace and name, are like it: 'id=4*', 'agents/run-?'.",
+)
+@click.option("--follow", is_flag=True, help="Go on as the journal grows, until interrupted; from its end unless --from is given.")
+@click.option("--allow-gaps", is_flag=True, help="Exit code 0 although something of that time is not known.")
+@click.option("--json", "as_json", is_flag=True, help="JSON for scripts; without a key one document a line.")
+@click.option("--csv", "as_csv", is_flag=True, help="CSV, a line for each changed field.")
 @click.pass_obj
-def log(context: Context, *, source: str, table: str, key: tuple[str, ...], object_: str, start: str, end: str, as_json: bool) -> None:
-    """List every change of one row or object: when, in which transaction or by whom, and what changed."""
+def log(
+    context: Context,
+    *,
+    sources: tuple[str, ...],
+    start: str,
+    end: str,
+    key: tuple[str, ...],
+    object_: str,
+    tables: tuple[str, ...],
+    transactions: tuple[int, ...],
+    kinds: tuple[str, ...],
+    namespaces: tuple[str, ...],
+    managers: tuple[str, ...],
+    operations: tuple[str, ...],
+    keys: tuple[str, ...],
+    follow: bool,
+    allow_gaps: bool,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """List what changed: when, in which transaction or by whom, and from what to what.
+
+    \b
+    archiver log --from "10 minutes ago"                      everything, of all sources
+    archiver log --source db --table public.runs --key id=5   one row, from its beginning
+    archiver log --source kube --object runs.example.com/agents/run-1
+
+    Everything stands in the journal's order: a transaction where its commit was received. Exit code 3 when something of the asked time is
+    not known: it is named, at its place and at the end. What a field was before is said where it is known.
+    """
+    if key or object_:
+        _one_subject(context, (sources, tables, key, object_), start, end, as_json=as_json)
+        return
+    if as_json and as_csv:
+        raise Invalid("an answer has one form", hint="give --json or --csv")
+    if follow and end != "latest":
+        raise Invalid("--follow goes on for ever, and --until ends", hint="leave one of them out")
+    from archiver.cli.span_log import AskedSpan, print_span
+    from archiver.history.span.selection import Selection
+
+    selection = Selection(
+        sources=frozenset(sources),
+        tables=frozenset(map(_table_name, tables)),
+        transactions=frozenset(transactions),
+        kinds=frozenset(kinds),
+        namespaces=frozenset(namespaces),
+        managers=frozenset(managers),
+        operations=frozenset(operations),
+        keys=frozenset(keys),
+    )
+    asked = AskedSpan(selection, start, end, "json" if as_json else "csv" if as_csv else "table", follow, allow_gaps)
+    for text in (start, end):
+        if text:
+            say_meaning(text)
+    _with_reader(context.settings(), lambda reader: print_span(reader, asked))
+
+
+def _table_name(text: str) -> str:
+    from archiver.history.rows import RowRef
+
+    ref = RowRef.parse(text, ["any=row"])
+    return f"{ref.schema}.{ref.table}"
+
+
+def _one_subject(
+    context: Context,
+    said: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], str],
+    start: str,
+    end: str,
+    *,
+    as_json: bool,
+) -> None:
+    """The history of one row or object."""
     from archiver.history.objects import ObjectRef, object_log
     from archiver.history.rows import RowRef, row_log
 
-    asked = _subject(source, table, key, object_)
+    sources, tables, key, object_ = said
+    if len(sources) != 1 or len(tables) > 1:
+        raise Invalid("one row or object is of one source, and of one table", hint="give --source once, and --table for a row")
+    asked = _subject(sources[0], tables[0] if tables else "", key, object_)
 
     async def work(reader: Reader) -> None:
         if asked.table:

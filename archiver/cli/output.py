@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -32,6 +34,12 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
+def print_json_line(value: Any) -> None:
+    """One JSON document on one line."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(visible_json(msgspec.json.encode(value).decode()).encode() + b"\n")
+
+
 def say(text: str, *, style: str | None = None) -> None:
     """One line for people on standard error."""
     click.secho(visible(text), fg=style, err=True, color=_colour())
@@ -45,6 +53,42 @@ def trace(lines: str) -> None:
 def answer(text: str) -> None:
     """One line of the answer."""
     click.echo(visible(text))
+
+
+def folded(text: str, width: int, indent: int) -> None:
+    """One line of the answer; with a ``width``, folded to it behind an indent."""
+    from rich.cells import chop_cells
+
+    line = visible(text)
+    if not width or len(line) * 2 <= width:
+        click.echo(line)
+        return
+    rest = line
+    lead = ""
+    while rest:
+        first, *_ = chop_cells(rest, width - len(lead))
+        click.echo(f"{lead}{first}")
+        rest, lead = rest[len(first) :], " " * indent
+
+
+def csv_line(cells: Iterable[str | None]) -> None:
+    """One line of CSV as PostgreSQL reads it: text in quotes, nothing for NULL. A cell that a spreadsheet would take for a formula begins
+    with an apostrophe.
+    """
+    click.echo(",".join("" if cell is None else _csv_cell(visible(cell)) for cell in cells))
+
+
+def _csv_cell(text: str) -> str:
+    text = f"'{text}" if _FORMULA.match(text) else text
+    return '"' + text.replace('"', '""') + '"'
+
+
+_FORMULA = re.compile(r"[=+@]|-(?![0-9.]+$)")
+
+
+def terminal_width() -> int:
+    """Columns of the terminal; 0: it is none, so that scripts never see a folded line."""
+    return max(40, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 0
 
 
 def document(text: str) -> None:

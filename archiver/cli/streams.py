@@ -26,6 +26,12 @@ def flush() -> None:
     sys.stderr.flush()
 
 
+def is_read() -> bool:
+    """Whether anybody still reads standard output: who has seen enough went away."""
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return not (isinstance(raw, _Answers) and raw.failed)
+
+
 class _Messages(io.FileIO):
     """A message that cannot be written is lost: capture goes on when its log stands on a full disk."""
 

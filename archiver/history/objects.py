@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from archiver.clock import to_text
 from archiver.errors import Invalid
@@ -135,18 +136,20 @@ async def object_log(reader: Reader, source: str, ref: ObjectRef, *, to_entry: i
     return [change for change in log.changes if not to_entry or change.entry <= to_entry]
 
 
-def differences(one: Any, other: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+def differences(one: Any, other: Any) -> list[tuple[str, Any, Any]]:
     """(path, before, after) of every leaf that differs, ``None`` for what is not there; lists are compared as wholes."""
+    return [(path, None if before is UNSET else before, None if after is UNSET else after) for path, before, after in leaves(one, other)]
+
+
+def leaves(one: Any, other: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    """As ``differences``, with ``UNSET`` for what is not there, which is not ``null``."""
     if isinstance(one, dict) and isinstance(other, dict):
         found = []
         for key in sorted({*one, *other}):
             below = f'{path}["{key}"]' if "." in key else f"{path}.{key}" if path else key
-            found += differences(one.get(key, _MISSING), other.get(key, _MISSING), below)
+            found += leaves(one.get(key, UNSET), other.get(key, UNSET), below)
         return found
-    return [] if kj.same(one, other) else [(path, None if one is _MISSING else one, None if other is _MISSING else other)]
-
-
-_MISSING = object()
+    return [] if kj.same(one, other) else [(path, one, other)]
 
 
 def plain(document: Document) -> Document:
@@ -268,8 +271,8 @@ class _Log:
         if event != "LISTED" and known is not None and known.uid == uid:
             late = late or kj.order(version, known.resource_version) < 0
         before = known.state if known is not None and known.uid == uid else None
-        changed = [path for path, _, _ in differences(plain(before), plain(document))] if before is not None and event != "DELETED" else []
-        manager = _manager(metadata, before) if event != "DELETED" else ""
+        changed = [path for path, _, _ in leaves(plain(before), plain(document))] if before is not None and event != "DELETED" else []
+        manager = manager_of(metadata, before) if event != "DELETED" else ""
         state = None if event == "DELETED" else document
         own = change_time(event, metadata, before["metadata"] if before is not None else None) if resumed else ChangeTime()
         own = own if own.since < resumed and own.until <= resumed else ChangeTime()
@@ -298,7 +301,7 @@ class _Log:
             self._known = change
 
 
-def _manager(metadata: Document, before: Document | None) -> str:
+def manager_of(metadata: Document, before: Document | None) -> str:
     """Who made the change, where managedFields tell: whoever's entry is new, has a later time, or gained fields. An entry that only lost
     fields says nothing of who took them.
     """

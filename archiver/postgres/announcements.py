@@ -62,6 +62,40 @@ def read_announcement(content: bytes) -> Announcement | None:
         return None
 
 
+class DescribedObject(msgspec.Struct):
+    """One object that a command changed, as the message calls it."""
+
+    oid: int
+    type: str = ""
+    identity: str = ""
+
+
+class DescribedChange(msgspec.Struct):
+    """What one message says of a change, for people."""
+
+    objects: list[DescribedObject]
+    tag: str = ""
+    event: str = ""
+
+    def leaves_rows(self, oid: int) -> bool:
+        """Whether rows of table ``oid`` read as before but for new columns: no column was dropped or renamed, and nothing rewritten."""
+        mine = [each for each in self.objects if each.oid == oid]
+        return self.tag == "ALTER TABLE" and self.event == "ddl_command_end" and all(each.type == "table" for each in mine)
+
+    @property
+    def may_concern_all(self) -> bool:
+        """Whether rows of tables that it does not name may read otherwise: a label of an enum, a field of a composite type, its name."""
+        return self.tag.startswith("ALTER ") and not self.tag.endswith(("TABLE", "INDEX", "SEQUENCE", "VIEW", "PUBLICATION", "FUNCTION"))
+
+
+def read_described(content: bytes) -> DescribedChange | None:
+    """As ``read_announcement``, with the words for people."""
+    try:
+        return decode_untrusted(content, DescribedChange, most=MOST_BYTES, strict=False)
+    except Unreadable:
+        return None
+
+
 def shows_in_dump(content: bytes) -> bool:
     """Whether the next schema entry has what a message announces. What cannot be read counts: rather a schema in doubt than a wrong one."""
     announced = read_announcement(content)

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import msgspec
 
-from archiver.errors import ArchiverError
+from archiver.errors import ArchiverError, Refused
 from archiver.postgres.captured_systems import CapturedDatabase
 from archiver.replay.targets import Target
 
 Progress = Callable[[str, int, int], None]
 """Step, done, total (0: not known)."""
+
+
+SHOWN_GAPS = 3
+
+
+def require_whole(gaps: Sequence[str], *, where: str, allowed: bool, hint: str) -> None:
+    """``Refused`` when something of the history in use is not known, unless gaps are ``allowed``. The only place that judges gaps."""
+    if gaps and not allowed:
+        more = "; …" if len(gaps) > SHOWN_GAPS else ""
+        raise Refused(f"{where} has {len(gaps)} gap(s): {'; '.join(gaps[:SHOWN_GAPS])}{more}", hint=hint)
 
 
 class Options(msgspec.Struct, frozen=True):

@@ -27,7 +27,7 @@ from archiver.replay.kubernetes.folded_stream import Cut, FoldedStream, part_of
 _log = structlog.get_logger()
 
 
-class _Stretch(msgspec.Struct, frozen=True):
+class Stretch(msgspec.Struct, frozen=True):
     """Where the reading of one stream begins and ends; the segments are none when the last comes before the first."""
 
     seq: int
@@ -71,9 +71,9 @@ async def fold_streams(reader: Reader, tail: SegmentHeader, source: str, cut: Cu
 
 async def _fold(reader: Reader, tail: SegmentHeader, source: str, names: list[str], cut: Cut) -> _Reading:
     """Streams ``names`` of ``source`` up to the cut."""
-    checkpoint = await newest_cluster_checkpoint(reader, source, await _newest_entry(reader, tail, cut))
+    checkpoint = await newest_cluster_checkpoint(reader, source, await newest_entry(reader, tail, cut))
     folded = {stream.name: stream for stream in checkpoint.streams if not cut.time or stream.received <= cut.time} if checkpoint else {}
-    begins = await _begin_all(reader, tail, names, cut, folded)
+    begins = await begin_streams(reader, tail, names, cut, folded)
     reading = _Reading({name: begin.seq for name, begin in begins.items()}, cut)
     try:
         for name, begin in begins.items():
@@ -83,7 +83,7 @@ async def _fold(reader: Reader, tail: SegmentHeader, source: str, names: list[st
     except Corrupt as error:
         # The journal has all that it had.
         _log.warning("checkpoint_passed_over", source=source, entry=checkpoint.entry if checkpoint else 0, reason=error.message)
-        begins = await _begin_all(reader, tail, names, cut, {})
+        begins = await begin_streams(reader, tail, names, cut, {})
         reading = _Reading({name: begin.seq for name, begin in begins.items()}, cut)
     spans = [Span(each.segment, each.last) for each in begins.values() if each.segment <= each.last]
     if cut.seq:
@@ -96,14 +96,15 @@ async def _fold(reader: Reader, tail: SegmentHeader, source: str, names: list[st
     return reading
 
 
-async def _begin_all(
+async def begin_streams(
     reader: Reader, tail: SegmentHeader, names: list[str], cut: Cut, folded: Mapping[str, StreamCheckpoint]
-) -> dict[str, _Stretch]:
+) -> dict[str, Stretch]:
+    """Where the reading of each stream begins and ends. ``folded``: what a checkpoint before the cut has of them."""
     found = await asyncio.gather(*(_begin(reader, tail, name, cut, folded.get(name)) for name in names))
     return dict(zip(names, found, strict=True))
 
 
-async def _newest_entry(reader: Reader, tail: SegmentHeader, cut: Cut) -> int:
+async def newest_entry(reader: Reader, tail: SegmentHeader, cut: Cut) -> int:
     """No entry behind this one is before the cut."""
     if cut.seq:
         return cut.seq
@@ -153,7 +154,7 @@ class _Reading:
             self.listing.pop(fold.name, None)
 
 
-async def _begin(reader: Reader, tail: SegmentHeader, name: str, cut: Cut, folded: StreamCheckpoint | None) -> _Stretch:
+async def _begin(reader: Reader, tail: SegmentHeader, name: str, cut: Cut, folded: StreamCheckpoint | None) -> Stretch:
     """From its newest complete list before the cut, or from ``folded`` when that goes further; without either from its first entry."""
 
     def beyond(header: SegmentHeader) -> bool:
@@ -173,12 +174,12 @@ async def _begin(reader: Reader, tail: SegmentHeader, name: str, cut: Cut, folde
             before = await reader.valid_before(last)
             mark = before.sources.get(name) if before else None
         if folded is not None and mark is not None and mark.checkpoint <= folded.through:
-            return _Stretch(folded.through + 1, folded.segment, last, folded)
+            return Stretch(folded.through + 1, folded.segment, last, folded)
         placed = await named_checkpoint(reader, name, mark) if mark is not None and mark.checkpoint_segment >= 0 else None
     if placed is None:
         number = min(last, await first_segment_of(reader, name))
-        return _Stretch(0, number, last)
+        return Stretch(0, number, last)
     if folded is not None and placed.first + placed.run.count - 1 <= folded.through:
-        return _Stretch(folded.through + 1, folded.segment, last, folded)
+        return Stretch(folded.through + 1, folded.segment, last, folded)
     first = min(read_record(body, Listing, placed).first for body in placed.run.bodies())
-    return _Stretch(first, await reader.find_seq(first), last)
+    return Stretch(first, await reader.find_seq(first), last)

@@ -1,0 +1,1 @@
+"""Everything that changed between two points, over databases and clusters: entries -> changes in one order."""

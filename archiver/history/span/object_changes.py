@@ -1,0 +1,289 @@
+"""Runs of the streams of one cluster in journal order -> what changed of its objects. Pure.
+
+By the rules of the fold (``kubernetes.stream_state``): a list counts when it is complete, what it repeats is no news, an event that is
+older than what is known is history. What an object was before is known from what was heard earlier, within ``KnownValues``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from archiver.clock import to_text
+from archiver.errors import Corrupt
+from archiver.history.objects import leaves, manager_of, plain
+from archiver.history.span.bounds import Mark, Told
+from archiver.history.span.changes import Change, Field
+from archiver.history.span.known_values import KnownValues
+from archiver.history.span.unknown_stretches import UnknownStretches
+from archiver.journal.entry import Kind, Placed
+from archiver.journal.record_reader import read_record
+from archiver.journal.records import Gap
+from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes.change_time import ChangeTime, change_time
+from archiver.kubernetes.records import Absent, Listing, Watch
+from archiver.kubernetes.stream_name import StreamName
+from archiver.kubernetes.stream_state import UNWATCHED, Key, KnownObject
+
+_REACH = 64
+"""Versions of an object, back from the newest, among which a repetition is looked for: as ``history.objects`` does."""
+_SAME = ("apiVersion", "kind")
+"""Of every object of a kind: no field that changes."""
+
+
+class KnownState(msgspec.Struct, frozen=True):
+    """An object as it was heard of last."""
+
+    uid: str
+    version: str
+    heard: tuple[tuple[int, str, str], ...]
+    """Epoch, uid and resourceVersion of what was heard of it, the newest last."""
+    body: bytes = b""
+    """Its JSON; empty when it is gone."""
+
+
+class StreamBeginning(msgspec.Struct, frozen=True):
+    """From where on a stream is read, and what has to be known there."""
+
+    entry: int = 0
+    """The first that counts."""
+    segment: int = 0
+    listed: Listing | None = None
+    """The list that is known there; ``None``: the first one that is read is where knowledge begins."""
+    epoch: int = 0
+    heard: int = 0
+    silence: Gap | None = None
+
+
+class StreamChanges:
+    """Takes the runs of one stream from where it begins; gives what changed, each with its place."""
+
+    def __init__(
+        self,
+        name: str,
+        beginning: StreamBeginning,
+        known: KnownValues[KnownState],
+        *,
+        wanted: Callable[[str, str], bool] = lambda _namespace, _name: True,
+        objects: Iterable[tuple[Key, KnownObject]] = (),
+    ) -> None:
+        """``wanted``: objects, by namespace and name, of which is told. ``objects``: those that are known where it begins."""
+        self.name = name
+        self.unknown = UnknownStretches()
+        self.late: list[tuple[int, int, int]] = []
+        """Of changes that came after nobody had watched, and that do not tell when they were: from when, until when, and their entry."""
+        self.resumed = 0
+        """When a watch went on from its position, while what waited for it comes."""
+        self.observed = 0
+        """When the newest run was received."""
+        stream = StreamName.parse(name)
+        self._source, self._resource, self._beginning = stream.source, stream.resource, beginning
+        self.kind = f"{stream.plural}.{stream.group}"
+        self._known, self._wanted = known, wanted
+        self._since, self._epoch = beginning.listed.resource_version if beginning.listed else "", beginning.epoch
+        self._heard = beginning.heard
+        self._begun = beginning.listed is not None
+        self._listing: Watch | None = None
+        self._listed: set[Key] = set()
+        if beginning.silence is not None:
+            here = Mark(beginning.entry, beginning.entry, beginning.silence.from_time)
+            self.unknown.begin(beginning.silence, here, here)
+        for key, seen in objects:
+            if wanted(*key):
+                self._keep(key, seen.uid, seen.resource_version, seen.body)
+
+    @property
+    def listing(self) -> bool:
+        """Whether a list is open, which may find what happened before it."""
+        return self._listing is not None and self._listing.cause != "verify"
+
+    def feed(self, placed: Placed) -> Iterator[Told]:
+        """Take the next run of the stream; all that it gives must be taken. Raises ``Corrupt``."""
+        run = placed.run
+        if placed.first + run.count <= self._beginning.entry:
+            return
+        try:
+            yield from self._entries(placed)
+        except msgspec.MsgspecError as error:
+            raise Corrupt(f"entry {placed.first} of {run.source} is not a {run.kind.name} body: {error}") from None
+        if run.kind in (Kind.K8S_EVENT, Kind.PROGRESS):
+            self._went_on(placed.first, run.observed)
+        if run.kind is Kind.PROGRESS:
+            self.resumed = 0
+        self.observed = max(self.observed, run.observed)
+
+    def _entries(self, placed: Placed) -> Iterator[Told]:
+        run = placed.run
+        for entry, body in enumerate(run.bodies(), placed.first):
+            match run.kind:
+                case Kind.K8S_EVENT:
+                    yield from self._event(entry, run.observed, body)
+                case Kind.K8S_ITEM:
+                    yield from self._item(entry, run.observed, body)
+                case Kind.K8S_WATCH:
+                    self._watch(read_record(body, Watch, placed), run.observed)
+                case Kind.K8S_ABSENT:
+                    yield from self._absent(entry, run.observed, read_record(body, Absent, placed))
+                case Kind.CHECKPOINT:
+                    yield from self._complete(entry, run.observed, read_record(body, Listing, placed))
+                case Kind.GAP:
+                    yield self._gap(entry, run.observed, read_record(body, Gap, placed))
+                case _:
+                    pass
+
+    def _watch(self, watch: Watch, observed: int) -> None:
+        self._resource = watch.resource
+        self._epoch = watch.epoch
+        if watch.resource_version:
+            self._listing, self.resumed = None, observed
+            self._went_on(0, observed)
+        else:
+            self._listing, self.resumed = watch, 0
+            self._listed.clear()
+
+    def _went_on(self, entry: int, observed: int) -> None:
+        if self.unknown.opened:
+            self.unknown.end(Mark(entry, entry, observed), lambda gap: gap.reason == UNWATCHED)
+        if not self.resumed:
+            self._heard = max(self._heard, observed)
+
+    def _event(self, entry: int, observed: int, body: bytes) -> Iterator[Told]:
+        event = kj.event.decode(body)
+        meta = event.object.metadata
+        key = (meta.namespace, meta.name)
+        if not self._wanted(*key):
+            return
+        known = self._known.get(self.name, key)
+        version = (self._epoch, meta.uid, meta.resource_version)
+        if known is not None and version in known.heard:
+            return
+        late = bool(self._since) and (meta.resource_version == self._since or kj.order(meta.resource_version, self._since) < 0)
+        if known is not None and known.uid == meta.uid:
+            late = late or kj.order(meta.resource_version, known.version) < 0
+        document = self._document(kj.object_of(body))
+        before = self._document(known.body) if known is not None and known.body and known.uid == meta.uid else None
+        own = self._own_time(event.type, document, before)
+        mark = Mark(entry, entry, own.until or observed)
+        if self.resumed and not own.until:
+            self.late.append((max(self._heard, own.since), observed, entry))
+        gone = event.type == "DELETED"
+        fields = [] if late else _fields(document if gone else before, None if gone else document, made=event.type == "ADDED")
+        told_by = before is not None or event.type == "ADDED"
+        yield Told(
+            mark,
+            self._change(
+                entry, observed, event.type.lower(), key, uid=meta.uid, resource_version=meta.resource_version, fields=fields, late=late,
+                field_manager=manager_of(_metadata(document), before) if told_by and not gone else "",
+                happened_from=own.since, happened_until=own.until,
+            ),
+        )  # fmt: skip
+        if late:
+            if known is not None:
+                self._keep(key, known.uid, known.version, known.body, (*known.heard, version))
+            return
+        self._keep(key, meta.uid, meta.resource_version, b"" if gone else kj.object_of(body), (*(known.heard if known else ()), version))
+
+    def _own_time(self, event: str, document: dict[str, Any], before: dict[str, Any] | None) -> ChangeTime:
+        """When it happened by what the object says, if it came after a time in which nobody watched."""
+        if not self.resumed:
+            return ChangeTime()
+        own = change_time(event, _metadata(document), _metadata(before) if before is not None else None)
+        return own if own.since < self.resumed and own.until <= self.resumed else ChangeTime()
+
+    def _item(self, entry: int, observed: int, body: bytes) -> Iterator[Told]:
+        meta = kj.head.decode(body).metadata
+        key = (meta.namespace, meta.name)
+        if not self._wanted(*key):
+            return
+        self._listed.add(key)
+        known = self._known.get(self.name, key)
+        version = (self._epoch, meta.uid, meta.resource_version)
+        if known is not None and version in known.heard:
+            return
+        heard = (*(known.heard if known else ()), version)
+        detail = "" if known is not None or not self._known.full else "it is not known whether it is new"
+        verifies = self._listing is not None and self._listing.cause == "verify"
+        if self._begun and not (detail and verifies):
+            before = self._document(known.body) if known is not None and known.body and known.uid == meta.uid else None
+            document = self._document(body)
+            fields = _fields(before, document, made=not detail)
+            manager = manager_of(_metadata(document), before) if before is not None else ""
+            more: dict[str, Any] = {"uid": meta.uid, "resource_version": meta.resource_version, "fields": fields, "detail": detail}
+            since = 0 if verifies else self._heard
+            change = self._change(entry, observed, "listed", key, **more, field_manager=manager, happened_from=since)
+            yield Told(Mark(entry, entry, observed), change)
+        self._keep(key, meta.uid, meta.resource_version, body, heard)
+
+    def _absent(self, entry: int, observed: int, absent: Absent) -> Iterator[Told]:
+        key = (absent.namespace, absent.name)
+        if not self._wanted(*key):
+            return
+        known = self._known.get(self.name, key)
+        if known is not None and not known.body and known.uid == absent.uid:
+            return
+        late = known is not None and bool(known.body) and known.uid != absent.uid
+        since, until = absent.not_before, absent.not_after
+        detail = f"deleted between {to_text(since)} and {to_text(until)}"
+        yield self._gone(entry, observed, key, known, detail, absent.uid, absent.resource_version, since=since, until=until, late=late)
+
+    def _complete(self, entry: int, observed: int, listing: Listing) -> Iterator[Told]:
+        self._since = listing.resource_version
+        if not self._begun:
+            detail = f"a list: {listing.count} objects"
+            yield Told(Mark(entry, entry, observed), self._change(entry, observed, "baseline", ("", ""), detail=detail))
+        for key, known in self._known.items(self.name):
+            assert isinstance(key, tuple)
+            if known.body and key not in self._listed:
+                detail = f"not in the list at resourceVersion {listing.resource_version}"
+                yield self._gone(entry, observed, key, known, detail, known.uid, known.version)
+        self.unknown.end(Mark(entry, entry, observed))
+        self._begun, self._listing = True, None
+        self._listed.clear()
+        self._heard = max(self._heard, observed)
+
+    def _gone(
+        self, entry: int, observed: int, key: Key, known: KnownState | None, detail: str, uid: str, version: str, *,
+        since: int = 0, until: int = 0, late: bool = False,
+    ) -> Told:  # fmt: skip
+        fields = _fields(self._document(known.body), None) if known is not None and known.body and not late else []
+        change = self._change(
+            entry, observed, "absent", key, uid=uid, resource_version=version, fields=fields, detail=detail, late=late,
+            happened_from=since, happened_until=until,
+        )  # fmt: skip
+        if not late:
+            self._keep(key, uid, version, b"", known.heard if known else ())
+        return Told(Mark(entry, entry, observed), change)
+
+    def _gap(self, entry: int, observed: int, gap: Gap) -> Told:
+        here = Mark(entry, entry, observed)
+        self.unknown.begin(gap, here._replace(time=self._heard), here)
+        detail = f"{gap.what}: {gap.reason} {gap.detail}".strip()
+        return Told(here, self._change(entry, gap.from_time or observed, "gap", ("", ""), detail=detail))
+
+    def _change(self, entry: int, time: int, operation: str, key: Key, **more: Any) -> Change:
+        return Change(entry, entry, time, self._source, operation, kind=self.kind, namespace=key[0], name=key[1], **more)
+
+    def _document(self, body: bytes) -> dict[str, Any]:
+        return kj.document(body, self._resource.group, self._resource.version, self._resource.kind)
+
+    def _keep(self, key: Key, uid: str, version: str, body: bytes, heard: tuple[tuple[int, str, str], ...] = ()) -> None:
+        heard = heard[-_REACH:] or ((self._epoch, uid, version),)
+        self._known.put(self.name, key, KnownState(uid, version, heard, body), len(body) + 150 * len(heard))
+
+
+def _metadata(document: dict[str, Any]) -> dict[str, Any]:
+    found = document.get("metadata")
+    return found if isinstance(found, dict) else {}
+
+
+def _fields(before: dict[str, Any] | None, after: dict[str, Any] | None, *, made: bool = False) -> list[Field]:
+    """What differs. ``made``: nothing was there before, where that is not given; else it is not known."""
+    if after is None or (before is None and not made):
+        known = {key: value for key, value in plain(before or after or {}).items() if key not in _SAME}
+        if after is None:
+            return [Field(key, old=value) for key, value in known.items()]
+        return [Field(key, new=value, old_known=False) for key, value in known.items()]
+    found = leaves(plain(before) if before is not None else {}, plain(after))
+    return [Field(path, old, new) for path, old, new in found if path not in _SAME]

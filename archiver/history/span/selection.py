@@ -1,0 +1,95 @@
+"""Which changes are asked for. Pure.
+
+What is said of rows chooses among rows, what is said of objects among objects. Where only one of them is said, the other is not asked for.
+What is not known of a source is told whatever is asked for of it.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from archiver.errors import Invalid
+from archiver.history.span.changes import DOUBTS, OPERATIONS, Change, key_label, object_label
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """Empty: everything. Several of one sort: any of them."""
+
+    sources: frozenset[str] = frozenset()
+    tables: frozenset[str] = frozenset()
+    """``schema.table``."""
+    transactions: frozenset[int] = frozenset()
+    kinds: frozenset[str] = frozenset()
+    """``plural`` or ``plural.group``."""
+    namespaces: frozenset[str] = frozenset()
+    managers: frozenset[str] = frozenset()
+    """As clients called themselves."""
+    operations: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
+    """Patterns with ``*`` and ``?`` for ``column=value`` of a row, or ``namespace/name`` of an object."""
+
+    def __post_init__(self) -> None:
+        """``Invalid`` for an operation that there is not."""
+        for operation in sorted(self.operations - set(OPERATIONS)):
+            raise Invalid(f"there is no operation {operation!r}", hint=f"one of: {', '.join(OPERATIONS)}")
+
+    @property
+    def rows(self) -> bool:
+        """Whether rows and tables are asked for."""
+        return bool(self.tables or self.transactions) or not self.of_objects
+
+    @property
+    def objects(self) -> bool:
+        """Whether objects are."""
+        return self.of_objects or not (self.tables or self.transactions)
+
+    @property
+    def of_objects(self) -> bool:
+        """Whether something is said of objects."""
+        return bool(self.kinds or self.namespaces or self.managers)
+
+    def source(self, name: str) -> bool:
+        """Whether it is asked about. ``name`` as in the settings."""
+        return not self.sources or name in self.sources
+
+    def table(self, name: str) -> bool:
+        """Whether rows of this table may be asked for."""
+        return self.rows and (not self.tables or name in self.tables)
+
+    def kind(self, kind: str) -> bool:
+        """Whether objects of ``plural.group`` may be."""
+        return self.objects and (not self.kinds or kind in self.kinds or kind.partition(".")[0] in self.kinds)
+
+    def object(self, namespace: str, name: str) -> bool:
+        """Whether this object may be."""
+        return (not self.namespaces or namespace in self.namespaces) and self._matches(object_label(namespace, name))
+
+    def shows(self, change: Change) -> bool:
+        """Whether a change is asked for."""
+        if change.source and not self.source(change.source):
+            return False
+        if change.operation in DOUBTS:
+            return self.objects if change.kind else True
+        if self.operations and change.operation not in self.operations:
+            return False
+        if change.kind:
+            return self.kind(change.kind) and self._shows_object(change)
+        return self._shows_row(change)
+
+    def _shows_object(self, change: Change) -> bool:
+        if not change.name:
+            return not (self.namespaces or self.managers or self.keys)
+        by = change.field_manager.rpartition(" (")[0] or change.field_manager
+        return (not self.managers or by in self.managers) and self.object(change.namespace, change.name)
+
+    def _shows_row(self, change: Change) -> bool:
+        if not self.rows or (self.tables and change.table not in self.tables):
+            return False
+        if self.transactions and change.transaction not in self.transactions:
+            return False
+        return not self.keys or (bool(change.key) and self._matches(key_label(change.key)))
+
+    def _matches(self, text: str) -> bool:
+        return not self.keys or any(fnmatchcase(text, pattern) for pattern in self.keys)
