@@ -119,6 +119,10 @@ def check_a_span(audited: Audited) -> None:
     span = ("--from", audited.names["FROM"], "--until", audited.names["UNTIL"])
     found = audited.log(*span)
     of_rows = [(each["operation"], each["table"], each.get("key", {})) for each in found if each["source"] == "db"]
+    # What the catalog says stands where it was read next: soon after, whenever that is.
+    noticed = [each for each in of_rows if each[0] in ("alter", "drop")]
+    assert noticed == [("alter", "public.accounts", {}), ("drop", "public.drafts", {})]
+    of_rows = [each for each in of_rows if each not in noticed]
     one, two, three = ({"id": str(number)} for number in (1, 2, 3))
     assert of_rows == [
         ("update", "public.accounts", one),
@@ -130,8 +134,6 @@ def check_a_span(audited: Audited) -> None:
         ("insert", "public.drafts", one),
         ("truncate", "public.drafts", {}),
         ("ddl", "public.drafts", {}),
-        ("alter", "public.accounts", {}),
-        ("drop", "public.drafts", {}),
     ]
     by = [(each["operation"], each["name"], each.get("field_manager", "")) for each in found if each["source"] == "agents"]
     assert by == [
