@@ -106,6 +106,8 @@ async def make_plans(reader: Reader, at: str, targets: Sequence[str], wanted: Se
     LSN of databases that are on different servers.
     """
     known = await source_kinds(reader)
+    if options.excerpt is not None:
+        known = _one_database(known, wanted, targets)
     matched = match(targets, known, wanted)
     chosen = list(wanted) or [target.source for target in matched] or list(known)
     by_source = {target.source: target for target in matched}
@@ -124,6 +126,18 @@ async def make_plans(reader: Reader, at: str, targets: Sequence[str], wanted: Se
         await close_plans(plans)
         raise
     return plans
+
+
+def _one_database(known: Mapping[str, str], wanted: Sequence[str], targets: Sequence[str]) -> dict[str, str]:
+    """The database that an excerpt is of, as the only source. ``Invalid`` when it could be several, or is none."""
+    named = [name for name in wanted if name in known] or [name for name in known if any(text.startswith(f"{name}=") for text in targets)]
+    found = [name for name, kind in known.items() if kind == "postgres" and (not named or name in named)]
+    if len(found) != 1 or len(named) > 1:
+        raise Invalid(
+            f"tables are of one database, and the archive has {', '.join(found) or 'none that fits'}",
+            hint="name the database that they are of with --source",
+        )
+    return {found[0]: "postgres"}
 
 
 async def _require_one_server(reader: Reader, point: Point, databases: Sequence[str]) -> None:

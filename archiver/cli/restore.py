@@ -41,6 +41,24 @@ if TYPE_CHECKING:
 @click.option("--kind", "kinds", multiple=True, metavar="PLURAL[.GROUP]", help="Kubernetes: only these kinds (repeatable).")
 @click.option("--namespace", "namespaces", multiple=True, metavar="NAME", help="Kubernetes: only these namespaces (repeatable).")
 @click.option(
+    "--table", "tables", multiple=True, metavar="[SCHEMA.]TABLE", help="PostgreSQL: only this table, named as at the point (repeatable)."
+)
+@click.option("--schema", "schemas", multiple=True, metavar="NAME", help="PostgreSQL: only the tables of this schema (repeatable).")
+@click.option(
+    "--rows",
+    "rows",
+    multiple=True,
+    metavar="COLUMN=VALUE",
+    help="With one --table: only rows with this value in a column of its key. Again: another value of it, or another column too.",
+)
+@click.option("--into-schema", default="", metavar="NAME", help="With --table or --schema: into this new schema of the database in --to.")
+@click.option(
+    "--merge-script",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="With one --table: write SQL that gives the live table in --to the rows of the point. The table itself is only read.",
+)
+@click.option(
     "--wait",
     "wait",
     type=click.FloatRange(0),
@@ -62,7 +80,7 @@ if TYPE_CHECKING:
 @click.option(
     "--allow-controllers", is_flag=True, help="Kubernetes: objects with a status may be restored beside living controllers (leases)."
 )
-@click.option("--into-source", is_flag=True, help="Kubernetes: the captured cluster itself may be the target.")
+@click.option("--into-source", is_flag=True, help="The captured cluster, or with --into-schema the captured database, may be the target.")
 @click.option(
     "--hold-lease",
     "leases",
@@ -103,6 +121,11 @@ def restore(
     sources: tuple[str, ...],
     kinds: tuple[str, ...],
     namespaces: tuple[str, ...],
+    tables: tuple[str, ...],
+    schemas: tuple[str, ...],
+    rows: tuple[str, ...],
+    into_schema: str,
+    merge_script: Path | None,
     wait: float,
     dry_run: bool,
     overwrite: bool,
@@ -125,16 +148,22 @@ def restore(
     archiver restore --at 2026-11-23T10:05:00Z --to postgresql:///new --dry-run
     archiver restore --at latest --to db=postgresql:///new --to crs=kubeconfig:k8s
     archiver restore --at latest --to ./out
+    archiver restore --at latest --table public.orders --into-schema restored --to postgresql:///live --into-source
+    archiver restore --at latest --table public.orders --rows id=5 --merge-script merge.sql --to postgresql:///live
 
     Without --to only the plan is made. A restore never writes into its own source, nor over what a target holds unless told to; into a
     database it is one transaction, so a failure leaves the target as it was. Exit code 3 when something was refused, also when an API
     server did not take every object; 8 when a database did not take everything: the report names what is left out, and a file has it
     as SQL. --strict rolls back instead. A dry run with a target exits as the restore would; an API server is asked about each object.
     """
+    from archiver.replay.excerpt import Excerpt
     from archiver.replay.restoration import Options
 
     say_meaning(at)
     settings = context.settings()
+    excerpt = Excerpt.parse(tables, schemas, rows, into_schema, merge_script)
+    if excerpt is not None:
+        _require_fitting(overwrite=overwrite, jobs=jobs, strict=strict, no_owner=no_owner)
     if uid_map is not None and not os.access(uid_map if uid_map.exists() else uid_map.parent, os.W_OK):
         raise Invalid(f"--uid-map {uid_map}: it cannot be written there", hint="name a file in a folder that exists and may be written to")
     options = Options(
@@ -152,11 +181,23 @@ def restore(
         strict=strict,
         left_out=left_out,
         jobs=jobs,
+        excerpt=excerpt,
     )
     done = wait_for(lambda: _restore(settings, at, targets, sources, options, wait=wait, dry_run=dry_run or not targets, as_json=as_json))
     if uid_map is not None and done:
         _write_uids(uid_map, done)
     _judge(done)
+
+
+def _require_fitting(*, overwrite: bool, jobs: int, strict: bool, no_owner: bool) -> None:
+    """``Invalid`` for options that mean nothing for some tables, and would be believed."""
+    given = {"--overwrite": overwrite, "--jobs": jobs > 1, "--strict": strict, "--no-owner": no_owner}
+    for option, is_given in given.items():
+        if is_given:
+            raise Invalid(
+                f"{option} does not go with --table and --schema",
+                hint="tables come back as one transaction, in a new schema that belongs to whoever restores",
+            )
 
 
 def _judge(done: list[RestoredSource]) -> None:
@@ -249,8 +290,9 @@ def _foresee(plans: Plans, options: Options) -> None:
 
 
 def _print_plans(plans: Plans) -> None:
+    from archiver.cli.excerpts import print_planned
     from archiver.replay.kubernetes.restore import ClusterRestoration
-    from archiver.replay.postgres.restore import DatabaseRestoration
+    from archiver.replay.postgres.restore import DatabaseRestoration, ExcerptRestoration
     from archiver.restore import summary
 
     output.facts(list(summary(plans).items()))
@@ -258,6 +300,8 @@ def _print_plans(plans: Plans) -> None:
         output.heading(planned.source, f" -> {planned.target.shown if planned.target else 'no target'}")
         if isinstance(planned, DatabaseRestoration):
             _print_database(planned)
+        elif isinstance(planned, ExcerptRestoration):
+            print_planned(planned)
         elif isinstance(planned, ClusterRestoration):
             _print_cluster(planned.plan)
 
@@ -294,8 +338,9 @@ def _print_cluster(plan: ClusterPlan) -> None:
 
 
 def _print_done(done: RestoredSource) -> None:
+    from archiver.cli.excerpts import print_done
     from archiver.replay.kubernetes.restore import ClusterReport, FolderReport
-    from archiver.replay.postgres.restore import RestoreReport
+    from archiver.replay.postgres.restore import ExcerptReport, RestoreReport
 
     output.heading(done.source, f" -> {done.target}")
     output.facts([("not certain", text) for text in done.doubts])
@@ -331,5 +376,7 @@ def _print_done(done: RestoredSource) -> None:
                 *(("differs", text) for text in report.differences),
             ]
         )
+    elif isinstance(report, ExcerptReport):
+        print_done(report)
     elif isinstance(report, FolderReport):
         output.facts([("files", report.files), ("folder", report.folder)])

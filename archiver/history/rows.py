@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import re
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from archiver.lake.history_table import open_history
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Snapshot, TableRows
 from archiver.postgres.schema_bodies import read_schema
+from archiver.postgres.table_names import parse_table
 from archiver.postgres.visibility import Visible
 from archiver.replay.points import Point, resolve
 from archiver.replay.postgres.columnar.copy_text import escape, unescape
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["RowChange", "RowRef", "row_log"]
 
 _FRAMES = frozenset((Kind.PG_FRAMES, Kind.PG_STREAM))
-_PART = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
 
 
 class RowRef(msgspec.Struct, frozen=True):
@@ -51,13 +50,10 @@ class RowRef(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, table: str, key: Sequence[str]) -> RowRef:
         """``public.runs`` (quoted where PostgreSQL needs it; without schema: public) and ``column=value`` texts. Raises ``Invalid``."""
-        parts = [match[1].replace('""', '"') if match[1] else match[2] for match in _PART.finditer(table)]
-        if not 1 <= len(parts) <= 2:
-            raise Invalid(f"{table!r} does not name a table", hint="write schema.table, for example public.runs")
+        schema, name = parse_table(table)
         pairs = [text.partition("=") for text in key]
         if not pairs or not all(sign and name for name, sign, _ in pairs):
             raise Invalid("a row is named by column=value for each column of its key", hint="for example --key id=5")
-        schema, name = parts if len(parts) == 2 else ("public", parts[0])
         return cls(schema, name, {column: value for column, _, value in pairs})
 
     def __str__(self) -> str:

@@ -11,6 +11,7 @@ import msgspec
 
 from archiver.errors import ArchiverError, Refused
 from archiver.postgres.captured_systems import CapturedDatabase
+from archiver.replay.excerpt import Excerpt
 from archiver.replay.targets import Target
 
 Progress = Callable[[str, int, int], None]
@@ -55,6 +56,8 @@ class Options(msgspec.Struct, frozen=True):
     """Have a target cluster say of each object whether it would take it."""
     configured: frozenset[CapturedDatabase] = frozenset()
     """Databases that the settings name: no more a target than those that the archive names."""
+    excerpt: Excerpt | None = None
+    """Of a database only this, beside what lives."""
 
 
 class Report(Protocol):

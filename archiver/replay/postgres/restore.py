@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archiver.errors import ArchiverError, Refused
+from archiver.replay.postgres.excerpt_restore import ExcerptReport, ExcerptRestoration, plan_excerpt
 from archiver.replay.postgres.plan.plan import TABLE_COLUMNS, RestorePlan, RestoreReport
 from archiver.replay.postgres.plan.planner import plan_restore
 from archiver.replay.postgres.write.plan_records import Progress
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = [
     "TABLE_COLUMNS",
     "DatabaseRestoration",
+    "ExcerptReport",
+    "ExcerptRestoration",
     "RestorePlan",
     "RestoreReport",
     "abandoned_databases",
@@ -114,11 +117,15 @@ class DatabaseRestoration:
         """Nothing is open between planning and carrying out."""
 
 
-async def plan_database(reader: Reader, source: str, target: Target | None, point: Point, options: Options) -> DatabaseRestoration:
-    """What restoring ``source`` at ``point`` into ``target`` would do. Raises as ``plan_restore`` does.
+async def plan_database(
+    reader: Reader, source: str, target: Target | None, point: Point, options: Options
+) -> DatabaseRestoration | ExcerptRestoration:
+    """What restoring ``source`` at ``point`` into ``target`` would do. Raises as ``plan_restore`` and ``plan_excerpt`` do.
 
     A target database is looked at too, so that the plan already says what the restore would refuse or replace.
     """
+    if options.excerpt is not None:
+        return await plan_excerpt(reader, source, target, point, options, options.excerpt)
     plan = await plan_restore(reader, source, point)
     planned = DatabaseRestoration(source, target, plan, [], [], None, reader, options)
     if target is None or target.kind != "database":

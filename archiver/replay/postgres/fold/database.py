@@ -22,7 +22,7 @@ different threads once ``finish`` returned; most of the work is done without the
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 import numpy as np
@@ -85,12 +85,16 @@ class DatabaseFold:
         strict: bool = True,
         sizes: Sizes | None = None,
         spill: Spill | None = None,
+        only: Collection[int] | None = None,
     ) -> None:
         """``schemas``: all PG_SCHEMA entries of the plan's range, oldest first, and the first one after the point if there is one.
 
         ``strict``: an output whose changes contradict its baseline (an update of a row that is not there, an insert of one that is)
         ends in ``Corrupt`` instead of a count. Switch it off only to cross a gap.
+
+        ``only``: changes of other tables (oids) are passed over, and nobody may ask for those.
         """
+        self._only = None if only is None else np.array(sorted(only), np.int64)
         self._sizes, self._spill = sizes or Sizes(), spill
         self._limit, self._strict = limit or Limit(), strict
         self._catalogs = Catalogs(schemas)
@@ -188,6 +192,9 @@ class DatabaseFold:
         cuts, emptied = self._control(chunk)
         rows = np.flatnonzero(_ROW[chunk.types])
         oids = big_endian(chunk.data, chunk.starts[rows] + body, 4).astype(np.int64)
+        if self._only is not None:
+            chosen = np.isin(oids, self._only)
+            rows, oids = rows[chosen], oids[chosen]
         if len(oids) and (oids != oids[0]).any():
             order = np.argsort(oids, kind="stable")
             rows, oids = rows[order], oids[order]

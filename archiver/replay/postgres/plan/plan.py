@@ -117,6 +117,8 @@ class GapLine(msgspec.Struct, frozen=True):
     to_position: str = ""
     from_time: int = 0
     to_time: int = 0
+    relation: int = 0
+    """Oid of the one table that it is about; 0: of more than one, or of something else."""
 
     @property
     def text(self) -> str:

@@ -19,6 +19,7 @@ from archiver.postgres.schema_bodies import read_schema
 from archiver.postgres.schema_comparison import same_content
 from archiver.replay.points import Point, resolve
 from archiver.replay.postgres.plan.checkpoint_choice import Beginning, beginnings
+from archiver.replay.postgres.plan.excerpt_plan import UNOWNED_SEQUENCES
 from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey
 from archiver.replay.postgres.plan.otherwise import otherwise
 from archiver.replay.postgres.plan.plan import GapLine, Moment, Range, Ref, RestorePlan, SchemaLine, Start
@@ -178,7 +179,7 @@ def _plan(
     read = before[-1].record.values if before and not after else []
     if unowned := sorted(f"{value.schema}.{value.name}" for value in read if not value.owner_oid):
         approximations.append(
-            f"sequences that no column owns, as last read before the point: {', '.join(unowned)}; values handed out since then are not"
+            f"{UNOWNED_SEQUENCES}, as last read before the point: {', '.join(unowned)}; values handed out since then are not"
             " known, and may be given again"
         )
     read_at = [found.ref for found in survey.copies] + [found.ref for found in survey.polls]

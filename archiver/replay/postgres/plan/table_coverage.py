@@ -72,13 +72,18 @@ def cover(
             result.not_included.append(f"rows of {table.schema}.{table.name}: {note}; the table will be empty")
         elif gap is not None:
             note = f"not known: {gap.reason}"
-            result.gaps.append(gap)
+            result.gaps.append(msgspec.structs.replace(gap, relation=table.oid))
         elif table.mode == "insert" and held is not None:
             note = "updates and deletes are not captured"
             known = _unwritten(table, held[0], state)
-            result.approximations.append(f"{table.schema}.{table.name}: inserts and truncates are exact; {known}")
+            result.approximations.append(f"{inserts_only(table)}{known}")
         result.tables.append(_line(table, held, note))
     return result
+
+
+def inserts_only(table: Table) -> str:
+    """How an approximation of a table begins of which updates and deletes are not captured."""
+    return f"{table.schema}.{table.name}: inserts and truncates are exact; "
 
 
 def _unwritten(table: Table, copy: FoundRecord[Snapshot], state: StateAtPoint) -> str:
@@ -117,7 +122,13 @@ def _unknown(schema: FoundRecord[Schema], state: StateAtPoint, *, certain: bool)
             continue
         columns = {column.name for column in known[oid].columns}
         found += [
-            GapLine(described.seq, f"column {name}.{column.name}", "not_in_catalog", "rows have it, and no schema of the journal does")
+            GapLine(
+                described.seq,
+                f"column {name}.{column.name}",
+                "not_in_catalog",
+                "rows have it, and no schema of the journal does",
+                relation=oid,
+            )
             for column in relation.columns
             if column.name not in columns
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -104,14 +104,14 @@ def _of(body: bytes, of: type[Record]) -> Record:
 
 
 async def fold_changes(
-    plan: RestorePlan, material: PlanRecords, reader: Reader, progress: Progress | None = None
+    plan: RestorePlan, material: PlanRecords, reader: Reader, progress: Progress | None = None, *, only: Collection[int] | None = None
 ) -> tuple[DatabaseFold, Summary]:
-    """All changes of the plan's range, folded. Segments are fetched while the ones before are folded, in threads.
+    """All changes of the plan's range, folded; ``only``: those of these tables (oids). Segments are fetched while others fold, in threads.
 
     What memory has no room for is put aside in the temporary folder for as long as the fold lives; ``Unavailable`` when that is full.
     """
     memory.give_back()
-    fold = DatabaseFold(material.schemas, limit=Limit(seq=plan.limit), strict=not _blurs(plan), spill=SpillFile())
+    fold = DatabaseFold(material.schemas, limit=Limit(seq=plan.limit), strict=not _blurs(plan), spill=SpillFile(), only=only)
     fold.checkpoint(material.checkpoint)
     if material.folded is not None:
         fold.describe(material.folded.relations)

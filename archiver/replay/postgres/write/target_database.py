@@ -158,6 +158,24 @@ async def pin_for_schema(connection: Connection, encoding: str, *, backslashes: 
         await connection.execute(_SET, (name, value))
 
 
+@asynccontextmanager
+async def transaction(connection: Connection) -> AsyncIterator[None]:
+    """All within it or nothing. Raises what ``explained`` says; ``Unavailable`` when the connection was lost in its COMMIT."""
+    committing = False
+    try:
+        async with connection.transaction():
+            yield
+            committing = True
+    except psycopg.Error as error:
+        # Ended while it waits for a standby, the server has committed too.
+        if committing and (error.sqlstate or "57").startswith(("08", "57")):
+            raise Unavailable(
+                "restoring: the connection was lost while the target was to commit: whether it did is not known",
+                hint="look into the target: either all of the restore is there, or nothing was changed",
+            ) from error
+        raise explained(error, "restoring") from error
+
+
 _LINE = re.compile(r"line (\d+)(?:, column ([^:]+))?")
 _FUNCTION = re.compile(r"^(?:PL/\S+|SQL) function .*$", re.MULTILINE)
 """In an error's context: it was raised inside a function, whose words may quote anything, under any SQLSTATE."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ import psycopg
 import structlog
 from psycopg import sql
 
-from archiver.errors import ArchiverError, Bug, Unavailable
+from archiver.errors import ArchiverError, Bug
 from archiver.postgres.calling_code import PLANNED_TABLES
 from archiver.postgres.connecting import OWN_PATH, allow_views
 from archiver.postgres.lsn import parse_lsn
@@ -30,7 +30,7 @@ from archiver.replay.postgres.write.schema_writer import SchemaWriter
 from archiver.replay.postgres.write.search_paths import SearchPaths
 from archiver.replay.postgres.write.sequence_values import setting
 from archiver.replay.postgres.write.table_rows import rows_of
-from archiver.replay.postgres.write.target_database import Connection, connected, explained, is_fatal, pin, shown
+from archiver.replay.postgres.write.target_database import Connection, connected, explained, is_fatal, pin, shown, transaction
 from archiver.replay.postgres.write.target_preview import ExaminedTarget, examine_target, occupied
 
 if TYPE_CHECKING:
@@ -85,28 +85,11 @@ async def write_database(
             if jobs > 1:
                 tables = await restore.run_in_parts(load, dsn, jobs)
             else:
-                async with _transaction(connection):
+                async with transaction(connection):
                     await restore.make_schema(load)
                     tables = await restore.fill(load)
             await restore.analyze(connection, tables)
     return restore.report(shown(dsn), summary, [str(each) for each in seen.blocking])
-
-
-@asynccontextmanager
-async def _transaction(connection: Connection) -> AsyncIterator[None]:
-    committing = False
-    try:
-        async with connection.transaction():
-            yield
-            committing = True
-    except psycopg.Error as error:
-        # Ended while it waits for a standby, the server has committed too.
-        if committing and (error.sqlstate or "57").startswith(("08", "57")):
-            raise Unavailable(
-                "restoring: the connection was lost while the target was to commit: whether it did is not known",
-                hint="look into the target: either all of the restore is there, or nothing was changed",
-            ) from error
-        raise explained(error, "restoring") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +127,7 @@ class _Restore:
 
     async def run_in_parts(self, load: _Load, dsn: str, jobs: int) -> list[sql.Identifier]:
         """As ``make_schema`` and ``fill``, with ``jobs`` connections and many transactions."""
-        async with _transaction(load.connection):
+        async with transaction(load.connection):
             await self.make_schema(load)
         tables = load.material.schema.catalog.tables
         written: set[int] = set()
@@ -156,7 +139,7 @@ class _Restore:
                 self._say("building indexes and constraints")
                 filled = {(table.schema, table.name) for table in tables if table.oid in written}
                 post = await parallel.build(load.seen.items, filled)
-            async with _transaction(load.connection):
+            async with transaction(load.connection):
                 names = await self.fill(load, written=written, post=post)
         except ArchiverError as error:
             raise partly_done(error, len(written)) from error

@@ -1,0 +1,62 @@
+"""``archiver restore`` of one table, as a user says it: words, exit codes, what is printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.integration.service.rig import captured, create_table, database_source, write
+from tests.servers.archiver import Archiver, wait_until_durable
+from tests.servers.warm_commands import WarmCommands
+
+pytestmark = pytest.mark.postgres(18)
+
+
+def test_one_table_beside_and_back(database: str, tmp_path: Path) -> None:
+    """Words that do not fit are told first; the dry run shows what the restore does; the live table is never written to."""
+    create_table(database)
+    with Archiver(tmp_path, {"db": database_source(database)}, serve=True) as archiver:
+        archiver.start()
+        captured(archiver, "db", database)
+        write(database, 2)
+        wait_until_durable(archiver, "db", database)
+        before = archiver.live_source("db")["durable_position"]
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute("UPDATE note SET text = 'spoilt' WHERE id = 2")
+            connection.execute("DELETE FROM note WHERE id = 3")
+        wait_until_durable(archiver, "db", database)
+        archiver.stop()
+    script = tmp_path / "merge.sql"
+    with WarmCommands(archiver.config) as commands:
+        asked = ("restore", "--at", before, "--table", "note", "--to", database)
+        for more, code, says in (
+            ((), 2, "what becomes of the tables"),
+            (("--into-schema", "a", "--merge-script", "b"), 2, "two restores"),
+            (("--into-schema", "past", "--overwrite"), 2, "does not go with"),
+            (("--into-schema", "past"), 3, "--into-source"),
+            (("--into-schema", "past", "--dry-run"), 3, "--into-source"),
+            (("--merge-script", str(tmp_path / "none/merge.sql")), 2, "cannot be written there"),
+            (("--merge-script", str(script), "--rows", "text=x"), 2, "is not of the key"),
+        ):
+            done = commands.call(*asked, *more)
+            assert (done.returncode, says in done.stderr) == (code, True), (more, done.stderr)
+        dry = commands.call(*asked, "--into-schema", "past", "--into-source", "--dry-run")
+        assert (dry.returncode, "into a new schema" in dry.stdout) == (0, True), dry.stderr
+        done = commands.call(*asked, "--into-schema", "past", "--into-source")
+        assert (done.returncode, "past.note" in done.stdout) == (0, True), done.stderr
+        diff = commands.call(*asked, "--merge-script", str(script), "--dry-run")
+        assert diff.returncode == 0, diff.stderr
+        assert "1 inserted, 1 updated, 0 deleted, 1 unchanged" in diff.stdout
+        assert "'spoilt' -> 'n" in diff.stdout
+        assert not script.exists()
+        made = commands.call(*asked, "--merge-script", str(script), "--json")
+        assert made.returncode == 0, made.stderr
+        report = json.loads(made.stdout)["sources"][0]["report"]
+        assert (report["script"], report["difference"]["inserted"]) == (str(script), 1)
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT array_agg(id ORDER BY id) FROM past.note").fetchone() == ([1, 2, 3],)
+        assert connection.execute("SELECT array_agg(id ORDER BY id) FROM note").fetchone() == ([1, 2],)
+    assert "UPDATE ONLY" in script.read_text()
