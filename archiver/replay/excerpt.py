@@ -32,6 +32,9 @@ class Excerpt(msgspec.Struct, frozen=True):
         cls, tables: Sequence[str], schemas: Sequence[str], rows: Sequence[str], into_schema: str, merge_script: Path | None
     ) -> Excerpt | None:
         """What the options of a command say; ``None``: all of the database is wanted. ``Invalid`` for what does not go together."""
+        for text in (*tables, *schemas, *rows, into_schema):
+            if text.encode("utf-8", "replace").decode() != text:
+                raise Invalid("a name or value is no UTF-8", hint="restore the whole table with --table, under a name of its own")
         if not tables and not schemas:
             if rows or into_schema or merge_script:
                 raise Invalid("it is not said of which tables", hint="give --table SCHEMA.TABLE, or --schema NAME for all of a schema")

@@ -111,7 +111,15 @@ class ExcerptRestoration:
     def shown(self) -> dict[str, Any]:
         """See ``Restoration``."""
         refusal = self.refusal.message if self.refusal is not None else None
-        return {"plan": self.plan, "excerpt": self.excerpt, "notes": self.notes, "refusal": refusal, "difference": self.difference}
+        return {
+            "plan": self.plan,
+            "rows": self.excerpt.rows,
+            "into_schema": self.excerpt.into_schema,
+            "script": str(self.excerpt.merge_script or ""),
+            "notes": self.notes,
+            "refusal": refusal,
+            "difference": self.difference,
+        }
 
     def pause(self) -> None:
         """A database has no leases."""
@@ -187,7 +195,7 @@ class ExcerptRestoration:
             point=plan.point,
             target=shown(self._dsn),
             read=BytesRead(plan.checkpoint.size, plan.segments.size),
-            not_included=plan.not_included if self.excerpt.into_schema else [],
+            not_included=plan.not_included,
             **found,
         )
 
@@ -259,6 +267,9 @@ async def plan_excerpt(
     catalog = material.schema.catalog
     tables = excerpt_tables(excerpt, catalog)
     plan = narrowed(whole, tables, catalog)
+    if excerpt.merge_script is not None:
+        # Of the live table nothing but rows would change.
+        plan = msgspec.structs.replace(plan, not_included=[])
     planned = ExcerptRestoration(source, target, plan, tables, material, reader, options, excerpt)
     if target is not None:
         await planned.look()

@@ -52,6 +52,8 @@ def test_one_table_beside_and_back(database: str, tmp_path: Path) -> None:
         assert "1 inserted, 1 updated, 0 deleted, 1 unchanged" in diff.stdout
         assert "'spoilt' -> 'n" in diff.stdout
         assert not script.exists()
+        plan = json.loads(commands.call(*asked, "--merge-script", str(script), "--dry-run", "--json").stdout)["sources"][0]
+        assert (plan["script"], plan["difference"]["updated"], plan["plan"]["not_included"]) == (str(script), 1, [])
         made = commands.call(*asked, "--merge-script", str(script), "--json")
         assert made.returncode == 0, made.stderr
         report = json.loads(made.stdout)["sources"][0]["report"]

@@ -7,20 +7,23 @@ from pathlib import Path
 import pytest
 
 from archiver.errors import Invalid, Refused
-from tests.integration.replay.postgres.arrange import ask, caught_up, run
+from tests.integration.replay.postgres.arrange import ask, run
 from tests.integration.replay.postgres.excerpts import merge, planned, psql, restored
 from tests.integration.replay.postgres.test_restore_excerpts import ORDERS, PARTITIONED
 from tests.integration.replay.postgres.test_restore_partial import recorded
 from tests.servers.postgres import PostgresServer
 
+pytestmark = pytest.mark.postgres(18)
+
 ALL = "SELECT array_agg(t::text ORDER BY id) FROM {} t"
 
 
+@pytest.mark.postgres(15, 16, 18)
 async def test_a_script_brings_the_live_table_back(postgres: PostgresServer, database: str, tmp_path: Path) -> None:
     """What was inserted, updated and deleted since is taken back; the restore itself writes nothing but its file, and the diff tells all."""
     file = tmp_path / "merge.sql"
     async with recorded(database, ORDERS) as (made, _):
-        then, lsn = ask(database, ALL.format("orders")), await caught_up(made, database)
+        then = ask(database, ALL.format("orders"))
         run(
             database,
             "UPDATE orders SET mood = NULL, \"we \"\"ird\" = E'a''; DROP TABLE orders; --\\n\\\\' WHERE id < 3",
@@ -28,9 +31,9 @@ async def test_a_script_brings_the_live_table_back(postgres: PostgresServer, dat
             "INSERT INTO orders (mood) VALUES ('sad')",
         )
         now = ask(database, ALL.format("orders"))
-        shown = (await planned(made, database, lsn, excerpt=merge("orders", file), ask_target=True)).difference
+        shown = (await planned(made, database, excerpt=merge("orders", file), ask_target=True)).difference
         assert not file.exists()
-        report = await restored(made, database, lsn, excerpt=merge("orders", file), into_source=False)
+        report = await restored(made, database, excerpt=merge("orders", file), into_source=False)
         assert ask(database, ALL.format("orders")) == now
     assert report.difference == shown
     assert shown is not None
@@ -52,7 +55,6 @@ async def test_a_script_brings_the_live_table_back(postgres: PostgresServer, dat
     assert ask(database, ALL.format("orders")) == then
 
 
-@pytest.mark.postgres(18)
 async def test_a_row_that_changed_meanwhile_is_left_alone(postgres: PostgresServer, database: str, tmp_path: Path) -> None:
     """Between reading and running somebody writes to a row, or alters the table: all of the script is rolled back."""
     file = tmp_path / "merge.sql"
@@ -62,9 +64,8 @@ async def test_a_row_that_changed_meanwhile_is_left_alone(postgres: PostgresServ
         made,
         _,
     ):
-        lsn = await caught_up(made, database)
         run(database, "UPDATE t SET v = 'new'")
-        await restored(made, database, lsn, excerpt=merge("t", file))
+        await restored(made, database, excerpt=merge("t", file))
     for meanwhile, back, words in (
         ("UPDATE t SET w = 'later' WHERE id = 2", "UPDATE t SET w = 'x'", "id='2' is not as it was seen"),
         ("ALTER TABLE t ADD more int", "ALTER TABLE t DROP more", "columns are not those"),
@@ -78,16 +79,15 @@ async def test_a_row_that_changed_meanwhile_is_left_alone(postgres: PostgresServ
     assert psql(postgres, database, file).returncode == 0
 
 
-@pytest.mark.postgres(18)
 async def test_rows_of_a_partitioned_table_by_their_key(postgres: PostgresServer, database: str, tmp_path: Path) -> None:
     """Two of its rows, and no other is told of."""
     async with recorded(database, PARTITIONED) as (made, _):
-        then, lsn = ask(database, "SELECT array_agg(e::text ORDER BY id) FROM events e WHERE id IN (1, 3)"), await caught_up(made, database)
+        then = ask(database, "SELECT array_agg(e::text ORDER BY id) FROM events e WHERE id IN (1, 3)")
         run(database, "DELETE FROM events WHERE id IN (1, 2)", "UPDATE events SET what = 'other' WHERE id = 3", "DELETE FROM old")
         file = tmp_path / "merge.sql"
-        report = await restored(made, database, lsn, excerpt=merge("events", file, "id=1", "id=3"))
+        report = await restored(made, database, excerpt=merge("events", file, "id=1", "id=3"))
         with pytest.raises(Invalid, match="is none of its column"):
-            await restored(made, database, lsn, excerpt=merge("events", tmp_path / "none", "id=x"))
+            await restored(made, database, excerpt=merge("events", tmp_path / "none", "id=x"))
     assert report.difference is not None
     assert (report.difference.inserted, report.difference.updated, report.difference.deleted) == (1, 1, 0)
     done = psql(postgres, database, file)
@@ -95,7 +95,6 @@ async def test_rows_of_a_partitioned_table_by_their_key(postgres: PostgresServer
     assert ask(database, "SELECT array_agg(e::text ORDER BY id) FROM events e") == then
 
 
-@pytest.mark.postgres(18)
 async def test_what_a_script_cannot_do_is_refused_first(database: str, tmp_path: Path) -> None:
     """No key, other columns, no table, a file that is there, a key that was none then, an identity that no UPDATE sets."""
     before = """CREATE TABLE keyless (id int, v int); ALTER TABLE keyless REPLICA IDENTITY FULL; INSERT INTO keyless VALUES (1, 1), (1, 2);
@@ -104,7 +103,6 @@ async def test_what_a_script_cannot_do_is_refused_first(database: str, tmp_path:
         INSERT INTO counted VALUES (1)"""
     file = tmp_path / "merge.sql"
     async with recorded(database, before) as (made, _):
-        lsn = await caught_up(made, database)
         run(
             database,
             "ALTER TABLE other ALTER v TYPE bigint, ADD w int; DROP TABLE gone; CREATE VIEW gone AS SELECT 1 AS id",
@@ -117,15 +115,15 @@ async def test_what_a_script_cannot_do_is_refused_first(database: str, tmp_path:
             ("counted", "no UPDATE can set it"),
         ):
             with pytest.raises(Refused, match=words):
-                await restored(made, database, lsn, excerpt=merge(table, file))
+                await restored(made, database, excerpt=merge(table, file))
         run(database, "DELETE FROM keyless; ALTER TABLE keyless ADD PRIMARY KEY (id)")
         with pytest.raises(Refused, match="share a key"):
-            await restored(made, database, lsn, excerpt=merge("keyless", file))
-        nothing = await restored(made, database, lsn, excerpt=merge("same", file))
+            await restored(made, database, excerpt=merge("keyless", file))
+        nothing = await restored(made, database, excerpt=merge("same", file))
         assert (nothing.script, file.exists()) == ("", False)
         file.write_text("mine")
         with pytest.raises(Invalid, match="is there already"):
-            await restored(made, database, lsn, excerpt=merge("same", file))
+            await restored(made, database, excerpt=merge("same", file))
     assert file.read_text() == "mine"
 
 
@@ -141,21 +139,20 @@ INSERT INTO "s"";
 """
 
 
-@pytest.mark.postgres(18)
 async def test_hostile_names_and_values(postgres: PostgresServer, database: str, tmp_path: Path) -> None:
     """Each row is one line of the script, nothing in it ends its quotes or acts on a terminal, and it does what it says."""
     table = '"s"";\n\\! id"."t$archiver$"'
     file = tmp_path / "merge.sql"
     rows = f"SELECT array_agg(t::text ORDER BY t::text) FROM {table} t"
     async with recorded(database, HOSTILE) as (made, _):
-        then, lsn = ask(database, rows), await caught_up(made, database)
+        then = ask(database, rows)
         run(
             database,
             f"UPDATE {table} SET v = E'\\\\''; SELECT 1/0', b = NULL, a = '{{}}' WHERE v LIKE '%1'",
             f"DELETE FROM {table} WHERE v LIKE '%2'",
         )
         run(database, f"INSERT INTO {table} VALUES (E'\\n\\\\copy', 'x')")
-        await restored(made, database, lsn, excerpt=merge(table, file))
+        await restored(made, database, excerpt=merge(table, file))
     text = file.read_text()
     assert "\x1b" not in text
     assert "\u202e" not in text
@@ -165,7 +162,6 @@ async def test_hostile_names_and_values(postgres: PostgresServer, database: str,
     assert ask(database, rows) == then
 
 
-@pytest.mark.postgres(18)
 async def test_reading_the_live_table_runs_nobodys_code(database: str, mallory: str, tmp_path: Path) -> None:
     """Neither an index on a function, which the server would call to plan a query, nor a policy: those make the server refuse."""
     run(
@@ -179,11 +175,10 @@ async def test_reading_the_live_table_runs_nobodys_code(database: str, mallory: 
     )
     file = tmp_path / "merge.sql"
     async with recorded(database, "SELECT 1") as (made, _):
-        lsn = await caught_up(made, database)
         run(database, f"SET ROLE {mallory}; UPDATE {mallory}.t SET v = 3 WHERE id = 1")
         run(database, f"ALTER ROLE {mallory} CONNECTION LIMIT -1")
         for rows in ((), ("id=1",)):
-            report = await restored(made, database, lsn, excerpt=merge(f"{mallory}.t", file, *rows))
+            report = await restored(made, database, excerpt=merge(f"{mallory}.t", file, *rows))
             file.unlink()
             assert report.difference is not None
             assert report.difference.updated == 1
@@ -192,11 +187,10 @@ async def test_reading_the_live_table_runs_nobodys_code(database: str, mallory: 
         run(database, f"ALTER ROLE {mallory} LOGIN; GRANT USAGE ON SCHEMA archiver TO {mallory}")
         as_mallory = database.replace("postgres@", f"{mallory}@")
         with pytest.raises(Refused, match="42501"):
-            await restored(made, as_mallory, lsn, excerpt=merge(f"{mallory}.t", file))
+            await restored(made, as_mallory, excerpt=merge(f"{mallory}.t", file))
     assert not file.exists()
 
 
-@pytest.mark.postgres(18)
 async def test_a_script_names_what_it_sets_off(postgres: PostgresServer, database: str, tmp_path: Path) -> None:
     """Triggers, and rows that go with those that are deleted, stand in the plan and at the head of the file; a trigger may need its path."""
     before = """CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE child (t int REFERENCES t ON DELETE CASCADE); CREATE TABLE log (id int);
@@ -204,10 +198,9 @@ async def test_a_script_names_what_it_sets_off(postgres: PostgresServer, databas
         CREATE TRIGGER noting AFTER UPDATE ON t FOR EACH ROW EXECUTE FUNCTION note(); INSERT INTO t VALUES (1, 1)"""
     file = tmp_path / "merge.sql"
     async with recorded(database, before) as (made, _):
-        lsn = await caught_up(made, database)
         run(database, "UPDATE t SET v = 2")
-        plan = await planned(made, database, lsn, excerpt=merge("t", file))
-        await restored(made, database, lsn, excerpt=merge("t", file))
+        plan = await planned(made, database, excerpt=merge("t", file))
+        await restored(made, database, excerpt=merge("t", file))
     for words in ("trigger noting calls public.note", "rows of public.child refer to it"):
         assert any(words in note for note in plan.notes), plan.notes
         assert words in file.read_text()
