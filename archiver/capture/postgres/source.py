@@ -148,7 +148,7 @@ class PostgresSource:
         self._access = Access.of(self._dsn())
         async with await self._access.connect() as query:
             report = await preflight(query, self._config)
-            self._figures.warnings = [f"{finding.about}: {finding.reason}" for finding in report.warnings]
+            self._figures.warnings = report.told(slot_made=False)
             self._unmatched.found(report.unmatched)
             report.raise_refusals()
             tools = await asyncio.to_thread(find_tools, report.server_version, self._config.pg_bin)
@@ -212,6 +212,7 @@ class PostgresSource:
         created = await make_slot(
             self._config, self._entries, query, replication, server, report.catalog, failover=report.failover, drop=decision.drop
         )
+        self._figures.warnings = report.told(slot_made=True)
         self._unpublished = self._diverged = ""
         self._undecodable = RepeatedFailure(_HOPELESS)
         # No command may run on the replication connection until the snapshot is held; this is not one.

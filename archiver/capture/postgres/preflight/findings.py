@@ -21,6 +21,8 @@ class Finding:
     reason: str
     remedy: str
     level: Literal["refused", "warning", "note"] = "refused"
+    until_slot: bool = False
+    """It says why the slot cannot be made yet: nothing once there is one."""
 
 
 def several(noun: str, names: Sequence[str]) -> str:

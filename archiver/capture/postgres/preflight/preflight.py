@@ -59,6 +59,10 @@ class Preflight:
         """Lines of the settings that match nothing."""
         return [finding.about for finding in (*self.warnings, *self.refusals) if finding.code == UNMATCHED]
 
+    def told(self, *, slot_made: bool) -> list[str]:
+        """The warnings for people. ``slot_made``: the slot was made since."""
+        return [f"{finding.about}: {finding.reason}" for finding in self.warnings if not (slot_made and finding.until_slot)]
+
     def raise_refusals(self) -> None:
         """Raise ``Refused`` with every refusal and its remedy; nothing when there is none."""
         if self.refusals:
@@ -192,6 +196,7 @@ def _slots(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
                 f"{several('prepared transaction', facts.prepared)} open: creating the slot waits for the end of each",
                 "COMMIT PREPARED or ROLLBACK PREPARED them",
                 "warning",
+                until_slot=True,
             )
 
 

@@ -18,6 +18,7 @@ from archiver.capture.postgres.preflight.preflight import Preflight, preflight
 from archiver.capture.postgres.session.access import Access
 from archiver.errors import Refused, Unavailable
 from archiver.postgres.announcements import PREFIX
+from tests.integration.capture.postgres.rig import capture
 from tests.servers.documented_cleanup import clean_up
 from tests.servers.postgres import PostgresServer
 
@@ -233,6 +234,22 @@ async def test_what_is_not_captured_whole_is_said(database: str) -> None:
     assert "publication others" in found["already_broken"].about
     assert report.refusals == []
     assert report.ddl == "poll"
+
+
+async def test_a_prepared_transaction_is_warned_of_until_the_slot_is_made(database: str) -> None:
+    """Creating a slot waits for its end, and for nothing of it any more once there is one."""
+    slot = f"archiver_{uuid.uuid4().hex[:12]}"
+    gid = f"prepared_{slot}"
+    run(database, f"BEGIN; CREATE TABLE left_open (id int); PREPARE TRANSACTION '{gid}'")
+    async with capture(database, slot) as made:
+        try:
+            await made.start(wait=False)
+            await made.until(lambda: gid in str(made.source.status().warnings))
+        finally:
+            run(database, f"ROLLBACK PREPARED '{gid}'")
+        await made.until(lambda: made.source.status().state == "streaming")
+        assert gid not in str(made.source.status().warnings)
+        await made.stop()
 
 
 async def test_a_slot_without_a_limit_is_refused_unless_allowed(database: str) -> None:
