@@ -177,14 +177,12 @@ def _one_subject(
     asked = _subject(sources[0], tables[0] if tables else "", key, object_)
 
     async def work(reader: Reader) -> None:
+        since, until = await _points(reader, start, end) if start else (None, await _point(reader, end))
         if asked.table:
-            since = await _point(reader, start) if start else None
             row = RowRef.parse(asked.table, asked.key)
-            changes = await row_log(reader, asked.source, row, from_point=since, to_point=await _point(reader, end))
+            changes = await row_log(reader, asked.source, row, from_point=since, to_point=until)
             _print_rows(changes, as_json=as_json)
             return
-        since = await _point(reader, start) if start else None
-        until = await _point(reader, end)
         history = await object_log(reader, asked.source, ObjectRef.parse(asked.object))
         found = [change for change in history if _before(change, until) and not (since is not None and _before(change, since))]
         _print_objects([*found, *_doubts(await _object(reader, asked, until))], as_json=as_json)
@@ -212,7 +210,7 @@ def show(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
     async def work(reader: Reader) -> int:
         known: RowAt | ObjectAt
         if asked.table:
-            known = await _row(reader, asked, at)
+            known = await _row(reader, asked, await _point(reader, at))
         else:
             known = await _object(reader, asked, await _point(reader, at))
             _warn(known)
@@ -246,11 +244,11 @@ def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
         other: Any
         first: RowAt | ObjectAt
         last: RowAt | ObjectAt
+        ends = await _points(reader, start, end)
         if asked.table:
-            first, last = await _row(reader, asked, start), await _row(reader, asked, end)
+            first, last = [await _row(reader, asked, point) for point in ends]
             one, other = first.state, last.state
         else:
-            ends = [await _point(reader, start), await _point(reader, end)]
             first, last = objects = [await _object(reader, asked, point) for point in ends]
             one = plain(first.state) if first.state is not None else None
             other = plain(last.state) if last.state is not None else None
@@ -275,11 +273,11 @@ def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
     return _with_reader(context.settings(), work)
 
 
-async def _row(reader: Reader, asked: Subject, at: str) -> RowAt:
+async def _row(reader: Reader, asked: Subject, at: Point) -> RowAt:
     from archiver.history.row_at import row_at  # what it needs takes longer to load than a short history to read
     from archiver.history.rows import RowRef
 
-    found = await row_at(reader, asked.source, RowRef.parse(asked.table, asked.key), await _point(reader, at))
+    found = await row_at(reader, asked.source, RowRef.parse(asked.table, asked.key), at)
     for note in found.notes:
         output.say(f"note: {note}")
     return found
@@ -330,6 +328,14 @@ async def _point(reader: Reader, text: str) -> Point:
 
     say_meaning(text)
     return await resolve(reader, parse_point(text))
+
+
+async def _points(reader: Reader, start: str, end: str) -> tuple[Point, Point]:
+    from archiver.replay.points import require_order
+
+    first, last = await _point(reader, start), await _point(reader, end)
+    require_order(first, last)
+    return first, last
 
 
 def _with_reader(settings: Settings, work: Callable[[Reader], Awaitable[Result]]) -> Result:

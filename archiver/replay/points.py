@@ -123,6 +123,18 @@ async def resolve(reader: Reader, point: Point) -> Point:
     return point
 
 
+def require_order(first: Point, last: Point) -> None:
+    """Raise ``Invalid`` when ``first``, the ``--from`` of a command, lies behind ``last``, its ``--until``; both are resolved.
+
+    Whether a point lies behind one of another kind is not known: changes are recorded later than they happen. But nothing lies behind
+    ``latest``.
+    """
+    backwards = first.number > last.number if first.kind == last.kind else first.text.strip() == "latest"
+    if backwards:
+        other = ", or say times where another server took over in between: its LSNs are others" if first.kind == "lsn" else ""
+        raise Invalid(f"--from {first.text} lies behind --until {last.text}", hint=f"exchange the two{other}")
+
+
 def _may_lie_behind(tail: SegmentHeader, point: Point) -> bool:
     """Whether the point may lie behind the segment of ``tail``, after which the journal is damaged."""
     match point.kind:

@@ -71,6 +71,10 @@ def test_a_row_that_is_not_known_did_not_certainly_not_exist(database: str, tmp_
         assert "it is not known whether it existed then" in shown.stderr
         compared = archiver.call("diff", *asked, "--from", inside)
         assert "it is not known whether it existed at --from" in compared.stdout
+        for command in ("diff", "log"):
+            turned = archiver.call(command, *asked, "--from", "latest", "--until", inside)
+            assert (turned.returncode, turned.stdout) == (2, ""), turned
+            assert f"--from latest lies behind --until {inside}" in turned.stderr
         other = archiver.call("show", "--source", "db", "--table", "public.calm", "--key", "id=5", "--at", inside)
         assert "it did not exist then" in other.stderr
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from archiver import clock
 from archiver.errors import Invalid
-from archiver.replay.points import Point, meaning, parse_point
+from archiver.replay.points import Point, meaning, parse_point, require_order
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,24 @@ def test_no_text_does_anything_but_parse_or_be_invalid(text: str) -> None:
 def test_a_length_of_time_is_said_in_two_units(seconds: float, text: str) -> None:
     """The largest two, or seconds alone."""
     assert clock.duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "backwards"),
+    [
+        (Point("12", "entry", 12), Point("11", "entry", 11), True),
+        (Point("11", "entry", 11), Point("mark:m", "entry", 11), False),
+        (Point("mark:m", "entry", 12), Point("11", "entry", 11), True),
+        (Point("2026-07-01T00:00:00Z", "time", 2), Point("1 hour ago", "time", 1), True),
+        (Point("1/0", "lsn", 1 << 32), Point("0/1", "lsn", 1), True),
+        (Point("0/1", "lsn", 1), Point("1/0", "lsn", 1 << 32), False),
+        (Point("latest", "entry", 20), Point("1 hour ago", "time", 1), True),
+        (Point("latest", "entry", 20), Point("latest", "entry", 20), False),
+        (Point("12", "entry", 12), Point("1 hour ago", "time", 1), False),
+    ],
+)
+def test_points_the_wrong_way_round_are_refused(first: Point, last: Point, backwards: bool) -> None:
+    """Where it is known: of one kind, or behind the journal's end."""
+    refused = pytest.raises(Invalid, match="lies behind --until") if backwards else contextlib.nullcontext()
+    with refused:
+        require_order(first, last)
