@@ -7,9 +7,12 @@ last valid one: chain hash, sequence numbers, time. A higher epoch begins with i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from archiver.errors import Corrupt
+from archiver.journal.changed_marks import ChangedMarks
 from archiver.journal.entry import Kind, SourceMark
 from archiver.journal.segment import NO_PREVIOUS, CorruptSegment, Segment, SegmentFooter, SegmentHeader
 
@@ -33,11 +36,22 @@ class End(msgspec.Struct, frozen=True):
     """Sequence number that the next entry gets."""
     chain: bytes = NO_PREVIOUS
     time: int = 0
-    sources: dict[str, SourceMark] = {}
+    sources: Mapping[str, SourceMark] = {}
+    """``ChangedMarks``: the segment that has the others cannot be read."""
+    base: int = -1
+    """The last segment that carries all marks; -1: there is none yet."""
+    base_sources: Mapping[str, SourceMark] = {}
+    """Those that it carries."""
 
     @classmethod
-    def after(cls, header: SegmentHeader, footer: SegmentFooter) -> End:
-        """The state that a valid segment leaves."""
+    def after(cls, header: SegmentHeader, footer: SegmentFooter, base_sources: Mapping[str, SourceMark] | None = None) -> End:
+        """The state that a valid segment leaves. ``base_sources``: of the segment on which its marks are based, where it has not all."""
+        sources, base = header.sources, header.number
+        if isinstance(sources, ChangedMarks):
+            base, base_sources = sources.base, {} if base_sources is None else base_sources
+            sources = sources.within(base_sources)
+        else:
+            base_sources = sources
         return cls(
             archive=header.archive,
             segment=header.number,
@@ -46,7 +60,9 @@ class End(msgspec.Struct, frozen=True):
             next=header.first + header.count,
             chain=footer.chain,
             time=header.time,
-            sources=header.sources,
+            sources=sources,
+            base=base,
+            base_sources=base_sources,
         )
 
 
@@ -68,7 +84,9 @@ def follow(end: End, segment: Segment) -> End | None:
         raise CorruptSegment(header.number, f"its time is not after that of segment {end.segment}")
     if header.epoch > end.epoch and (not segment.runs or segment.runs[0].kind is not Kind.SESSION):
         raise CorruptSegment(header.number, f"epoch {header.epoch} begins without a session entry")
-    return End.after(header, segment.footer)
+    if isinstance(header.sources, ChangedMarks) and header.sources.base != end.base:
+        raise CorruptSegment(header.number, f"its marks are based on segment {header.sources.base}; all of them stand in {end.base}")
+    return End.after(header, segment.footer, end.base_sources)
 
 
 def valid_among(headers: list[SegmentHeader]) -> list[SegmentHeader]:

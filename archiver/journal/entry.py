@@ -17,6 +17,8 @@ from enum import IntEnum
 
 import msgspec
 
+from archiver.untrusted import Unreadable, decode_untrusted
+
 
 class Kind(IntEnum):
     """What the bodies of a run are. Numbers are stored: they are never reused or changed."""
@@ -123,7 +125,7 @@ class Placed(msgspec.Struct, frozen=True):
 
 
 class SourceMark(msgspec.Struct, frozen=True, array_like=True):
-    """Where one source stands after a segment. Cumulative: every segment header carries all of them.
+    """Where one source stands after a segment. Cumulative: what came before it is in it.
 
     ``array_like``: fields are only ever appended, each with a default.
     """
@@ -146,6 +148,29 @@ class SourceMark(msgspec.Struct, frozen=True, array_like=True):
     """The segment with the newest PG_STREAM entry; -1 for none."""
     schema_segment: int = -1
     """The segment with the newest PG_SCHEMA entry, against which a new start compares the catalog; -1 for none."""
+    newest_segment: int = -1
+    """The segment with its newest entry, of whatever kind; -1: not known, the mark is of a program that did not say."""
+    gap: str = ""
+    """Reason of the gap that is its newest entry. Empty: another entry is, or it is not known."""
+
+
+class _Reason(msgspec.Struct):
+    """What counts here of a ``records.Gap``."""
+
+    reason: str = ""
+
+
+_LONGEST_REASON = 64
+_LONGEST_GAP = 1 << 20
+
+
+def _gap_of(run: Run) -> str:
+    """Of its last entry; empty for one that cannot be read, which is told where gaps are read."""
+    *_, last = run.bodies()
+    try:
+        return decode_untrusted(last, _Reason, most=_LONGEST_GAP).reason[:_LONGEST_REASON]
+    except Unreadable:
+        return ""
 
 
 def advance(mark: SourceMark, run: Run, first: int, segment: int) -> SourceMark:
@@ -163,4 +188,6 @@ def advance(mark: SourceMark, run: Run, first: int, segment: int) -> SourceMark:
         control_segment=segment if control else mark.control_segment,
         stream_segment=segment if run.kind is Kind.PG_STREAM else mark.stream_segment,
         schema_segment=segment if run.kind is Kind.PG_SCHEMA else mark.schema_segment,
+        newest_segment=segment,
+        gap=_gap_of(run) if run.kind is Kind.GAP else "",
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from archiver.errors import Corrupt
 from archiver.journal import segment as form
 from archiver.journal.chain import VOID_REACH, End, follow, valid_among
+from archiver.journal.changed_marks import ChangedMarks, MarksElsewhere
 from archiver.journal.identity import Identity, require_identity
 from archiver.journal.keys import segment_key
 from archiver.journal.last_segment import last_segment
@@ -17,7 +20,7 @@ from archiver.journal.parts import Offload
 from archiver.journal.whole_segments import WholeSegments
 
 if TYPE_CHECKING:
-    from archiver.journal.entry import Placed
+    from archiver.journal.entry import Placed, SourceMark
     from archiver.journal.kept_segments import KeptSegments
     from archiver.store.protocol import Store
 
@@ -82,15 +85,20 @@ class Reader:
         if found.beyond >= 0 and await self._goes_on(found.beyond):
             number, fault, self.hole = found.beyond, None, found.hole
         self._known, self.fault = number, None
-        top = number
+        noise = 0
         while number >= 0:
             try:
-                await self._present(number)
-                break
+                header = await self._present(number)
+                if not isinstance(marks := header.sources, ChangedMarks):
+                    break
+                if not isinstance(based := await self._base(marks.base), ChangedMarks) or based.fault is None:
+                    break
+                # What is behind the segment with all marks would begin where nobody knows.
+                number, fault = marks.base, based.fault
             except Corrupt as error:
                 fault = error
-            number -= 1
-            if number == top - _NOISE_LIMIT:
+            number, noise = number - 1, noise + 1
+            if noise == _NOISE_LIMIT:
                 raise fault
         self._end, self.fault = number, fault
         return number
@@ -133,13 +141,60 @@ class Reader:
         segment = await self.segment(tail.number)
         if segment is None:
             raise form.CorruptSegment(tail.number, "it was there and is gone")
-        return End.after(segment.header, segment.footer)
+        return await self.state_after(segment)
+
+    async def state_after(self, segment: form.Segment) -> End:
+        """The journal's state after a valid segment that was read whole. ``Corrupt`` when its marks are based on one that is not as it was
+        written.
+        """
+        end = await self._after(segment.header, segment.footer)
+        if isinstance(end.sources, ChangedMarks) and end.sources.fault is not None:
+            raise end.sources.fault
+        return end
+
+    async def _after(self, header: form.SegmentHeader, footer: form.SegmentFooter) -> End:
+        """The state after a valid segment, from its header as it is stored."""
+        marks = header.sources
+        return End.after(header, footer, await self._base(marks.base, proved=True) if isinstance(marks, ChangedMarks) else None)
+
+    async def _base(self, number: int, *, proved: bool = False) -> Mapping[str, SourceMark]:
+        """The marks that segment ``number`` carries: all. ``ChangedMarks`` with a fault when it cannot be read.
+        ``proved``: by its footer.
+        """
+        try:
+            known = None if proved else self._headers.get(number)
+            if known is None:
+                found = await self._head(number)
+                if found is None:
+                    raise form.CorruptSegment(number, "it is missing, and later segments have only the marks that changed since")
+                if proved:
+                    form.check_chain(*found, await self._whole.footer(number))
+                known = self._headers[number] = found[0]
+            if isinstance(known.sources, ChangedMarks):
+                raise form.CorruptSegment(number, "it does not have all marks although later segments say so")
+        except Corrupt as fault:
+            return ChangedMarks(number, {}, fault)
+        return known.sources
+
+    async def _with_marks(self, header: form.SegmentHeader) -> form.SegmentHeader:
+        """The header with all marks that can be known."""
+        marks = header.sources
+        if not isinstance(marks, ChangedMarks) or marks.fault is not None:
+            return header
+        return msgspec.structs.replace(header, sources=marks.within(await self._base(marks.base)))
 
     async def header(self, number: int) -> form.SegmentHeader | None:
-        """Header of segment ``number``, void or not; ``None`` when there is no such segment. Hashes are not checked.
+        """Header of segment ``number``, void or not, with the marks of all sources; ``None`` when there is no such segment. Hashes are not
+        checked.
 
-        What stands behind a ``fault`` is no segment.
+        What stands behind a ``fault`` is no segment. Where the segment with all marks cannot be read, asking for one that did not change
+        since is ``Corrupt``.
         """
+        header = await self._plain(number)
+        return None if header is None else await self._with_marks(header)
+
+    async def _plain(self, number: int) -> form.SegmentHeader | None:
+        """``header`` as it is stored."""
         if self._is_behind_fault(number):
             return None
         if (known := self._headers.get(number)) is not None:
@@ -217,7 +272,7 @@ class Reader:
             return unproved
         if all(before in self._headers for before in range(max(0, number - VOID_REACH - 1), number)):
             return proved
-        header = await self.header(number) if await self._is_there(number) else None
+        header = await self._plain(number) if await self._is_there(number) else None
         if header is not None and header.epoch > proved.epoch and header.session < proved.segment:
             # The fence that voids what stands before could not be read.
             return await self.resumed(number) or proved
@@ -226,29 +281,33 @@ class Reader:
     async def resumed(self, number: int) -> End | None:
         """The state that segment ``number`` says it continues. ``None`` when it cannot be read, or was voided by a fence before it."""
         try:
-            header = await self.header(number)
+            header = await self._plain(number)
         except Corrupt:
             return None
         if header is None:
             return None
         for later in range(number + 1, number + VOID_REACH + 1):
             try:
-                following = await self.header(later)
+                following = await self._plain(later)
             except Corrupt:
                 continue
             if following is not None and following.epoch > header.epoch and following.session < number:
                 return None
-        return End(header.archive, number - 1, header.epoch, header.session, header.first, header.prev, header.time - 1, header.sources)
+        marks, base, based = header.sources, -1, header.sources
+        if isinstance(marks, ChangedMarks):
+            base, based = marks.base, await self._base(marks.base)
+            marks = marks.within(based)
+        return End(header.archive, number - 1, header.epoch, header.session, header.first, header.prev, header.time - 1, marks, base, based)
 
     async def _is_there(self, number: int) -> bool:
         try:
-            return await self.header(number) is not None
+            return await self._plain(number) is not None
         except Corrupt:
             return False
 
     async def _proved_before(self, number: int) -> End:
         identity = await self.identity()
-        header = await self.valid_before(number)
+        header = await self._valid_before(number)
         if header is None:
             return End(identity.id)
         found = await self._head(header.number)
@@ -256,12 +315,13 @@ class Reader:
             raise form.CorruptSegment(header.number, "it was there and is gone")
         footer = await self._whole.footer(header.number)
         form.check_chain(*found, footer)
-        return End.after(header, footer)
+        return await self._after(found[0], footer)
 
     async def bisect(self, predicate: Callable[[form.SegmentHeader], bool], *, near: bool = False) -> int:
         """Number of the first valid segment whose header satisfies ``predicate``; one past the last segment's when none does.
 
-        ``predicate`` must be monotonic over valid segments: false, …, false, true, …, true. About log2(segments) + 5 ranged GETs.
+        ``predicate`` must be monotonic over valid segments: false, …, false, true, …, true. About log2(segments) + 5 ranged GETs, twice as
+        many where it asks for marks that segments do not carry.
         Headers that cannot be read are passed over. ``Corrupt`` when the place may be one of them; with ``near`` the next one that can be
         read is the answer then.
         """
@@ -275,17 +335,21 @@ class Reader:
         last = await self.last()
         void: set[int] = set()
         bad: dict[int, Corrupt] = {}
+        failures = 0
         while True:
             low, high = -1, last + 1
             while (middle := _between(low, high, void | bad.keys())) is not None:
                 try:
-                    header = await self._present(middle)
+                    holds = await self._judged(predicate, middle)
                 except Corrupt as error:
-                    bad[middle] = error
-                    if len(bad) > _BAD_LIMIT:
+                    failures += 1
+                    if failures > _BAD_LIMIT:
                         raise
+                    # Of one with all marks that is bad, those behind it say nothing more up to here.
+                    since = error.number if isinstance(error, form.CorruptSegment) and low < error.number < middle else middle
+                    bad |= dict.fromkeys(range(since, middle + 1), error)
                     continue
-                if predicate(header):
+                if holds:
                     high = middle
                 else:
                     low = middle
@@ -297,15 +361,26 @@ class Reader:
                 return high, bad[max(between)] if between else None
             void |= found
 
+    async def _judged(self, predicate: Callable[[form.SegmentHeader], bool], number: int) -> bool:
+        header = await self._present(number)
+        try:
+            return predicate(header)
+        except MarksElsewhere:
+            return predicate(await self._with_marks(header))
+
     async def find_seq(self, seq: int) -> int:
         """Number of the segment that holds entry ``seq``; one past the last segment's when the journal ends before it."""
         number, doubt = await self._search(lambda header: header.first + header.count > seq)
-        if doubt is not None and ((header := await self.header(number)) is None or header.first > seq):
+        if doubt is not None and ((header := await self._plain(number)) is None or header.first > seq):
             raise doubt
         return number
 
     async def valid_before(self, number: int) -> form.SegmentHeader | None:
-        """Header of the last valid segment before ``number``, which must be readable; ``None`` when there is none."""
+        """Header, as ``header`` gives it, of the last valid segment before ``number``, which must be readable; ``None``: there is none."""
+        header = await self._valid_before(number)
+        return None if header is None else await self._with_marks(header)
+
+    async def _valid_before(self, number: int) -> form.SegmentHeader | None:
         valid = valid_among(await self._window(number - VOID_REACH - 1, number - 1))
         return valid[-1] if valid else None
 
@@ -328,7 +403,7 @@ class Reader:
         return self.fault is not None and number > self._end
 
     async def _present(self, number: int) -> form.SegmentHeader:
-        header = await self.header(number)
+        header = await self._plain(number)
         if header is None:
             raise form.CorruptSegment(number, "it is missing")
         return header

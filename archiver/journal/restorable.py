@@ -7,6 +7,8 @@ neither.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from archiver.journal.chain import End
@@ -107,8 +109,10 @@ class Stretches:
         self._close(end.next - 1, end.sources, broken=False)
         return sorted(self._found, key=lambda each: (each.source, each.from_entry))
 
-    def _close(self, last: int, marks: dict[str, SourceMark], *, broken: bool) -> None:
+    def _close(self, last: int, marks: Mapping[str, SourceMark], *, broken: bool) -> None:
         for name, source in self._sources.items():
+            if not source.beginnings:
+                continue
             mark = marks.get(name, SourceMark())
             end = (mark.changed if source.timed else mark.observed) if broken else 0
             found: list[Restorable] = []

@@ -1,4 +1,5 @@
-"""Bytes of one segment, format 1: ``docs/reference/format.md`` has the tables. Pure: bytes in, values out.
+"""Bytes of one segment, versions 1 and 2, which differ in the header alone: ``docs/reference/format.md`` has the tables. Pure: bytes in,
+values out.
 
 Two hashes: SHA-256 over the stored bytes finds rot and truncation before anything else is read; ``content``, over the raw
 bytes of the runs, enters the chain, so that recompressing a segment would not break it.
@@ -14,16 +15,61 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 import numpy as np
 
-from archiver.errors import Bug, Corrupt
-from archiver.journal.entry import Kind, Placed, Run, SourceMark
+from archiver.errors import Bug
+from archiver.journal.entry import Kind, Placed, Run
+from archiver.journal.segment_header import (
+    ALL_MARKS,
+    CHANGED_MARKS,
+    UNREADABLE,
+    CorruptSegment,
+    SegmentHeader,
+    encode_header,
+    header_of,
+)
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
-VERSION = 1
+__all__ = [
+    "BLOCK_BYTES",
+    "BLOCK_LIMIT",
+    "CONTENT_LIMIT",
+    "END_BYTES",
+    "END_MAGIC",
+    "FOOTER_LIMIT",
+    "HEADER_LIMIT",
+    "HEAD_BYTES",
+    "HEAD_MAGIC",
+    "NO_PREVIOUS",
+    "RUNS_LIMIT",
+    "UNREADABLE",
+    "VERSION",
+    "VERSIONS",
+    "CorruptSegment",
+    "Segment",
+    "SegmentFooter",
+    "SegmentHeader",
+    "chain_of",
+    "check_chain",
+    "check_run",
+    "check_sizes",
+    "compressed_limit",
+    "decode",
+    "decode_footer",
+    "decode_header",
+    "encode",
+    "footer_bytes",
+    "footer_of",
+    "header_end",
+    "raw_size",
+]
+
+VERSION = ALL_MARKS
+VERSIONS = (ALL_MARKS, CHANGED_MARKS)
 HEAD_MAGIC = b"ARCHSEG" + bytes([VERSION])
+"""Of version 1. Others differ in the last byte."""
 END_MAGIC = b"ARCHEND" + bytes([VERSION])
 NO_PREVIOUS = bytes(32)
 """``prev`` of the first segment."""
@@ -44,48 +90,8 @@ HEAD_BYTES = len(HEAD_MAGIC) + 4
 END_BYTES = 4 + 32 + len(END_MAGIC)
 """What must be read, from the end, to know how long the footer is."""
 
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not what they should be. The last: fields of a later version may nest without end."""
-
 _U32 = struct.Struct("<I")
 _BLOCK = struct.Struct("<II")
-
-
-class CorruptSegment(Corrupt):
-    """``Corrupt``, with the segment's number and the reason apart."""
-
-    def __init__(self, number: int, reason: str) -> None:
-        super().__init__(
-            f"segment {number}: {reason}",
-            hint="run `archiver verify`: it names all that is bad, and which points can still be restored",
-        )
-        self.number = number
-        self.reason = reason
-
-
-class SegmentHeader(msgspec.Struct, frozen=True, array_like=True):
-    """First part of a segment. ``array_like``: fields are only ever appended, each with a default."""
-
-    archive: str
-    """Identity of the archive, 32 hex digits."""
-    number: int
-    epoch: int
-    """Session of the writer: 1, 2, 3, …"""
-    first: int
-    """Sequence number of the first entry, or that the next entry will have when there is none here."""
-    count: int
-    """How many entries."""
-    time: int
-    """Journal time, microseconds: when the segment was sealed; strictly increasing over valid segments."""
-    observed_min: int
-    """Smallest and greatest ``Run.observed`` of the segment; 0 when it is empty."""
-    observed_max: int
-    prev: bytes
-    """``SegmentFooter.chain`` of the last valid segment before this one."""
-    sources: dict[str, SourceMark]
-    """Where every source of the archive stands after this segment. The journal's own entries (source ``""``) have no mark."""
-    session: int = 0
-    """Number of the segment that opened this session."""
 
 
 class SegmentFooter(msgspec.Struct, frozen=True, array_like=True):
@@ -129,7 +135,6 @@ class _RunHeader(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder(order="sorted").encode
-_decode_header = msgspec.msgpack.Decoder(SegmentHeader).decode
 _decode_footer = msgspec.msgpack.Decoder(SegmentFooter).decode
 _decode_run = msgspec.msgpack.Decoder(_RunHeader).decode
 
@@ -160,11 +165,12 @@ def encode(header: SegmentHeader, runs: Sequence[Run], level: int) -> tuple[byte
     """
     if header.count != sum(run.count for run in runs):
         raise Bug(f"segment {header.number}: the header counts {header.count} entries, its runs hold {sum(run.count for run in runs)}")
-    head = _encode(header)
+    head = encode_header(header)
+    version = bytes([header.version])
     if len(head) > HEADER_LIMIT:
-        raise Bug(f"segment {header.number}: the header has {len(head)} bytes, {HEADER_LIMIT} are allowed: {len(header.sources)} sources")
+        raise Bug(f"segment {header.number}: the header has {len(head)} bytes, {HEADER_LIMIT} are allowed: too many sources")
     content, raw, blocks = hashlib.sha256(), 0, 0
-    stored: list[bytes] = [HEAD_MAGIC, _U32.pack(len(head)), head]
+    stored: list[bytes] = [HEAD_MAGIC[:7] + version, _U32.pack(len(head)), head]
     for block in _blocks(runs):
         frame = zstd.compress(block, level)
         content.update(block)
@@ -178,7 +184,7 @@ def encode(header: SegmentHeader, runs: Sequence[Run], level: int) -> tuple[byte
     whole = hashlib.sha256()
     for piece in stored:
         whole.update(piece)
-    stored += (whole.digest(), END_MAGIC)
+    stored += (whole.digest(), END_MAGIC[:7] + version)
     return b"".join(stored), footer
 
 
@@ -212,12 +218,16 @@ def header_end(start: bytes, number: int) -> int:
         raise CorruptSegment(number, f"truncated: {len(start)} bytes are less than any segment has")
     if start[:7] != HEAD_MAGIC[:7]:
         raise CorruptSegment(number, "not a segment: it does not begin with the format's magic")
-    if start[7] != VERSION:
-        raise CorruptSegment(number, f"format version {start[7]} is not known to this program, which knows {VERSION}")
+    if start[7] not in VERSIONS:
+        raise CorruptSegment(number, f"format version {start[7]} is not known to this program, which knows {_known()}")
     length = int(_U32.unpack_from(start, len(HEAD_MAGIC))[0])
     if length > HEADER_LIMIT:
         raise CorruptSegment(number, f"it says that its header has {length} bytes; {HEADER_LIMIT} are allowed")
     return HEAD_BYTES + length
+
+
+def _known() -> str:
+    return " and ".join(map(str, VERSIONS))
 
 
 def decode_header(start: bytes, number: int) -> tuple[SegmentHeader, bytes]:
@@ -229,21 +239,15 @@ def decode_header(start: bytes, number: int) -> tuple[SegmentHeader, bytes]:
     if len(start) < end:
         raise CorruptSegment(number, "truncated: it ends inside the header")
     raw = start[HEAD_BYTES:end]
-    try:
-        header = _decode_header(raw)
-    except UNREADABLE as error:
-        raise CorruptSegment(number, f"the header cannot be read: {error}") from error
-    if header.number != number:
-        raise CorruptSegment(number, f"it says that it is segment {header.number}")
-    return header, raw
+    return header_of(raw, start[7], number), raw
 
 
 def footer_bytes(end: bytes, number: int) -> int:
     """How long the footer is, from the last ``END_BYTES`` (or more) of a segment. It stands right before those ``END_BYTES``."""
     if len(end) < END_BYTES or end[-8:-1] != END_MAGIC[:7]:
         raise CorruptSegment(number, "truncated: the end mark is missing")
-    if end[-1] != VERSION:
-        raise CorruptSegment(number, f"format version {end[-1]} at its end is not known to this program, which knows {VERSION}")
+    if end[-1] not in VERSIONS:
+        raise CorruptSegment(number, f"format version {end[-1]} at its end is not known to this program, which knows {_known()}")
     length = int(_U32.unpack_from(end, len(end) - END_BYTES)[0])
     if length > FOOTER_LIMIT:
         raise CorruptSegment(number, f"it says that its footer has {length} bytes; {FOOTER_LIMIT} are allowed")
@@ -298,6 +302,8 @@ def decode(data: bytes, number: int) -> Segment:
     view = memoryview(data)
     if hashlib.sha256(view[: -END_BYTES + 4]).digest() != data[-40:-8]:
         raise CorruptSegment(number, "the SHA-256 of its bytes does not match: it was altered")
+    if data[7] != data[-1]:
+        raise CorruptSegment(number, f"it begins in format version {data[7]} and ends in {data[-1]}")
     header, head = decode_header(data, number)
     if at < HEAD_BYTES + len(head):
         raise CorruptSegment(number, "the footer says it is longer than the segment")

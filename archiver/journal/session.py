@@ -51,12 +51,13 @@ async def open_session(reader: Reader, clock: Clock, *, instance: str, version: 
         if reader.strays != strays:
             strays = reader.strays
             _log.warning("journal_strays", keys=strays[:10], meaning="objects among the segments that are none; move them away")
-        end = End.after(tail.header, tail.footer) if tail else End(identity.id)
+        end = await reader.state_after(tail) if tail else End(identity.id)
         now = clock.now()
         session = Session(end.epoch + 1, instance, version, now, sources, clock.unique())
         run = Run.of("", Kind.SESSION, [msgspec.json.encode(session)], observed=now)
         time = max(now, end.time + 1)
-        header = SegmentHeader(end.archive, number, session.epoch, end.next, run.count, time, now, now, end.chain, end.sources, number)
+        marks = dict(end.sources)
+        header = SegmentHeader(end.archive, number, session.epoch, end.next, run.count, time, now, now, end.chain, marks, number)
         data, footer = encode(header, [run], limits.compression_level)
         if await put_once(reader.store, clock, segment_key(number), data, patience_seconds=PATIENCE_SECONDS) is None:
             _log.info("journal_opened", archive=end.archive, segment=number, epoch=session.epoch, instance=instance, entries=header.first)

@@ -19,10 +19,13 @@ class Span(NamedTuple):
 
 
 async def last_segment_of(reader: Reader, source: str, mark: SourceMark) -> int:
-    """The segment with the newest entry of ``source``, whose newest mark is ``mark``. One bisection.
+    """The segment with the newest entry of ``source``, whose newest mark is ``mark``.
 
-    Entries that move no mark are not seen: those without a position that came when the clock stood behind what the mark has.
+    The mark says it, unless an older program wrote it. Then one bisection, which does not see entries that move no mark: those without a
+    position that came when the clock stood behind what the mark has.
     """
+    if mark.newest_segment >= 0:
+        return mark.newest_segment
     return await reader.bisect(lambda header: header.sources.get(source) == mark, near=True)
 
 

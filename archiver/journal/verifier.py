@@ -11,6 +11,7 @@ import msgspec
 
 from archiver.errors import Corrupt
 from archiver.journal.chain import End
+from archiver.journal.changed_marks import ChangedMarks
 from archiver.journal.checkpoints import named_checkpoint
 from archiver.journal.entry import Kind, Placed, SourceMark, advance
 from archiver.journal.folded_checkpoints import BadCheckpoint, Naming, check_folded
@@ -39,7 +40,9 @@ _MARK_FIELDS = (
     "stream_segment",
     "schema_segment",
 )
-"""Compared with what the runs say. A field that is added to ``SourceMark`` later is not known to older segments: it stays out."""
+"""Compared with what the runs say, in marks of whatever program."""
+_NEWEST_FIELDS = ("newest_segment", "gap")
+"""In marks that have them."""
 _BAD_LIMIT = 1000
 """Bad segments behind which it goes on."""
 
@@ -186,9 +189,10 @@ async def verify(
             async with aclosing(reader.walk(at, start=end, expected=last)) as steps:
                 async for segment, valid in steps:
                     if valid:
-                        _check_marks(end, segment)
+                        after = End.after(segment.header, segment.footer, end.base_sources)
+                        _check_marks(end, segment, after)
                         await passage.take(segment)
-                        end = End.after(segment.header, segment.footer)
+                        end = after
                         if comparison and report.bad_segment is None:
                             comparison.pass_segment(end.segment, end.chain.hex())
                     elif report.bad_segment is None:
@@ -269,16 +273,23 @@ async def _last(reader: Reader) -> int:
         return -1
 
 
-def _check_marks(before: End, segment: Segment) -> None:
+def _compared(mark: SourceMark) -> tuple[str, ...]:
+    return (*_MARK_FIELDS, *_NEWEST_FIELDS) if mark.newest_segment >= 0 else _MARK_FIELDS
+
+
+def _check_marks(before: End, segment: Segment, after: End) -> None:
+    if isinstance(before.sources, ChangedMarks) or isinstance(after.sources, ChangedMarks):
+        # The segment with all of them is bad, and told of. What was not, before it, cannot be compared.
+        return
     marks = dict(before.sources)
     for placed in segment.placed():
         source = placed.run.source
         if source:
             marks[source] = advance(marks.get(source, SourceMark()), placed.run, placed.first, placed.segment)
-    stored = segment.header.sources
+    stored = after.sources
     for source in marks.keys() | stored.keys():
         expected, found = marks.get(source), stored.get(source)
-        if expected is None or found is None or any(getattr(expected, name) != getattr(found, name) for name in _MARK_FIELDS):
+        if expected is None or found is None or any(getattr(expected, name) != getattr(found, name) for name in _compared(found)):
             raise CorruptSegment(segment.header.number, f"the mark of source {source!r} in its header is not what its entries say")
 
 

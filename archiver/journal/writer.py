@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,6 +22,7 @@ from archiver.clock import STEP_SECONDS
 from archiver.errors import ArchiverError, Bug, Unavailable
 from archiver.journal.buffer import Buffer
 from archiver.journal.chain import End
+from archiver.journal.changed_marks import Carrying
 from archiver.journal.entry import Kind, Run, SourceMark, advance
 from archiver.journal.fencing import intruder, recheck
 from archiver.journal.keys import PARTS, segment_key
@@ -78,6 +79,7 @@ class Writer:
         self._running = False
         self._closing = False
         self._clean = False
+        self._carrying = Carrying()
         self._signposting = Signposting(store)
         self._failure: ArchiverError | None = None
         self._ended = asyncio.Event()
@@ -114,7 +116,7 @@ class Writer:
         return self._durable.epoch
 
     @property
-    def marks(self) -> dict[str, SourceMark]:
+    def marks(self) -> Mapping[str, SourceMark]:
         """Where every source stands in what is durable, those of earlier sessions included. Never changed in place."""
         return self._durable.sources
 
@@ -343,12 +345,12 @@ class Writer:
             observed_min=min((run.observed for run in runs), default=0),
             observed_max=max((run.observed for run in runs), default=0),
             prev=before.chain,
-            sources=sources,
+            sources=self._carrying.carried(sources, runs, number, before.base, before.base_sources),
             session=before.session,
         )
         level = self._limits.compression_level
         data, footer = encode(header, runs, level) if taken <= _INLINE_BYTES else await self._offload(encode, header, runs, level)
-        self._sealed = End.after(header, footer)
+        self._sealed = End.after(header, footer, before.base_sources)
         ahead = self._clock.monotonic() - self._clock.now() / 1_000_000
         heard = {run.source: ahead + run.observed / 1_000_000 for run in runs if run.source and run.observed}
         return _Sealed(data, self._sealed, taken, heard)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from archiver.journal.changed_marks import ChangedMarks
 from archiver.journal.keys import segment_key
 from archiver.journal.segment import NO_PREVIOUS, decode
 
@@ -31,6 +32,8 @@ class Content:
         self.segments: dict[int, int] = {}
         """Sequence number of an entry to number of its segment."""
         self.void: list[int] = []
+        self.based = 0
+        """Valid segments whose header has changed marks alone."""
         self.epochs: set[int] = set()
         self._truth = truth
         self._number = self._epoch = 0
@@ -61,7 +64,17 @@ class Content:
                 if run.source:
                     self._entry(run.source, body)
                 self._next += 1
-        for source, mark in header.sources.items():
+        marks = header.sources
+        if isinstance(marks, ChangedMarks):
+            based = decode(self._truth.peek(segment_key(marks.base)) or b"", marks.base).header.sources
+            if isinstance(based, ChangedMarks):
+                self.faults.append(f"segment {self._number} is based on {marks.base}, which has not all marks")
+                return
+            self.based += 1
+            marks = {**based, **marks.changed}
+        if self.last.keys() - marks.keys():
+            self.faults.append(f"segment {self._number} has no marks of {self.last.keys() - marks.keys()}")
+        for source, mark in marks.items():
             if int(mark.position or 0) != self.last.get(source, 0):
                 self.faults.append(
                     f"segment {self._number}: the mark of {source} is {mark.position}, its newest entry {self.last.get(source, 0)}"

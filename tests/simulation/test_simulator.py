@@ -151,9 +151,11 @@ def test_fencing_what_was_not_read_is_seen(monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_epoch_that_does_not_rise_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """So is a fence that has its predecessor's epoch."""
     after = End.after
-    monkeypatch.setattr(End, "after", lambda header, footer: _lower(after(header, footer)))
+    monkeypatch.setattr(End, "after", lambda *given: _lower(after(*given)))
     _must_be_seen()
 
 
 def _lower(end: End) -> End:
-    return End(end.archive, end.segment, max(0, end.epoch - 1), end.session, end.next, end.chain, end.time, end.sources)
+    return End(
+        end.archive, end.segment, max(0, end.epoch - 1), end.session, end.next, end.chain, end.time, end.sources, end.base, end.base_sources
+    )

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from archiver.journal.chain import End
+from archiver.journal.changed_marks import Carrying
 from archiver.journal.entry import Kind, Run, SourceMark, advance
 from archiver.journal.identity import Identity
 from archiver.journal.keys import IDENTITY, segment_key
@@ -27,8 +28,10 @@ def fence(epoch: int, instance: str = "a") -> Run:
     return Run.of("", Kind.SESSION, [msgspec.json.encode(Session(epoch, instance, "1", 5))], observed=5)
 
 
-def forge(end: End, runs: Sequence[Run], **changes: Any) -> tuple[bytes, End]:
-    """A segment that continues ``end``, but for ``changes`` in its header; and the state after it."""
+def forge(end: End, runs: Sequence[Run], carrying: Carrying | None = None, **changes: Any) -> tuple[bytes, End]:
+    """A segment that continues ``end``, but for ``changes`` in its header; and the state after it. ``carrying``: its header has the marks
+    that a writer would let it have, else all.
+    """
     count = sum(run.count for run in runs)
     number = changes.get("number", end.segment + 1)
     sources, following = dict(end.sources), end.next
@@ -47,12 +50,12 @@ def forge(end: End, runs: Sequence[Run], **changes: Any) -> tuple[bytes, End]:
         "observed_min": min(seen, default=0),
         "observed_max": max(seen, default=0),
         "prev": end.chain,
-        "sources": sources,
+        "sources": carrying.carried(sources, list(runs), number, end.base, end.base_sources) if carrying else sources,
         "session": end.session,
     }
     header = SegmentHeader(**(values | changes))
     data, footer = encode(header, runs, 1)
-    return data, End.after(header, footer)
+    return data, End.after(header, footer, end.base_sources)
 
 
 class Forgery:
@@ -63,15 +66,16 @@ class Forgery:
         self.store.create(IDENTITY, msgspec.json.encode(Identity(1, ARCHIVE, 1)))
         self.end = NEW
         self.number = 0
+        self.carrying: Carrying | None = None
 
     def add(self, *runs: Run, **changes: Any) -> int:
         """The next valid segment; its number."""
-        data, self.end = forge(self.end, runs, number=self.number, **changes)
+        data, self.end = forge(self.end, runs, self.carrying, number=self.number, **changes)
         return self._put(data)
 
     def open(self, instance: str = "a") -> int:
         """The next fence."""
-        return self.add(fence(self.end.epoch + 1, instance), epoch=self.end.epoch + 1, session=self.number)
+        return self.add(fence(self.end.epoch + 1, instance), epoch=self.end.epoch + 1, session=self.number, sources=dict(self.end.sources))
 
     def void(self, after: End, *runs: Run, **changes: Any) -> End:
         """What a fenced writer that stood at ``after`` left under the next number."""

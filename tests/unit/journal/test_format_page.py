@@ -11,6 +11,7 @@ from archiver.journal.entry import Kind, SourceMark
 from archiver.journal.identity import FORMAT, Identity
 from archiver.journal.keys import part_key, segment_key
 from archiver.journal.parts import ROWS_LIMIT
+from archiver.journal.segment_header import ChangesHeader
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "format.md").read_text()
 
@@ -26,6 +27,9 @@ def test_structs_are_as_published() -> None:
     """Header, mark, footer and run header have exactly the published fields in the published order."""
     assert fields("### Header") == list(form.SegmentHeader.__struct_fields__)
     assert fields("Mark of a source") == list(SourceMark.__struct_fields__)
+    assert form.VERSIONS == (1, 2)
+    assert ChangesHeader.__struct_fields__ == (*form.SegmentHeader.__struct_fields__, "base")
+    assert f"| {len(form.SegmentHeader.__struct_fields__)} | `base` | integer |" in PAGE
     assert fields("### Footer") == list(form.SegmentFooter.__struct_fields__)
     assert fields("### Run") == list(form._RunHeader.__struct_fields__)
 

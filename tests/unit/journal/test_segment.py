@@ -89,8 +89,8 @@ def test_noise_is_refused(noise: bytes) -> None:
 def test_an_unknown_version_is_named(at: int) -> None:
     """A segment of another format version is refused with both versions in the message."""
     data = bytearray(small())
-    data[at] = 2
-    with pytest.raises(CorruptSegment, match=r"version 2.*not known.*knows 1"):
+    data[at] = 3
+    with pytest.raises(CorruptSegment, match=r"version 3.*not known.*knows 1 and 2"):
         decode(bytes(data), 0)
 
 
