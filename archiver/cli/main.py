@@ -69,6 +69,7 @@ COMMANDS = {
     "log": Command("history:log", "List every change of one row or object."),
     "show": Command("history:show", "Print one row or object as it was at a point."),
     "diff": Command("history:diff", "Compare one row or object between two points."),
+    "detach": Command("detach:detach", "Take away everything that the archiver made at a source."),
     "config": Command("configuration:config", "Look at settings."),
 }
 """Loaded when they are named, because drivers take a second to load. A summary stands here, so that help loads none."""
@@ -164,6 +165,7 @@ def cli(context: click.Context) -> None:
               mark                a name for a point
               maintain            keep it quick as it grows
     replay    restore, drill      a state at a point in time, into a target
+    sources   detach              away with what capture made there
     history   log, show, diff     what one row or object looked like, and when
 
     The options below may stand before the command or behind it.

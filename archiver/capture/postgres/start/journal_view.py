@@ -81,9 +81,15 @@ async def schema_knowledge(reader: Reader, source: str, mark: SourceMark, last: 
     return SchemaKnowledge(found, until, announced)
 
 
+async def newest_slot(reader: Reader, source: str, mark: SourceMark) -> Slot | None:
+    """What the journal says of the slot of ``source``; None where it never had one. Raises ``Corrupt``, ``Unavailable``."""
+    found: Slot | None = await _newest(reader, source, mark.control_segment, Kind.PG_SLOT, Slot)
+    return found
+
+
 async def read_journal(reader: Reader, source: str, mark: SourceMark) -> JournalView:
     """What the durable journal says of ``source``. Reads two segments at most. Raises ``Corrupt``, ``Unavailable``."""
-    slot = await _newest(reader, source, mark.control_segment, Kind.PG_SLOT, Slot)
+    slot = await newest_slot(reader, source, mark)
     if slot is None:
         return JournalView()
     stream = await _newest(reader, source, mark.stream_segment, Kind.PG_STREAM, Stream)
