@@ -63,6 +63,9 @@ class Bounds(NamedTuple):
         return any(since <= time < until for time in times)
 
 
+EVERYTHING = Bounds(None, None)
+
+
 def _has(point: Point, mark: Mark) -> bool:
     if point.kind == "time":
         return mark.time <= point.number

@@ -300,7 +300,7 @@ class DatabaseChanges:
     def _copied(self, entry: int, snapshot: Snapshot, *, baseline: bool) -> Iterator[Told]:
         if entry == self.beginning.copy:
             return
-        here = self._here(entry, snapshot.taken)
+        here = self._here(entry, snapshot.taken)._replace(lsn=max(self._reader.reached, parse_lsn(snapshot.lsn)))
         rows = {table.oid: sum(part.rows for part in table.parts) for table in snapshot.tables}
         for table in snapshot.tables:
             self._known.forget((self.source, table.oid))

@@ -7,6 +7,7 @@ older than what is known is history. What an object was before is known from wha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ import msgspec
 from archiver.clock import to_text
 from archiver.errors import Corrupt
 from archiver.history.objects import leaves, manager_of, plain
-from archiver.history.span.bounds import Mark, Told
+from archiver.history.span.bounds import EVERYTHING, Bounds, Mark, Told
 from archiver.history.span.changes import Change, Field
 from archiver.history.span.known_values import KnownValues
 from archiver.history.span.unknown_stretches import UnknownStretches
@@ -29,6 +30,8 @@ from archiver.kubernetes.stream_state import UNWATCHED, Key, KnownObject
 
 _REACH = 64
 """Versions of an object, back from the newest, among which a repetition is looked for: as ``history.objects`` does."""
+BACKLOG = 10_000_000
+"""Microseconds. What waited for somebody to watch comes at once: a longer pause ends it."""
 _SAME = ("apiVersion", "kind")
 """Of every object of a kind: no field that changes."""
 
@@ -57,6 +60,16 @@ class StreamBeginning(msgspec.Struct, frozen=True):
     silence: Gap | None = None
 
 
+@dataclass(slots=True)
+class Pause:
+    """A time in which nobody watched, after which the watch went on."""
+
+    since: int
+    until: int
+    changes: int = 0
+    """Came late."""
+
+
 class StreamChanges:
     """Takes the runs of one stream from where it begins; gives what changed, each with its place."""
 
@@ -68,12 +81,20 @@ class StreamChanges:
         *,
         wanted: Callable[[str, str], bool] = lambda _namespace, _name: True,
         objects: Iterable[tuple[Key, KnownObject]] = (),
+        bounds: Bounds = EVERYTHING,
     ) -> None:
-        """``wanted``: objects, by namespace and name, of which is told. ``objects``: those that are known where it begins."""
+        """``wanted``: objects, by namespace and name, of which is told. ``objects``: those that are known where it begins.
+
+        ``bounds``: what is asked about.
+        """
         self.name = name
         self.unknown = UnknownStretches()
-        self.late: list[tuple[int, int, int]] = []
-        """Of changes that came after nobody had watched, and that do not tell when they were: from when, until when, and their entry."""
+        self.doubtful: list[int] = []
+        """Of changes that came after nobody had watched, and that do not tell on which side of an end of the span they were: since when."""
+        self.pauses: list[Pause] = []
+        """When nobody watched, around an end of the span."""
+        self.begun: Mark | None = None
+        """The first complete list, if reading did not begin behind one."""
         self.resumed = 0
         """When a watch went on from its position, while what waited for it comes."""
         self.observed = 0
@@ -83,7 +104,8 @@ class StreamChanges:
         self.kind = f"{stream.plural}.{stream.group}"
         self._known, self._wanted = known, wanted
         self._since, self._epoch = beginning.listed.resource_version if beginning.listed else "", beginning.epoch
-        self._heard = beginning.heard
+        self._bounds = bounds
+        self._heard = self._floor = beginning.heard
         self._begun = beginning.listed is not None
         self._listing: Watch | None = None
         self._listed: set[Key] = set()
@@ -104,6 +126,8 @@ class StreamChanges:
         run = placed.run
         if placed.first + run.count <= self._beginning.entry:
             return
+        if run.observed - self.observed > BACKLOG:
+            self.resumed = 0
         try:
             yield from self._entries(placed)
         except msgspec.MsgspecError as error:
@@ -116,10 +140,12 @@ class StreamChanges:
 
     def _entries(self, placed: Placed) -> Iterator[Told]:
         run = placed.run
+        if run.kind is Kind.K8S_EVENT:
+            told = [each for entry, body in enumerate(run.bodies(), placed.first) for each in self._event(entry, run.observed, body)]
+            yield from self._dated(told, run.observed) if self.resumed else (each for each, _ in told)
+            return
         for entry, body in enumerate(run.bodies(), placed.first):
             match run.kind:
-                case Kind.K8S_EVENT:
-                    yield from self._event(entry, run.observed, body)
                 case Kind.K8S_ITEM:
                     yield from self._item(entry, run.observed, body)
                 case Kind.K8S_WATCH:
@@ -137,7 +163,9 @@ class StreamChanges:
         self._resource = watch.resource
         self._epoch = watch.epoch
         if watch.resource_version:
-            self._listing, self.resumed = None, observed
+            self._listing, self.resumed, self._floor = None, observed, self._heard
+            if self._heard and self._bounds.part(self._heard, observed):
+                self.pauses.append(Pause(self._heard, observed))
             self._went_on(0, observed)
         else:
             self._listing, self.resumed = watch, 0
@@ -149,7 +177,23 @@ class StreamChanges:
         if not self.resumed:
             self._heard = max(self._heard, observed)
 
-    def _event(self, entry: int, observed: int, body: bytes) -> Iterator[Told]:
+    def _dated(self, told: list[tuple[Told, ChangeTime]], observed: int) -> Iterator[Told]:
+        """What came after nobody had watched, where it counts by time: each before what came behind it, as ``late_events`` has it."""
+        latest = observed
+        dated = list[Told]()
+        for each, own in reversed(told):
+            latest = min(latest, own.until or latest)
+            dated.append(each._replace(mark=each.mark._replace(time=latest)))
+        for each, (_, own) in zip(reversed(dated), told, strict=True):
+            self._floor = max(self._floor, own.since)
+            if self._bounds.part(self._floor, each.mark.time):
+                self.doubtful.append(self._floor)
+            if self.pauses and self.pauses[-1].until == self.resumed:
+                self.pauses[-1].changes += 1
+            yield each
+
+    def _event(self, entry: int, observed: int, body: bytes) -> Iterator[tuple[Told, ChangeTime]]:
+        """The change, and when it happened by what the object says."""
         event = kj.event.decode(body)
         meta = event.object.metadata
         key = (meta.namespace, meta.name)
@@ -164,33 +208,24 @@ class StreamChanges:
             late = late or kj.order(meta.resource_version, known.version) < 0
         document = self._document(kj.object_of(body))
         before = self._document(known.body) if known is not None and known.body and known.uid == meta.uid else None
-        own = self._own_time(event.type, document, before)
-        mark = Mark(entry, entry, own.until or observed)
-        if self.resumed and not own.until:
-            self.late.append((max(self._heard, own.since), observed, entry))
+        said = change_time(event.type, _metadata(document), _metadata(before) if before is not None else None)
+        # Shown where it came after a time in which nobody watched.
+        own = said if self.resumed and said.since < self.resumed and said.until <= self.resumed else ChangeTime()
+        mark = Mark(entry, entry, observed)
         gone = event.type == "DELETED"
         fields = [] if late else _fields(document if gone else before, None if gone else document, made=event.type == "ADDED")
         told_by = before is not None or event.type == "ADDED"
-        yield Told(
-            mark,
-            self._change(
-                entry, observed, event.type.lower(), key, uid=meta.uid, resource_version=meta.resource_version, fields=fields, late=late,
-                field_manager=manager_of(_metadata(document), before) if told_by and not gone else "",
-                happened_from=own.since, happened_until=own.until,
-            ),
+        change = self._change(
+            entry, observed, event.type.lower(), key, uid=meta.uid, resource_version=meta.resource_version, fields=fields, late=late,
+            field_manager=manager_of(_metadata(document), before) if told_by and not gone else "",
+            happened_from=own.since, happened_until=own.until,
         )  # fmt: skip
+        yield Told(mark, change), said
         if late:
             if known is not None:
                 self._keep(key, known.uid, known.version, known.body, (*known.heard, version))
             return
         self._keep(key, meta.uid, meta.resource_version, b"" if gone else kj.object_of(body), (*(known.heard if known else ()), version))
-
-    def _own_time(self, event: str, document: dict[str, Any], before: dict[str, Any] | None) -> ChangeTime:
-        """When it happened by what the object says, if it came after a time in which nobody watched."""
-        if not self.resumed:
-            return ChangeTime()
-        own = change_time(event, _metadata(document), _metadata(before) if before is not None else None)
-        return own if own.since < self.resumed and own.until <= self.resumed else ChangeTime()
 
     def _item(self, entry: int, observed: int, body: bytes) -> Iterator[Told]:
         meta = kj.head.decode(body).metadata
@@ -231,8 +266,9 @@ class StreamChanges:
     def _complete(self, entry: int, observed: int, listing: Listing) -> Iterator[Told]:
         self._since = listing.resource_version
         if not self._begun:
+            self.begun = Mark(entry, entry, observed)
             detail = f"a list: {listing.count} objects"
-            yield Told(Mark(entry, entry, observed), self._change(entry, observed, "baseline", ("", ""), detail=detail))
+            yield Told(self.begun, self._change(entry, observed, "baseline", ("", ""), detail=detail))
         for key, known in self._known.items(self.name):
             assert isinstance(key, tuple)
             if known.body and key not in self._listed:

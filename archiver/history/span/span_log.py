@@ -23,7 +23,7 @@ from archiver.history.span.bounds import Bounds, Mark, Told
 from archiver.history.span.changes import Change
 from archiver.history.span.database_changes import DatabaseBeginning, DatabaseChanges
 from archiver.history.span.known_values import KnownValues
-from archiver.history.span.object_changes import KnownState, StreamBeginning, StreamChanges
+from archiver.history.span.object_changes import BACKLOG, KnownState, StreamBeginning, StreamChanges
 from archiver.journal.clock_doubts import clock_doubts
 from archiver.journal.entry import Kind, Placed, SourceMark
 from archiver.journal.record_reader import read_record
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from archiver.replay.points import Point
 
 _BATCH_BYTES = 4 << 20
-_BACKLOG = 10_000_000
-"""Microseconds. What waited for somebody to watch comes at once: a longer pause ends it."""
 _SHOWN = 20
 """Notes of one sort."""
 
@@ -114,7 +112,9 @@ class SpanLog:
             found = await begin_cluster(self._reader, tail, source, names, start)
             for name, each in found.items():
                 wanted = self._selection.object
-                self._streams[name] = StreamChanges(name, each.beginning, self._objects, wanted=wanted, objects=each.objects.items())
+                self._streams[name] = StreamChanges(
+                    name, each.beginning, self._objects, wanted=wanted, objects=each.objects.items(), bounds=self._bounds
+                )
                 self._segments[name] = each.beginning.segment
 
     def _chosen(self, tail: SegmentHeader) -> tuple[list[str], dict[str, list[str]]]:
@@ -186,7 +186,7 @@ class SpanLog:
             return True
         for name, each in self._streams.items():
             if tail.sources[name].observed > each.observed:
-                waits = each.resumed > end.number and each.observed - each.resumed <= _BACKLOG
+                waits = each.resumed > end.number and each.observed - each.resumed <= BACKLOG
                 if each.observed <= end.number or each.listing or waits:
                     return True
         return False
@@ -237,7 +237,8 @@ class SpanLog:
             if stream is None:
                 if not self._selection.source(name.partition("/")[0]) or not self._takes(name):
                     continue
-                stream = self._streams[name] = StreamChanges(name, StreamBeginning(), self._objects, wanted=self._selection.object)
+                stream = StreamChanges(name, StreamBeginning(), self._objects, wanted=self._selection.object, bounds=self._bounds)
+                self._streams[name] = stream
             yield from stream.feed(placed)
 
     # What is not known.
@@ -255,11 +256,21 @@ class SpanLog:
                 self.notes.append(f"{source}: {len(partly) - _SHOWN} more tables of which not everything is captured")
         for name, stream in self._streams.items():
             self.gaps += [f"{name}: {each.text}" for each in stream.unknown.reaching(bounds)]
-            doubtful = [since for since, until, _ in stream.late if bounds.part(since, until)]
-            if doubtful:
+            if stream.doubtful:
                 self.gaps.append(
-                    f"{name}: nobody watched since {to_text(min(doubtful))}, and of {len(doubtful)} changes that came late it cannot be"
-                    " told on which side of the asked time they happened"
+                    f"{name}: of {len(stream.doubtful)} changes that came late, since {to_text(min(stream.doubtful))}, it cannot be told on"
+                    " which side of the asked time they happened"
+                )
+            for pause in stream.pauses:
+                late = f"{pause.changes} changes came late; they count as of when they happened, by what the objects say of themselves"
+                told = late if pause.changes else "nothing came late"
+                self.notes.append(f"{name}: nobody watched from {to_text(pause.since)} to {to_text(pause.until)}; {told}")
+        for source in sorted({name.partition("/")[0] for name in self._streams} if bounds.start is not None else ()):
+            begun = [stream.begun for name, stream in self._streams.items() if name.startswith(f"{source}/")]
+            lists = [mark for mark in begun if mark is not None and bounds.holds(mark)]
+            if lists and len(lists) == len(begun):
+                self.gaps.append(
+                    f"{source}: nothing is known of it before {to_text(min(mark.time for mark in lists))}, its first complete list"
                 )
         for point in bounds:
             if point is not None and point.kind == "time":

@@ -118,6 +118,19 @@ def test_points_while_the_archiver_was_away(start_cluster: Callable[..., Control
     code, changes, _ = answer(archiver, "log", *thing("three"), "--until", doubtful)
     assert [change["event"] for change in changes] == ["ADDED", "UNKNOWN", "NOTE"]
 
+    assert spanned(archiver, before, inside) == (0, [("added", "two"), ("modified", "one")], [("note", "nobody watched from")])
+    assert spanned(archiver, inside, doubtful) == (3, [("added", "four")], [("unknown", "of 1 changes"), ("note", "nobody watched from")])
+    assert spanned(archiver, doubtful, "latest") == (
+        3,
+        [("deleted", "three"), ("modified", "one"), ("modified", "one")],
+        [("unknown", "of 1 changes"), ("note", "nobody watched from")],
+    )
+    assert spanned(archiver, early, before) == (
+        3,
+        [("added", "one"), ("added", "three")],
+        [("unknown", "nothing is known"), ("note", "nobody watched from")],
+    )
+
     future = to_text(SystemClock().now() + 3_600_000_000)
     to = ("--to", str(tmp_path / "future"))
     for words in (
@@ -130,6 +143,15 @@ def test_points_while_the_archiver_was_away(start_cluster: Callable[..., Control
         late = archiver.call(*words)
         assert (late.returncode, "the journal ends" in late.stdout + late.stderr) == (2, True), (words, late.stdout, late.stderr)
     assert not (tmp_path / "future").exists()
+
+
+def spanned(archiver: Archiver, start: str, end: str) -> tuple[int, list[tuple[str, str]], list[tuple[str, str]]]:
+    """Exit code of ``log`` between two points, what changed, and what is said to be doubtful."""
+    done = archiver.call("log", "--source", "k", "--kind", "tools", "--from", start, "--until", end, "--json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    changes = [(line["operation"], line["name"]) for line in lines if "name" in line]
+    said = [(line["operation"], line["detail"]) for line in lines if line["operation"] in ("unknown", "note", "gap")]
+    return done.returncode, changes, [(word, " ".join(text.split(": ", 1)[1].split()[:3])) for word, text in said]
 
 
 def thing(name: str) -> tuple[str, str]:
