@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.errors import Invalid
+from archiver.history.filed_state import filed_state
+from archiver.history.row_ref import RowRef
 from archiver.history.row_states import State, text_of
-from archiver.history.rows import RowRef
 from archiver.postgres.records import SCHEMA_UNCERTAIN
 from archiver.replay.points import Point
 from archiver.replay.postgres.columnar.copy_text import escape, unescape
 from archiver.replay.postgres.plan.plan import GapLine
 from archiver.replay.postgres.plan.planner import plan_restore
-from archiver.replay.postgres.write.plan_records import fold_changes, gather
+from archiver.replay.postgres.write.plan_records import PlanRecords, fold_changes, gather
 from archiver.replay.postgres.write.table_rows import rows_of
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
+    from archiver.postgres.records import Table
+    from archiver.replay.postgres.plan.plan import RestorePlan
 
 
 class RowAt(msgspec.Struct, frozen=True):
@@ -39,8 +42,9 @@ class RowAt(msgspec.Struct, frozen=True):
 async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowAt:
     """The row at a resolved point.
 
-    Folds the database's changes since the baseline and reads the table's rows. Raises ``Invalid`` when there is no such table or column
-    at the point, and what ``plan_restore`` raises.
+    Where history files tell it exactly, they are asked, and the journal only behind them; else the database's changes since the newest
+    checkpoint are folded, and the table's rows read. What is not known is what the plan of a restore says, either way. Raises ``Invalid``
+    when there is no such table or column at the point, and what ``plan_restore`` raises.
     """
     plan = await plan_restore(reader, source, point)
     material = await gather(plan, reader)
@@ -53,12 +57,20 @@ async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowA
             f"{source} has no table {ref.schema}.{ref.table} at this point{f', as far as is known ({gaps[0]})' if gaps else ''}",
             hint="`archiver restore --at … --dry-run` lists the tables",
         )
-    fold, _ = await fold_changes(plan, material, reader)
-    rows = rows_of(fold, table, reader.store, plan.checkpoint.key)
-    names = [column.name for column in rows.columns]
+    names = [column.name for column in table.columns if not column.generated]
     missing = [name for name in ref.key if name not in names]
     if missing:
         raise Invalid(f"{ref.schema}.{ref.table} has no column {missing[0]} at this point", hint=f"its columns: {', '.join(names)}")
+    filed = await filed_state(reader, plan, material, table, ref) if not gaps else None
+    state = await _folded(reader, plan, material, table, ref) if filed is None else filed.state
+    return RowAt(state, gaps, [*(gap.text for gap in plan.gaps), *plan.approximations])
+
+
+async def _folded(reader: Reader, plan: RestorePlan, material: PlanRecords, table: Table, ref: RowRef) -> State | None:
+    """The row as the fold has it: all changes since the checkpoint, and all rows of the table."""
+    fold, _ = await fold_changes(plan, material, reader)
+    rows = rows_of(fold, table, reader.store, plan.checkpoint.key)
+    names = [column.name for column in rows.columns]
     wanted = [(names.index(column), bytes(escape(value.encode()))) for column, value in ref.key.items()]
     needle = max((value for _, value in wanted), key=len)
     found: State | None = None
@@ -74,7 +86,7 @@ async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowA
             if all(values[place] == value for place, value in wanted):
                 found = {name: text_of(unescape(value)) for name, value in zip(names, values, strict=True)}
                 break
-    return RowAt(found, gaps, [*(gap.text for gap in plan.gaps), *plan.approximations])
+    return found
 
 
 def _concerns(gap: GapLine, ref: RowRef) -> bool:

@@ -96,6 +96,17 @@ def states(
     return found
 
 
+def written_whole(heard: Sequence[HeardChange], copies: Sequence[CopiedRow]) -> HeardChange | CopiedRow | None:
+    """What wrote all columns of the row last, as far as changes tell; ``None``: nothing did."""
+    found: HeardChange | CopiedRow | None = None
+    for one in _ordered(heard, copies, []):
+        if isinstance(one, CopiedRow):
+            found = one if one.state is not None else None
+        elif isinstance(one, HeardChange) and one.change.new is not None and UNCHANGED not in one.change.new.values():
+            found = one
+    return found
+
+
 def differences(one: State | None, other: State | None) -> list[tuple[str, str | None, str | None]]:
     """(column, before, after) of every column that differs; a row that is not there has no columns."""
     before, after = one or {}, other or {}
