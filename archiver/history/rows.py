@@ -37,7 +37,7 @@ async def row_log(
     for point in (until, from_point or until):
         require_mark(tail, source, point)
     last = min(await end_segment(reader, source, until), tail.number)
-    start = await start_of(reader, source, from_point, tail.number)
+    start = await _start(reader, source, from_point, tail.number)
     history = await open_history(reader, source)
     if history is not None and start.record.replay_from <= history.progress.covered:
         files = FiledRows(reader.store, history)
@@ -97,7 +97,7 @@ async def filed_changes(
     return sorted(heard, key=in_order)
 
 
-async def start_of(reader: Reader, source: str, point: Point | None, last: int) -> FoundRecord[Snapshot]:
+async def _start(reader: Reader, source: str, point: Point | None, last: int) -> FoundRecord[Snapshot]:
     if point is not None:
         return await checkpoint_at(reader, source, point, min(await end_segment(reader, source, point), last))
     found = await first_checkpoint(reader, source)
