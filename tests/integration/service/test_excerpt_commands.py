@@ -8,17 +8,20 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.integration.replay.postgres.excerpts import psql
 from tests.integration.service.rig import captured, create_table, database_source, write
 from tests.servers.archiver import Archiver, wait_until_durable
+from tests.servers.postgres import PostgresServer
 from tests.servers.warm_commands import WarmCommands
 
 pytestmark = pytest.mark.postgres(18)
 
 
-def test_one_table_beside_and_back(database: str, tmp_path: Path) -> None:
+def test_one_table_beside_and_back_and_undone(postgres: PostgresServer, database: str, tmp_path: Path) -> None:
     """Words that do not fit are told first; the dry run shows what the restore does; the live table is never written to."""
     create_table(database)
-    with Archiver(tmp_path, {"db": database_source(database)}, serve=True) as archiver:
+    script, undo = tmp_path / "merge.sql", tmp_path / "undo.sql"
+    with Archiver(tmp_path, {"db": database_source(database)}, serve=True) as archiver, WarmCommands(archiver.config) as commands:
         archiver.start()
         captured(archiver, "db", database)
         write(database, 2)
@@ -28,9 +31,6 @@ def test_one_table_beside_and_back(database: str, tmp_path: Path) -> None:
             connection.execute("UPDATE note SET text = 'spoilt' WHERE id = 2")
             connection.execute("DELETE FROM note WHERE id = 3")
         wait_until_durable(archiver, "db", database)
-        archiver.stop()
-    script = tmp_path / "merge.sql"
-    with WarmCommands(archiver.config) as commands:
         asked = ("restore", "--at", before, "--table", "note", "--to", database)
         for more, code, says in (
             ((), 2, "what becomes of the tables"),
@@ -58,7 +58,23 @@ def test_one_table_beside_and_back(database: str, tmp_path: Path) -> None:
         assert made.returncode == 0, made.stderr
         report = json.loads(made.stdout)["sources"][0]["report"]
         assert (report["script"], report["difference"]["inserted"]) == (str(script), 1)
-    with psycopg.connect(database) as connection:
-        assert connection.execute("SELECT array_agg(id ORDER BY id) FROM past.note").fetchone() == ([1, 2, 3],)
-        assert connection.execute("SELECT array_agg(id ORDER BY id) FROM note").fetchone() == ([1, 2],)
-    assert "UPDATE ONLY" in script.read_text()
+        assert ids(database, "past.note") == [1, 2, 3]
+        assert ids(database, "note") == [1, 2]
+        # As the how-to says: name the moment, run it, and back again.
+        assert commands.call("mark", "before-merge").returncode == 0
+        assert psql(postgres, database, script).returncode == 0
+        assert ids(database, "note") == [1, 2, 3]
+        wait_until_durable(archiver, "db", database)
+        back = commands.call("restore", "--at", "mark:before-merge", "--table", "note", "--to", database, "--merge-script", str(undo))
+        assert (back.returncode, "0 inserted, 1 updated, 1 deleted" in back.stdout) == (0, True), back.stderr
+        archiver.stop()
+    assert psql(postgres, database, undo).returncode == 0
+    assert ids(database, "note") == [1, 2]
+
+
+def ids(dsn: str, table: str) -> list[int]:
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute(f"SELECT coalesce(array_agg(id ORDER BY id), '{{}}') FROM {table}".encode()).fetchone()
+    assert found is not None
+    numbers: list[int] = found[0]
+    return numbers

@@ -10,7 +10,7 @@ import msgspec
 from archiver.errors import Invalid
 from archiver.postgres.records import Catalog, Column, Table
 from archiver.replay.excerpt import Excerpt
-from archiver.replay.postgres.plan.otherwise import otherwise
+from archiver.replay.postgres.plan.otherwise import naming_columns, otherwise
 from archiver.replay.postgres.plan.plan import GapLine, RestorePlan
 from archiver.replay.postgres.plan.table_coverage import inserts_only
 
@@ -51,6 +51,11 @@ class ExcerptTable:
         """Columns that identify a row; empty: nothing does, as far as is known."""
         names = {column.attnum: column.name for column in self.table.columns}
         return [names[attnum] for attnum in self.table.key if attnum in names]
+
+    @property
+    def naming(self) -> set[str]:
+        """Columns whose values are names of other objects."""
+        return {name for table in (self.table, *self.holders) for name in naming_columns(table)}
 
     @property
     def oids(self) -> set[int]:

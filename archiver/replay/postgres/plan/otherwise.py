@@ -60,10 +60,15 @@ def _reordered(tables: Sequence[Table]) -> Iterator[str]:
             )
 
 
+def naming_columns(table: Table) -> list[str]:
+    """Columns whose values are names of other objects, or have some inside: another text once those are renamed."""
+    return [column.name for column in table.columns if column.attnum in table.naming or _NAMES.fullmatch(column.type)]
+
+
 def _by_name(tables: Sequence[Table]) -> Iterator[str]:
     """The server keeps an oid and shows the name of the moment; the journal has the name that was shown when the row was written."""
     for table in tables:
-        columns = [column.name for column in table.columns if column.attnum in table.naming or _NAMES.fullmatch(column.type)]
+        columns = naming_columns(table)
         if columns and table.kind != "p" and table.mode != "excluded":
             yield (
                 f"table {table.schema}.{table.name}: {', '.join(columns)} {'names' if len(columns) == 1 else 'name'} other objects:"

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from archiver.replay.postgres.write.table_rows import TableRows
 
 _FACTS = """
-SELECT system_identifier::text, current_database()::text, pg_is_in_recovery(), to_regnamespace(quote_ident(%s)) IS NOT NULL,
+SELECT system_identifier::text, current_database()::text, pg_is_in_recovery(),
+       has_database_privilege(current_database(), 'CREATE'), to_regnamespace(quote_ident(%s)) IS NOT NULL,
        ARRAY(SELECT slot_name::text FROM pg_replication_slots WHERE database = current_database()),
        ARRAY(SELECT evtname::text || ' (' || evtfoid::regproc::text || ')' FROM pg_event_trigger
               WHERE evtenabled IN ('O', 'A') AND evtevent IN ('ddl_command_start', 'ddl_command_end') ORDER BY evtname)
@@ -69,7 +70,7 @@ async def look_beside(
     cursor = await connection.execute(_FACTS.encode(), (excerpt.into_schema,))
     row = await cursor.fetchone()
     assert row is not None
-    system, database, standby, exists, slots, triggers = row
+    system, database, standby, may_create, exists, slots, triggers = row
     captured = is_captured(system, database, slots, [*plan.captured, *configured])
     if captured and not into_source:
         raise Refused(
@@ -82,6 +83,11 @@ async def look_beside(
         raise Refused(
             f"the target has a schema {excerpt.into_schema} already",
             hint="name another one: what is there is neither replaced nor added to",
+        )
+    if not may_create:
+        raise Refused(
+            f"this role may not make a schema in {database}",
+            hint="GRANT CREATE ON DATABASE … to it, or name another role or database in --to",
         )
     notes = [f"event trigger {name} runs with the rights of this session when the tables are made" for name in triggers]
     if captured:

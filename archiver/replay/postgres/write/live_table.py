@@ -101,6 +101,8 @@ class LiveTable:
     """Tables that hold its rows: schema and name."""
     indexed: bool
     """Rows may be asked for by key: nobody's code runs when such a query is planned or answered."""
+    naming: set[str]
+    """Columns whose values are names of other objects."""
     notes: list[str]
 
     @property
@@ -121,6 +123,11 @@ async def one_snapshot(connection: Connection) -> AsyncIterator[None]:
         await connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         yield
         await connection.execute(b"ROLLBACK")
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise Refused(
+            "this role may not read all rows of the live table: it has no SELECT there, or row-level security holds for it",
+            hint="name another role in --to: the owner, or one with BYPASSRLS; rows that it does not see would look deleted",
+        ) from error
     except psycopg.Error as error:
         raise explained(error, "reading the live table", rows=True) from error
 
@@ -157,7 +164,7 @@ async def look_at(connection: Connection, past: ExcerptTable, excerpt: Excerpt) 
         notes.append("the live rows are read from a standby: what it has not replayed is not compared")
     columns = [column for column in layout if not column.generated]
     indexed = calm and all(each.own_code for each in key)
-    return LiveTable(oid, past.table.schema, past.table.name, kind == "p", columns, layout, key, holders, indexed, notes)
+    return LiveTable(oid, past.table.schema, past.table.name, kind == "p", columns, layout, key, holders, indexed, past.naming, notes)
 
 
 async def read_rows(connection: Connection, live: LiveTable, rows: Mapping[str, Sequence[str]]) -> AsyncGenerator[bytes]:

@@ -197,7 +197,7 @@ def _script_table(live: LiveTable) -> ScriptTable:
         live.schema,
         live.name,
         not live.partitioned,
-        [ScriptColumn(column.name, column.type, column.identity == "a") for column in live.columns],
+        [ScriptColumn(column.name, column.identity == "a", column.name in live.naming) for column in live.columns],
         {each.name: (each.operator_schema, each.operator) for each in live.key},
         [f"{column.name} {column.type_oid} {column.type_modifier}" for column in live.layout],
     )

@@ -35,8 +35,6 @@ _SETTINGS = {
 }
 """Values are read and compared as they were written."""
 _QUOTE = re.compile(r'[\s",()\\]', re.ASCII)
-_NAMES = re.compile(r"(?:reg[a-z]+|aclitem)(?:\[\])*")
-"""Types whose text depends on the session's path or on names of the moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +42,10 @@ class ScriptColumn:
     """A column of the table."""
 
     name: str
-    type: str
-    always_identity: bool
+    always_identity: bool = False
     """``GENERATED ALWAYS AS IDENTITY``: an UPDATE cannot set it."""
+    names_others: bool = False
+    """Its text depends on names of the moment, and on the session's path: it does not tell whether a row is as it was seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +155,7 @@ def _as_seen(table: ScriptTable, live: Values) -> str:
         for column, value in zip(table.columns, live, strict=True)
         if column.name in table.key
     ]
-    stable = [(column, value) for column, value in zip(table.columns, live, strict=True) if not _NAMES.fullmatch(column.type)]
+    stable = [(column, value) for column, value in zip(table.columns, live, strict=True) if not column.names_others]
     row = ", ".join(f"live.{identifier(column.name)}" for column, _ in stable)
     seen = hashlib.sha256(row_text([value for _, value in stable]).encode()).hexdigest()
     hashed = f"pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(CAST(ROW({row}) AS pg_catalog.text), 'UTF8')), 'hex')"

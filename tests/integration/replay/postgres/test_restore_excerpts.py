@@ -219,7 +219,10 @@ async def test_nobody_else_may_read_it(database: str, mallory: str) -> None:
     async with recorded(database, "CREATE TABLE t (id int PRIMARY KEY)") as (made, _):
         await restored(made, database, excerpt=beside("t"))
         # Whoever may make a schema and connect needs no more rights than that.
-        run(database, f"ALTER ROLE {mallory} LOGIN; GRANT CREATE ON DATABASE {database.rpartition('/')[2]} TO {mallory}")
+        run(database, f"ALTER ROLE {mallory} LOGIN")
+        with pytest.raises(Refused, match="may not make a schema"):
+            await restored(made, database.replace("postgres@", f"{mallory}@"), excerpt=beside("t", into=f"{mallory}_2"))
+        run(database, f"GRANT CREATE ON DATABASE {database.rpartition('/')[2]} TO {mallory}")
         await restored(made, database.replace("postgres@", f"{mallory}@"), excerpt=beside("t", into=f"{mallory}_2"))
     assert ask(database, f"SELECT has_schema_privilege('{mallory}', 'restored', 'USAGE')") is False
     assert ask(database, f"SELECT has_table_privilege('{mallory}', 'restored.t', 'SELECT')") is False

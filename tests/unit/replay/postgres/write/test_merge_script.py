@@ -12,7 +12,7 @@ TABLE = ScriptTable(
     "s",
     't"\n',
     only=True,
-    columns=[ScriptColumn("id", "integer", always_identity=True), ScriptColumn("v\n", "text", always_identity=False)],
+    columns=[ScriptColumn("id", always_identity=True), ScriptColumn("v\n")],
     key={"id": ("pg_catalog", "=")},
     layout=["id 23 -1", "v\n 25 -1"],
 )
