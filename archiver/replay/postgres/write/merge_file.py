@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 SHOWN_LINES = 100
 """Of a comparison; a script has all."""
-_AT_ONCE = 1000
+_AT_ONCE = 4000
 
 
 class DiffLine(msgspec.Struct, frozen=True):
@@ -106,7 +106,7 @@ async def take_live(
     chosen, waiting, count = ChosenRows(excerpt.rows, [column.name for column in live.columns]), list[bytes](), 0
     async with aclosing(read_rows(connection, live, excerpt.rows)) as lines:
         async for line in lines:
-            if chosen.has(line[:-1].split(b"\t")):
+            if not excerpt.rows or chosen.has(line[:-1].split(b"\t")):
                 waiting.append(line)
                 count += 1
             if len(waiting) >= _AT_ONCE:

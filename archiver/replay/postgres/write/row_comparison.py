@@ -20,9 +20,14 @@ PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 PRAGMA cache_size = -32768;
 CREATE TABLE past (key BLOB PRIMARY KEY, line BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE now (key BLOB PRIMARY KEY, line BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE found (do INTEGER NOT NULL, key BLOB NOT NULL, past BLOB, live BLOB, PRIMARY KEY (do, key)) WITHOUT ROWID;
 """
 _DELETE, _UPDATE = 0, 1
+
+_GONE = "INSERT INTO found SELECT ?, key, NULL, line FROM now WHERE key NOT IN (SELECT key FROM past)"
+_OTHER = "INSERT INTO found SELECT ?, key, past.line, now.line FROM now JOIN past USING (key) WHERE past.line <> now.line"
+_MET = "DELETE FROM past WHERE key IN (SELECT key FROM now)"
 
 
 class Change(NamedTuple):
@@ -74,18 +79,11 @@ class RowComparison:
     def add_live(self, lines: Sequence[bytes]) -> None:
         """Lines that live, with their newlines. After all of the past."""
         with self._room():
-            for whole in lines:
-                line = whole[:-1]
-                key = self._key_of(line)
-                past = self._file.execute("SELECT line FROM past WHERE key = ?", (key,)).fetchone()
-                if past is None:
-                    self._file.execute("INSERT OR REPLACE INTO found VALUES (?, ?, NULL, ?)", (_DELETE, key, line))
-                    continue
-                self._file.execute("DELETE FROM past WHERE key = ?", (key,))
-                if past[0] == line:
-                    self._unchanged += 1
-                else:
-                    self._file.execute("INSERT INTO found VALUES (?, ?, ?, ?)", (_UPDATE, key, past[0], line))
+            self._file.executemany("INSERT INTO now VALUES (?, ?)", ((self._key_of(line[:-1]), line[:-1]) for line in lines))
+            self._file.execute(_GONE, (_DELETE,))
+            other = self._file.execute(_OTHER, (_UPDATE,)).rowcount
+            self._unchanged += self._file.execute(_MET).rowcount - other
+            self._file.execute("DELETE FROM now")
 
     def counts(self) -> Counts:
         """Of all rows."""
