@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,6 +21,7 @@ from archiver.terminal import colourless, visible, visible_json, visible_lines
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 
 def print_json(value: Any) -> None:
@@ -102,8 +103,19 @@ def heading(name: str, rest: str = "") -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table of plain text: nothing in a cell is read as markup."""
-    _print(_grid(title, columns, rows))
+    """A table of plain text: nothing in a cell is read as markup.
+
+    No time, name or number is cut in two: only cells of several words are folded. Where the terminal has no room for that: row by row.
+    """
+    cells = _cells(rows)
+    if _needed(columns, cells) <= _console().width:
+        _print(_grid(title, columns, cells))
+        return
+    if title:
+        answer(title)
+    for name, *others in cells:
+        heading(f"{columns[0]} {name.plain}".strip())
+        _others(columns, others)
 
 
 def records(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -114,9 +126,9 @@ def records(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     if Measurement.get(shown, shown.options.update(max_width=_WIDEST), grid).maximum <= shown.width:
         _print(grid)
         return
-    for name, *cells in rows:
-        heading(str(name))
-        facts((column, cell) for column, cell in zip(columns[1:], cells, strict=True) if cell not in (None, "", "-"))
+    for name, *others in _cells(rows):
+        heading(name.plain)
+        _others(columns, others)
 
 
 def one_line_each(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -139,18 +151,26 @@ def _cut(text: str, room: int) -> str:
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> None:
-    """Two columns: name and value."""
-    from rich.table import Table
+    """Two columns: name and value. A word that has no room goes on to the terminal's next line, from where it can be copied as one."""
+    from rich.text import Text
 
-    grid = Table(box=None, show_header=False, pad_edge=False)
-    grid.add_column(style="bold")
-    grid.add_column(overflow="fold")
-    for name, value in pairs:
-        grid.add_row(_plain(name), _plain(value))
-    _print(grid)
+    found = [(_plain(name), _plain(value)) for name, value in pairs]
+    shown = _console()
+    indent = max((name.cell_len for name, _ in found), default=0) + _BETWEEN
+    with shown.capture() as text:
+        for name, value in found:
+            lead = Text.assemble((name.plain, "bold"), " " * (indent - name.cell_len))
+            for line in _folded(value.plain, max(_FOLDED, shown.width - indent)):
+                shown.print(lead + Text(line), soft_wrap=True)
+                lead = Text(" " * indent)
+    _write(text.get())
 
 
 _WIDEST = 4000
+_BETWEEN = 2
+"""Characters between two columns."""
+_FOLDED = 24
+"""A column of text is folded into so many characters at least."""
 _SHORTEST = 8
 """Of a name that is cut."""
 
@@ -158,12 +178,50 @@ _SHORTEST = 8
 def _grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     from rich.table import Table
 
+    cells = _cells(rows)
     grid = Table(title=_plain(title) if title else None, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        grid.add_column(_plain(column) if column else "", overflow="fold")
-    for row in rows:
-        grid.add_row(*(_plain(cell) for cell in row))
+    for at, column in enumerate(columns):
+        grid.add_column(_plain(column) if column else "", overflow="fold", no_wrap=not _has_text(cells, at))
+    for row in cells:
+        grid.add_row(*row)
     return grid
+
+
+def _folded(text: str, room: int) -> Iterator[str]:
+    """Lines of no more than ``room``, but for words that are longer."""
+    from rich.cells import cell_len
+
+    line, *words = text.split(" ")
+    for word in words:
+        if cell_len(line) + 1 + cell_len(word) > room:
+            yield line
+            line = word
+        else:
+            line = f"{line} {word}"
+    yield line
+
+
+def _others(columns: Sequence[str], cells: Sequence[Text]) -> None:
+    """Those that say something, below the first of their row."""
+    facts((column, cell) for column, cell in zip(columns[1:], cells, strict=True) if cell.plain != "-")
+
+
+def _needed(columns: Sequence[str], rows: Sequence[Sequence[Text]]) -> int:
+    """Characters that a line must have, lest a table of ``rows`` cut words in two."""
+    needed = _BETWEEN * (len(columns) - 1)
+    for at, column in enumerate(columns):
+        widest = max(row[at].cell_len for row in rows) if rows else 0
+        needed += max(_plain(column).cell_len if column else 0, min(widest, _FOLDED) if _has_text(rows, at) else widest)
+    return needed
+
+
+def _has_text(rows: Sequence[Sequence[Text]], at: int) -> bool:
+    """Whether a column is folded where room is short: some cell has several words."""
+    return any(len(row[at].plain.split()) > 1 for row in rows)
+
+
+def _cells(rows: Iterable[Sequence[object]]) -> list[list[Text]]:
+    return [[_plain(cell) for cell in row] for row in rows]
 
 
 def _console() -> Console:
@@ -219,10 +277,14 @@ def _print(grid: Table) -> None:
     shown = _console()
     with shown.capture() as text:
         shown.print(grid)
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in text.get().splitlines()))
+    _write(text.get())
 
 
-def _plain(cell: object) -> Any:
+def _write(lines: str) -> None:
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in lines.splitlines()))
+
+
+def _plain(cell: object) -> Text:
     from rich.text import Text
 
-    return Text("-" if cell is None or cell == "" else visible(str(cell)))
+    return cell if isinstance(cell, Text) else Text("-" if cell is None or cell == "" else visible(str(cell)))

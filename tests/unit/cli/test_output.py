@@ -90,3 +90,34 @@ def test_one_line_each_gives_way_at_the_first_column(capsys: pytest.CaptureFixtu
 def test_an_age_has_one_unit(seconds: float | None, text: str) -> None:
     """The largest one of which there are several."""
     assert output.age(seconds) == text
+
+
+LINES = [(7, "2026-11-23T10:05:00.000000Z", "0/15D5A78", "INSERT", "id, name, everything that was ever said of it")]
+
+
+def test_a_table_cuts_no_word_in_two(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text is folded; where that makes no room for times and numbers, each row stands below the one before."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    for width in (200, 85, 80, 50):
+        monkeypatch.setenv("COLUMNS", str(width))
+        output.table("changes", ["entry", "committed", "LSN", "what", "changed"], LINES)
+        shown = capsys.readouterr().out
+        assert max(map(len, shown.splitlines())) <= width
+        words = shown.split()
+        assert all(str(cell) in words for cell in LINES[0][:4]), shown
+        assert ("entry 7\n" in shown) is (width < 80), shown
+        assert " ".join(words).replace(",", "").endswith("said of it")
+
+
+def test_a_word_without_room_stays_one(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chain head is copied from the terminal into the next command."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    head = f"1234:{'ab' * 50}"
+    output.facts([("chain head", head), ("strays", "one, " * 40), ("empty", "")])
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first == f"chain head  {head}"
+    assert max(map(len, rest)) <= 80
+    assert " ".join(rest).split() == ["strays", *["one,"] * 40, "empty", "-"]
