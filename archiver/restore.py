@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 import structlog
@@ -109,6 +110,8 @@ async def make_plans(reader: Reader, at: str, targets: Sequence[str], wanted: Se
     if options.excerpt is not None:
         known = _one_database(known, wanted, targets)
     matched = match(targets, known, wanted)
+    for each in matched:
+        _require_apart(each, reader.store.url)
     chosen = list(wanted) or [target.source for target in matched] or list(known)
     by_source = {target.source: target for target in matched}
     point = await resolve(reader, parse_point(at))
@@ -138,6 +141,16 @@ def _one_database(known: Mapping[str, str], wanted: Sequence[str], targets: Sequ
             hint="name the database that they are of with --source",
         )
     return {found[0]: "postgres"}
+
+
+def _require_apart(target: Target, archive: str) -> None:
+    """Refuse a folder that lies in the archive: what is written there would stand among its objects, and may replace some."""
+    place = urlsplit(archive)
+    if target.kind != "folder" or place.scheme != "file":
+        return
+    root, folder = Path(unquote(place.path)).resolve(), Path(target.value).resolve()
+    if root == folder or root in folder.parents:
+        raise Refused(f"{target.source}: the folder {folder} lies in the archive itself, {archive}", hint="name a folder outside of it")
 
 
 async def _require_one_server(reader: Reader, point: Point, databases: Sequence[str]) -> None:

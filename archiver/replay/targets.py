@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from posixpath import normpath
 from typing import Literal
 
 import msgspec
@@ -61,11 +62,17 @@ def match(texts: Sequence[str], kinds: Mapping[str, str], wanted: Sequence[str])
                 raise Invalid(f"source {name} has two targets", hint="give one --to for each source")
             several = kind == "folder" and not named and len(chosen) > 1
             target = Target(name, kind, str(Path(value) / name) if several else value)
-            shared = next((each for each in found.values() if kind != "cluster" and each.value == target.value), None)
+            shared = next((each for each in found.values() if kind != "cluster" and _same_place(each, target)), None)
             if shared is not None:
                 raise Invalid(f"sources {shared.source} and {name} have the same target {target.shown}", hint="give each its own")
             found[name] = target
     return [found[name] for name in chosen if name in found]
+
+
+def _same_place(one: Target, other: Target) -> bool:
+    if one.kind == other.kind == "folder":
+        return normpath(one.value) == normpath(other.value)
+    return one.value == other.value
 
 
 def _named(text: str, kinds: Mapping[str, str]) -> tuple[str, str]:

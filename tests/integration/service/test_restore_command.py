@@ -11,6 +11,7 @@ import pytest
 from tests.integration.service.rig import record_both
 from tests.servers.archiver import Archiver
 from tests.servers.controlplane import ControlPlane
+from tests.servers.warm_commands import WarmCommands
 
 pytestmark = pytest.mark.postgres(18)
 
@@ -47,6 +48,17 @@ def test_its_own_sources_are_no_targets(recorded: Archiver, database: str, clust
         done = recorded.call("restore", "--at", "latest", "--to", target)
         assert done.returncode == 3, done.stderr
         assert "captured" in done.stderr
+
+
+def test_its_own_archive_is_no_target(recorded: Archiver) -> None:
+    """No restore writes among the objects of the archive that it reads, by whatever path and with --overwrite too."""
+    (recorded.folder / "linked").symlink_to(recorded.folder / "journal")
+    before = sorted(recorded.folder.rglob("*"))
+    with WarmCommands(recorded.config) as commands:
+        for place in ("journal", "journal/journal/out", "linked/out"):
+            done = commands.call("restore", "--at", "latest", "--overwrite", "--to", f"db={recorded.folder / place}")
+            assert (done.returncode, "in the archive itself" in done.stderr) == (3, True), done.stderr
+    assert sorted(recorded.folder.rglob("*")) == before
 
 
 def test_both_into_one_folder(recorded: Archiver) -> None:

@@ -39,6 +39,7 @@ def test_a_folder_fits_everything() -> None:
         ([URI], TWO, [], "several databases"),
         ([f"one={URI}", f"two={URI}"], TWO, [], "same target"),
         (["one=/out", "two=/out"], TWO, [], "same target"),
+        (["one=./out", "two=out/"], TWO, [], "same target"),
         ([f"db={URI}", "db=/out"], BOTH, [], "two targets"),
         ([f"db={URI}", "/out"], BOTH, [], "two targets"),
         (["kubeconfig:x"], TWO, [], "no source of the archive fits"),
