@@ -8,6 +8,7 @@ import click
 
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
+from archiver.cli.seconds import Seconds
 from archiver.maintenance.limits import MaintenanceLimits
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     default=MaintenanceLimits().behind_seconds,
     show_default=True,
     metavar="SECONDS",
-    type=click.FloatRange(min=0),
+    type=Seconds(),
     help="How far before the journal's end to stay: a schema change is often recorded a little later than it was made.",
 )
 @click.option("--history", is_flag=True, help="Write history files, for `log` and for engines that read Delta tables, and no checkpoints.")

@@ -12,6 +12,7 @@ import msgspec
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.cli.points import say_meaning
+from archiver.cli.seconds import Seconds
 from archiver.errors import Invalid, Partial, Refused, Unavailable
 from archiver.pages import page
 
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
 @click.option(
     "--wait",
     "wait",
-    type=click.FloatRange(0),
+    type=Seconds(),
     default=0.0,
     metavar="SECONDS",
     help="Wait this long for a point that the journal has not reached.",

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from archiver.bounds import Positive
+from archiver.bounds import NotNegative, Positive
 
 
 class MaintenanceLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,10 +21,10 @@ class MaintenanceLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that reading and folding the tail behind the newest checkpoint may take at a restore, as estimated; half of it is folded."""
     interval_seconds: Positive = 300.0
     """How often the tails are looked at, and the shortest time between two folds of one source, or two additions to its history files."""
-    rest_ratio: Annotated[float, Meta(ge=0)] = 4.0
+    rest_ratio: NotNegative = 4.0
     """A fold is followed by so many times as long without one of that source: with 4 a fifth of the time goes into folding at most.
     So are history files."""
     memory_bytes: Annotated[int, Meta(ge=134_217_728)] = 536_870_912
     """Resident memory of the process that does it: one that takes more is ended, and half as many entries are folded at once then."""
-    behind_seconds: Annotated[float, Meta(ge=0)] = 240.0
+    behind_seconds: NotNegative = 240.0
     """How far before the journal's end to stay: a schema change is often recorded a little later than it was made."""

@@ -9,11 +9,18 @@ import yaml
 
 from archiver.errors import Invalid
 
+MOST_BYTES = 4 << 20
+"""YAML is read at some hundred kilobytes a second, and a device has no end."""
+
 
 def read_file(path: Path) -> dict[str, Any]:
     """What stands in ``path``; nothing for an empty file. Raises ``Invalid`` that names the file and the line."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise Invalid(f"settings file {path} is larger than {MOST_BYTES >> 20} MiB", hint="name the settings with --config")
+        text = content.decode("utf-8")
     except OSError as error:
         raise Invalid(f"cannot read settings file {path}: {error.strerror}", hint="name a readable file with --config") from None
     except UnicodeDecodeError:

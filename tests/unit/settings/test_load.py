@@ -43,6 +43,21 @@ def test_out_of_range_names_the_limit() -> None:
     assert ">= 65536" in refused({"archive": {"segment_bytes": 5}})
 
 
+def test_for_ever_is_no_number(tmp_path: Path) -> None:
+    """What no clock can count is refused where it is written, and not where somebody counts it."""
+    for written in (".inf", "1e30", ".nan"):
+        file = tmp_path / "s.yaml"
+        file.write_text(f"maintenance:\n  behind_seconds: {written}\n")
+        with pytest.raises(Invalid, match="behind_seconds"):
+            load(file, {})
+
+
+def test_a_file_without_end_is_not_read_to_it() -> None:
+    """A device, or a file that cannot be settings by its size, is refused at once."""
+    with pytest.raises(Invalid, match="larger than"):
+        load(Path("/dev/zero"), {})
+
+
 def test_secrets_are_not_shown() -> None:
     """What stands where a secret may stand is never printed."""
     text = refused({"sources": {"db": {"postgres": {"dsn": 12345, "password": 99999}}}})
