@@ -36,8 +36,7 @@ def print_json(value: Any) -> None:
 
 
 def print_json_line(value: Any) -> None:
-    """One JSON document on one line."""
-    sys.stdout.flush()
+    """One JSON document on one line. Whoever prints other lines between them flushes."""
     sys.stdout.buffer.write(visible_json(msgspec.json.encode(value).decode()).encode() + b"\n")
 
 

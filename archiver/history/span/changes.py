@@ -45,6 +45,8 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     """One of ``OPERATIONS``."""
     table: str = ""
     """``schema.table``, as it was called then."""
+    within: list[str] = []
+    """The tables that it is a partition of, or inherits from, the nearest first."""
     kind: str = ""
     """``plural.group``."""
     namespace: str = ""

@@ -39,6 +39,8 @@ _BATCH_BYTES = 4 << 20
 _ROWS = np.frombuffer(b"IUD", np.uint8)
 _CELL = 120
 """Bytes that Python takes for a value besides its text."""
+_LEVELS = 32
+"""Of partitions of partitions."""
 _NAMED = 3
 """Objects of an announcement that are named."""
 
@@ -72,17 +74,20 @@ class DatabaseChanges:
         beginning: DatabaseBeginning,
         known: KnownValues[State],
         *,
-        wanted: Callable[[str], bool] = lambda _: True,
+        wanted: Callable[..., bool] = lambda *_: True,
         spill: Spill | None = None,
     ) -> None:
-        """``wanted``: tables, by ``schema.table``, of whose rows is told. ``spill``: where transactions go that have not ended, and are
-        large.
+        """``wanted``: tables, by their names and those that they are within, of whose rows is told.
+
+        ``spill``: where transactions go that have not ended, and are large.
         """
         self.source, self.beginning = source, beginning
         self.unknown = UnknownStretches()
         self.tables: dict[int, Table] | None = None if beginning.tables is None else dict(beginning.tables)
         self.partly: dict[str, str] = {}
         """Tables of which not everything is captured, and what is not."""
+        self.names: set[str] = set()
+        """Of all tables so far."""
         self.heard = 0
         """Time up to which every commit is known."""
         self.has_copy = bool(beginning.copy)
@@ -92,7 +97,7 @@ class DatabaseChanges:
         self._types: dict[int, TypeShape] = {}
         self._broken = False
         self._reader = self._new_reader(beginning.from_lsn, beginning.newest)
-        self._note_modes()
+        self._note_tables()
 
     def feed(self, placed: Placed) -> Iterator[Told]:
         """Take the next run of the source; all that it gives must be taken. Raises ``Corrupt``."""
@@ -141,6 +146,10 @@ class DatabaseChanges:
         """The newest commit time so far."""
         return self._reader.newest
 
+    def is_wanted(self, oid: int) -> bool:
+        """Whether rows of this table are told."""
+        return self._wanted(self._name(oid), *self._within(oid))
+
     def is_known_until(self, time: int) -> bool:
         """Whether every commit up to ``time`` was told, or never will be."""
         return max(self.newest, self.heard) > time or self._broken
@@ -165,7 +174,7 @@ class DatabaseChanges:
                 relation = self._described(oid)
                 if relation is None:
                     raise Corrupt(f"entry {entry} of {self.source}: rows of relation {oid} come before its description")
-                if not self._wanted(f"{relation.schema}.{relation.name}"):
+                if not self._wanted(f"{relation.schema}.{relation.name}", *self._within(oid)):
                     continue
             message = decode(chunk.data[start:end].tobytes(), streamed=chunk.streamed)
             mark = Mark(commit.seq, entry, int(chunk.transactions.newest[number]), commit.end_lsn)
@@ -180,8 +189,9 @@ class DatabaseChanges:
                         self._known.forget((self.source, emptied))
                         name = self._name(emptied)
                         cascade = "with the tables that refer to it" if message.cascade else ""
-                        if self._wanted(name):
-                            yield Told(mark, self._change(mark, commit, "truncate", table=name, detail=cascade))
+                        if self._wanted(name, *self._within(emptied)):
+                            more = {"table": name, "within": self._within(emptied), "detail": cascade}
+                            yield Told(mark, self._change(mark, commit, "truncate", **more))
                 case Message() if message.prefix == PREFIX:
                     yield from self._announced(mark, commit, read_described(message.content))
                 case _:
@@ -194,6 +204,7 @@ class DatabaseChanges:
 
     def _describe(self, described: Relation, entry: int, *, streamed: bool) -> None:
         relation = _readable(described)
+        self.names.add(f"{relation.schema}.{relation.name}")
         before = self._described(relation.oid)
         if before is not None and not (set(before.columns) <= set(relation.columns) and before.identity == relation.identity):
             self._known.forget((self.source, relation.oid))
@@ -204,13 +215,14 @@ class DatabaseChanges:
         return known[1] if known else None
 
     def _row(self, mark: Mark, commit: Commit, relation: Relation, message: Insert | Update | Delete) -> Told:
-        name, oid, keyed = f"{relation.schema}.{relation.name}", relation.oid, self._keyed(relation)
+        oid, keyed = relation.oid, self._keyed(relation)
+        of = {"table": f"{relation.schema}.{relation.name}", "within": self._within(oid)}
         if isinstance(message, Insert):
             new = _told(relation, message.new)
             key = {column: new.get(column) for column in keyed}
             self._keep(oid, key_of(key), new)
             fields = [Field(column, new=value) for column, value in new.items()]
-            return Told(mark, self._change(mark, commit, "insert", table=name, key=key, fields=fields))
+            return Told(mark, self._change(mark, commit, "insert", **of, key=key, fields=fields))
         said = _told(relation, message.old, key_only=not message.full) if message.old is not None else {}
         if isinstance(message, Delete):
             key = {column: said.get(column) for column in keyed} or said
@@ -218,7 +230,7 @@ class DatabaseChanges:
             fields = [Field(column.name, old=before[column.name]) for column in relation.columns if column.name in before]
             left = [column.name for column in relation.columns if column.name not in before]
             detail = f"not known what was in {', '.join(left)}" if left else ""
-            return Told(mark, self._change(mark, commit, "delete", table=name, key=key, fields=fields, detail=detail))
+            return Told(mark, self._change(mark, commit, "delete", **of, key=key, fields=fields, detail=detail))
         new = _told(relation, message.new)
         # A TOASTed key that was left alone is told by the old row.
         was = {column: {**new, **said}[column] for column in keyed if column in new or column in said}
@@ -233,7 +245,16 @@ class DatabaseChanges:
         now = {**{column.name: before[column.name] for column in relation.columns if column.name in before}, **new}
         self._keep(oid, key_of({column: now.get(column) for column in keyed}), now)
         moved = f"its key was {key_label(was)}" if keyed and was != key else ""
-        return Told(mark, self._change(mark, commit, "update", table=name, key=key, fields=fields, detail=moved))
+        return Told(mark, self._change(mark, commit, "update", **of, key=key, fields=fields, detail=moved))
+
+    def _within(self, oid: int) -> list[str]:
+        """The names of the tables that a table is a partition of, or inherits from, the nearest first."""
+        found = list[str]()
+        table = (self.tables or {}).get(oid)
+        while table is not None and table.parent and len(found) < _LEVELS:
+            table = (self.tables or {}).get(table.parent)
+            found += [name_of(table)] if table is not None else []
+        return found
 
     def _keyed(self, relation: Relation) -> list[str]:
         """The columns that identify a row; none: nothing does."""
@@ -288,10 +309,11 @@ class DatabaseChanges:
                     self._known.forget((self.source, oid))
         self.tables = now
         self._types = {each.oid: each for each in schema.catalog.types}
-        self._note_modes()
+        self._note_tables()
 
-    def _note_modes(self) -> None:
+    def _note_tables(self) -> None:
         for table in (self.tables or {}).values():
+            self.names.add(name_of(table))
             if table.mode == "insert" and table.kind != "p":
                 self.partly[name_of(table)] = "it has no key, so its updates and deletions are not captured"
             elif table.mode == "excluded":
@@ -314,7 +336,7 @@ class DatabaseChanges:
         for table in snapshot.tables:
             name = f"{table.schema}.{table.name}"
             self.unknown.end(here, lambda gap, table=table: gap.names(table.oid, table.schema, table.name))  # type: ignore[misc]
-            if self._wanted(name):
+            if self._wanted(name, *self._within(table.oid)):
                 detail = f"its {rows[table.oid]} rows were copied again ({snapshot.cause})"
                 yield self._line(entry, snapshot.taken, "copied", table=name, detail=detail, lsn=snapshot.lsn)
 

@@ -19,7 +19,7 @@ class Selection(msgspec.Struct, frozen=True):
 
     sources: frozenset[str] = frozenset()
     tables: frozenset[str] = frozenset()
-    """``schema.table``."""
+    """``schema.table``; those that are within it too."""
     transactions: frozenset[int] = frozenset()
     kinds: frozenset[str] = frozenset()
     """``plural`` or ``plural.group``."""
@@ -54,9 +54,9 @@ class Selection(msgspec.Struct, frozen=True):
         """Whether it is asked about. ``name`` as in the settings."""
         return not self.sources or name in self.sources
 
-    def table(self, name: str) -> bool:
-        """Whether rows of this table may be asked for."""
-        return self.rows and (not self.tables or name in self.tables)
+    def table(self, *names: str) -> bool:
+        """Whether rows of a table may be asked for. ``names``: its own, and those of the tables that it is within."""
+        return self.rows and (not self.tables or not self.tables.isdisjoint(names))
 
     def kind(self, kind: str) -> bool:
         """Whether objects of ``plural.group`` may be."""
@@ -85,7 +85,7 @@ class Selection(msgspec.Struct, frozen=True):
         return (not self.managers or by in self.managers) and self.object(change.namespace, change.name)
 
     def _shows_row(self, change: Change) -> bool:
-        if not self.rows or (self.tables and change.table not in self.tables):
+        if not self.table(change.table, *change.within):
             return False
         if self.transactions and change.transaction not in self.transactions:
             return False

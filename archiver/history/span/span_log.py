@@ -10,6 +10,7 @@ newest ``KNOWN_BYTES`` each are known.
 
 from __future__ import annotations
 
+import difflib
 import heapq
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing
@@ -145,10 +146,10 @@ class SpanLog:
         if found.rows is None:
             self.gaps.append(f"{source}: it has no complete baseline yet")
             return
-        if found.too_late:
+        if found.too_late and start is not None and start.kind != "entry":
             self.gaps.append(f"{source}: nothing is known of it before {to_text(found.beginning.taken)}, its first baseline")
         tables = changes.tables or {}
-        keys = {oid: each.key for oid, each in tables.items() if each.mode == "key" and self._selection.table(f"{each.schema}.{each.name}")}
+        keys = {oid: each.key for oid, each in tables.items() if each.mode == "key" and changes.is_wanted(oid)}
         async with aclosing(copied_rows(self._reader, found.rows, keys, self._rows.room // 4)) as rows:
             async for oid, each in rows:
                 for key, row in each:
@@ -245,6 +246,11 @@ class SpanLog:
 
     async def _judge(self, tail: SegmentHeader) -> None:
         bounds = self._bounds
+        names = set[str]().union(*(each.names for each in self._databases.values()))
+        for table in sorted(self._selection.tables - names):
+            near = difflib.get_close_matches(table, sorted(names), n=3, cutoff=0.75)
+            hint = f"did you mean {' or '.join(near)}?" if near else "`archiver restore --at … --dry-run` lists the tables"
+            raise Invalid(f"nothing was heard of a table {table} up to the end of that time", hint=hint)
         end = bounds.end
         for source, database in self._databases.items():
             self.gaps += [f"{source}: {each.text}" for each in database.unknown.reaching(bounds)]
@@ -265,7 +271,9 @@ class SpanLog:
                 late = f"{pause.changes} changes came late; they count as of when they happened, by what the objects say of themselves"
                 told = late if pause.changes else "nothing came late"
                 self.notes.append(f"{name}: nobody watched from {to_text(pause.since)} to {to_text(pause.until)}; {told}")
-        for source in sorted({name.partition("/")[0] for name in self._streams} if bounds.start is not None else ()):
+        # To an entry nothing is missing before it: it was not received yet.
+        by_time = bounds.start is not None and bounds.start.kind == "time"
+        for source in sorted({name.partition("/")[0] for name in self._streams} if by_time else ()):
             begun = [stream.begun for name, stream in self._streams.items() if name.startswith(f"{source}/")]
             lists = [mark for mark in begun if mark is not None and bounds.holds(mark)]
             if lists and len(lists) == len(begun):

@@ -202,6 +202,30 @@ async def test_schema_changes_and_folded_beginnings(database: str, slot: str) ->
         assert {each.table for each in only if each.operation != "gap"} == {"public.u"}
 
 
+async def test_partitions_are_within_their_table(database: str, slot: str) -> None:
+    """Rows of each are of the table that they are within, when that is asked for."""
+    run(
+        database,
+        "CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)",
+        "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10) PARTITION BY RANGE (id)",
+        "CREATE TABLE p11 PARTITION OF p1 FOR VALUES FROM (0) TO (5)",
+        "CREATE TABLE other (id int PRIMARY KEY)",
+    )
+    async with capture(database, slot) as made:
+        await baseline(made)
+        run(database, "INSERT INTO p VALUES (1, 'a')", "INSERT INTO other VALUES (1)", "UPDATE p SET v = 'b'", "TRUNCATE p")
+        await caught_up(made, database)
+        for table in ("public.p", "public.p1", "public.p11"):
+            changes, _ = await told(made, tables=frozenset({table}))
+            assert [each for each in rows(changes) if each[1].startswith("public.p11")] == [
+                ("insert", "public.p11 id=1"),
+                ("update", "public.p11 id=1"),
+                ("truncate", "public.p11"),
+            ]
+            assert changes[0].within == ["public.p1", "public.p"]
+            assert not any("other" in what for _, what in rows(changes))
+
+
 async def test_questions_that_cannot_be_answered(database: str, slot: str) -> None:
     """No such source, no such kind, a point that is not reached."""
     run(database, "CREATE TABLE t (id int PRIMARY KEY)")
@@ -213,6 +237,9 @@ async def test_questions_that_cannot_be_answered(database: str, slot: str) -> No
             await told(made, kinds=frozenset({"runs"}))
         with pytest.raises(Invalid, match="is not reached yet"):
             await told(made, end="FFFFFF/0")
+        with pytest.raises(Invalid, match="nothing was heard of a table") as near:
+            await told(made, tables=frozenset({"public.tt"}))
+        assert near.value.hint == "did you mean public.t?"
         changes, log = await told(made, "2001-01-01T00:00:00Z")
         assert changes == []
         assert "nothing is known of it before" in log.gaps[0]
