@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # What needs no server: a rule, a golden file or an import that broke shows here first.
 QUICK := tests/unit tests/golden tests/test_architecture.py
 
-.PHONY: help setup controlplane quick test fuzz lint format types bench demo fidelity fidelity-kubernetes docs changelog dist lock clean
+.PHONY: help setup controlplane quick test fuzz lint format types bench demo fidelity fidelity-kubernetes docs changelog dist lock clean spark
 
 help:
 	@echo "setup         virtual environment in .venv from requirements.lock (other targets call it)"
@@ -23,6 +23,7 @@ help:
 	@echo "demo          capture, disaster, restore and comparison, before your eyes"
 	@echo "fidelity      capture a hard database while it changes, restore ten points, compare; SQL=folder or DSN=… for yours"
 	@echo "fidelity-kubernetes  the same for custom resources and other objects; FOLDER=folder of YAML for yours"
+	@echo "spark         history files, read by Spark as by DuckDB and a restore"
 	@echo "docs          write anew the pages that are made from the code"
 	@echo "changelog     show the next release's section, from changelog.d"
 	@echo "dist          sdist and wheel in dist/, as docs/howto/release.md uses them"
@@ -78,6 +79,15 @@ fidelity: setup
 fidelity-kubernetes: setup controlplane
 	@$(BIN)/python -m fidelity.kubernetes $(if $(FOLDER),--folder '$(FOLDER)') $(if $(POINTS),--points $(POINTS)) $(ARGS)
 
+# Spark comes from PyPI and Maven Central and takes half a gigabyte, so it has a virtual environment of its own; Java 17 is the machine's.
+spark: setup .venv-spark/.installed
+	SPARK_PYTHON=.venv-spark/bin/python $(BIN)/pytest -q tests/integration/maintenance/spark_reads.py $(ARGS)
+
+.venv-spark/.installed: Makefile
+	@$(PYTHON) -m venv .venv-spark
+	@.venv-spark/bin/python -m pip --disable-pip-version-check --quiet install 'pyspark==4.1.*'
+	@touch $@
+
 docs: setup
 	$(BIN)/python -m docs.generate
 
@@ -98,4 +108,4 @@ lock: setup
 	  pyproject.toml -o requirements-runtime.lock
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .venv-spark .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
