@@ -57,6 +57,7 @@ class Command(msgspec.Struct, frozen=True):
 
 
 COMMANDS = {
+    "init": Command("init:init", "Write a settings file, after asking what there is."),
     "run": Command("capture:run", "Capture all sources of the settings until it is stopped."),
     "check": Command("capture:check", "Check store, rights and tables of every source; change nothing."),
     "status": Command("status:status", "Show how far each source is durable, and what is wrong with it."),
@@ -159,6 +160,7 @@ def cli(context: click.Context) -> None:
     """Record every change of PostgreSQL databases and Kubernetes custom resources, and bring any moment back.
 
     \b
+    begin     init                a settings file, from what a database and a cluster say
     capture   run, check          continuous, into one append-only journal
     journal   status, verify      is it whole, how far behind, what is missing
               window              from when to when every point can be restored
