@@ -13,7 +13,7 @@ from archiver.pages import page
 
 if TYPE_CHECKING:
     from archiver.journal.known_head import KnownHead
-    from archiver.journal.verifier import VerifyReport
+    from archiver.journal.verifier import CheckedHistory, VerifyReport
     from archiver.journal.verify_levels import Level
     from archiver.settings import Settings
 
@@ -29,7 +29,7 @@ LEVELS: tuple[Level, ...] = ("names", "hashes", "share", "all")
     default="all",
     show_default=True,
     help="names: every segment is there; hashes: their bytes, and sizes of baseline objects; share: also the bytes of a thirtieth of those,"
-    " another one each day; all: all bytes.",
+    " another one each day; all: all bytes. History files likewise, which share and all also compare with a stretch of the journal.",
 )
 @click.option("--parts/--no-parts", default=True, help="--no-parts is the same as --level hashes.")
 @click.option(
@@ -59,7 +59,7 @@ def verify(context: Context, *, as_json: bool, level: Level, parts: bool, since:
     noted = KnownHead.parse(since) if since is not None else None
     report = wait_for(lambda: _verify(context.settings(), "hashes" if level == "all" and not parts else level, noted, known))
     known = known or noted
-    bad = not report.ok or bool(report.strays or report.bad_checkpoints)
+    bad = not report.ok or bool(report.strays or report.bad_checkpoints or report.bad_history)
     try:
         if as_json:
             output.print_json(report)
@@ -74,14 +74,18 @@ def verify(context: Context, *, as_json: bool, level: Level, parts: bool, since:
             wrong = "is not what was written"
         elif report.strays:
             wrong = "is whole, but holds what is not ours"
-        else:
+        elif report.bad_checkpoints:
             wrong = "is whole, but holds what no restore should begin with"
+        else:
+            wrong = "is whole, but its history files are not what it gives"
         raise Corrupt(f"the archive {wrong}: {report.verdict}", hint=f"see {page('runbooks/archive-corrupt.md')}")
 
 
 async def _verify(settings: Settings, level: Level, since: KnownHead | None, known: KnownHead | None) -> VerifyReport:
     from archiver.cli.progress import counting
     from archiver.clock import SystemClock
+    from archiver.journal.keys import HISTORY
+    from archiver.journal.reader import Reader
     from archiver.journal.verify_levels import verify_level
     from archiver.store.open import open_store
 
@@ -89,7 +93,13 @@ async def _verify(settings: Settings, level: Level, since: KnownHead | None, kno
     try:
         with counting("verifying") as progress:
             turn = SystemClock().now() // _DAY
-            return await verify_level(store, progress, level=level, turn=turn, since=since, known_head=known)
+            report = await verify_level(store, progress, level=level, turn=turn, since=since, known_head=known)
+        # What they are compared with must be whole.
+        if report.ok and await store.list(HISTORY, limit=1):
+            from archiver.maintenance.history_checking import check_history
+
+            report.history = await check_history(Reader(store), level=level, turn=turn)
+        return report
     finally:
         await store.close()
 
@@ -132,6 +142,14 @@ def _print(report: VerifyReport, known: KnownHead | None) -> None:
             ["object", "reason"],
             [(bad.key, bad.reason) for bad in report.bad_checkpoints[:_SHOWN]],
         )
+    for each in report.history:
+        output.facts([(f"history files of {each.source}", _of_history(each))])
+    if report.bad_history:
+        output.table(
+            f"bad history files ({len(report.bad_history)}): delete the source's folder under history/; the journal has all of it",
+            ["object", "reason"],
+            [(bad.key, bad.reason) for bad in report.bad_history[:_SHOWN]],
+        )
     if report.gaps:
         output.table(
             "gaps",
@@ -147,6 +165,12 @@ def _print(report: VerifyReport, known: KnownHead | None) -> None:
                 for gap in report.gaps
             ],
         )
+
+
+def _of_history(found: CheckedHistory) -> str:
+    looked = f"{found.files} files up to entry {found.covered}, bytes of {found.groups} row groups read"
+    left = f", of {found.groups_left} not" if found.groups_left else ""
+    return f"{looked}{left}; compared with the journal: {found.compared or 'nothing'}"
 
 
 _SHOWN = 50

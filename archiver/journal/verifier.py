@@ -81,6 +81,30 @@ class BadSegment(msgspec.Struct, frozen=True):
     next_time: int = 0
 
 
+class BadHistory(msgspec.Struct, frozen=True):
+    """A history file, or what names them, that is not what was written."""
+
+    key: str
+    reason: str
+
+
+class CheckedHistory(msgspec.Struct):
+    """What ``verify`` found of the history files of one source. The journal has all of it."""
+
+    source: str
+    covered: int = 0
+    """The last entry that they cover."""
+    files: int = 0
+    """That passed."""
+    groups: int = 0
+    """Row groups whose bytes were read."""
+    groups_left: int = 0
+    """And those whose bytes were not."""
+    compared: str = ""
+    """Which entries' records were compared with the journal; no others were. Empty: none."""
+    bad: list[BadHistory] = []
+
+
 class VerifyReport(msgspec.Struct):
     """What ``verify`` found. Everything before ``bad_segment`` is proved. What stands behind it is looked at too, and is not proved to
     continue what was before: the counts and the head end before it.
@@ -111,6 +135,8 @@ class VerifyReport(msgspec.Struct):
     checkpoints: int = 0
     """Folded checkpoints that passed, with the parts that they name."""
     bad_checkpoints: list[BadCheckpoint] = []
+    history: list[CheckedHistory] = []
+    """History files, by source."""
     bad_segment: int | None = msgspec.field(default=None, name="bad_slot")
     """The first bad segment; -1 for ``archive.json``; ``None`` for none."""
     reason: str = ""
@@ -138,6 +164,11 @@ class VerifyReport(msgspec.Struct):
         return self.bad_segment is None and not self.bad_parts and not self.head_fault
 
     @property
+    def bad_history(self) -> list[BadHistory]:
+        """Of all sources."""
+        return [bad for each in self.history for bad in each.bad]
+
+    @property
     def verdict(self) -> str:
         """What is wrong, in one sentence; empty for nothing. Damage first."""
         if self.bad_segment is not None:
@@ -147,6 +178,9 @@ class VerifyReport(msgspec.Struct):
         if not self.head_fault and not self.strays and self.bad_checkpoints:
             bad = self.bad_checkpoints[0]
             return f"checkpoint {bad.key}: {bad.reason}; delete it: the journal has all of it, and `archiver maintain` makes it anew"
+        if not self.head_fault and not self.strays and self.bad_history:
+            found = self.bad_history[0]
+            return f"history files {found.key}: {found.reason}; delete the source's folder under history/: the journal has all of it"
         return self.head_fault or self.reason
 
 

@@ -15,7 +15,7 @@ from archiver.lake.database_changes import Copy, DatabaseChanges
 from archiver.lake.progress import Progress
 from archiver.lake.row_records import copied_rows
 from archiver.maintenance.history_step import STEP_ENTRIES, HistoryStep
-from archiver.maintenance.history_writing import StepWriter, read_state
+from archiver.maintenance.history_writing import StepWalk, StepWriter, read_state
 from archiver.postgres.lsn import parse_lsn
 from archiver.replay.postgres.plan.point_location import first_checkpoint
 from archiver.replay.postgres.write.spill_file import SpillFile
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from archiver.clock import Clock
     from archiver.journal.entry import Placed
     from archiver.journal.reader import Reader
-    from archiver.lake.delta_log import TableState
     from archiver.postgres.records import TableRows
 
 
@@ -43,14 +42,22 @@ async def add_database_history(reader: Reader, clock: Clock, source: str, *, ste
     state = await read_state(reader, source)
     progress = state.progress
     tail = await reader.tail()
-    if progress is None and (progress := await _begin(reader, source)) is None:
+    if progress is None and (progress := await begin(reader, source)) is None:
         return HistoryStep(source, done=True, reason="it has no complete baseline yet")
     if tail is None or tail.number < progress.segment:
         return HistoryStep(source, done=True, covered=progress.covered, newest=progress.newest)
-    return await _Step(reader, clock, progress).take(state, tail.number, step_entries)
+    writer = StepWriter(reader, clock, progress)
+    changes, covered, segment = await derive(reader, progress, writer, tail.number, step_entries)
+    return await writer.publish(state, changes.progress(covered), segment, done=segment > tail.number)
 
 
-async def _begin(reader: Reader, source: str) -> Progress | None:
+async def derive(reader: Reader, progress: Progress, walk: StepWalk, last: int, step_entries: int) -> tuple[DatabaseChanges, int, int]:
+    """Hand the records of one step to ``walk``, up to segment ``last``; where its changes stand, the last entry, the segment behind it."""
+    return await _Step(reader, progress, walk).take(last, step_entries)
+
+
+async def begin(reader: Reader, source: str) -> Progress | None:
+    """Where the first step begins; ``None`` while there is no complete baseline."""
     found = await first_checkpoint(reader, source)
     if found is None:
         return None
@@ -72,16 +79,16 @@ async def _begin(reader: Reader, source: str) -> Progress | None:
 class _Step:
     """One step of one database. Memory: the records of one file; what unfinished transactions hold is put aside."""
 
-    def __init__(self, reader: Reader, clock: Clock, progress: Progress) -> None:
+    def __init__(self, reader: Reader, progress: Progress, walk: StepWalk) -> None:
         self._reader, self._source = reader, progress.source
         self._changes = DatabaseChanges(progress, spill=SpillFile())
-        self._writer = StepWriter(reader, clock, progress)
+        self._writer = walk
 
-    async def take(self, state: TableState, last: int, step_entries: int) -> HistoryStep:
-        """Cover the journal up to segment ``last`` at most, and publish."""
+    async def take(self, last: int, step_entries: int) -> tuple[DatabaseChanges, int, int]:
+        """See ``derive``."""
         covered, segment = await self._writer.walk(last, step_entries, self._feed)
         await self._keep(self._changes.flush())
-        return await self._writer.publish(state, self._changes.progress(covered), segment, done=segment > last)
+        return self._changes, covered, segment
 
     async def _feed(self, placed: Placed) -> None:
         if placed.run.source != self._source:

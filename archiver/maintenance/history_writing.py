@@ -35,16 +35,11 @@ async def read_state(reader: Reader, source: str) -> TableState:
     return state
 
 
-class StepWriter:
-    """One step of one source. Memory: the records of one file."""
+class StepWalk:
+    """One step of one source: the journal from where ``progress`` ends, whatever becomes of the records."""
 
-    def __init__(self, reader: Reader, clock: Clock, progress: Progress) -> None:
+    def __init__(self, reader: Reader, progress: Progress) -> None:
         self._reader, self._progress = reader, progress
-        self._writer = TableWriter(reader.store, clock, progress.source)
-        self._tables: list[pa.Table] = []
-        self._loose = 0
-        """Of the newest tables, how many were not joined yet."""
-        self._size = 0
 
     async def walk(self, last: int, step_entries: int, take: Callable[[Placed], Awaitable[None]]) -> tuple[int, int]:
         """Hand over the runs of segments up to ``last``, until there were ``step_entries``; the last entry, and the segment behind it."""
@@ -60,6 +55,22 @@ class StepWriter:
                 if covered - self._progress.covered >= step_entries:
                     break
         return covered, segment
+
+    async def keep(self, tables: list[pa.Table]) -> None:
+        """Records that belong to this step."""
+        raise NotImplementedError
+
+
+class StepWriter(StepWalk):
+    """Writes the records of a step. Memory: those of one file."""
+
+    def __init__(self, reader: Reader, clock: Clock, progress: Progress) -> None:
+        super().__init__(reader, progress)
+        self._writer = TableWriter(reader.store, clock, progress.source)
+        self._tables: list[pa.Table] = []
+        self._loose = 0
+        """Of the newest tables, how many were not joined yet."""
+        self._size = 0
 
     async def keep(self, tables: list[pa.Table]) -> None:
         """Records that belong to this step."""

@@ -9,7 +9,7 @@ from archiver.journal.spans import first_segment_of
 from archiver.lake.object_changes import ObjectChanges
 from archiver.lake.progress import Progress
 from archiver.maintenance.history_step import STEP_ENTRIES, HistoryStep
-from archiver.maintenance.history_writing import StepWriter, read_state
+from archiver.maintenance.history_writing import StepWalk, StepWriter, read_state
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -23,20 +23,28 @@ async def add_object_history(reader: Reader, clock: Clock, source: str, *, step_
     tail = await reader.tail()
     if tail is None:
         return HistoryStep(source, done=True, reason="the journal is empty")
-    progress = state.progress or await _begin(reader, source, list(tail.sources))
+    progress = state.progress or await begin(reader, source, list(tail.sources))
     if tail.number < progress.segment:
         return HistoryStep(source, done=True, covered=progress.covered, newest=progress.newest)
-    changes, writer = ObjectChanges(progress), StepWriter(reader, clock, progress)
-
-    async def feed(placed: Placed) -> None:
-        if placed.run.source.startswith(f"{source}/"):
-            await writer.keep(await asyncio.to_thread(changes.feed, placed))
-
-    covered, segment = await writer.walk(tail.number, step_entries, feed)
+    writer = StepWriter(reader, clock, progress)
+    changes, covered, segment = await derive(progress, writer, tail.number, step_entries)
     return await writer.publish(state, changes.progress(covered), segment, done=segment > tail.number)
 
 
-async def _begin(reader: Reader, source: str, streams: list[str]) -> Progress:
+async def derive(progress: Progress, walk: StepWalk, last: int, step_entries: int) -> tuple[ObjectChanges, int, int]:
+    """As of a database."""
+    changes = ObjectChanges(progress)
+
+    async def feed(placed: Placed) -> None:
+        if placed.run.source.startswith(f"{progress.source}/"):
+            await walk.keep(await asyncio.to_thread(changes.feed, placed))
+
+    covered, segment = await walk.walk(last, step_entries, feed)
+    return changes, covered, segment
+
+
+async def begin(reader: Reader, source: str, streams: list[str]) -> Progress:
+    """Where the first step begins. ``streams``: all of the journal."""
     ours = [name for name in streams if name.startswith(f"{source}/")]
     segment = min([await first_segment_of(reader, name) for name in ours], default=0)
     header = await reader.header(segment)

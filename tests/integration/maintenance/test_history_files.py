@@ -13,14 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pyarrow as pa
 import pytest
 
+from archiver.cli.verify import LEVELS
 from archiver.clock import SystemClock
 from archiver.journal.keys import HISTORY, history_commit_prefix, history_prefix
 from archiver.journal.reader import Reader
+from archiver.journal.verifier import CheckedHistory
+from archiver.journal.verify_levels import Level
 from archiver.lake.delta_log import TableState
-from archiver.lake.history_table import read_table
+from archiver.lake.history_table import TableWriter, open_file, read_groups, read_table
 from archiver.maintenance.database_history import add_database_history
+from archiver.maintenance.history_checking import check_history
 from archiver.maintenance.history_compaction import compact, sweep
 from archiver.maintenance.history_log import shorten_log
 from archiver.maintenance.history_step import HistoryStep
@@ -260,6 +265,58 @@ async def test_whoever_is_killed_or_late_leaves_whole_files(database: str, slot:
     assert await contents(twice, tmp_path / "anew") == expected
 
 
+async def test_verify_says_what_is_not_what_the_journal_gives(database: str, slot: str) -> None:
+    """A file that is missing, cut short, altered within, or forged as a whole with its commit: each from the level on that looks there."""
+    run(database, "CREATE TABLE t (id int PRIMARY KEY, v text)", "INSERT INTO t SELECT g, 'old' FROM generate_series(1, 50) g")
+    async with capture(database, slot) as made:
+        await baseline(made)
+        for number in range(3):
+            run(database, f"UPDATE t SET v = '{number}' WHERE id <= 20")
+            await caught_up(made, database)
+        await made.stop()
+    await build(made, 40)
+    state = await read_table(made.store, SOURCE)
+    steps = [await checked(made, "all", turn) for turn in range(10)]
+    assert [each.bad for each in steps] == [[]] * 10
+    assert len({each.compared for each in steps}) > 1
+    assert {each.groups_left for each in steps} == {0}
+    share = [await checked(made, "share", turn) for turn in range(30)]
+    assert sum(each.groups for each in share) == steps[0].groups
+    assert [(each.bad, bool(each.compared)) for each in share] == [([], True)] * 30
+    named = await checked(made, "names", 0)
+    assert (named.files, named.groups, named.compared, named.bad) == (len(state.files), 0, "", [])
+    path = next(iter(state.files))
+    whole = made.store.peek(history_prefix(SOURCE) + path) or b""
+    middle = bytes([*whole[:10], whole[10] ^ 1, *whole[11:]])
+    footer = bytes([*whole[:-9], whole[-9] ^ 1, *whole[-8:]])
+    for data, found in ((None, 4), (whole[:-1], 4), (footer, 3), (middle, 1)):
+        damaged = copied(made, history=True)
+        await damaged.store.delete(history_prefix(SOURCE) + path)
+        if data is not None:
+            damaged.store.create(history_prefix(SOURCE) + path, data)
+        bad = [(await checked(damaged, level, 7)).bad for level in LEVELS if level != "share"]
+        assert [bool(each) for each in bad] == [found > 3, found > 2, True], data
+        assert all(each[0].key.endswith(path) for each in bad if each)
+    forged = copied(made, history=True)
+    file = await open_file(forged.store, SOURCE, path, state)
+    records = await read_groups(forged.store, file, list(range(file.count)))
+    rows = [(row or "").replace("old", "new").replace("0", "1") or None for row in records["row"].to_pylist()]
+    writer = TableWriter(forged.store, SystemClock(), SOURCE)
+    await writer.add([records.set_column(records.schema.get_field_index("row"), "row", pa.array(rows, pa.string()))])
+    assert state.progress is not None
+    assert await writer.commit(state, state.progress, [path])
+    assert (await checked(forged, "hashes", 0)).bad == []
+    told = [each.reason for turn in range(len(state.files) + 1) for each in (await checked(forged, "all", turn)).bad]
+    assert any("are not what the journal gives" in text for text in told)
+    assert any("are missing" in text for text in told)
+
+
+async def checked(made: Capture, level: Level, turn: int) -> CheckedHistory:
+    """The report."""
+    (found,) = await check_history(Reader(made.store), level=level, turn=turn)
+    return found
+
+
 async def test_the_command_says_what_it_did(database: str, slot: str, tmp_path: Path) -> None:
     """One line for each step, as a table and as JSON; `log` answers from files that were damaged as from the journal."""
     run(database, "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t SELECT generate_series(1, 9)")
@@ -286,11 +343,18 @@ async def test_the_command_says_what_it_did(database: str, slot: str, tmp_path: 
     assert (wrong.returncode, "the archive has no source 'none'" in wrong.stderr) == (2, True)
     (file,) = (tmp_path / history_prefix(SOURCE)).glob("*.parquet")
     whole = file.read_bytes()
+    assert "compared with the journal: entries" in (await asyncio.to_thread(call, "verify")).stdout
     for damaged in (whole[:-2000] + bytes(1900) + whole[-100:], whole[:30] + b"?" + whole[31:]):
         file.write_bytes(damaged)
         done = await asyncio.to_thread(call, *log)
         assert done.stdout == answer
         assert "history_files_passed_over" in done.stderr
+    bad = await asyncio.to_thread(call, "verify", "--json")
+    assert (bad.returncode, [each["key"] for each in json.loads(bad.stdout)["history"][0]["bad"]]) == (
+        7,
+        [history_prefix(SOURCE) + file.name],
+    )
+    assert "the journal has all of it" in bad.stderr
 
 
 async def contents(made: Capture, folder: Path) -> str:
@@ -298,11 +362,11 @@ async def contents(made: Capture, folder: Path) -> str:
     return digest(str(row) for row in delta_rows(await brought_out(made, folder)))
 
 
-def copied(made: Capture) -> Capture:
-    """The same journal without history files."""
+def copied(made: Capture, *, history: bool = False) -> Capture:
+    """The same journal, without history files unless they are asked for."""
     store = MemoryStore()
     for key in made.store.names(""):
-        if not key.startswith(HISTORY):
+        if history or not key.startswith(HISTORY):
             store.create(key, made.store.peek(key) or b"")
     return Capture(made.dsn, made.slot, store)
 

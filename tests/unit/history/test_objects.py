@@ -14,6 +14,7 @@ from archiver.errors import Invalid
 from archiver.history.filed_objects import filed_entries
 from archiver.history.objects import ObjectChange, ObjectRef, differences, object_log
 from archiver.journal.reader import Reader
+from archiver.maintenance.history_checking import check_history
 from archiver.maintenance.object_history import add_object_history
 from tests.simulation.loop import inline, play
 from tests.unit.replay.kubernetes.past import Past, Stream
@@ -60,6 +61,8 @@ def test_history_files_tell_the_same(seed: int, steps: int, number: int, step_en
         while not done:
             done = (await add_object_history(Reader(past.forgery.store), SystemClock(), "kube", step_entries=step_entries)).done
             assert [await answer(reader, ref) for ref in asked] == expected
+        (checked,) = await check_history(reader, level="all", turn=seed)
+        assert (checked.bad, bool(checked.compared)) == ([], True)
         assert await filed_entries(reader, "kube", asked[0].resource, "n", asked[0].name) is not None or not isinstance(expected[0], list)
 
     asyncio.run(story())
