@@ -17,6 +17,8 @@ from archiver.errors import Invalid, Partial, Refused, Unavailable
 from archiver.pages import page
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from archiver.replay.kubernetes.plan import Mode
     from archiver.replay.kubernetes.restore import ClusterPlan
     from archiver.replay.postgres.restore import DatabaseRestoration
@@ -164,7 +166,18 @@ def restore(
     settings = context.settings()
     excerpt = Excerpt.parse(tables, schemas, rows, into_schema, merge_script)
     if excerpt is not None:
-        _require_fitting(overwrite=overwrite, jobs=jobs, strict=strict, no_owner=no_owner)
+        _require_fitting(
+            {
+                "--overwrite": overwrite,
+                "--jobs": jobs > 1,
+                "--strict": strict,
+                "--no-owner": no_owner,
+                "--kind": bool(kinds),
+                "--namespace": bool(namespaces),
+                "--hold-lease": bool(leases),
+                "--uid-map": uid_map is not None,
+            }
+        )
     if uid_map is not None and not os.access(uid_map if uid_map.exists() else uid_map.parent, os.W_OK):
         raise Invalid(f"--uid-map {uid_map}: it cannot be written there", hint="name a file in a folder that exists and may be written to")
     options = Options(
@@ -190,9 +203,8 @@ def restore(
     _judge(done)
 
 
-def _require_fitting(*, overwrite: bool, jobs: int, strict: bool, no_owner: bool) -> None:
+def _require_fitting(given: Mapping[str, bool]) -> None:
     """``Invalid`` for options that mean nothing for some tables, and would be believed."""
-    given = {"--overwrite": overwrite, "--jobs": jobs > 1, "--strict": strict, "--no-owner": no_owner}
     for option, is_given in given.items():
         if is_given:
             raise Invalid(

@@ -141,7 +141,7 @@ class ExcerptRestoration:
                     self.notes += live.notes
                 return
             async with self._connected() as connection, one_snapshot(connection):
-                self.notes += (await look_at(connection, self.tables[0], self.excerpt)).notes
+                self.notes += (await look_at(connection, self.tables[0], self.excerpt, self.plan.captured)).notes
         except ArchiverError as error:
             self.refusal = error
 
@@ -236,13 +236,13 @@ class ExcerptRestoration:
         with OneThread() as thread:
             async with self._connected() as connection:
                 async with one_snapshot(connection):
-                    live = await look_at(connection, table, self.excerpt)
+                    live = await look_at(connection, table, self.excerpt, self.plan.captured)
                 with closing(comparison_of(live)) as rows:
                     # No transaction is held open at the live server while the journal is read.
                     read = await self._rows(None)
                     await take_past(rows, live, self.excerpt, read(table), thread, say)
                     async with one_snapshot(connection):
-                        if (await look_at(connection, table, self.excerpt)) != live:
+                        if (await look_at(connection, table, self.excerpt, self.plan.captured)) != live:
                             raise Refused(f"{live.shown} was altered while rows of the point were read", hint="try again")
                         cursor = await connection.execute(b"SELECT pg_catalog.now()::pg_catalog.text")
                         row = await cursor.fetchone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -73,9 +74,9 @@ def excerpt_tables(excerpt: Excerpt, catalog: Catalog) -> list[ExcerptTable]:
     for schema, name in excerpt.tables:
         table = by_name.get((schema, name))
         if table is None:
-            raise Invalid(
-                f"there is no table {schema}.{name} at the point", hint="`archiver restore --at … --dry-run` lists the tables there"
-            )
+            near = difflib.get_close_matches(f"{schema}.{name}", [".".join(each) for each in sorted(by_name)], n=3, cutoff=0.7)
+            found = f"did you mean {' or '.join(near)}?" if near else "`archiver restore --at … --dry-run` lists the tables there"
+            raise Invalid(f"there is no table {schema}.{name} at the point", hint=found)
         holders = _holders(table, catalog)
         if holders and all(each.mode == "excluded" for each in holders):
             raise Invalid(f"rows of {schema}.{name} were not captured", hint="`archiver check` says why; the physical backup may have them")
@@ -90,10 +91,10 @@ def excerpt_tables(excerpt: Excerpt, catalog: Catalog) -> list[ExcerptTable]:
         chosen |= {table.oid: table for table in of_schema}
     tables = {table.oid: table for table in catalog.tables}
     roots = [table for table in chosen.values() if not any(each.oid in chosen for each in _above(table, tables))]
-    found = sorted((ExcerptTable(table, _holders(table, catalog)) for table in roots), key=lambda each: each.name)
-    _require_columns(excerpt, found)
-    _require_own_names(excerpt, found)
-    return found
+    found_tables = sorted((ExcerptTable(table, _holders(table, catalog)) for table in roots), key=lambda each: each.name)
+    _require_columns(excerpt, found_tables)
+    _require_own_names(excerpt, found_tables)
+    return found_tables
 
 
 def narrowed(plan: RestorePlan, chosen: Sequence[ExcerptTable], catalog: Catalog) -> RestorePlan:

@@ -6,7 +6,7 @@ a function of somebody's calls when a query is planned would run with our rights
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from psycopg import sql
 
 from archiver.errors import Invalid, Refused
 from archiver.postgres.calling_code import PLANNED_BY_OTHERS
+from archiver.postgres.captured_systems import CapturedDatabase, is_captured
 from archiver.replay.postgres.plan.excerpt_plan import ExcerptTable
 from archiver.replay.postgres.write.target_database import Connection, explained, pin
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _TABLE = """
 SELECT c.oid::int8, c.relkind::text, c.relrowsecurity, pg_is_in_recovery(),
+       (SELECT system_identifier::text FROM pg_control_system()), current_database()::text,
+       ARRAY(SELECT slot_name::text FROM pg_replication_slots WHERE database = current_database()),
        ARRAY(SELECT l.relid::int8 FROM pg_partition_tree(c.oid) l WHERE l.isleaf)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s
 """
@@ -132,8 +135,11 @@ async def one_snapshot(connection: Connection) -> AsyncIterator[None]:
         raise explained(error, "reading the live table", rows=True) from error
 
 
-async def look_at(connection: Connection, past: ExcerptTable, excerpt: Excerpt) -> LiveTable:
-    """The table of the same name there. ``Refused``: it is gone, is no table, has no primary key, or its columns differ."""
+async def look_at(connection: Connection, past: ExcerptTable, excerpt: Excerpt, captured: Collection[CapturedDatabase]) -> LiveTable:
+    """The table of the same name there; ``captured``: databases in which it should be the same one.
+
+    ``Refused``: it is gone, is no table, has no primary key, or its columns differ.
+    """
     cursor = await connection.execute(_TABLE.encode(), (past.table.schema, past.table.name))
     row = await cursor.fetchone()
     if row is None:
@@ -141,7 +147,7 @@ async def look_at(connection: Connection, past: ExcerptTable, excerpt: Excerpt) 
             f"the target has no table {past.name}",
             hint="restore it beside with --into-schema; a script can only change a table that is there",
         )
-    oid, kind, secured, standby, leaves = row
+    oid, kind, secured, standby, system, database, slots, leaves = row
     if kind not in ("r", "p"):
         raise Refused(f"{past.name} is no table in the target", hint="restore the table beside with --into-schema")
     layout = await _columns(connection, oid)
@@ -158,6 +164,8 @@ async def look_at(connection: Connection, past: ExcerptTable, excerpt: Excerpt) 
     cursor = await connection.execute(PLANNED_BY_OTHERS.encode(), (parts,))
     calm = not await cursor.fetchall()
     notes = [f"when the script runs: {text}" for text in await _set_off(connection, [oid, *parts])]
+    if oid != past.table.oid and is_captured(system, database, slots, captured):
+        notes.append(f"{past.name} is another table than at the point: that one was dropped or renamed since, and this one has its name")
     if secured:
         notes.append("the table has row-level security: the script must be run by a role that sees and may write all of its rows")
     if standby:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 SHOWN_LINES = 100
 """Of a comparison; a script has all."""
+_SHOWN_CHARACTERS = 2000
+"""Of a value in such a line."""
 _AT_ONCE = 4000
 
 
@@ -49,7 +51,7 @@ class DiffLine(msgspec.Struct, frozen=True):
     """insert, update, delete: what would make the live row that of the point."""
     key: str
     changed: dict[str, tuple[str | None, str | None]] = {}
-    """By column the live value and that of the point."""
+    """By column the live value and that of the point; a long one is cut."""
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -188,8 +190,14 @@ def _lines(table: ScriptTable, rows: RowComparison) -> Iterator[DiffLine]:
         if change.do == "update":
             now = dict(zip((column.name for column in table.columns), live, strict=True))
             then = dict(zip((column.name for column in table.columns), past, strict=True))
-            changed = {column.name: (now[column.name], then[column.name]) for column in differing(table, past, live)}
+            changed = {column.name: (_cut(now[column.name]), _cut(then[column.name])) for column in differing(table, past, live)}
         yield DiffLine(change.do, key_of(table, past or live), changed)
+
+
+def _cut(value: str | None) -> str | None:
+    if value is None or len(value) <= _SHOWN_CHARACTERS:
+        return value
+    return f"{value[:_SHOWN_CHARACTERS]}… ({len(value)} characters)"
 
 
 def _script_table(live: LiveTable) -> ScriptTable:

@@ -109,5 +109,9 @@ class RowComparison:
     def _room(self) -> Iterator[None]:
         try:
             yield
+        except sqlite3.DataError as error:
+            raise Refused(
+                f"a row of {self._table} is too large to be compared", hint="restore the table beside with --into-schema"
+            ) from error
         except sqlite3.OperationalError as error:
             raise Unavailable(f"comparing rows: {error}", hint="free space in the temporary folder, or name another with TMPDIR") from error

@@ -119,8 +119,10 @@ async def test_what_a_script_cannot_do_is_refused_first(database: str, tmp_path:
         run(database, "DELETE FROM keyless; ALTER TABLE keyless ADD PRIMARY KEY (id)")
         with pytest.raises(Refused, match="share a key"):
             await restored(made, database, excerpt=merge("keyless", file))
+        run(database, "ALTER TABLE same RENAME TO former; CREATE TABLE same (id int PRIMARY KEY, v int)")
         nothing = await restored(made, database, excerpt=merge("same", file))
         assert (nothing.script, file.exists()) == ("", False)
+        assert any("another table than at the point" in note for note in nothing.notes), nothing.notes
         file.write_text("mine")
         with pytest.raises(Invalid, match="is there already"):
             await restored(made, database, excerpt=merge("same", file))

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from archiver.clock import SystemClock
-from archiver.errors import Invalid, Refused
+from archiver.errors import Corrupt, Invalid, Refused
 from archiver.journal.reader import Reader
 from archiver.maintenance.folding import fold_database
 from archiver.store.memory import MemoryStore
@@ -161,7 +161,7 @@ async def test_nothing_is_touched_where_it_is_refused(database: str) -> None:
         for asked, into_source, words in (
             (beside("orders"), False, "captured database itself"),
             (beside("orders", into="public"), True, "has a schema public already"),
-            (beside("order"), True, "no table public.order"),
+            (beside("order"), True, "did you mean public.orders"),
         ):
             with pytest.raises((Refused, Invalid), match=words):
                 await restored(made, database, excerpt=asked, into_source=into_source)
@@ -258,6 +258,21 @@ async def test_columns_of_extensions(postgres: PostgresServer, database: str, ta
     assert (ask(database, column), ask(target_database, column)) == ("vector(3)", "text")
     assert ask(target_database, "SELECT v FROM restored.t") == "[1,2,3]"
     del postgres
+
+
+TWO = "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); INSERT INTO a VALUES (1); INSERT INTO b VALUES (1)"
+
+
+async def test_what_fails_half_way_leaves_nothing(database: str) -> None:
+    """The rows of the second table are gone from the store: neither the schema nor the first table is there."""
+    async with recorded(database, TWO) as (made, _):
+        plan = await planned(made, database, excerpt=beside("b"), into_source=True)
+        [part] = [part for table in plan.material.checkpoint.tables if table.name == "b" for part in table.parts]
+        await made.store.delete(part.key)
+        with pytest.raises(Corrupt, match=r"rows of public\.b"):
+            await restored(made, database, excerpt=beside("a", "b"))
+        assert ask(database, "SELECT to_regnamespace('restored') IS NULL") is True
+        await restored(made, database, excerpt=beside("a"))
 
 
 class MeteredStore(MemoryStore):
