@@ -8,7 +8,7 @@ from archiver.errors import Corrupt, Invalid
 from archiver.journal.drill_reports import DrillReport, newest
 from archiver.journal.entry import SourceMark
 from archiver.journal.reader import Reader
-from archiver.kubernetes.stream_silence import open_silence
+from archiver.kubernetes.stream_silence import has_ended, open_silence
 from archiver.maintenance.tails import Tail, tail_behind
 from archiver.postgres.announcements import NOT_ANNOUNCED
 from archiver.service.running import ask_running, lay_running
@@ -111,8 +111,10 @@ async def _of_journal(reader: Reader, settings: Settings, clock: Clock, *, offli
             except Corrupt as error:
                 # What else is known is said all the same.
                 line.problem = _joined(line.problem, f"not known what is uncopied: {error.message}")
-        completed = await reader.header(tail.sources[line.name].checkpoint_segment) if line.checkpoint else None
-        line.last_baseline = completed.time if completed is not None else 0
+        if line.checkpoint and not has_ended(tail.sources[line.name]):
+            # Of streams that ended nothing is read, however many they are.
+            completed = await reader.header(tail.sources[line.name].checkpoint_segment)
+            line.last_baseline = completed.time if completed is not None else 0
     return value
 
 

@@ -18,6 +18,8 @@ from archiver.kubernetes.stream_name import StreamName
 from archiver.waiting import cancel, first_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from archiver.capture.kubernetes.discovery import Selector
     from archiver.capture.kubernetes.journal_view import ResumedStream
     from archiver.capture.kubernetes.stream_context import StreamContext
@@ -40,8 +42,11 @@ class ClusterCapture:
         cluster: Cluster,
         resumed: dict[str, ResumedStream],
         unmatched: UnmatchedLines,
+        recall: Callable[[str], Awaitable[ResumedStream | None]],
     ) -> None:
-        """``resumed``: every stream that the journal has. ``unmatched`` hears what selects nothing, as often as discovery is asked."""
+        """``resumed``: every stream that the journal has and that did not end. ``recall`` reads one that did, when it is served again.
+        ``unmatched`` hears what selects nothing, as often as discovery is asked.
+        """
         self.reflectors: dict[str, Reflector] = {}
         self._name = name
         self._context = context
@@ -49,6 +54,7 @@ class ClusterCapture:
         self._cluster = cluster
         self._resumed = resumed
         self._unmatched = unmatched
+        self._recall = recall
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._definitions = Definitions(selectors)
         self._absence = ResourceAbsence(context.api)
@@ -110,6 +116,8 @@ class ClusterCapture:
             self._absence.served(stream)
             reflector = self.reflectors.get(stream)
             if reflector is None:
+                if stream not in self._resumed and (ended := await self._recall(stream)) is not None:
+                    self._resumed[stream] = ended
                 reflector = self.reflectors[stream] = self._reflector(scope)
             elif stream not in self._tasks:
                 reflector.resume(scope)

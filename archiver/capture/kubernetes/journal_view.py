@@ -12,6 +12,7 @@ from archiver.journal.records import Gap
 from archiver.journal.spans import Span, first_segment_of, last_segment_of, read_spans
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.records import Listing, Watch
+from archiver.kubernetes.stream_silence import has_ended
 from archiver.kubernetes.stream_state import StreamState
 
 if TYPE_CHECKING:
@@ -73,6 +74,19 @@ class ResumedStream:
 
     def _versions(self) -> dict[Key, Version]:
         return {key: (seen.uid, seen.resource_version) for key, seen in self.state.known().items()}
+
+
+async def resume_living(reader: Reader, marks: Mapping[str, SourceMark], name: str) -> dict[str, ResumedStream]:
+    """As ``resume_streams`` without the streams that ended, however many did: of these nothing is read before they are served again."""
+    return await resume_streams(reader, {stream: mark for stream, mark in marks.items() if not has_ended(mark)}, name)
+
+
+async def resume_ended(reader: Reader, marks: Mapping[str, SourceMark], stream: str) -> ResumedStream | None:
+    """A stream that ``resume_living`` left out; ``None`` when the journal knows none of that name that ended."""
+    mark = marks.get(stream)
+    if mark is None or not has_ended(mark):
+        return None
+    return (await resume_streams(reader, {stream: mark}, stream.partition("/")[0]))[stream]
 
 
 async def resume_streams(reader: Reader, marks: Mapping[str, SourceMark], name: str) -> dict[str, ResumedStream]:

@@ -10,7 +10,7 @@ import structlog
 
 from archiver.capture.kubernetes.cluster_capture import ClusterCapture
 from archiver.capture.kubernetes.discovery import DEFINITIONS, Discovery, Selector, discover, selects_nothing
-from archiver.capture.kubernetes.journal_view import resume_streams
+from archiver.capture.kubernetes.journal_view import resume_ended, resume_living
 from archiver.capture.kubernetes.outbox import Outbox
 from archiver.capture.kubernetes.stream_context import Rewinds, StreamContext
 from archiver.capture.kubernetes.stream_status import whole
@@ -22,6 +22,7 @@ from archiver.kubernetes.cluster import Cluster, identify
 
 if TYPE_CHECKING:
     from archiver.capture.kubernetes.config import KubernetesConfig
+    from archiver.capture.kubernetes.journal_view import ResumedStream
     from archiver.capture.kubernetes.reflector import Reflector
     from archiver.clock import Clock
     from archiver.journal.writer import Writer
@@ -74,9 +75,14 @@ class KubernetesSource:
             cluster = await identify(api)
             found = await discover(api, selectors)
             await self._compare(api, found)
-            resumed = await resume_streams(self._writer.reader(), self._writer.marks, self.name)
+            marks = self._writer.marks
+            resumed = await resume_living(self._writer.reader(), marks, self.name)
+
+            async def recall(stream: str) -> ResumedStream | None:
+                return await resume_ended(self._writer.reader(), marks, stream)
+
             outbox = Outbox(self._writer, self._config.queue_bytes)
-            capture = ClusterCapture(self.name, self._context(api, outbox, cluster), selectors, cluster, resumed, self._unmatched)
+            capture = ClusterCapture(self.name, self._context(api, outbox, cluster), selectors, cluster, resumed, self._unmatched, recall)
             self._reflectors = capture.reflectors
             self._phase = None
             try:

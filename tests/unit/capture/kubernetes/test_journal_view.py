@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archiver.capture.kubernetes.journal_view import ResumedStream, resume_streams
+from archiver.capture.kubernetes.journal_view import ResumedStream, resume_ended, resume_living, resume_streams
 from archiver.journal.entry import Kind, Run
 from archiver.journal.reader import Reader
 from archiver.journal.records import Gap
 from archiver.kubernetes.records import Listing, Resource, Watch
+from archiver.kubernetes.stream_silence import open_silence
 from archiver.replay.kubernetes.fold import read_streams
 from archiver.replay.kubernetes.folded_stream import Cut
 from tests.simulation.loop import inline, play
@@ -39,12 +40,16 @@ def listed(stream: str, first: int, now: int) -> Run:
 class Long:
     """A journal in which one stream ended in the first minute, one never had a complete list, and one lives to the end."""
 
-    def __init__(self, segments: int) -> None:
+    def __init__(self, segments: int, ended: int = 1) -> None:
         self.forgery = forgery = Forgery()
         forgery.open()
         forgery.add(began(LIVING, 10), listed(LIVING, forgery.end.next, 11))
         forgery.add(began(ENDED, 12), listed(ENDED, forgery.end.next, 13), began(NEVER_LISTED, 14))
         forgery.add(Run.of(ENDED, Kind.GAP, [msgspec.json.encode(Gap("resource olds.g", "resource_gone"))], observed=15))
+        for number in range(1, ended):
+            stream = f"{ENDED}{number}"
+            forgery.add(began(stream, 16), listed(stream, forgery.end.next, 17))
+            forgery.add(Run.of(stream, Kind.GAP, [msgspec.json.encode(Gap("resource olds.g", "resource_gone"))], observed=18))
         for number in range(segments):
             forgery.add(Run.of("other", Kind.PG_FRAMES, [b"x"], observed=20 + number))
         forgery.add(began(LIVING, 20 + segments), listed(LIVING, forgery.end.next, 21 + segments))
@@ -87,6 +92,29 @@ def test_a_stream_that_ended_costs_nothing_that_grows(what: str) -> None:
     play(story())
 
 
+def test_streams_that_ended_cost_a_start_and_a_status_nothing() -> None:
+    """As many requests in a journal ten times as long in which thirty times as many streams ended. One that is served again is read then."""
+
+    async def story() -> None:
+        figures: set[int] = set()
+        for segments, ended in ((300, 1), (3000, 30)):
+            long = Long(segments, ended)
+            marks = long.forgery.end.sources
+            reader = Reader(long.forgery.store, offload=inline, known=long.forgery.number - 1)
+            found = await resume_living(reader, marks, "kube")
+            assert found.keys() == {LIVING, NEVER_LISTED}
+            for stream, mark in marks.items():
+                assert await open_silence(reader, stream, mark) is None
+            figures.add(long.reads)
+            again = await resume_ended(reader, marks, ENDED)
+            assert again is not None
+            assert again.state.ended
+            assert [await resume_ended(reader, marks, stream) for stream in (LIVING, "kube/g/new")] == [None, None]
+        assert len(figures) == 1
+
+    play(story())
+
+
 @given(st.integers(0, 2**32), st.integers(1, 60))
 @settings(max_examples=100, deadline=None)
 def test_what_is_skipped_says_nothing(seed: int, steps: int) -> None:
@@ -100,7 +128,13 @@ def test_what_is_skipped_says_nothing(seed: int, steps: int) -> None:
         async for placed in reader.read():
             if placed.run.source in whole:
                 whole[placed.run.source].apply(placed)
-        assert found.keys() == past.forgery.end.sources.keys() & whole.keys()
+        marks = past.forgery.end.sources
+        assert found.keys() == marks.keys() & whole.keys()
+        living = await resume_living(reader, marks, "kube")
+        ended = {stream for stream in found if await resume_ended(reader, marks, stream) is not None}
+        assert living.keys() | ended == found.keys()
+        assert living.keys().isdisjoint(ended)
+        assert all(found[stream].state.ended for stream in ended)
         for name, one in found.items():
             state, wanted = one.state, whole[name].state
             assert (state.listing, state.ended, state.position) == (wanted.listing, wanted.ended, wanted.position)
