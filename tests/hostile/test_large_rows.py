@@ -114,7 +114,8 @@ async def test_a_message_that_comes_while_the_stream_ends_in_order(database: str
         run(database, "INSERT INTO other VALUES (2)")
         await caught_up(made, database)
         assert await made.inserted() == [1, 2]
-        assert {type(error) for error in made.errors} == {Oversized}
+        # And perhaps that the server had not yet noticed the end of the connection before.
+        assert Oversized in {type(error) for error in made.errors}
 
 
 @pytest.mark.parametrize(
