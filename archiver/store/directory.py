@@ -35,6 +35,7 @@ _DEEPEST = 50
 _SCRATCH = "~tmp"
 """Holds files that have no name yet. ``~`` is not allowed in keys."""
 
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -217,8 +218,10 @@ def _read(path: Path, start: int, length: int | None) -> bytes | None:
     try:
         # A pipe of that name would keep us waiting for whoever writes into it.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return None
+        raise
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
@@ -237,16 +240,18 @@ def _read(path: Path, start: int, length: int | None) -> bytes | None:
 def _size(path: Path) -> int | None:
     try:
         found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return None
+        raise
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _walk(folder: Path, base: str, prefix: str, after: str) -> Iterator[str]:
     """Keys below ``folder``, whose own key is ``base``, in code point order; folders that cannot hold any are not opened.
 
-    A folder below it that cannot be opened, or lies too deep, is given as a key with a slash behind it, and names that are not UTF-8 are
-    written so that they can be printed: no archive has such objects, and they hide none.
+    A folder below it that cannot be opened, lies too deep, or is a link to one, which may lead in a circle, is given as a key with a slash
+    behind it, and names that are not UTF-8 are written so that they can be printed: no archive has such objects, and they hide none.
     """
     waiting = [_Folder(iter(_sorted(folder, base, prefix, after)), folder, base)]
     while waiting:
@@ -256,7 +261,7 @@ def _walk(folder: Path, base: str, prefix: str, after: str) -> Iterator[str]:
             waiting.pop()
             continue
         inside = current.path / key[len(current.base) :].rstrip("/")
-        if key.endswith("/") and len(waiting) < _DEEPEST:
+        if key.endswith("/") and len(waiting) < _DEEPEST and not inside.is_symlink():
             try:
                 waiting.append(_Folder(iter(_sorted(inside, key, prefix, after)), inside, key))
                 continue

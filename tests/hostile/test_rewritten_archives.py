@@ -116,6 +116,13 @@ def closed(folder: bytes) -> None:
     Path(os.fsdecode(folder), "closed").mkdir(0)
 
 
+def circles(folder: bytes) -> None:
+    place = Path(os.fsdecode(folder), "circles")
+    place.mkdir()
+    for name in ("one", "other"):
+        (place / name).symlink_to("..")
+
+
 STRAYS: dict[str, Callable[[bytes], None]] = {
     "control characters": a_file(b"\x1b]0;owned\x07\x1b[31m\r\n"),
     "a name that is not UTF-8": a_file(b"\xff\xfe\x80"),
@@ -131,6 +138,9 @@ STRAYS: dict[str, Callable[[bytes], None]] = {
     "markup": a_file(b"[red]x {0} %s"),
     "a pipe": lambda folder: os.mkfifo(folder + b"000000000000000f"),
     "a link to itself": lambda folder: Path(os.fsdecode(folder + b"loop")).symlink_to("loop"),
+    "a link to itself with a segment's name": lambda folder: Path(os.fsdecode(folder + b"000000000000000f")).symlink_to("000000000000000f"),
+    "links that lead in circles": circles,
+    "a link to everything": lambda folder: Path(os.fsdecode(folder + b"all")).symlink_to("/"),
     "a link to nothing": lambda folder: Path(os.fsdecode(folder + b"000000000000000f")).symlink_to("/nowhere"),
     "a folder with a segment's name": lambda folder: Path(os.fsdecode(folder + b"000000000000000f")).mkdir(),
     "folders without end": nested,
