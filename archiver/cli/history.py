@@ -149,7 +149,7 @@ def log(
     for text in (start, end):
         if text:
             say_meaning(text)
-    _with_reader(context.settings(), lambda reader: print_span(reader, asked))
+    with_reader(context.settings(), lambda reader: print_span(reader, asked))
 
 
 def _table_name(text: str) -> str:
@@ -187,7 +187,7 @@ def _one_subject(
         found = [change for change in history if _before(change, until) and not (since is not None and _before(change, since))]
         _print_objects([*found, *_doubts(await _object(reader, asked, until))], as_json=as_json)
 
-    _with_reader(context.settings(), work)
+    with_reader(context.settings(), work)
 
 
 @click.command()
@@ -225,7 +225,7 @@ def show(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
             output.document(to_yaml(state))
         return 0 if state is not None else 1
 
-    return _with_reader(context.settings(), work)
+    return with_reader(context.settings(), work)
 
 
 @click.command()
@@ -270,7 +270,7 @@ def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
             )
         return 1 if changed else 0
 
-    return _with_reader(context.settings(), work)
+    return with_reader(context.settings(), work)
 
 
 async def _row(reader: Reader, asked: Subject, at: Point) -> RowAt:
@@ -338,7 +338,8 @@ async def _points(reader: Reader, start: str, end: str) -> tuple[Point, Point]:
     return first, last
 
 
-def _with_reader(settings: Settings, work: Callable[[Reader], Awaitable[Result]]) -> Result:
+def with_reader(settings: Settings, work: Callable[[Reader], Awaitable[Result]]) -> Result:
+    """Do ``work`` on the archive of ``settings``; nothing is left open."""
     from archiver.journal.kept_segments import KeptSegments
     from archiver.journal.reader import Reader
     from archiver.store.open import open_store

@@ -67,9 +67,10 @@ COMMANDS = {
     "maintain": Command("maintain:maintain", "Fold the journal into newer checkpoints, or into history files."),
     "restore": Command("restore:restore", "Bring sources back as they were at one point."),
     "drill": Command("drill:drill", "Restore for practice, compare, and time it."),
-    "log": Command("history:log", "List every change of one row or object."),
+    "log": Command("history:log", "List what changed between two points, or of one row or object."),
     "show": Command("history:show", "Print one row or object as it was at a point."),
     "diff": Command("history:diff", "Compare one row or object between two points."),
+    "sql": Command("sql:sql", "Ask about rows and objects as of a point, in SQL."),
     "detach": Command("detach:detach", "Take away everything that the archiver made at a source."),
     "config": Command("configuration:config", "Look at settings."),
 }
@@ -168,7 +169,8 @@ def cli(context: click.Context) -> None:
               maintain            keep it quick as it grows
     replay    restore, drill      a state at a point in time, into a target
     sources   detach              away with what capture made there
-    history   log, show, diff     what one row or object looked like, and when
+    history   log, sql            what changed between two points; a question about one
+              show, diff          what one row or object looked like, and when
 
     The options below may stand before the command or behind it.
     """

@@ -1,1 +1,1 @@
-"""history: entries -> answers about one row or object: log, show, diff."""
+"""history: entries -> answers about one row or object, or about everything between two points or at one: log, show, diff, sql."""

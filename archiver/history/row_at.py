@@ -49,7 +49,7 @@ async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowA
     plan = await plan_restore(reader, source, point)
     material = await gather(plan, reader)
     table = next((table for table in material.schema.catalog.tables if ref.names(table.schema, table.name)), None)
-    doubts = [gap for gap in plan.gaps if _concerns(gap, ref)]
+    doubts = [gap for gap in plan.gaps if concerns(gap, ref)]
     told = plan.schema.certain or plan.schema.known_until or any(gap.reason == SCHEMA_UNCERTAIN for gap in doubts)
     gaps = [*(gap.text for gap in doubts), *([] if told else [f"the schema: {plan.schema.reason}"])]
     if table is None:
@@ -89,7 +89,7 @@ async def _folded(reader: Reader, plan: RestorePlan, material: PlanRecords, tabl
     return found
 
 
-def _concerns(gap: GapLine, ref: RowRef) -> bool:
+def concerns(gap: GapLine, ref: RowRef) -> bool:
     """Whether a gap may be one of the row's table: of the table, of a column of it, or of more than one table."""
     kind, _, name = gap.what.replace('"', "").partition(" ")
     table = f"{ref.schema}.{ref.table}".replace('"', "")

@@ -162,7 +162,7 @@ class RowRecords:
 def copied_rows(source: str, table: TableRows, key: Sequence[int], text: bytes, place: tuple[int, int, int, int, int]) -> pa.Table:
     """Rows of one part of a copy. ``key``: attnums; ``place``: era, LSN, entry, as_of, when it was taken. Raises ``Corrupt``."""
     era, lsn, entry, as_of, taken = place
-    rows = _unescaped(split_columns(np.frombuffer(text, np.uint8), len(table.columns)))
+    rows = unescaped(split_columns(np.frombuffer(text, np.uint8), len(table.columns)))
     order = sorted(range(len(table.columns)), key=lambda index: table.attnums[index])
     every = [(table.columns[index], index) for index in order]
     keyed = [(table.columns[index], index) for index in order if table.attnums[index] in key]
@@ -183,7 +183,7 @@ def copied_rows(source: str, table: TableRows, key: Sequence[int], text: bytes, 
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
-def _unescaped(rows: Tuples) -> Tuples:
+def unescaped(rows: Tuples) -> Tuples:
     """COPY text with its escapes taken out: where there are any, value by value."""
     if not (rows.data == _BACKSLASH).any():
         return rows

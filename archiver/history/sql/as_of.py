@@ -1,0 +1,131 @@
+"""What a question names, as of a point, put into the engine: rows as a restore would bring them back, objects as they were last known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from archiver.clock import to_text
+from archiver.errors import Invalid
+from archiver.history.row_at import concerns
+from archiver.history.rows import RowRef
+from archiver.history.sql.column_types import TEXT, column_type
+from archiver.history.sql.named_tables import KnownTable, chosen, parts_of
+from archiver.kubernetes.stream_name import StreamName
+from archiver.lake.json_text import as_text, column
+from archiver.lake.row_records import unescaped
+from archiver.replay.kubernetes.fold import read_streams
+from archiver.replay.kubernetes.folded_stream import Cut
+from archiver.replay.postgres.columnar.copy_text import split_columns
+from archiver.replay.postgres.plan.planner import plan_restore
+from archiver.replay.postgres.write.plan_records import fold_changes, gather
+from archiver.replay.postgres.write.table_rows import rows_of
+
+if TYPE_CHECKING:
+    from archiver.history.sql.engine import Engine
+    from archiver.journal.reader import Reader
+    from archiver.postgres.records import Table
+    from archiver.replay.points import Point
+    from archiver.replay.postgres.plan.plan import RestorePlan
+    from archiver.replay.postgres.write.plan_records import PlanRecords
+
+_COLUMNS = ("namespace", "name", "uid", "resource_version", "received", "object")
+_TYPES = (TEXT, TEXT, TEXT, TEXT, "TIMESTAMPTZ", "JSON")
+_AT_ONCE = 1000
+
+
+class AsOf(msgspec.Struct):
+    """What is not certain of what was put in, for people."""
+
+    gaps: list[str] = []
+    notes: list[str] = []
+
+
+async def put_in(engine: Engine, reader: Reader, point: Point, names: set[str], sources: Sequence[str]) -> AsOf:
+    """Put the tables ``names`` of ``sources`` (empty: all) into ``engine`` as of ``point``, which is resolved.
+
+    ``Invalid`` for a source, table or kind that there is not; errors as planning a restore has them.
+    """
+    tail = await reader.tail()
+    known = sorted(tail.sources if tail else ())
+    there = {name.partition("/")[0] for name in known}
+    for name in sorted(set(sources) - there):
+        raise Invalid(f"the archive has no source {name!r}", hint=f"its sources: {', '.join(sorted(there))}")
+    streams = [StreamName.parse(name) for name in known if "/" in name and (not sources or name.partition("/")[0] in sources)]
+    kinds = list(dict.fromkeys(KnownTable(each.source, "main", each.plural, f"{each.plural}.{each.group}") for each in streams))
+    found = AsOf()
+    plans: dict[str, tuple[RestorePlan, PlanRecords]] = {}
+    tables = list(kinds)
+    if not all(any(kind.is_named(parts_of(name)) for kind in kinds) for name in names):
+        for source in [name for name in known if "/" not in name and (not sources or name in sources)]:
+            plan = await plan_restore(reader, source, point)
+            records = await gather(plan, reader)
+            plans[source] = (plan, records)
+            rows = [table for table in records.schema.catalog.tables if table.mode != "excluded"]
+            tables += [KnownTable(source, table.schema, table.name) for table in rows]
+    asked = chosen(names, tables)
+    for source, (plan, records) in plans.items():
+        mine = [each for each in asked if each.source == source]
+        if mine:
+            await _put_rows(engine, reader, plan, records, mine, found)
+    for kind in [each for each in asked if each.long_name]:
+        await _put_objects(engine, reader, kind, _cut(point), found)
+    return found
+
+
+def _cut(point: Point) -> Cut:
+    if point.kind == "time":
+        return Cut(time=point.number)
+    if point.kind == "entry":
+        return Cut(seq=point.number)
+    raise Invalid(f"{point.text!r} is a place in a database, not in a cluster", hint="give a time, an entry number, or `latest`")
+
+
+async def _put_rows(
+    engine: Engine, reader: Reader, plan: RestorePlan, records: PlanRecords, asked: Sequence[KnownTable], found: AsOf
+) -> None:
+    catalog = {(table.schema, table.name): table for table in records.schema.catalog.tables}
+    within = {each: _with_children(catalog[each.schema, each.name], records.schema.catalog.tables) for each in asked}
+    refs = [RowRef(table.schema, table.name, {}) for tables in within.values() for table in tables]
+    found.gaps += [f"{plan.source}: {gap.text}" for gap in plan.gaps if any(concerns(gap, ref) for ref in refs)]
+    found.notes += [f"{plan.source}: {text}" for text in plan.approximations]
+    fold, _ = await fold_changes(plan, records, reader)
+    for each, tables in within.items():
+        columns = [one for one in tables[0].columns if not one.generated]
+        titles = [one.name for one in columns]
+        if not titles:
+            raise Invalid(f"{each.schema}.{each.name} has no columns at this point", hint="leave it out")
+        with engine.table(each, titles, [column_type(one.type) for one in columns]) as filling:
+            for table in tables:
+                if table.kind != "p":
+                    rows = rows_of(fold, table, reader.store, plan.checkpoint.key)
+                    names = [one.name for one in rows.columns]
+                    async for piece in rows.read():
+                        parsed = unescaped(split_columns(np.frombuffer(piece, np.uint8), len(names)))
+                        filling.add(pa.table({name: as_text(column(parsed, place)) for place, name in enumerate(names)}).select(titles))
+        found.notes += [f"{each.schema}.{each.name}.{name}: it has values that DuckDB's type has not, and is text" for name in filling.left]
+
+
+def _with_children(table: Table, tables: Sequence[Table]) -> list[Table]:
+    """It, and what is a partition of it or inherits from it."""
+    return [table, *(found for each in tables if each.parent == table.oid for found in _with_children(each, tables))]
+
+
+async def _put_objects(engine: Engine, reader: Reader, kind: KnownTable, cut: Cut, found: AsOf) -> None:
+    plural, _, group = kind.long_name.partition(".")
+    folds = await read_streams(reader, kind.source, cut, lambda name: (name.plural, name.group) == (plural, group))
+    found.gaps += [f"{fold.name}: {gap}" for fold in folds for gap in fold.gaps]
+    found.notes += [f"{fold.name}: {note}" for fold in folds for note in fold.notes]
+    objects = {key: seen for fold in sorted(folds, key=lambda fold: fold.observed) for key, seen in fold.state.objects.items()}
+    lines = [
+        (*key, seen.uid, seen.resource_version, to_text(seen.observed), seen.body.decode("utf-8", "replace"))
+        for key, seen in sorted(objects.items())
+    ]
+    with engine.table(kind, _COLUMNS, _TYPES) as filling:
+        for at in range(0, len(lines), _AT_ONCE):
+            part = lines[at : at + _AT_ONCE]
+            filling.add(pa.table({title: pa.array([line[place] for line in part], pa.string()) for place, title in enumerate(_COLUMNS)}))
