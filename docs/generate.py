@@ -89,6 +89,9 @@ def metrics_page() -> str:
     lines += [f"| `{name}` | gauge | | {text} |" for name, text in metrics.GAUGES.items()]
     lines += [f"| `{name}` | gauge | source | {text} |" for name, text in metrics.SOURCE_GAUGES.items()]
     lines += [f"| `{name}_total` | counter | source | {text} |" for name, text in metrics.COUNTERS.items()]
+    lines += [f"| `{name}` | histogram | | {text} |" for name, text in metrics.HISTOGRAMS.items()]
+    lines.append(f"| `{metrics.BUILD[0]}` | gauge | version, python | {metrics.BUILD[1]} |")
+    lines += [f"| `{name}` | {'counter' if name.endswith('_total') else 'gauge'} | | {text} |" for name, text in metrics.PROCESS.items()]
     lines.append(f"| `{metrics.RESTARTS[0]}_total` | counter | source, cause | {metrics.RESTARTS[1]} |")
     return NOTE + "\n".join(lines) + "\n"
 

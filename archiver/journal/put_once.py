@@ -11,6 +11,7 @@ from archiver.waiting import GrowingPause
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
+    from archiver.journal.latency import Latencies
     from archiver.store.protocol import Store
 
 FIRST_PAUSE_SECONDS = 0.1
@@ -22,17 +23,21 @@ FOREIGN_BYTES = 1 << 25
 _log = structlog.get_logger()
 
 
-async def put_once(store: Store, clock: Clock, key: str, data: bytes, *, patience_seconds: float | None = None) -> bytes | None:
+async def put_once(
+    store: Store, clock: Clock, key: str, data: bytes, *, patience_seconds: float | None = None, tries: Latencies | None = None
+) -> bytes | None:
     """Create ``key`` with ``data``; ``None``: it is durable with exactly these bytes. Otherwise the other bytes that ``key`` has, or their
     beginning.
 
     Every try sends the same bytes, so a try that was thought lost and lands later does no harm. An existing object is read
     back: the same bytes are our own, of a try whose answer was lost. ``Unavailable`` is raised only when ``patience_seconds``
     have passed without an answer (``None``: never); like cancellation, that leaves open whether the object will appear.
+    ``tries``: where each try is counted that ended, with an answer or without.
     """
     began, logged = clock.monotonic(), float("-inf")
     pause = GrowingPause(FIRST_PAUSE_SECONDS, PAUSE_LIMIT_SECONDS, least=0.5, most=1.0)
     while True:
+        tried = clock.monotonic()
         try:
             if await store.put_if_absent(key, data):
                 return None
@@ -42,6 +47,9 @@ async def put_once(store: Store, clock: Clock, key: str, data: bytes, *, patienc
             trouble = Unavailable(f"{store.url} says that {key} exists and does not return it")
         except Unavailable as error:
             trouble = error
+        finally:
+            if tries is not None:
+                tries.add(clock.monotonic() - tried)
         now = clock.monotonic()
         if patience_seconds is not None and now - began >= patience_seconds:
             raise trouble

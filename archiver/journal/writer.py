@@ -26,6 +26,7 @@ from archiver.journal.changed_marks import Carrying
 from archiver.journal.entry import Kind, Run, SourceMark, advance
 from archiver.journal.fencing import intruder, recheck
 from archiver.journal.keys import PARTS, segment_key
+from archiver.journal.latency import Latencies
 from archiver.journal.limits import WriterLimits
 from archiver.journal.parts import Offload
 from archiver.journal.put_budget import Budget
@@ -53,6 +54,8 @@ class _Sealed(msgspec.Struct, frozen=True):
     end: End
     taken: int
     """Weight to release."""
+    began: float
+    """When it was sealed, on the monotonic clock."""
     heard: dict[str, float]
     """By source, when the newest of its runs was received, on the monotonic clock."""
 
@@ -70,6 +73,8 @@ class Writer:
         self._durable = end
         self._confirmed = clock.monotonic()
         self._heard: dict[str, float] = {}
+        self.commits, self.puts = Latencies(), Latencies()
+        """How long segments took from being sealed until they were durable; and each try to create a segment or a part."""
         self._budget = Budget(limits.puts_per_second, limits.put_burst, self._confirmed)
         self._wakeup = asyncio.Event()
         self._buffer = Buffer(limits.buffer_bytes, limits.segment_bytes, end.next, self._wakeup.set)
@@ -212,7 +217,7 @@ class Writer:
         if not key.startswith(PARTS):
             raise Bug(f"{key} is not the key of a part")
         self._check()
-        put = asyncio.create_task(put_once(self._store, self._clock, key, data))
+        put = asyncio.create_task(put_once(self._store, self._clock, key, data, tries=self.puts))
         ended = asyncio.create_task(self._ended.wait())
         try:
             await first_of(put, ended)
@@ -328,6 +333,7 @@ class Writer:
         return None
 
     async def _seal(self) -> _Sealed:
+        began = self._clock.monotonic()
         runs, taken = self._buffer.take()
         before = self._sealed
         number, following, sources = before.segment + 1, before.next, dict(before.sources)
@@ -353,10 +359,10 @@ class Writer:
         self._sealed = End.after(header, footer, before.base_sources)
         ahead = self._clock.monotonic() - self._clock.now() / 1_000_000
         heard = {run.source: ahead + run.observed / 1_000_000 for run in runs if run.source and run.observed}
-        return _Sealed(data, self._sealed, taken, heard)
+        return _Sealed(data, self._sealed, taken, began, heard)
 
     async def _confirm(self, sealed: _Sealed) -> None:
-        other = await put_once(self._store, self._clock, segment_key(sealed.end.segment), sealed.data)
+        other = await put_once(self._store, self._clock, segment_key(sealed.end.segment), sealed.data, tries=self.puts)
         if other is not None:
             raise intruder(other, sealed.end)
         stall = self._limits.stall_seconds
@@ -366,6 +372,7 @@ class Writer:
     def _publish(self, sealed: _Sealed) -> None:
         before, self._durable = self._durable, sealed.end
         self._confirmed = self._clock.monotonic()
+        self.commits.add(self._confirmed - sealed.began)
         self._heard |= sealed.heard
         self._signposting.pass_segment(self.durable_segment)
         self._buffer.release(sealed.taken)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import platform
+from collections.abc import Callable, Iterable, Mapping
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from archiver import __version__
+from archiver.journal.latency import Latencies
 from archiver.service.status import ArchiveStatus, Drill
 
 GAUGES = {
@@ -49,7 +52,53 @@ COUNTERS = {
 }
 """By source; the text format appends ``_total``."""
 
+HISTOGRAMS = {
+    "archiver_commit_seconds": "From sealing a segment until it is durable: waiting for the one before, encoding, every try to create it.",
+    "archiver_put_seconds": "Each try to create a segment or a part of a baseline, with an answer or without one.",
+}
+"""Of this process's writer; the text format appends ``_bucket``, ``_sum`` and ``_count``."""
+
+BUILD = ("archiver_build_info", "1, with the version of the archiver and of Python that run.")
+
+PROCESS = {
+    "process_cpu_seconds_total": "User and system CPU time of this process; the process that folds is another one.",
+    "process_max_fds": "Files that it may have open.",
+    "process_open_fds": "Files that it has open.",
+    "process_resident_memory_bytes": "Resident memory.",
+    "process_start_time_seconds": "When it started, seconds since 1970.",
+    "process_virtual_memory_bytes": "Virtual memory.",
+}
+"""Read in /proc at each scrape, by the client library."""
+
 RESTARTS = ("archiver_source_restarts", "Reconnects and relists since this process started, by cause.")
+
+
+class WriterCollector(Collector):
+    """Build and latencies of this process. ``latencies``: by name in ``HISTOGRAMS``; empty before it writes."""
+
+    def __init__(self, latencies: Callable[[], Mapping[str, Latencies]]) -> None:
+        self._latencies = latencies
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Nothing, as ``StatusCollector``."""
+        return []
+
+    def collect(self) -> Iterable[GaugeMetricFamily | HistogramMetricFamily]:
+        """The families of one scrape."""
+        build = GaugeMetricFamily(*BUILD, labels=["version", "python"])
+        build.add_metric([__version__, platform.python_version()], 1.0)
+        yield build
+        for name, counted in self._latencies().items():
+            buckets = [("+Inf" if bound == float("inf") else f"{bound:g}", float(count)) for bound, count in counted.cumulative()]
+            family = HistogramMetricFamily(name, HISTOGRAMS[name])
+            family.add_metric([], buckets, counted.seconds)
+            yield family
+
+
+def names() -> set[str]:
+    """Every series that can be scraped."""
+    found = {*GAUGES, *SOURCE_GAUGES, *(f"{name}_total" for name in COUNTERS), f"{RESTARTS[0]}_total", BUILD[0], *PROCESS}
+    return found | {f"{name}_{part}" for name in HISTOGRAMS for part in ("bucket", "sum", "count")}
 
 
 class StatusCollector(Collector):

@@ -14,13 +14,14 @@ import ipaddress
 import msgspec
 import structlog
 from aiohttp import web
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from archiver.errors import ArchiverError, Invalid, Refused
+from archiver.journal.latency import Latencies
 from archiver.service.connections import BODY_SECONDS, Connections
 from archiver.service.marking import REQUEST_BYTES, Marker, MarkFailure, MarkRequest
-from archiver.service.metrics import StatusCollector
+from archiver.service.metrics import StatusCollector, WriterCollector
 from archiver.service.service import Service
 from archiver.service.status import problems, shortfalls, shown
 from archiver.terminal import visible_json
@@ -41,6 +42,8 @@ class Web:
         self._rpo_seconds = rpo_seconds
         self._registry = CollectorRegistry()
         self._registry.register(StatusCollector(service.status))
+        self._registry.register(WriterCollector(self._latencies))
+        ProcessCollector(registry=self._registry)
         self._connections = Connections()
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
@@ -102,6 +105,10 @@ class Web:
         except ArchiverError as error:
             status = 400 if isinstance(error, Invalid) else 409 if isinstance(error, Refused) else 503
             return _json(MarkFailure(error.message, error.hint), status)
+
+    def _latencies(self) -> dict[str, Latencies]:
+        writer = self._service.writer
+        return {} if writer is None else {"archiver_commit_seconds": writer.commits, "archiver_put_seconds": writer.puts}
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -40,6 +40,7 @@ FULL = {
     "networkPolicy": {"enabled": True, "egress": [{"ports": [{"port": 443}]}]},
     "serviceMonitor": {"enabled": True},
     "prometheusRule": {"enabled": True, "as": "configMap", "runbookBaseUrl": "https://example.com/runbooks/"},
+    "grafanaDashboard": {"enabled": True},
     "drill": {"enabled": True, "scratchDsnSecret": {"name": "scratch"}},
     "maintain": {"enabled": True},
     "env": {"extra": [{"name": "ARCHIVER_LOG__LEVEL", "value": "debug"}], "fromSecrets": ["more"], "fromConfigMaps": ["more"]},
@@ -239,12 +240,41 @@ def test_examples_are_yaml_of_known_kinds() -> None:
 
 def test_every_alert_has_its_runbook_and_metric() -> None:
     """Each alert's runbook bears its name, and each alert reads a metric that exists."""
-    known = {*metrics.GAUGES, *metrics.SOURCE_GAUGES, *(f"{name}_total" for name in metrics.COUNTERS), f"{metrics.RESTARTS[0]}_total"}
+    known = metrics.names()
     rules = [rule for group in yaml.safe_load((CHART / "alerts/rules.yaml").read_text()) for rule in group["rules"]]
     assert rules
     for rule in rules:
         assert (ROOT / f"docs/runbooks/{rule['alert']}.md").exists(), rule["alert"]
         assert set(re.findall(r"archiver_\w+", rule["expr"])) <= known, rule["expr"]
+
+
+def test_the_dashboard_reads_metrics_that_exist(agents: ControlPlane, tmp_path: Path) -> None:
+    """Each panel of the rendered dashboard says what it shows, has a place of its own, and asks for series that are scraped, by labels that
+    they have; nothing that an operator would look for in vain is left out."""
+    documents = render(agents, {"grafanaDashboard": {"enabled": True, "annotations": {"folder": "backup"}}}, tmp_path)
+    (made,) = [document for document in documents if document["metadata"]["name"] == "agents-archiver-dashboard"]
+    validate(agents, [made])
+    assert (made["metadata"]["labels"]["grafana_dashboard"], made["metadata"]["annotations"]) == ("1", {"folder": "backup"})
+    dashboard = json.loads(made["data"]["archiver.json"])
+    panels = dashboard["panels"]
+    asked = [target["expr"] for panel in panels for target in panel["targets"]]
+    asked += [each["query"]["query"] for each in dashboard["templating"]["list"] if each["type"] == "query"]
+    used = {name for expr in asked for name in re.findall(r"\b(?:archiver|process)_\w+", expr)}
+    assert used <= metrics.names(), used - metrics.names()
+    read = {
+        name
+        for group in yaml.safe_load((CHART / "alerts/rules.yaml").read_text())
+        for rule in group["rules"]
+        for name in re.findall(r"archiver_\w+", rule["expr"])
+    }
+    assert read - used <= {"archiver_source_baseline"}
+    for expr in asked:
+        for name, matchers in re.findall(r"\b((?:archiver|process)_\w+)\{([^}]*)\}", expr):
+            allowed = {"job", "source"} if name.startswith("archiver_source_") else {"job"}
+            assert set(re.findall(r"(\w+)(?:=~|=|!=)", matchers)) <= allowed, expr
+        assert expr.count("(") == expr.count(")")
+    assert len({panel["id"] for panel in panels}) == len({tuple(panel["gridPos"].values()) for panel in panels}) == len(panels) > 12
+    assert all(panel["description"].endswith(".") and panel["title"] for panel in panels)
 
 
 def test_an_alert_reads_the_series_of_its_own_release_only(agents: ControlPlane, tmp_path: Path) -> None:

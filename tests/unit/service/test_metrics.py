@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from archiver.service.metrics import COUNTERS, GAUGES, RESTARTS, SOURCE_GAUGES, StatusCollector
+from archiver import __version__
+from archiver.journal.latency import Latencies
+from archiver.service.metrics import COUNTERS, GAUGES, RESTARTS, SOURCE_GAUGES, StatusCollector, WriterCollector, names
 from archiver.service.status import ArchiveStatus, Drill, SourceLine
 
 FULL = SourceLine(
@@ -65,8 +67,8 @@ def status(*sources: SourceLine, drill: Drill | None = None) -> ArchiveStatus:
 def test_every_name_has_its_value() -> None:
     """Each metric that is declared appears once per source with the status's value, any name escaped."""
     found = scraped(status(FULL, drill=Drill(3_000_000, 1_000_000, 4.5)))
-    names = {key[0] for key in found}
-    assert names == {*GAUGES, *SOURCE_GAUGES, *(f"{name}_total" for name in COUNTERS), f"{RESTARTS[0]}_total"}
+    seen = {key[0] for key in found}
+    assert seen == {*GAUGES, *SOURCE_GAUGES, *(f"{name}_total" for name in COUNTERS), f"{RESTARTS[0]}_total"}
     name = FULL.name
     assert found["archiver_source_up", name] == 1
     assert found["archiver_source_rpo_seconds", name] == 1.5
@@ -90,9 +92,9 @@ def test_every_name_has_its_value() -> None:
 
 def test_what_is_not_known_is_left_out() -> None:
     """An unknown figure is no zero: a lag of 0 would be a lie."""
-    names = {key[0] for key in scraped(status(SourceLine(name="db", kind="postgres", state="failed")))}
-    assert "archiver_source_up" in names
-    assert names.isdisjoint(
+    seen = {key[0] for key in scraped(status(SourceLine(name="db", kind="postgres", state="failed")))}
+    assert "archiver_source_up" in seen
+    assert seen.isdisjoint(
         {"archiver_source_rpo_seconds", "archiver_source_lag_bytes", "archiver_source_retained_wal_bytes", "archiver_source_safe_wal_bytes"}
     )
 
@@ -106,3 +108,22 @@ def test_what_is_captured_no_more_rings_no_alert() -> None:
     """A resource that is not served any more has no series that an alert could compare."""
     found = scraped(status(SourceLine(name="gone", kind="kubernetes", state="ended")))
     assert not [key for key in found if "gone" in key]
+
+
+def test_latencies_build_and_process_are_scraped() -> None:
+    """Histograms in the text format's own words, the build once, and every figure of the process that is declared."""
+    counted = Latencies()
+    for seconds in (0.004, 0.3, 100):
+        counted.add(seconds)
+    registry = CollectorRegistry()
+    registry.register(WriterCollector(lambda: {"archiver_commit_seconds": counted, "archiver_put_seconds": Latencies()}))
+    ProcessCollector(registry=registry)
+    text = generate_latest(registry).decode()
+    samples = {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
+    assert samples == {
+        name for name in names() if not name.startswith("archiver_") or name.startswith(("archiver_b", "archiver_c", "archiver_p"))
+    } - {"archiver_buffered_bytes"}
+    assert 'archiver_commit_seconds_bucket{le="0.5"} 2.0' in text
+    assert 'archiver_commit_seconds_bucket{le="+Inf"} 3.0' in text
+    assert "archiver_put_seconds_count 0.0" in text
+    assert f'version="{__version__}"' in text
