@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # What needs no server: a rule, a golden file or an import that broke shows here first.
 QUICK := tests/unit tests/golden tests/test_architecture.py
 
-.PHONY: help setup controlplane quick test fuzz lint format types bench demo fidelity fidelity-kubernetes docs changelog dist lock clean spark
+.PHONY: help setup controlplane quick test fuzz lint format types bench demo fidelity fidelity-kubernetes docs site changelog dist lock clean spark
 
 help:
 	@echo "setup         virtual environment in .venv from requirements.lock (other targets call it)"
@@ -25,6 +25,7 @@ help:
 	@echo "fidelity-kubernetes  the same for custom resources and other objects; FOLDER=folder of YAML for yours"
 	@echo "spark         history files, read by Spark as by DuckDB and a restore"
 	@echo "docs          write anew the pages that are made from the code"
+	@echo "site          the documentation as a site in .site/html; a link or heading that is not there ends it"
 	@echo "changelog     show the next release's section, from changelog.d"
 	@echo "dist          sdist and wheel in dist/, as docs/howto/release.md uses them"
 	@echo "controlplane  build the Kubernetes test server into the cache folder, once (minutes)"
@@ -91,6 +92,11 @@ spark: setup .venv-spark/.installed
 docs: setup
 	$(BIN)/python -m docs.generate
 
+# What is read in the repository, laid out for the site.
+site: setup
+	@$(BIN)/python -m docs.site .site
+	@$(BIN)/zensical build --strict -f .site/mkdocs.yml
+
 changelog: setup
 	@$(BIN)/towncrier build --draft --version next
 
@@ -108,4 +114,4 @@ lock: setup
 	  pyproject.toml -o requirements-runtime.lock
 
 clean:
-	rm -rf .venv .venv-spark .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .venv-spark .site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
