@@ -42,7 +42,13 @@ async def status_of(settings: Settings, clock: Clock, *, offline: bool) -> Statu
                     line.state = "ended"
         names = sorted({line.name.partition("/")[0] for line in value.sources})
         drills, doubt = await _drills(store, names)
-        since = {name: await _since(reader, name) for name in names}
+        since: dict[str, int] = {}
+        for name in names:
+            try:
+                since[name] = await _since(reader, name)
+            except Corrupt as error:
+                # What else is known is said all the same.
+                doubt.append(f"not known since when {name} can be restored: {error.message}")
         return summarised(value, since, drills, settings.web.rpo_seconds, asked=running is not None, doubts=doubt)
     finally:
         await store.close()
