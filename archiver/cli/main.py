@@ -65,6 +65,8 @@ COMMANDS = {
     "window": Command("window:window", "Show from when to when every point can be restored, and the gaps."),
     "mark": Command("mark:mark", "Name the journal's end, to come back to it."),
     "maintain": Command("maintain:maintain", "Fold the journal into newer checkpoints, or into history files."),
+    "retain": Command("retain:retain", "Delete what no promised point needs, as the settings ask."),
+    "hold": Command("hold:hold", "Stop all deletion."),
     "restore": Command("restore:restore", "Bring sources back as they were at one point."),
     "drill": Command("drill:drill", "Restore for practice, compare, and time it."),
     "log": Command("history:log", "List what changed between two points, or of one row or object."),
@@ -167,6 +169,7 @@ def cli(context: click.Context) -> None:
               window              from when to when every point can be restored
               mark                a name for a point
               maintain            keep it quick as it grows
+              retain, hold        delete what is promised no longer; nothing while a hold stands
     replay    restore, drill      a state at a point in time, into a target
     sources   detach              away with what capture made there
     history   log, sql            what changed between two points; a question about one

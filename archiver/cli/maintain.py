@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")
 @click.pass_obj
 def maintain(context: Context, *, sources: tuple[str, ...], behind: float, history: bool, as_json: bool) -> None:
-    """Fold the journal of each source into newer checkpoints, so that restores need not read it from the first baseline on.
+    """Fold the journal of each source into newer checkpoints, so that restores need not read it from the first baseline on. Where the
+    settings have `retention`, make a pass of it then, as `archiver retain` does; without it nothing is ever deleted.
 
     The sources are not asked, and the journal is only read. Safe beside `run`, beside restores and beside another `maintain`; it can be
     killed at any time. What is not known for certain somewhere is not folded there: the table says why.
@@ -47,11 +48,17 @@ def maintain(context: Context, *, sources: tuple[str, ...], behind: float, histo
     done = wait_for(
         lambda: carried_out(settings, sources, lambda reader: work(reader, SystemClock(), sources, behind_seconds=behind), _said)
     )
+    from archiver.cli.retain import print_outcome, retain_archive
+
+    # Only of all sources: the journal is theirs together.
+    retained = retain_archive(settings) if settings.retention.restore_seconds and not sources else None
     if as_json:
-        output.print_json(done)
+        output.print_json(done if retained is None else [*done, {"retention": retained}])
         return
     columns = ["source", "checkpoint", "transactions", "written", "kept", "stopped because"]
     output.table("", columns, [_row(each, behind) for each in done])
+    if retained is not None:
+        print_outcome(retained)
 
 
 def _said(done: Folded) -> str:

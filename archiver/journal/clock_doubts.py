@@ -93,7 +93,7 @@ async def clock_doubts(reader: Reader, tail: SegmentHeader, point: int) -> list[
     Reads what was received within ``NEAR`` of it, the headers up to ``REACH`` behind it, and the beginnings of later sessions. Errors as
     of ``Reader``.
     """
-    first = max(0, await reader.bisect(lambda header: _heard(header) > point - NEAR) - 1)
+    first = await first_near(reader, point)
     near = min(tail.number, await reader.bisect(lambda header: _heard(header) > point + NEAR))
     far = min(tail.number, await reader.bisect(lambda header: _heard(header) > point + REACH))
     spans = [Span(first, near)]
@@ -109,6 +109,11 @@ async def clock_doubts(reader: Reader, tail: SegmentHeader, point: int) -> list[
                 step = read_record(body, ClockStep, placed) if run.kind is Kind.CLOCK else None
                 found.append(ClockEntry(seq, run.observed, step))
     return judge_steps(found, point)
+
+
+async def first_near(reader: Reader, point: int) -> int:
+    """From which segment on is read what may make a time doubtful."""
+    return max(0, await reader.bisect(lambda header: _heard(header) > point - NEAR) - 1)
 
 
 def _heard(header: SegmentHeader) -> int:

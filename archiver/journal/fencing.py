@@ -55,16 +55,20 @@ def session_of(segment: Segment) -> Session | None:
     return read_record(next(opening.run.bodies()), Session, opening)
 
 
-async def recheck(store: Store, clock: Clock, own: End) -> None:
-    """After a stall: raise unless the segment that was just created is still the journal's end in the same archive.
+async def recheck(store: Store, clock: Clock, own: End, *, patience_seconds: float | None = None) -> None:
+    """After a stall, and after a fence: raise unless the segment that was just created is still the journal's end in the same archive.
 
-    Create-if-absent forgets deleted keys: a number that others filled and removed while this writer stood still would be created again.
+    Create-if-absent forgets deleted keys: a number that others filled, and that was retired while this writer stood still, would be created
+    again. ``Unavailable`` when the store has not answered for ``patience_seconds`` (``None``: never).
     """
+    began = clock.monotonic()
     while True:
         try:
             await _recheck(store, own)
             return
         except Unavailable:
+            if patience_seconds is not None and clock.monotonic() - began >= patience_seconds:
+                raise
             await clock.sleep(_PAUSE_SECONDS)
 
 
@@ -75,11 +79,11 @@ async def _recheck(store: Store, own: End) -> None:
             f"the archive at {store.url} was removed or replaced while this writer stood still",
             hint="stop whoever deletes in it, then start again",
         )
-    if await store.size(segment_key(own.segment - 1)) is None:
-        raise CorruptSegment(own.segment - 1, "it was there and is gone")
     behind = await look_behind(store, own.segment)
     if behind.key:
         raise await _behind(store, behind.key, own)
+    if own.segment and await store.size(segment_key(own.segment - 1)) is None:
+        raise CorruptSegment(own.segment - 1, "it was there and is gone")
 
 
 async def _behind(store: Store, key: str, own: End) -> ArchiverError:
@@ -89,4 +93,19 @@ async def _behind(store: Store, key: str, own: End) -> ArchiverError:
             f"{key} of {store.url} stands behind the segments and is none",
             hint=f"move it away: nothing but segments may stand under {SEGMENTS}",
         )
-    return intruder(data, msgspec.structs.replace(own, segment=number))
+    error = intruder(data, msgspec.structs.replace(own, segment=number))
+    if isinstance(error, CorruptSegment) and _goes_on(data, own, number):
+        return Fenced(
+            f"fenced: segment {number} stands behind segment {own.segment}: another writer went on while this one stood still",
+            hint="one archive has one writer: start this one again, or stop one of the two",
+        )
+    return error
+
+
+def _goes_on(data: bytes, own: End, number: int) -> bool:
+    """Whether it is of the same archive and epoch: two that looked at the same end give themselves the same one."""
+    try:
+        header = decode(data, number).header
+    except Corrupt:
+        return False
+    return header.archive == own.archive and header.epoch == own.epoch

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import msgspec
 
 from archiver.errors import Corrupt
+from archiver.journal.boundary import Retired
 from archiver.journal.keys import CHECKPOINTS, checkpoint_entry, checkpoint_key, checkpoint_prefix
 from archiver.journal.parts import Offload, Part, part_faults
 from archiver.journal.record_reader import read_record
@@ -107,6 +108,16 @@ def decode_folded(
     return found
 
 
+def named_parts(body: bytes, archive: str, key: str) -> list[Part]:
+    """The parts of any product's folded checkpoint. ``Corrupt`` when it cannot be read, or is not what its key says."""
+    if len(body) > CHECKPOINT_LIMIT:
+        raise Corrupt(f"it has more than {CHECKPOINT_LIMIT} bytes")
+    found = read_record(body, _Folded)
+    if found.archive != archive or checkpoint_entry(found.source, key) != found.entry:
+        raise Corrupt("it is not the checkpoint that its key says")
+    return [part for each in (*found.snapshot.tables, *found.streams) for part in each.parts]
+
+
 async def check_folded(reader: Reader, archive: str, *, deep: bool, offload: Offload) -> tuple[int, list[BadCheckpoint]]:
     """How many are as they were written, with the parts that they name, and those that are not."""
     passed, bad = 0, list[BadCheckpoint]()
@@ -130,8 +141,13 @@ async def require_continued(reader: Reader, key: str, segment: int, chain: str) 
 
 
 async def continues(reader: Reader, segment: int, chain: str) -> bool:
-    """Whether the journal has that ``chain``, hex, before ``segment``. ``Corrupt`` when it cannot be told, as of ``Reader.before``."""
-    return (await reader.before(segment)).chain.hex() == chain
+    """Whether the journal has that ``chain``, hex, before ``segment``. ``Corrupt`` when it cannot be told, as of ``Reader.before``, or when
+    the journal there was retired: what began there is of no use.
+    """
+    try:
+        return (await reader.before(segment)).chain.hex() == chain
+    except Retired as error:
+        raise Corrupt(error.message, hint="nothing is to be done: the next pass of retention deletes what needs it") from None
 
 
 async def _folded_fault(reader: Reader, archive: str, key: str, known: dict[Part, str], *, deep: bool, offload: Offload) -> str:
@@ -145,6 +161,10 @@ async def _folded_fault(reader: Reader, archive: str, key: str, known: dict[Part
         found = read_record(body, _Folded)
     except Corrupt as error:
         return error.message
+    boundary = await reader.boundary()
+    if boundary is not None and found.segment < boundary.first:
+        # It waits to be deleted, as do its parts.
+        return ""
     if found.archive != archive or checkpoint_entry(found.source, key) != found.entry:
         return "it is not the checkpoint that its key says"
     try:

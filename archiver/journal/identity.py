@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.errors import Corrupt, Invalid
-from archiver.journal.keys import IDENTITY, segment_key
+from archiver.journal.keys import BOUNDARIES, IDENTITY, segment_key
 from archiver.untrusted import Unreadable, decode_untrusted
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ async def read_identity(store: Store) -> Identity | None:
     """The archive's identity; ``None`` when there is no archive. ``Corrupt`` when it cannot be read or segments stand without it."""
     data = await store.get(IDENTITY, 0, _MOST_BYTES)
     if data is None:
-        if await store.size(segment_key(0)) is None:
+        # Of an archive whose oldest segments were retired, the first is not there.
+        if await store.size(segment_key(0)) is None and not await store.list(BOUNDARIES, limit=1):
             return None
         data = await store.get(IDENTITY, 0, _MOST_BYTES)  # both may have been created since the first look
         if data is None:

@@ -17,12 +17,20 @@ HISTORY = "history/"
 SIGNPOSTS = "signposts/"
 """Prefix of objects whose keys alone say how far the journal had grown."""
 
+BOUNDARIES = "retention/boundaries/"
+"""Prefix of the boundaries before which segments were retired. They are never deleted: see ``boundary``."""
+PLANS = "retention/plans/"
+"""Prefix of plans of what is to be retired."""
+HOLDS = "retention/holds/"
+"""Prefix of legal holds: while there is any object here, nothing is retired."""
+
 _SEGMENT = re.compile(r"journal/([0-9a-f]{16})")
 _SIGNPOST = re.compile(r"signposts/([0-9a-f]{16})")
 _CHECKPOINT = re.compile(r"([0-9a-f]{16})\.json")
 _COMMIT = re.compile(r"history/[^/]+/_delta_log/([0-9]{20})\.json")
 _LOG_CHECKPOINT = re.compile(r"history/[^/]+/_delta_log/([0-9]{20})\.checkpoint\.parquet")
 _SUMMARY = re.compile(r"history/[^/]+/_summaries/([0-9]{20})\.json")
+_BOUNDARY = re.compile(r"retention/boundaries/([0-9a-f]{16})\.json")
 _UNSAFE = re.compile(rb"[^A-Za-z0-9._-]")
 
 
@@ -75,6 +83,27 @@ def checkpoint_entry(source: str, key: str) -> int | None:
     """The entry of the folded checkpoint under ``key``; ``None`` when no checkpoint of ``source`` has such a key."""
     match = _CHECKPOINT.fullmatch(key.removeprefix(checkpoint_prefix(source)))
     return (1 << 64) - 1 - int(match[1], 16) if match else None
+
+
+def boundary_key(number: int) -> str:
+    """Key of boundary ``number`` (1, 2, 3, …). Keys sort backwards: a listing begins with the newest."""
+    return f"{BOUNDARIES}{(1 << 64) - 1 - number:016x}.json"
+
+
+def boundary_number(key: str) -> int | None:
+    """Number of the boundary under ``key``; ``None`` when it is none."""
+    match = _BOUNDARY.fullmatch(key)
+    return (1 << 64) - 1 - int(match[1], 16) if match else None
+
+
+def plan_key(identity: str) -> str:
+    """Key of a plan of what is to be retired."""
+    return f"{PLANS}{identity}.json"
+
+
+def hold_key(name: str) -> str:
+    """Key of the legal hold of that name."""
+    return f"{HOLDS}{_level(name)}.json"
 
 
 def history_prefix(source: str) -> str:

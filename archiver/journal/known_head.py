@@ -40,6 +40,7 @@ class HeadComparison:
         self._known = known
         self._found = False
         self._fault = ""
+        self._retired = -1
 
     def pass_segment(self, number: int, chain: str) -> None:
         """The next valid segment."""
@@ -48,6 +49,11 @@ class HeadComparison:
         elif number == self._known.number:
             self._fault = f"segment {number} has another chain hash than was noted: it, or one before it, was rewritten"
 
+    def retire(self, number: int, chain: str) -> None:
+        """Segments up to ``number``, with that chain hash, were retired."""
+        self._retired = number
+        self.pass_segment(number, chain)
+
     def fault(self, last: int) -> str:
         """Why the journal, of which ``last`` is the last good segment, is not the one that was noted; empty when it is."""
         if self._found or self._fault:
@@ -55,6 +61,8 @@ class HeadComparison:
         number = self._known.number
         if number is None:
             return f"no segment up to {last} has the chain hash that was noted: the journal was rewritten or cut off, or is another one"
+        if number < self._retired:
+            return f"segment {number} was noted and was retired since: nothing proves it any more; note a newer head"
         if number > last:
             return f"the journal was noted up to segment {number} and ends, or is damaged, behind segment {last}: its end was cut off"
         return f"segment {number} was noted and is void now: the journal was rewritten"

@@ -50,14 +50,15 @@ class LastSegment(msgspec.Struct, frozen=True):
     """With a hole: the last segment of a long run without one that stands behind it, up to which the journal may go on; -1: none."""
 
 
-async def last_segment(store: Store, known: int = -1) -> LastSegment:
-    """The last segment before the first hole. ``known``: the number of one that is known to be there, to start from.
+async def last_segment(store: Store, known: int = -1, *, floor: int = -1) -> LastSegment:
+    """The last segment before the first hole. ``known``: the number of one that is known to be there, to start from. ``floor``: the
+    same, far back.
 
     Without ``known``, begins at the newest signpost. One listing has what is behind that, nearly always; where it has not, gallops and
     bisects over what begins like a segment. Then one listing more tells whether anything stands behind. A hole that this leaps over is not
     seen. Behind one that is seen, it looks on.
     """
-    found = await _until_hole(store, known if known >= 0 else await _signposted(store))
+    found = await _until_hole(store, known if known >= 0 else max(floor, await _signposted(store)))
     if found.hole is None or found.next < 0:
         return LastSegment(found.number, found.hole, found.strays)
     behind = found
@@ -166,7 +167,10 @@ async def _begins(store: Store, key: str) -> bool:
 
 
 async def strays_of(store: Store, last: int) -> list[str]:
-    """Objects among and behind the segments, of which ``last`` is the last, that are none; the first ``STRAYS_LIMIT``."""
+    """Objects among and behind the segments, of which ``last`` is the last, that are none; the first ``STRAYS_LIMIT``.
+
+    What stands under the number of a retired segment is none of them: it waits to be deleted.
+    """
     strays: list[str] = []
     async for key in _keys(store, "", first=_PAGE):
         number = number_of(key)

@@ -7,6 +7,7 @@ from contextlib import aclosing
 import msgspec
 
 from archiver.errors import Invalid
+from archiver.journal.boundary import Retired
 from archiver.journal.entry import Kind, Run
 from archiver.journal.reader import Reader
 from archiver.journal.record_reader import read_record
@@ -38,11 +39,12 @@ async def find_mark(reader: Reader, last: int, name: str) -> int:
     """Entry number of the newest mark of that name in segments up to ``last``; 0 when there is none.
 
     Looked for backwards, so an old one costs reading everything behind it, and one that does not exist the whole journal. ``Corrupt`` when
-    a segment that cannot be read stands behind the newest one that is found.
+    a segment that cannot be read stands behind the newest one that is found; ``Retired`` when its segment was.
     """
-    end = last
+    extent = await reader.extent()
+    end = extent.before(last + 1)
     while end >= 0:
-        begin = max(0, end - _BLOCK + 1)
+        begin = max(extent.start_of_run(end), end - _BLOCK + 1)
         bad: CorruptSegment | None = None
         while begin <= end:
             try:
@@ -58,7 +60,10 @@ async def find_mark(reader: Reader, last: int, name: str) -> int:
             return found
         if bad is not None:
             raise bad
-        end = begin - 1
+        end = extent.before(begin)
+    boundary = await reader.boundary()
+    if boundary is not None and name in boundary.marks:
+        raise Retired(f"mark {name!r}", boundary)
     return 0
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from archiver.errors import Corrupt
 from archiver.journal import segment as form
+from archiver.journal.boundary import Boundary, Retired, newest_boundary
 from archiver.journal.chain import VOID_REACH, End, follow, valid_among
 from archiver.journal.changed_marks import ChangedMarks, MarksElsewhere
+from archiver.journal.extent import Extent
 from archiver.journal.identity import Identity, require_identity
 from archiver.journal.keys import segment_key
 from archiver.journal.last_segment import last_segment
@@ -37,6 +40,9 @@ class Reader:
 
     Every method raises ``Invalid`` when there is no archive, ``Corrupt`` for stored bytes that are not what was written,
     ``Unavailable`` when the store does not answer. Cancellation leaves nothing behind.
+
+    Segments that were retired are none, whatever stands under their numbers: what asks for one by its number is told ``Retired``, and
+    nothing is read across them. Which ones these are is looked up once.
     """
 
     def __init__(
@@ -67,6 +73,8 @@ class Reader:
         self.hole: Corrupt | None = None
         """A hole that ``last`` saw before it: the journal goes on behind it, and only what needs the hole is lost."""
         self._headers: dict[int, form.SegmentHeader] = {}
+        self._boundary: Boundary | None = None
+        self._extent: Extent | None = None
 
     async def identity(self) -> Identity:
         """Which archive this is."""
@@ -74,13 +82,30 @@ class Reader:
             self._identity = await require_identity(self.store)
         return self._identity
 
+    async def boundary(self) -> Boundary | None:
+        """Before which segments were retired; ``None``: none ever was."""
+        await self.extent()
+        return self._boundary
+
+    async def extent(self) -> Extent:
+        """Which numbers have a segment."""
+        if self._extent is None:
+            boundary = await newest_boundary(self.store)
+            if boundary is not None and boundary.archive != (await self.identity()).id:
+                raise Corrupt(
+                    f"the newest boundary of {self.store.url} belongs to archive {boundary.archive}",
+                    hint="find out who copied it here, and move it away",
+                )
+            self._boundary, self._extent = boundary, boundary.extent if boundary is not None else Extent()
+        return self._extent
+
     async def last(self) -> int:
         """Number of the last segment, void or not; -1 for none.
 
         What cannot be read, or stands behind a hole close to the end, is left to ``fault`` and ``require_end``: who is given a point before
         it needs none. Where many segments stand behind a hole, they are the journal, and it is left to ``hole``.
         """
-        found = await last_segment(self.store, self._known)
+        found = await last_segment(self.store, self._known, floor=await self._first_known())
         number, fault, self.strays, self.hole = found.number, found.hole, found.strays, None
         if found.beyond >= 0 and await self._goes_on(found.beyond):
             number, fault, self.hole = found.beyond, None, found.hole
@@ -102,6 +127,11 @@ class Reader:
                 raise fault
         self._end, self.fault = number, fault
         return number
+
+    async def _first_known(self) -> int:
+        """A segment that is there, to look for the last one from; -1: none is known."""
+        boundary = await self.boundary()
+        return boundary.first if boundary is not None else -1
 
     async def _goes_on(self, last: int) -> bool:
         """Whether the segments up to ``last`` are the archive's, as far as their headers say."""
@@ -176,6 +206,13 @@ class Reader:
             return ChangedMarks(number, {}, fault)
         return known.sources
 
+    async def marks_of(self, number: int) -> int:
+        """The segment that has all marks of segment ``number``, which must be there: that one, or one before it in its session."""
+        header = await self._plain(number)
+        if header is None:
+            raise form.CorruptSegment(number, "it is missing")
+        return header.sources.base if isinstance(header.sources, ChangedMarks) else number
+
     async def _with_marks(self, header: form.SegmentHeader) -> form.SegmentHeader:
         """The header with all marks that can be known."""
         marks = header.sources
@@ -195,7 +232,7 @@ class Reader:
 
     async def _plain(self, number: int) -> form.SegmentHeader | None:
         """``header`` as it is stored."""
-        if self._is_behind_fault(number):
+        if self._is_behind_fault(number) or number not in await self.extent():
             return None
         if (known := self._headers.get(number)) is not None:
             return known
@@ -222,6 +259,7 @@ class Reader:
 
     async def segment(self, number: int) -> form.Segment | None:
         """The whole segment ``number``, void or not, checked alone; ``None`` when there is no such segment."""
+        await self._require(number)
         return await self._whole.segment(number)
 
     async def read(self, first: int = 0, *, last: int | None = None) -> AsyncGenerator[Placed]:
@@ -244,6 +282,7 @@ class Reader:
         ``start``: the state before ``first``, if known. ``expected``: up to where segments are thought to be; without ``last`` not much is
         asked for behind it.
         """
+        await self._require(first)
         if first > 0 and start is None and not await self._is_there(first - 1) and first > await self.last():
             if self.fault is not None:
                 raise self.fault
@@ -251,11 +290,16 @@ class Reader:
         end = start or await self.before(first)
         if last is not None and self._is_behind_fault(last):
             last = self._end
-        async with aclosing(self._whole.run(first, last, known=max(self._end, expected))) as segments:
+        stop = (await self.extent()).end_of_run(first)
+        until = last if stop is None or (last is not None and last <= stop) else stop
+        async with aclosing(self._whole.run(first, until, known=max(self._end, expected))) as segments:
             async for segment in segments:
                 after = follow(end, segment)
                 end = after or end
                 yield segment, after is not None
+        if until != last and stop is not None:
+            # Nothing is read across what was retired: it would be as if nothing had happened there.
+            await self._require(stop + 1)
 
     async def before(self, number: int) -> End:
         """The journal's state after the last valid segment before ``number``, as its header and footer say.
@@ -263,6 +307,9 @@ class Reader:
         When that one is bad, as segment ``number`` says: then nothing proves that it continues what was before, and what is behind can be
         read all the same.
         """
+        extent = await self.extent()
+        if extent.starts_run(number):
+            return await self._before_run(number)
         try:
             proved = await self._proved_before(number)
         except Corrupt:
@@ -270,13 +317,28 @@ class Reader:
             if unproved is None:
                 raise
             return unproved
-        if all(before in self._headers for before in range(max(0, number - VOID_REACH - 1), number)):
+        if all(before in self._headers for before in range(max(0, number - VOID_REACH - 1), number) if before in extent):
             return proved
         header = await self._plain(number) if await self._is_there(number) else None
         if header is not None and header.epoch > proved.epoch and header.session < proved.segment:
             # The fence that voids what stands before could not be read.
             return await self.resumed(number) or proved
         return proved
+
+    async def _before_run(self, number: int) -> End:
+        """The state before a segment whose predecessor was retired."""
+        await self._require(number)
+        if self._boundary is not None and number == self._boundary.first:
+            return self._boundary.end
+        found = await self.resumed(number)
+        if found is None:
+            raise form.CorruptSegment(number, "it was kept and cannot be read")
+        return found
+
+    async def _require(self, number: int) -> None:
+        """``Retired`` when segment ``number`` was."""
+        if number not in await self.extent() and self._boundary is not None:
+            raise Retired(f"segment {number}", self._boundary)
 
     async def resumed(self, number: int) -> End | None:
         """The state that segment ``number`` says it continues. ``None`` when it cannot be read, or was voided by a fence before it."""
@@ -333,12 +395,13 @@ class Reader:
     async def _search(self, predicate: Callable[[form.SegmentHeader], bool]) -> tuple[int, Corrupt | None]:
         """``bisect``, with the last segment before the place that cannot be read, and so may be the place."""
         last = await self.last()
+        extent = await self.extent()
         void: set[int] = set()
         bad: dict[int, Corrupt] = {}
         failures = 0
         while True:
             low, high = -1, last + 1
-            while (middle := _between(low, high, void | bad.keys())) is not None:
+            while (middle := _between(extent, low, high, void | bad.keys())) is not None:
                 try:
                     holds = await self._judged(predicate, middle)
                 except Corrupt as error:
@@ -369,24 +432,33 @@ class Reader:
             return predicate(await self._with_marks(header))
 
     async def find_seq(self, seq: int) -> int:
-        """Number of the segment that holds entry ``seq``; one past the last segment's when the journal ends before it."""
+        """Number of the segment that holds entry ``seq``; one past the last segment's when the journal ends before it. ``Retired``."""
         number, doubt = await self._search(lambda header: header.first + header.count > seq)
+        extent = await self.extent()
+        if number in extent and extent.starts_run(number) and self._boundary is not None:
+            found = await self._plain(number)
+            if found is not None and seq < found.first:
+                raise Retired(f"entry {seq}", self._boundary)
         if doubt is not None and ((header := await self._plain(number)) is None or header.first > seq):
             raise doubt
         return number
 
     async def valid_before(self, number: int) -> form.SegmentHeader | None:
-        """Header, as ``header`` gives it, of the last valid segment before ``number``, which must be readable; ``None``: there is none."""
+        """Header, as ``header`` gives it, of the last valid segment before ``number`` that was not retired, which must be readable.
+        ``None``: there is none.
+        """
         header = await self._valid_before(number)
         return None if header is None else await self._with_marks(header)
 
     async def _valid_before(self, number: int) -> form.SegmentHeader | None:
-        valid = valid_among(await self._window(number - VOID_REACH - 1, number - 1))
+        last = (await self.extent()).before(number)
+        valid = valid_among(await self._window(last - VOID_REACH, last))
         return valid[-1] if valid else None
 
     async def _window(self, first: int, last: int) -> list[form.SegmentHeader]:
         """The headers from ``first`` to ``last``, without those up to the last one before ``last`` that cannot be read."""
-        numbers = range(max(0, first), last + 1)
+        extent = await self.extent()
+        numbers = [extent.number(place) for place in range(extent.place(max(0, first)), extent.place(last + 1))]
         if unknown := [number for number in numbers if number not in self._headers]:
             await asyncio.gather(*map(self._present, unknown), return_exceptions=True)
         found: list[form.SegmentHeader] = []
@@ -409,6 +481,9 @@ class Reader:
         return header
 
 
-def _between(low: int, high: int, void: set[int]) -> int | None:
-    middle = (low + high) // 2
-    return next((number for number in (*range(middle, low, -1), *range(middle + 1, high)) if number not in void), None)
+def _between(extent: Extent, low: int, high: int, void: set[int]) -> int | None:
+    """A number between the two that is not ``void``, as near to the middle as can be; ``None``: there is none."""
+    least, most = (extent.place(low) if low >= 0 else -1), extent.place(high)
+    middle = (least + most) // 2
+    places = chain(range(middle, least, -1), range(middle + 1, most))
+    return next((number for place in places if (number := extent.number(place)) not in void), None)

@@ -85,6 +85,12 @@ class Stretches:
             source.beginnings.append(found)
         return time
 
+    def promised(self, name: str, entry: int, time: int, *, timed: bool) -> None:
+        """Points of a source from there on begin with a folded checkpoint that was kept. ``timed``: as a database's."""
+        source = self._sources.setdefault(name, _Source())
+        source.timed = timed
+        source.beginnings.append(_Beginning(entry, time, entry, 0))
+
     def bad_part(self, source: str, seq: int, *, needed_from: int, time: int) -> None:
         """Entry ``seq`` names a part that is bad: what begins with that checkpoint, or with a copy of a table behind it, is lost."""
         beginnings = self._sources.setdefault(source, _Source()).beginnings

@@ -18,7 +18,7 @@ import structlog
 from archiver.errors import Fenced
 from archiver.journal.chain import End
 from archiver.journal.entry import Kind, Run
-from archiver.journal.fencing import session_of
+from archiver.journal.fencing import recheck, session_of
 from archiver.journal.identity import create_identity
 from archiver.journal.keys import segment_key
 from archiver.journal.put_once import put_once
@@ -60,6 +60,8 @@ async def open_session(reader: Reader, clock: Clock, *, instance: str, version: 
         header = SegmentHeader(end.archive, number, session.epoch, end.next, run.count, time, now, now, end.chain, marks, number)
         data, footer = encode(header, [run], limits.compression_level)
         if await put_once(reader.store, clock, segment_key(number), data, patience_seconds=PATIENCE_SECONDS) is None:
+            # Whoever slept since the look may have created a number that was retired meanwhile: nobody reads there.
+            await recheck(reader.store, clock, End.after(header, footer), patience_seconds=PATIENCE_SECONDS)
             _log.info("journal_opened", archive=end.archive, segment=number, epoch=session.epoch, instance=instance, entries=header.first)
             return End.after(header, footer)
         _log.info("journal_fence_lost_number", segment=number, epoch=session.epoch)

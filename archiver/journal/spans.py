@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from archiver.journal.boundary import Retired
+from archiver.journal.extent import Span, merged
+
+__all__ = ["Span", "first_segment_of", "last_segment_of", "merged", "read_spans"]
 
 if TYPE_CHECKING:
     from archiver.journal.entry import Placed, SourceMark
     from archiver.journal.reader import Reader
-
-
-class Span(NamedTuple):
-    """Segments from ``first`` to ``last``, both included."""
-
-    first: int
-    last: int
 
 
 async def last_segment_of(reader: Reader, source: str, mark: SourceMark) -> int:
@@ -30,7 +28,13 @@ async def last_segment_of(reader: Reader, source: str, mark: SourceMark) -> int:
 
 
 async def first_segment_of(reader: Reader, source: str) -> int:
-    """The segment with the oldest entry of ``source``. One bisection."""
+    """The segment with the oldest entry of ``source``. One bisection. ``Retired`` when it was."""
+    boundary = await reader.boundary()
+    if boundary is not None and source in boundary.begins:
+        number = boundary.begins[source]
+        if number not in boundary.extent:
+            raise Retired(f"the beginning of {source}", boundary)
+        return number
     return await reader.bisect(lambda header: source in header.sources)
 
 
@@ -40,14 +44,3 @@ async def read_spans(reader: Reader, spans: Iterable[Span]) -> AsyncGenerator[Pl
         async with aclosing(reader.read(span.first, last=span.last)) as runs:
             async for placed in runs:
                 yield placed
-
-
-def merged(spans: Iterable[Span]) -> list[Span]:
-    """The same segments in spans that neither overlap nor touch, in order. Pure."""
-    found: list[Span] = []
-    for span in sorted(spans):
-        if found and span.first <= found[-1].last + 1:
-            found[-1] = Span(found[-1].first, max(found[-1].last, span.last))
-        else:
-            found.append(span)
-    return found

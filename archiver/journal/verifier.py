@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.errors import Corrupt
+from archiver.journal.boundary import Boundary, Kept
 from archiver.journal.chain import End
 from archiver.journal.changed_marks import ChangedMarks
 from archiver.journal.checkpoints import named_checkpoint
@@ -116,6 +117,9 @@ class VerifyReport(msgspec.Struct):
     since: str = ""
     """The chain head that it went on from: what is counted, and the points that can be restored, are those behind it. Empty: from the
     beginning."""
+    boundary: str = ""
+    """The chain head before which segments were retired: what is counted, and the points that can be restored, are those behind it, and
+    what was kept. Empty: nothing was retired."""
     segments: int = msgspec.field(default=0, name="slots")
     """Segments that passed every check, void ones included."""
     entries: int = 0
@@ -206,15 +210,24 @@ async def verify(
     report = VerifyReport()
     try:
         report.archive = (await reader.identity()).id
+        boundary = await reader.boundary()
     except Corrupt as error:
         report.bad_segment, report.reason = -1, error.message
         return report
-    end = start or End(report.archive)
+    end = start or (boundary.end if boundary is not None else End(report.archive))
     comparison = HeadComparison(known_head) if known_head else None
     stretches = Stretches()
     passage = _Passage(store, report, stretches, lambda number: deep and (share is None or number in share), offload)
     last = await _last(Reader(store, offload=offload))
     at, proved = end.segment + 1, end
+    if boundary is not None and start is None:
+        report.boundary = f"{boundary.chain}@{boundary.first - 1}"
+        if comparison:
+            # What the first segment continues is proved with it.
+            comparison.retire(boundary.first - 1, boundary.chain)
+        for kept in boundary.kept:
+            await passage.take_kept(reader, kept)
+        passage.begin_at(boundary)
     if start is not None:
         report.since = f"{start.chain.hex()}@{start.segment}"
         await passage.begin(reader, start)
@@ -255,10 +268,10 @@ async def verify(
         if following.epoch:
             end = following
             stretches.resumed(end.next)
-    if report.bad_segment is None and not report.segments and start is None:
+    if report.bad_segment is None and passage.last < 0 and start is None:
         # Right for the moment between a new archive's identity and its first segment only.
-        report.bad_segment, report.reason = 0, "it is missing although the archive has an identity: there is no journal"
-        report.bad_segments.append(BadSegment(0, 0, report.reason, 0, 0))
+        report.bad_segment, report.reason = at, "it is missing although the archive has an identity: there is no journal"
+        report.bad_segments.append(BadSegment(at, at, report.reason, 0, 0))
     report.checkpoints, report.bad_checkpoints = await check_folded(
         reader, report.archive, deep=deep and share is None and start is None, offload=offload
     )
@@ -266,7 +279,7 @@ async def verify(
     report.chain, report.head, report.time = proved.chain.hex(), f"{proved.chain.hex()}@{proved.segment}", proved.time
     report.head_fault = comparison.fault(proved.segment) if comparison else ""
     if report.bad_segment is None:
-        report.strays = await strays_of(store, (start.segment if start else -1) + report.segments)
+        report.strays = await strays_of(store, max(passage.last, start.segment if start else -1))
         if report.strays:
             report.reason = f"{report.strays[0]} stands among the segments and is none: move it away, and find out who put it there"
     return report
@@ -335,6 +348,37 @@ class _Passage:
         self._store, self._report, self._stretches, self._deep, self._offload = store, report, stretches, deep, offload
         self._gaps = FoundGaps()
         report.gaps = self._gaps.found
+        self.last = -1
+        """The last segment that passed of those that the walk goes over."""
+
+    def begin_at(self, boundary: Boundary) -> None:
+        """Take what was promised when segments were retired: points from there on begin with checkpoints that were kept."""
+        for name, mark in boundary.sources.items():
+            floor = boundary.floors.get(name.partition("/")[0])
+            if floor is not None and mark.checkpoint:
+                self._stretches.promised(name, floor.entry, floor.time, timed="/" not in name)
+
+    async def take_kept(self, reader: Reader, kept: Kept) -> None:
+        """Segments that were kept from before the boundary, and the parts that they name."""
+        report, end = self._report, None
+        try:
+            async with aclosing(reader.walk(kept.first, last=kept.last)) as steps:
+                async for segment, valid in steps:
+                    self.count(segment)
+                    if not valid:
+                        continue
+                    end = End.after(segment.header, segment.footer)
+                    for placed in segment.placed():
+                        if placed.run.kind in (Kind.CHECKPOINT, Kind.PG_TABLES):
+                            await self._check_parts(placed, list(placed.run.bodies()), deep=self._deep(placed.segment))
+            if end is None or end.segment != kept.last or end.chain.hex() != kept.chain:
+                raise CorruptSegment(kept.last, "it is not what was kept when others were retired")
+        except Corrupt as error:
+            bad, reason = (error.number, error.reason) if isinstance(error, CorruptSegment) else (kept.first, error.message)
+            report.bad_segments.append(BadSegment(bad, bad, reason, 0, 0))
+            if report.bad_segment is None:
+                report.bad_segment, report.reason = bad, reason
+        self.last = -1
 
     async def begin(self, reader: Reader, start: End) -> None:
         """Take the newest complete states before ``start``: points behind it can begin with them. ``Corrupt``."""
@@ -352,6 +396,7 @@ class _Passage:
     def count(self, segment: Segment) -> None:
         """A whole segment, void or not."""
         report = self._report
+        self.last = segment.header.number
         if report.bad_segment is not None:
             report.behind += 1
             return

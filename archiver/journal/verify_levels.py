@@ -78,17 +78,20 @@ async def verify_level(
 
 async def _names(store: Store) -> VerifyReport:
     """Whether every number up to the last has its segment. ``Corrupt`` when one has none."""
-    report = VerifyReport((await Reader(store).identity()).id)
+    reader = Reader(store)
+    report = VerifyReport((await reader.identity()).id)
+    extent = await reader.extent()
     strays: list[str] = []
     async for key in segment_keys(store):
         number = number_of(key)
-        if number == report.segments:
+        following = extent.number(report.segments)
+        if number == following:
             report.segments += 1
-        else:
+        elif number is None or number in extent:
             strays.append(key)
             if number is not None or len(strays) > _STRAYS:
-                raise Corrupt(f"{key} stands where segment {report.segments} should be", hint="run `archiver verify`")
-    if not report.segments:
+                raise Corrupt(f"{key} stands where segment {following} should be", hint="run `archiver verify`")
+    if report.segments <= extent.place(extent.first):
         raise Corrupt("there is no segment", hint="run `archiver verify`")
     report.strays = strays
     if strays:
@@ -106,7 +109,7 @@ async def _behind(store: Store, progress: Progress | None, since: KnownHead, sha
     names = await _names(store)
     reader = Reader(store, offload=offload)
     start = await reader.before(since.number + 1)
-    if names.segments <= since.number or (start.segment, start.chain.hex()) != (since.number, since.chain):
+    if names.segments <= (await reader.extent()).place(since.number) or (start.segment, start.chain.hex()) != (since.number, since.chain):
         return None
     if share is not None and not await _share_is_whole(reader, start, share, offload):
         return None
@@ -115,7 +118,8 @@ async def _behind(store: Store, progress: Progress | None, since: KnownHead, sha
 
 async def _share_is_whole(reader: Reader, start: End, share: Share, offload: Offload) -> bool:
     """Whether the segments of ``share`` up to ``start``, and the parts that they name, are as they were written. ``Corrupt`` as well."""
-    numbers = [*range(share.turn % share.of, start.segment + 1, share.of)]
+    extent = await reader.extent()
+    numbers = [number for number in range(share.turn % share.of, start.segment + 1, share.of) if number in extent]
     for at in range(0, len(numbers), _AT_ONCE):
         for segment in await asyncio.gather(*map(reader.segment, numbers[at : at + _AT_ONCE])):
             if segment is None or not await _is_continued(reader, segment, start):
@@ -133,6 +137,9 @@ async def _share_is_whole(reader: Reader, start: End, share: Share, offload: Off
 async def _is_continued(reader: Reader, segment: Segment, start: End) -> bool:
     """Whether the journal up to ``start`` goes on from what it is after this segment, void or not."""
     number = segment.header.number
+    if (await reader.extent()).end_of_run(number) is not None:
+        # What follows it was retired.
+        return True
     end = await reader.before(number + 1)
     if end.segment == number and end.chain != segment.footer.chain:
         return False

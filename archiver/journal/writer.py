@@ -71,7 +71,7 @@ class Writer:
         self._offload = offload
         self._sealed = end
         self._durable = end
-        self._confirmed = clock.monotonic()
+        self._confirmed = self._owned = clock.monotonic()
         self._heard: dict[str, float] = {}
         self.commits, self.puts = Latencies(), Latencies()
         """How long segments took from being sealed until they were durable; and each try to create a segment or a part."""
@@ -362,12 +362,16 @@ class Writer:
         return _Sealed(data, self._sealed, taken, began, heard)
 
     async def _confirm(self, sealed: _Sealed) -> None:
+        began = self._clock.monotonic()
         other = await put_once(self._store, self._clock, segment_key(sealed.end.segment), sealed.data, tries=self.puts)
         if other is not None:
             raise intruder(other, sealed.end)
         stall = self._limits.stall_seconds
-        if self._clock.monotonic() - self._confirmed > stall or self._clock.now() - self._durable.time > stall * 1_000_000:
+        # Counted from before the last PUT: however long this process stood still at any place since, it shows.
+        if self._clock.monotonic() - self._owned > stall or self._clock.now() - self._durable.time > stall * 1_000_000:
+            began = self._clock.monotonic()
             await recheck(self._store, self._clock, sealed.end)
+        self._owned = began
 
     def _publish(self, sealed: _Sealed) -> None:
         before, self._durable = self._durable, sealed.end

@@ -9,6 +9,7 @@ import msgspec
 
 from archiver import clock
 from archiver.errors import Invalid
+from archiver.journal.boundary import Retired
 from archiver.journal.marks import find_mark
 from archiver.journal.reader import Reader
 from archiver.journal.segment import SegmentHeader
@@ -97,7 +98,7 @@ async def resolve(reader: Reader, point: Point) -> Point:
     Several points of one command are resolved before any of them is used. A mark is looked for backwards from the journal's end, so
     that the newest of equal names counts; an old one costs reading everything behind it. Raises ``Invalid`` when the journal is empty or
     has no such mark, ``NotReached`` when it ends before an entry number or a time, ``Corrupt`` when the point may lie behind damage,
-    where the journal is not known; points before it are not held up by it.
+    where the journal is not known; points before it are not held up by it; ``Retired`` when retention took the point.
     """
     tail = await reader.tail()
     if tail is None:
@@ -105,6 +106,9 @@ async def resolve(reader: Reader, point: Point) -> Point:
     last = tail.first + tail.count - 1
     if reader.fault is not None and _may_lie_behind(tail, point):
         raise reader.fault
+    boundary = await reader.boundary()
+    if boundary is not None and point.kind == "entry" and point.number < boundary.next:
+        raise Retired(f"entry {point.number}", boundary)
     if point.kind == "latest":
         return msgspec.structs.replace(point, kind="entry", number=last)
     if point.kind == "mark":

@@ -1,7 +1,7 @@
 """Settings: the model (one YAML file), how it is loaded (file, then environment), and its JSON schema."""
 
 from archiver.settings.load import load, overlay, parse
-from archiver.settings.model import S3, Archive, Kubernetes, Log, Maintenance, Postgres, Settings, Source, Web
+from archiver.settings.model import S3, Archive, Kubernetes, Log, Maintenance, Postgres, Retention, Settings, Source, Web
 from archiver.settings.schema import json_schema
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Log",
     "Maintenance",
     "Postgres",
+    "Retention",
     "Settings",
     "Source",
     "Web",

@@ -15,6 +15,7 @@ from archiver.capture.kubernetes.config import KubernetesOptions
 from archiver.capture.postgres.config import PostgresOptions
 from archiver.journal.limits import WriterLimits
 from archiver.maintenance.limits import MaintenanceLimits
+from archiver.retention.limits import RetentionLimits, SourceRetention
 from archiver.store.options import S3Options
 
 
@@ -63,6 +64,13 @@ class Maintenance(MaintenanceLimits, frozen=True, forbid_unknown_fields=True):
     """Keeping the archive quick as it grows, while it is written."""
 
 
+class Retention(RetentionLimits, frozen=True, forbid_unknown_fields=True):
+    """What stays, and what `archiver maintain` and `archiver retain` delete. Without it nothing is ever deleted."""
+
+    sources: dict[str, SourceRetention] = msgspec.field(default_factory=dict)
+    """By name: a source with a window of its own."""
+
+
 class Web(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Probes, status and metrics."""
 
@@ -89,6 +97,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sources: dict[str, Source] = {}
     """Source name (``[a-z0-9-]``) to source."""
     maintenance: Maintenance = Maintenance()
+    retention: Retention = Retention()
     web: Web = Web()
     log: Log = Log()
     grace_seconds: Positive = 25.0

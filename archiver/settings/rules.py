@@ -6,7 +6,7 @@ import re
 
 from archiver.errors import Invalid
 from archiver.secrets import Secret
-from archiver.settings.model import Archive, Settings, Source
+from archiver.settings.model import Archive, Retention, Settings, Source
 from archiver.store.open import place
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -15,6 +15,7 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 def check(settings: Settings, origin: str) -> None:
     """Raise ``Invalid`` for the first setting that cannot be meant so; ``origin`` is named. No secret is read or repeated."""
     _check_archive(settings.archive, origin)
+    _check_retention(settings.retention, settings.archive, origin)
     for name, source in settings.sources.items():
         _check_source(name, source, origin)
 
@@ -31,6 +32,27 @@ def _check_archive(archive: Archive, origin: str) -> None:
             f" for {silence:g} s: another instance would take the archive from it",
             hint="make it longer than archive.heartbeat_seconds and 1 / archive.puts_per_second, best three times",
         )
+
+
+LEAST_WINDOW_SECONDS = 3600.0
+"""Of retention. A writer that slept for so long notices it before it acknowledges anything."""
+
+
+def _check_retention(retention: Retention, archive: Archive, origin: str) -> None:
+    windows = {"restore_seconds": retention.restore_seconds} | {
+        f"sources.{name}": each.restore_seconds for name, each in retention.sources.items()
+    }
+    least = max(LEAST_WINDOW_SECONDS, 10 * archive.stall_seconds)
+    for name, seconds in windows.items():
+        if 0 < seconds < least:
+            raise Invalid(
+                f"{origin}: retention.{name}: {seconds:g} s is too short to be safe",
+                hint=f"make it {least:g} or more: an hour, and ten times archive.stall_seconds; 0 for `restore_seconds` deletes nothing",
+            )
+    if windows["restore_seconds"] == 0 and (len(windows) > 1 or retention.audit_seconds or retention.pins):
+        raise Invalid(f"{origin}: retention.restore_seconds: it is missing, and other settings of retention are there", hint="set it")
+    if retention.keep_marks and retention.pins:
+        raise Invalid(f"{origin}: retention.pins: with keep_marks every mark is pinned", hint="leave pins out, or set keep_marks: false")
 
 
 def _check_source(name: str, source: Source, origin: str) -> None:

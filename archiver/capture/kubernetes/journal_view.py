@@ -97,7 +97,7 @@ async def resume_streams(reader: Reader, marks: Mapping[str, SourceMark], name: 
     """
     streams = {stream: mark for stream, mark in marks.items() if stream.startswith(f"{name}/")}
     resumed = {stream: ResumedStream() for stream in streams}
-    begins = {stream: await _begin(reader, stream, mark) for stream, mark in streams.items()}
+    begins = {stream: await beginning_of(reader, stream, mark) for stream, mark in streams.items()}
     spans = [Span(begins[stream].segment, await last_segment_of(reader, stream, mark)) for stream, mark in streams.items()]
     async for placed in read_spans(reader, spans):
         one = resumed.get(placed.run.source)
@@ -109,36 +109,38 @@ async def resume_streams(reader: Reader, marks: Mapping[str, SourceMark], name: 
     return resumed
 
 
-class _Beginning(NamedTuple):
+class Beginning(NamedTuple):
     """Where the reading of one stream begins."""
 
     seq: int
     segment: int
 
 
-async def _begin(reader: Reader, stream: str, mark: SourceMark) -> _Beginning:
-    """First entry of the newest complete list, and where that is a verifying one that the watch has not passed, of the one before it.
+async def beginning_of(reader: Reader, stream: str, mark: SourceMark) -> Beginning:
+    """Where a start reads a stream from.
+
+    First entry of the newest complete list, and where that is a verifying one that the watch has not passed, of the one before it.
 
     Without any, of the newest list that began: what earlier ones saw, and none of them saw whole, is not held against the next one.
     """
     if mark.checkpoint_segment < 0:
         return (
-            _Beginning(mark.control, mark.control_segment)
+            Beginning(mark.control, mark.control_segment)
             if mark.control_segment >= 0
-            else _Beginning(1, await first_segment_of(reader, stream))
+            else Beginning(1, await first_segment_of(reader, stream))
         )
     newest = _listing(await named_checkpoint(reader, stream, mark))
     if newest.cause == "verify" and kj.order(mark.position, newest.resource_version) < 0:
         before = await newest_checkpoint(reader, stream, newest.first)
         if before is not None:
             first = _listing(before).first
-            return _Beginning(first, await reader.find_seq(first))
+            return Beginning(first, await reader.find_seq(first))
     # Nearly always the list's own beginning is the last one before its end, and then its place is known.
     header = await reader.header(mark.checkpoint_segment)
     there = header.sources.get(stream) if header is not None else None
     if there is not None and there.control == newest.first:
-        return _Beginning(newest.first, there.control_segment)
-    return _Beginning(newest.first, await reader.find_seq(newest.first))
+        return Beginning(newest.first, there.control_segment)
+    return Beginning(newest.first, await reader.find_seq(newest.first))
 
 
 def _listing(placed: Placed) -> Listing:

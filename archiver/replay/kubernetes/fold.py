@@ -9,14 +9,16 @@ from contextlib import aclosing
 import msgspec
 import structlog
 
+from archiver.clock import to_text
 from archiver.errors import Corrupt, HistoryLost, Invalid
+from archiver.journal.boundary import Retired
 from archiver.journal.checkpoints import named_checkpoint, newest_checkpoint
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.reader import Reader
 from archiver.journal.record_reader import read_record
 from archiver.journal.segment import SegmentHeader
 from archiver.journal.spans import Span, first_segment_of, last_segment_of, read_spans
-from archiver.kubernetes.checkpoint_records import StreamCheckpoint, state_of
+from archiver.kubernetes.checkpoint_records import ClusterCheckpoint, StreamCheckpoint, state_of
 from archiver.kubernetes.cluster_checkpoints import load_objects, newest_cluster_checkpoint
 from archiver.kubernetes.records import Listing, Watch
 from archiver.kubernetes.stream_name import StreamName
@@ -48,6 +50,7 @@ async def read_streams(reader: Reader, source: str, cut: Cut, wanted: Callable[[
     had a complete list by then.
     """
     tail = await reader.tail()
+    await _require_there(reader, cut)
     names = [name for name in tail.sources if name.startswith(f"{source}/")] if tail else []
     if tail is None or not names:
         raise Invalid(f"the archive has no Kubernetes source {source!r}", hint="`archiver status` lists its sources")
@@ -64,15 +67,50 @@ async def read_streams(reader: Reader, source: str, cut: Cut, wanted: Callable[[
     return folds
 
 
+async def _require_there(reader: Reader, cut: Cut) -> None:
+    """``Retired`` when the cut lies before the boundary. What was kept from there would answer, and not know what came next."""
+    boundary = await reader.boundary()
+    if boundary is None or not (cut.seq or cut.time):
+        return
+    if cut.seq and cut.seq < boundary.next:
+        raise Retired(f"entry {cut.seq}", boundary)
+    if cut.time and await reader.bisect(lambda header: _heard(header) > cut.time, near=True) <= boundary.first:
+        raise Retired(f"what was received by {to_text(cut.time)}", boundary)
+
+
+def _heard(header: SegmentHeader) -> int:
+    return max((mark.observed for mark in header.sources.values()), default=0)
+
+
 async def fold_streams(reader: Reader, tail: SegmentHeader, source: str, cut: Cut) -> list[FoldedStream]:
     """As ``read_streams`` for every stream, without what is not known at the cut. ``tail``: of the journal."""
     return (await _fold(reader, tail, source, [name for name in tail.sources if name.startswith(f"{source}/")], cut)).found()
 
 
+async def stretches(reader: Reader, tail: SegmentHeader, source: str, cut: Cut) -> dict[str, Span]:
+    """By stream: which segments a fold of ``source`` up to the cut would read; none where the last comes before the first."""
+    _, folded = await _checkpoint(reader, tail, source, cut)
+    begins = await begin_streams(reader, tail, [name for name in tail.sources if name.startswith(f"{source}/")], cut, folded)
+    return {name: Span(begin.segment, begin.last) for name, begin in begins.items()}
+
+
+async def newest_before(reader: Reader, tail: SegmentHeader, source: str, cut: Cut) -> ClusterCheckpoint | None:
+    """The folded checkpoint that a fold up to the cut would begin from."""
+    return await newest_cluster_checkpoint(reader, source, await newest_entry(reader, tail, cut))
+
+
+async def _checkpoint(
+    reader: Reader, tail: SegmentHeader, source: str, cut: Cut
+) -> tuple[ClusterCheckpoint | None, dict[str, StreamCheckpoint]]:
+    """The checkpoint, and the streams that it has for the cut."""
+    checkpoint = await newest_before(reader, tail, source, cut)
+    streams = checkpoint.streams if checkpoint is not None else []
+    return checkpoint, {stream.name: stream for stream in streams if not cut.time or stream.received <= cut.time}
+
+
 async def _fold(reader: Reader, tail: SegmentHeader, source: str, names: list[str], cut: Cut) -> _Reading:
     """Streams ``names`` of ``source`` up to the cut."""
-    checkpoint = await newest_cluster_checkpoint(reader, source, await newest_entry(reader, tail, cut))
-    folded = {stream.name: stream for stream in checkpoint.streams if not cut.time or stream.received <= cut.time} if checkpoint else {}
+    checkpoint, folded = await _checkpoint(reader, tail, source, cut)
     begins = await begin_streams(reader, tail, names, cut, folded)
     reading = _Reading({name: begin.seq for name, begin in begins.items()}, cut)
     try:

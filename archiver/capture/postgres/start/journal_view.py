@@ -118,7 +118,12 @@ async def _newest_commit(reader: Reader, source: str, mark: SourceMark) -> SentC
     for number in range(last, max(last - NEAR, -1), -1):
         if (found := await _commit_in(reader, source, mark, number)) is not None:
             return found
-    return await _commit_in(reader, source, mark, await reader.bisect(lambda header: _changed(header, source) >= mark.changed))
+    return await _commit_in(reader, source, mark, await newest_commit_segment(reader, source, mark))
+
+
+async def newest_commit_segment(reader: Reader, source: str, mark: SourceMark) -> int:
+    """The first segment that has the newest commit time of ``source``."""
+    return await reader.bisect(lambda header: _changed(header, source) >= mark.changed)
 
 
 def _changed(header: SegmentHeader, source: str) -> int:

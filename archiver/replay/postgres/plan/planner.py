@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from archiver import memory
 from archiver.errors import Bug, Refused
+from archiver.journal.boundary import Retired
 from archiver.journal.segment import CorruptSegment, SegmentHeader
 from archiver.postgres.announcements import UNANNOUNCED, may_differ, shows_in_dump
 from archiver.postgres.captured_systems import CapturedDatabase, named_databases
@@ -62,6 +63,10 @@ async def plan_restore(reader: Reader, source: str, point: Point) -> RestorePlan
     assert tail is not None
     require_mark(tail, source, point)
     end = min(await end_segment(reader, source, point), tail.number)
+    boundary = await reader.boundary()
+    if boundary is not None and end <= boundary.first:
+        # What was kept from there would answer, and not know what came next.
+        raise Retired(point.text, boundary)
     captured = await named_databases(reader)
     async with aclosing(beginnings(reader, source, point, end)) as found:
         async for beginning in found:

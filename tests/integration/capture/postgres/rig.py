@@ -126,7 +126,10 @@ class Capture:
 
     async def placed(self) -> list[Placed]:
         """Everything in the journal."""
-        return [placed async for placed in Reader(self.store).read()]
+        reader = Reader(self.store)
+        extent = await reader.extent()
+        kept = [placed for span in extent.kept async for placed in reader.read(span.first, last=span.last)]
+        return kept + [placed async for placed in reader.read(extent.first)]
 
     async def kinds(self) -> list[Kind]:
         """Kinds of the source's runs but frames and progress, in order."""
