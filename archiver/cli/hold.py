@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
-from archiver.clock import SystemClock
-from archiver.retention.holds import Hold, holds, lift_hold, put_hold
-from archiver.settings import Settings
-from archiver.store.open import open_store
-from archiver.store.protocol import Store
+
+if TYPE_CHECKING:
+    from archiver.settings import Settings
+    from archiver.store.protocol import Store
 
 _Result = TypeVar("_Result")
 
@@ -29,6 +28,9 @@ def hold() -> None:
 @click.pass_obj
 def put(context: Context, *, name: str, reason: str) -> None:
     """Put a hold. Durable on return; a pass that is deleting at this moment stops within some hundred objects."""
+    from archiver.clock import SystemClock
+    from archiver.retention.holds import put_hold
+
     made = _with_store(context.settings(), lambda store: put_hold(store, SystemClock(), name, reason))
     output.facts([("hold", made.name), ("since", output.moment(made.made))])
 
@@ -38,7 +40,9 @@ def put(context: Context, *, name: str, reason: str) -> None:
 @click.pass_obj
 def list_(context: Context, *, as_json: bool) -> None:
     """List all holds."""
-    found: list[Hold] = _with_store(context.settings(), holds)
+    from archiver.retention.holds import holds
+
+    found = _with_store(context.settings(), holds)
     if as_json:
         output.print_json(found)
         return
@@ -57,11 +61,15 @@ def list_(context: Context, *, as_json: bool) -> None:
 @click.pass_obj
 def lift(context: Context, *, name: str) -> None:
     """Lift a hold. When it was the last one, the next pass of retention deletes again."""
+    from archiver.retention.holds import lift_hold
+
     _with_store(context.settings(), lambda store: lift_hold(store, name))
     output.facts([("lifted", name)])
 
 
 def _with_store(settings: Settings, work: Callable[[Store], Awaitable[_Result]]) -> _Result:
+    from archiver.store.open import open_store
+
     async def done() -> _Result:
         store = await open_store(settings.archive.url, settings.archive.s3)
         try:

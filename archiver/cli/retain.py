@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
-from archiver.clock import SystemClock
-from archiver.retention.retention import Outcome
-from archiver.retention.retention import retain as work
-from archiver.settings import Settings
-from archiver.store.open import open_store
+
+if TYPE_CHECKING:
+    from archiver.retention.retention import Outcome
+    from archiver.settings import Settings
 
 
 @click.command()
@@ -41,6 +39,8 @@ def retain(context: Context, *, dry_run: bool, restore_seconds: float | None, mo
     Refuses, and deletes nothing, when it meets anything that it does not understand. Safe beside `run`, restores and another pass; it can
     be killed at any time. What is deleted is gone: look at --dry-run first.
     """
+    import msgspec
+
     if restore_seconds is not None and not dry_run:
         raise click.UsageError("--restore-seconds goes with --dry-run only: what is promised stands in the settings")
     settings = context.settings()
@@ -55,6 +55,11 @@ def retain(context: Context, *, dry_run: bool, restore_seconds: float | None, mo
 
 def retain_archive(settings: Settings, *, dry_run: bool = False, most_share: float | None = None) -> Outcome:
     """One pass over the archive of the settings. Raises as ``retention.retain``."""
+    import asyncio
+
+    from archiver.clock import SystemClock
+    from archiver.retention.retention import retain as work
+    from archiver.store.open import open_store
 
     async def passed() -> Outcome:
         store = await open_store(settings.archive.url, settings.archive.s3)
