@@ -26,7 +26,14 @@ from archiver.store.memory import MemoryStore
 from tests.simulation.loop import inline
 from tests.unit.replay.kubernetes.past import Past
 
-SEEDS = 10
+SEEDS = (202, 244, 1143, 5003)
+"""Some that found something once. Others are tried by changing this."""
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of a clock are looked for near a time; a whole history here takes a millisecond."""
+    monkeypatch.setattr(clock_doubts, "NEAR", 5)
 
 
 class TimedPast(Past):
@@ -151,8 +158,6 @@ class World:
         self.archive, self.whole = MemoryStore("archive"), MemoryStore("whole")
         for store in (self.archive, self.whole):
             store.create(IDENTITY, self.source.peek(IDENTITY) or b"")
-        # Steps of a clock are looked for near a time; a whole history here takes a millisecond.
-        clock_doubts.NEAR = 5
         self.there, self.window, self.clock = 0, window, Hand()
         self.limits = RetentionLimits(restore_seconds=window / 1e6, grace_seconds=1e-6, most_share=1.0)
 
@@ -216,14 +221,56 @@ async def story(seed: int) -> Counter[str]:
     return happened
 
 
-@pytest.mark.parametrize("block", range(4))
-def test_every_promised_point_stays(block: int) -> None:
-    """Random histories. The seeds are always the same; others are tried by changing the range."""
+def test_every_promised_point_stays() -> None:
+    """Random histories, always the same."""
     happened = Counter[str]()
-    for seed in range(block * SEEDS, (block + 1) * SEEDS):
+    for seed in SEEDS:
         try:
             happened += asyncio.run(story(seed))
         except Exception as error:
             raise AssertionError(f"seed {seed}") from error
     assert happened["retired"] > 0
     assert happened["killed"] > 0
+
+
+def test_what_is_not_understood_stops_a_pass() -> None:
+    """A hold, whatever it holds; an object among the segments; a journal ahead of the clock; more than may go; damage in what would go."""
+
+    async def prepared() -> World:
+        world = World(244, 90, 1)
+        while world.there < world.count:
+            await world.grow(12)
+            await world.fold()
+        return world
+
+    async def unchanged(world: World, word: str) -> None:
+        before = world.archive.names("", "", None)
+        with pytest.raises(ArchiverError, match=word):
+            await world.retain(1 << 30)
+        assert world.archive.names("", "", None) == before
+
+    async def trial() -> None:
+        world = await prepared()
+        store = world.archive
+        plan = await retain(store, world.clock, world.limits, offload=inline, least_segments=1, dry_run=True)
+        assert (plan.state, plan.segments > 0) == ("would plan", True)
+        assert not store.names("retention/", "", None)
+        store.create("retention/holds/x.json", b"nobody can read this")
+        held = await world.retain(1 << 30)
+        assert held is not None
+        assert (held.state, held.holds) == ("held", ["x.json"])
+        await store.delete("retention/holds/x.json")
+        store.create("journal/strange", b"x")
+        await unchanged(world, "stands among the segments")
+        await store.delete("journal/strange")
+        world.limits = RetentionLimits(restore_seconds=1e-6, grace_seconds=1e-6, most_share=0.01)
+        await unchanged(world, "may go in one pass")
+        world.limits = RetentionLimits(restore_seconds=1e-6, grace_seconds=1e-6, most_share=1.0)
+        world.clock.time -= 400_000_000
+        await unchanged(world, "ahead of this machine's clock")
+        world.clock.time += 400_000_000
+        whole = store.peek(segment_key(1)) or b""
+        store.replace(segment_key(1), whole[:-50] + b"x" + whole[-49:])
+        await unchanged(world, "segment 1")
+
+    asyncio.run(trial())
