@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from archiver.errors import Corrupt
+from archiver.journal.boundary import Retired
 from archiver.journal.keys import history_commit_key, history_commit_prefix, history_commit_version, history_prefix
 from archiver.journal.verifier import BadHistory, CheckedHistory
 from archiver.lake.delta_log import COMMIT_LIMIT, TableState, follow
@@ -104,11 +106,14 @@ class _Check:
             if not version:
                 streams = list(tail.sources) if tail else []
                 begun = object_history.begin(self._reader, self._source, streams) if self._is_cluster else None
-                before = await (begun or database_history.begin(self._reader, self._source))
+                with suppress(Retired):
+                    before = await (begun or database_history.begin(self._reader, self._source))
             follow(state, version, await self._store.get(history_commit_key(self._source, version), 0, COMMIT_LIMIT) or b"")
             if before is not None and state.progress is not None and state.progress.covered > before.covered:
                 found.append((before, state.progress))
-        return found
+        # What was retired is compared with nothing.
+        first = (await self._reader.extent()).first
+        return [step for step in found if step[0].resume_segment >= first]
 
     async def _compare(self, step: tuple[Progress, Progress], *, every: bool) -> None:
         before, after = step

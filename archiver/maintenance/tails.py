@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from archiver.journal.boundary import Retired
 from archiver.journal.keys import checkpoint_entry, checkpoint_prefix, segment_key
 from archiver.maintenance.cadence import TailSize, restore_seconds
 
@@ -54,13 +55,21 @@ async def tail_behind(reader: Reader, clock: Clock, source: str) -> Tail | None:
     last = end.first + end.count - 1
     folded = await _newest_folded(reader, source, last)
     time = 0
-    if folded and (header := await reader.header(await reader.find_seq(folded))) is not None:
+    if folded and (header := await reader.header(await _segment_of(reader, folded))) is not None:
         time = header.time
     begin = max(folded, min(heard))
-    first = await reader.find_seq(begin + 1) if begin < last else end.number + 1
+    first = await _segment_of(reader, begin + 1) if begin < last else end.number + 1
     count = max(0, end.number + 1 - first)
     stored, seconds = await _sampled(reader, clock, first, count)
     return Tail(folded, time, max(mark.changed or mark.observed for mark in marks), TailSize(count, last - begin, stored, seconds))
+
+
+async def _segment_of(reader: Reader, entry: int) -> int:
+    """The segment that holds an entry; the first one there is when that was retired."""
+    try:
+        return await reader.find_seq(entry)
+    except Retired:
+        return (await reader.extent()).first
 
 
 async def _newest_folded(reader: Reader, source: str, last: int) -> int:
