@@ -116,3 +116,19 @@ async def test_a_restore_that_failed_goes_on_with_overwrite(
     assert (report.failures, report.differences, report.orphans) == ([], [], [])
     assert report.replaced > len(began)
     assert differences(captured.wanted, snapshot(target, captured.spaces[0])) == []
+
+
+@pytest.mark.parametrize("what", ["a list", "what is served"])
+async def test_a_target_that_answers_something_else(
+    captured: Captured, start_cluster: Start, proxied: Callable[[ControlPlane], HttpFaultProxy], what: str
+) -> None:
+    """An error that comes with status 200 is neither an empty target nor a missing definition, and no error of this program."""
+    target = await asyncio.to_thread(start_cluster, definitions=definitions())
+    proxy = proxied(target)
+    status = b'{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","code":500}'
+    depth = 4 if what == "a list" else 3
+    proxy.answer(200, match=lambda request: objects("GET")(request) and request.target.count("/") == depth, body=status, times=None)
+    kubeconfig = target.kubeconfig_for(target.admin_token, server=f"http://127.0.0.1:{proxy.port}")
+    with pytest.raises(Unavailable, match="not a Kubernetes API server"):
+        await captured.restore(kubeconfig, captured.world)
+    assert not any(request.method in {"POST", "PUT", "DELETE"} for request in proxy.requests)
