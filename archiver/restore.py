@@ -111,7 +111,8 @@ async def make_plans(reader: Reader, at: str, targets: Sequence[str], wanted: Se
         known = _one_database(known, wanted, targets)
     matched = match(targets, known, wanted)
     for each in matched:
-        _require_apart(each, reader.store.url)
+        if each.kind == "folder":
+            require_apart(Path(each.value), reader.store.url, f"{each.source}: the folder")
     chosen = list(wanted) or [target.source for target in matched] or list(known)
     by_source = {target.source: target for target in matched}
     point = await resolve(reader, parse_point(at))
@@ -143,14 +144,14 @@ def _one_database(known: Mapping[str, str], wanted: Sequence[str], targets: Sequ
     return {found[0]: "postgres"}
 
 
-def _require_apart(target: Target, archive: str) -> None:
-    """Refuse a folder that lies in the archive: what is written there would stand among its objects, and may replace some."""
+def require_apart(path: Path, archive: str, what: str) -> None:
+    """Refuse a ``path`` in the archive: what is written there would stand among its objects, and may replace some. ``what`` it is."""
     place = urlsplit(archive)
-    if target.kind != "folder" or place.scheme != "file":
+    if place.scheme != "file":
         return
-    root, folder = Path(unquote(place.path)).resolve(), Path(target.value).resolve()
-    if root == folder or root in folder.parents:
-        raise Refused(f"{target.source}: the folder {folder} lies in the archive itself, {archive}", hint="name a folder outside of it")
+    root, found = Path(unquote(place.path)).resolve(), path.resolve()
+    if root == found or root in found.parents:
+        raise Refused(f"{what} {found} lies in the archive itself, {archive}", hint="name a place outside of it")
 
 
 async def _require_one_server(reader: Reader, point: Point, databases: Sequence[str]) -> None:

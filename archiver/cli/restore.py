@@ -197,7 +197,12 @@ def restore(
         jobs=jobs,
         excerpt=excerpt,
     )
-    done = wait_for(lambda: _restore(settings, at, targets, sources, options, wait=wait, dry_run=dry_run or not targets, as_json=as_json))
+    written = {"--uid-map": uid_map, "--left-out": left_out if left_out != Path() else None, "--merge-script": merge_script}
+    done = wait_for(
+        lambda: _restore(
+            settings, at, targets, sources, options, wait=wait, dry_run=dry_run or not targets, as_json=as_json, written=written
+        )
+    )
     if uid_map is not None and done:
         _write_uids(uid_map, done)
     _judge(done)
@@ -252,13 +257,14 @@ async def _restore(
     wait: float,
     dry_run: bool,
     as_json: bool,
+    written: Mapping[str, Path | None],
 ) -> list[RestoredSource]:
     from archiver.cli.progress import steps
     from archiver.clock import SystemClock
     from archiver.journal.kept_segments import KeptSegments
     from archiver.journal.reader import Reader
     from archiver.replay.targets import names_database
-    from archiver.restore import carry_out, close_plans, make_plans_once_reached, summary
+    from archiver.restore import carry_out, close_plans, make_plans_once_reached, require_apart, summary
     from archiver.service.sources import configured_databases
     from archiver.store.open import open_store
 
@@ -268,6 +274,9 @@ async def _restore(
     store = await open_store(settings.archive.url, settings.archive.s3)
     kept = KeptSegments()
     try:
+        for option, path in written.items():
+            if path is not None:
+                require_apart(path, store.url, option)
         reader = Reader(store, kept=kept)
         plans = await make_plans_once_reached(reader, at, targets, sources, options, clock, wait_seconds=wait)
         try:

@@ -58,6 +58,10 @@ def test_its_own_archive_is_no_target(recorded: Archiver) -> None:
         for place in ("journal", "journal/journal/out", "linked/out"):
             done = commands.call("restore", "--at", "latest", "--overwrite", "--to", f"db={recorded.folder / place}")
             assert (done.returncode, "in the archive itself" in done.stderr) == (3, True), done.stderr
+        for option in ("--uid-map", "--left-out"):
+            file = recorded.folder / "journal/journal" / ("0" * 16 if option == "--uid-map" else "left")
+            done = commands.call("restore", "--at", "latest", "--to", str(recorded.folder / "out"), option, str(file))
+            assert (done.returncode, "in the archive itself" in done.stderr) == (3, True), done.stderr
     assert sorted(recorded.folder.rglob("*")) == before
 
 
