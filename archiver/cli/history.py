@@ -168,26 +168,29 @@ def _one_subject(
     as_json: bool,
 ) -> None:
     """The history of one row or object."""
-    from archiver.history.objects import ObjectRef, object_log
-    from archiver.history.rows import RowRef, row_log
-
     sources, tables, key, object_ = said
     if len(sources) != 1 or len(tables) > 1:
         raise Invalid("one row or object is of one source, and of one table", hint="give --source once, and --table for a row")
     asked = _subject(sources[0], tables[0] if tables else "", key, object_)
+    settings = context.settings()
 
     async def work(reader: Reader) -> None:
+        # Each takes longer to load than a key to find.
         since, until = await _points(reader, start, end) if start else (None, await _point(reader, end))
         if asked.table:
+            from archiver.history.rows import RowRef, row_log
+
             row = RowRef.parse(asked.table, asked.key)
             changes = await row_log(reader, asked.source, row, from_point=since, to_point=until)
             _print_rows(changes, as_json=as_json)
             return
+        from archiver.history.objects import ObjectRef, object_log
+
         history = await object_log(reader, asked.source, ObjectRef.parse(asked.object))
         found = [change for change in history if _before(change, until) and not (since is not None and _before(change, since))]
         _print_objects([*found, *_doubts(await _object(reader, asked, until))], as_json=as_json)
 
-    with_reader(context.settings(), work)
+    with_reader(settings, work)
 
 
 @click.command()

@@ -17,7 +17,6 @@ import msgspec
 
 from archiver.errors import Invalid
 from archiver.pages import page
-from archiver.settings.file import read_file
 from archiver.settings.model import Settings
 from archiver.settings.rules import check
 from archiver.suggestions import meant
@@ -39,7 +38,13 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
     Raises ``Invalid`` that names the key or variable, what was found and what is allowed.
     """
-    return parse(overlay(read_file(path) if path else {}, environ), str(path) if path else "settings")
+    return parse(overlay(_read(path) if path else {}, environ), str(path) if path else "settings")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    from archiver.settings.file import read_file  # YAML takes longer to load than all else here
+
+    return read_file(path)
 
 
 def parse(data: Mapping[str, Any], origin: str) -> Settings:
