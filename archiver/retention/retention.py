@@ -102,7 +102,8 @@ async def retain(
     if judged is None:
         return Outcome("nothing", reason="there is no journal yet", deleted=deleted)
     if not judged.departing.segments and not judged.departing.checkpoints:
-        return Outcome("nothing", judged.choice.first, floors=judged.floors, reason=judged.choice.why, deleted=deleted)
+        why = judged.choice.why or f"nothing that is older than the window stands before the newest {least_segments} segments"
+        return Outcome("nothing", judged.choice.first, floors=judged.floors, reason=why, deleted=deleted)
     _check_share(judged, most_share or limits.most_share)
     await rehearse_judged(reader, judged, number + 1, now)
     made = _plan(judged, number, plan_identity(clock), now)
