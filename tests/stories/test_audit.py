@@ -108,6 +108,7 @@ def audited(database: str, cluster: ControlPlane, namespace: str, tmp_path: Path
             yield made
 
 
+@pytest.mark.timeout(600)
 def test_an_audit(audited: Audited) -> None:
     """What stands between two points; ten questions about it."""
     check_a_span(audited)
