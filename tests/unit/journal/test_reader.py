@@ -22,6 +22,7 @@ from archiver.journal.reading_ahead import MOST_ASKED
 from archiver.journal.segment import CorruptSegment
 from archiver.store.memory import MemoryStore
 from tests.simulation.loop import inline, play
+from tests.unit.journal.counting_store import CountingStore
 from tests.unit.journal.forge import Forgery, frames
 
 
@@ -332,30 +333,19 @@ async def _at_time(reader: Reader, time: int) -> int:
 def test_bisection_asks_for_few_headers() -> None:
     """A place among thousands of segments costs some dozen ranged reads."""
 
-    class Counting(MemoryStore):
-        calls = 0
-
-        async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
-            self.calls += 1
-            return await super().get(key, start, length)
-
-        async def size(self, key: str) -> int | None:
-            self.calls += 1
-            return await super().size(key)
-
     async def story() -> None:
         forgery = Forgery()
-        forgery.store = counting = Counting()
+        forgery.store = counting = CountingStore()
         forgery.store.create(IDENTITY, b'{"format":1,"id":"%s","created":1}' % (b"0123456789abcdef" * 2))
         forgery.open()
         for _ in range(3000):
             forgery.add(frames("db", b"x"))
         reader = Reader(counting, offload=inline)
         assert await reader.find_seq(1234) == 1233
-        assert counting.calls < 60
-        counting.calls = 0
+        assert counting.calls.total() < 60
+        counting.calls.clear()
         assert await reader.find_seq(1235) == 1234
-        assert counting.calls < 6
+        assert counting.calls.total() < 6
 
     play(story())
 

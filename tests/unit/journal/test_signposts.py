@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 
 import pytest
 
@@ -15,30 +14,17 @@ from archiver.journal.signposts import EVERY, signposts
 from archiver.journal.writer import Writer, WriterLimits
 from archiver.store.memory import MemoryStore
 from tests.simulation.loop import VirtualClock, inline, play
+from tests.unit.journal.counting_store import CountingStore
 
 
-class Counting(MemoryStore):
-    """A journal of ``count`` beginnings of segments, with the signposts that a writer puts; counts what it is asked for."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__("counting")
-        self.calls: Counter[str] = Counter()
-        for number in range(count):
-            self.create(segment_key(number), HEAD_MAGIC)
-            if number and number % EVERY == 0:
-                self.create(signpost_key(number), b"")
-
-    async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
-        self.calls["get"] += 1
-        return await super().get(key, start, length)
-
-    async def size(self, key: str) -> int | None:
-        self.calls["size"] += 1
-        return await super().size(key)
-
-    async def list(self, prefix: str, after: str = "", limit: int | None = None) -> list[str]:
-        self.calls["list"] += 1
-        return await super().list(prefix, after, limit)
+def grown(count: int) -> CountingStore:
+    """A journal of ``count`` beginnings of segments, with the signposts that a writer puts."""
+    store = CountingStore()
+    for number in range(count):
+        store.create(segment_key(number), HEAD_MAGIC)
+        if number and number % EVERY == 0:
+            store.create(signpost_key(number), b"")
+    return store
 
 
 def found_in(store: MemoryStore, known: int = -1) -> LastSegment:
@@ -56,14 +42,14 @@ def test_keys_sort_the_newest_first() -> None:
 def test_the_end_costs_the_same_however_long_the_journal_is(extra: int) -> None:
     """A listing for the newest signpost, a look at its segment, a listing behind it and one behind the end."""
     for length in (4, 40, 160):
-        store = Counting(length * EVERY + 1 + extra)
+        store = grown(length * EVERY + 1 + extra)
         assert found_in(store).number == length * EVERY + extra
         assert store.calls == {"list": 3, "get": 1}
 
 
 def test_a_few_that_are_missing_cost_nothing() -> None:
     """A writer leaves out what it cannot put: one listing still has what is behind the newest."""
-    store = Counting(40 * EVERY)
+    store = grown(40 * EVERY)
     for number in (38, 39):
         store.replace(signpost_key(number * EVERY), None)
     assert found_in(store).number == 40 * EVERY - 1
@@ -72,7 +58,7 @@ def test_a_few_that_are_missing_cost_nothing() -> None:
 
 def test_without_any_the_end_is_found_too() -> None:
     """As in an archive that an older program wrote."""
-    store = Counting(40 * EVERY)
+    store = grown(40 * EVERY)
     for key in store.names(SIGNPOSTS):
         store.replace(key, None)
     assert found_in(store).number == 40 * EVERY - 1
@@ -82,18 +68,18 @@ def test_without_any_the_end_is_found_too() -> None:
 @pytest.mark.parametrize("lie", [EVERY * 2, 1 << 40, (1 << 64) - 1])
 def test_one_that_lies_is_passed_over(lie: int) -> None:
     """It names what is not there: the next one counts, and without one the journal's beginning."""
-    store = Counting(EVERY + 10)
+    store = grown(EVERY + 10)
     store.create(signpost_key(lie), b"")
     store.create(f"{SIGNPOSTS}0-what-is-this", b"")
     assert found_in(store) == LastSegment(EVERY + 9)
-    only = Counting(10)
+    only = grown(10)
     only.create(signpost_key(lie), b"")
     assert found_in(only) == LastSegment(9)
 
 
 def test_a_stray_at_its_place_is_no_segment() -> None:
     """What stands under a segment's number behind the end, and is none, does not become the end by a signpost."""
-    store = Counting(10)
+    store = grown(10)
     store.create(segment_key(500), b"x")
     store.create(signpost_key(500), b"")
     assert found_in(store) == LastSegment(9, None, (segment_key(500),))
@@ -101,7 +87,7 @@ def test_a_stray_at_its_place_is_no_segment() -> None:
 
 def test_a_hole_behind_it_is_seen() -> None:
     """Segments behind a hole that a signpost does not leap over are found as without one."""
-    store = Counting(EVERY + 30)
+    store = grown(EVERY + 30)
     store.replace(segment_key(EVERY + 10), None)
     found = found_in(store)
     assert (found.number, found.beyond) == (EVERY + 9, EVERY + 29)

@@ -7,36 +7,15 @@ from archiver.journal.entry import Kind
 from archiver.journal.keys import checkpoint_key, checkpoint_prefix
 from archiver.journal.reader import Reader
 from archiver.maintenance.tails import Tail, tail_behind
-from archiver.store.memory import MemoryStore
 from tests.simulation.loop import inline, play
+from tests.unit.journal.counting_store import CountingStore
 from tests.unit.journal.forge import Forgery, frames
-
-
-class Counting(MemoryStore):
-    """Counts what it is asked for."""
-
-    calls = 0
-
-    async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
-        self.calls += 1
-        return await super().get(key, start, length)
-
-    async def size(self, key: str) -> int | None:
-        self.calls += 1
-        return await super().size(key)
-
-    async def list(self, prefix: str, after: str = "", limit: int | None = None) -> list[str]:
-        self.calls += 1
-        return await super().list(prefix, after, limit)
 
 
 def archive(segments: int) -> Forgery:
     """A checkpoint in entry 3, and ``segments`` of two changes behind it."""
     forgery = Forgery()
-    counting = Counting("counting")
-    for key in forgery.store.names("", "", None):
-        counting.create(key, forgery.store.peek(key) or b"")
-    forgery.store = counting
+    forgery.store = CountingStore(forgery.store)
     forgery.open()
     forgery.add(frames("db", b"before"))
     forgery.add(frames("db", b"{}", kind=Kind.CHECKPOINT))
@@ -106,8 +85,8 @@ def test_a_long_archive_costs_no_more() -> None:
         forgery = archive(3000)
         forgery.store.create(checkpoint_key("db", 3333), b"{}")
         assert await look(forgery) is not None
-        assert isinstance(forgery.store, Counting)
-        assert forgery.store.calls < 110
+        assert isinstance(forgery.store, CountingStore)
+        assert forgery.store.calls.total() < 110
 
     play(story())
 
