@@ -179,7 +179,10 @@ class DataFile:
             if all(_hash(data[start - at : end - at]) != self._seal.groups[group] for at, data in held if at <= start <= at + len(data)):
                 raise _unreadable(self.key)
         try:
-            file = pq.ParquetFile(_Ranges(self.size, [*held, self._tail]), metadata=self._metadata, page_checksum_verification=True)
+            # Reading ahead goes on in threads of its own after an error, over a file that is gone: the process ended by that.
+            file = pq.ParquetFile(
+                _Ranges(self.size, [*held, self._tail]), metadata=self._metadata, page_checksum_verification=True, pre_buffer=False
+            )
             return file.read_row_groups(list(groups), use_threads=False)
         except _UNREADABLE as error:
             raise _unreadable(self.key) from error
