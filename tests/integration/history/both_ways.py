@@ -12,7 +12,6 @@ from archiver.maintenance.database_history import add_database_history
 from archiver.replay.points import Point
 from archiver.store.memory import MemoryStore
 
-
 FEW = 4
 
 

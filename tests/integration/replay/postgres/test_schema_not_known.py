@@ -50,8 +50,8 @@ async def test_what_changes_while_a_table_is_locked_is_a_gap_until_the_schema_is
             assert (await plan(made, "latest")).gaps
             await made.start()
             await made.until(lambda: made.source.status().unknown_since is not None)
-        after = await quiet(made, database)
         await made.until(lambda: made.source.status().unknown_since is None)
+        after = await quiet(made, database)
         assert (await plan(made, before)).gaps == []
         assert (await plan(made, during)).gaps
         assert (await plan(made, after)).gaps == []
