@@ -9,6 +9,7 @@ import click
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.errors import Corrupt, Invalid, Unavailable
+from archiver.journal.remedies import CHECKPOINT_ANEW, HISTORY_ANEW
 from archiver.pages import page
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _print(report: VerifyReport, known: KnownHead | None) -> None:
         _print_damage(report)
     if report.bad_checkpoints:
         output.table(
-            f"bad folded checkpoints ({len(report.bad_checkpoints)}): delete them; `archiver maintain` makes them anew",
+            f"bad folded checkpoints ({len(report.bad_checkpoints)}): {CHECKPOINT_ANEW}",
             ["object", "reason"],
             [(bad.key, bad.reason) for bad in report.bad_checkpoints[:_SHOWN]],
         )
@@ -146,7 +147,7 @@ def _print(report: VerifyReport, known: KnownHead | None) -> None:
         output.facts([(f"history files of {each.source}", _of_history(each))])
     if report.bad_history:
         output.table(
-            f"bad history files ({len(report.bad_history)}): delete the source's folder under history/; the journal has all of it",
+            f"bad history files ({len(report.bad_history)}): {HISTORY_ANEW}",
             ["object", "reason"],
             [(bad.key, bad.reason) for bad in report.bad_history[:_SHOWN]],
         )

@@ -15,6 +15,7 @@ from archiver.journal.boundary import Retired
 from archiver.journal.keys import CHECKPOINTS, checkpoint_entry, checkpoint_key, checkpoint_prefix
 from archiver.journal.parts import Offload, Part, part_faults
 from archiver.journal.record_reader import read_record
+from archiver.journal.remedies import CHECKPOINT_ANEW
 from archiver.untrusted import Unreadable, decode_untrusted
 
 if TYPE_CHECKING:
@@ -24,13 +25,12 @@ if TYPE_CHECKING:
 CHECKPOINT_LIMIT = 1 << 28
 """Bytes that a folded checkpoint may have: parts of a database of 100 TB."""
 _CHECKPOINT_PAGE = 100
-DELETE = "delete it: `archiver maintain` makes it anew from the journal"
 """What to do about a checkpoint that cannot be used."""
 OTHER_JOURNAL = "it was folded from a journal that is not this one"
 
 
 class BadCheckpoint(msgspec.Struct, frozen=True):
-    """A folded checkpoint that a restore should not begin with. The journal has all that it had: it can be deleted, and made anew."""
+    """A folded checkpoint that a restore should not begin with. What the journal has of it can be made anew."""
 
     key: str
     reason: str
@@ -100,11 +100,11 @@ def decode_folded(
     try:
         found = decode_untrusted(body, kind, most=most)
     except Unreadable as error:
-        raise Corrupt(f"{key} cannot be read: {error}", hint=DELETE) from None
+        raise Corrupt(f"{key} cannot be read: {error}", hint=CHECKPOINT_ANEW) from None
     if found.format != version:
         raise Corrupt(f"{key} has format {found.format}; this program knows {version}", hint="use a newer archiver")
     if (found.archive, found.source, found.entry) != (archive, source, entry):
-        raise Corrupt(f"{key} is not the checkpoint that its key says", hint=DELETE)
+        raise Corrupt(f"{key} is not the checkpoint that its key says", hint=CHECKPOINT_ANEW)
     return found
 
 

@@ -24,6 +24,7 @@ from archiver.journal.parts import Offload, part_faults
 from archiver.journal.reader import Reader
 from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap, Session
+from archiver.journal.remedies import CHECKPOINT_ANEW, HISTORY_ANEW
 from archiver.journal.restorable import Restorable, Stretches
 from archiver.journal.segment import CorruptSegment, Segment
 
@@ -181,10 +182,10 @@ class VerifyReport(msgspec.Struct):
             return f"object {self.bad_parts[0].key}: {self.bad_parts[0].reason}"
         if not self.head_fault and not self.strays and self.bad_checkpoints:
             bad = self.bad_checkpoints[0]
-            return f"checkpoint {bad.key}: {bad.reason}; delete it: the journal has all of it, and `archiver maintain` makes it anew"
+            return f"checkpoint {bad.key}: {bad.reason}; {CHECKPOINT_ANEW}"
         if not self.head_fault and not self.strays and self.bad_history:
             found = self.bad_history[0]
-            return f"history files {found.key}: {found.reason}; delete the source's folder under history/: the journal has all of it"
+            return f"history files {found.key}: {found.reason}; {HISTORY_ANEW}"
         return self.head_fault or self.reason
 
 

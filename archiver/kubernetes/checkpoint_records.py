@@ -16,9 +16,10 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from archiver.errors import Corrupt
-from archiver.journal.folded_checkpoints import DELETE, decode_folded
+from archiver.journal.folded_checkpoints import decode_folded
 from archiver.journal.parts import Part
 from archiver.journal.records import Gap
+from archiver.journal.remedies import CHECKPOINT_ANEW
 from archiver.kubernetes.records import Listing, Resource
 from archiver.kubernetes.stream_state import Key, KnownObject, StreamState
 from archiver.untrusted import Unreadable, decode_untrusted
@@ -28,7 +29,7 @@ CLUSTER_CHECKPOINT_LIMIT = 1 << 26
 """Bytes of the object that names the parts: some hundred thousand streams."""
 _LINE_BYTES = 1 << 16
 """Of the line about an object: names and versions of an API server are far shorter."""
-_HINT = "delete the checkpoint that names it: `archiver maintain` makes it anew from the journal"
+_HINT = f"of the checkpoint that names it: {CHECKPOINT_ANEW}"
 
 
 class StreamCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,5 +172,5 @@ def decode_cluster_checkpoint(body: bytes, *, key: str, archive: str, source: st
     )
     names = {stream.name for stream in found.streams}
     if len(names) < len(found.streams) or any(stream.through > entry or stream.segment > found.segment for stream in found.streams):
-        raise Corrupt(f"{key} has a stream twice, or one from behind its own place", hint=DELETE)
+        raise Corrupt(f"{key} has a stream twice, or one from behind its own place", hint=CHECKPOINT_ANEW)
     return found

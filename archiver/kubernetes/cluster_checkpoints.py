@@ -11,6 +11,7 @@ import structlog
 from archiver.errors import Corrupt
 from archiver.journal.folded_checkpoints import checkpoint_keys, require_continued
 from archiver.journal.parts import fetch_part, opened
+from archiver.journal.remedies import CHECKPOINT_ANEW
 from archiver.kubernetes.checkpoint_records import CLUSTER_CHECKPOINT_LIMIT, decode_cluster_checkpoint, read_objects
 
 if TYPE_CHECKING:
@@ -51,6 +52,6 @@ async def load_objects(store: Store, stream: StreamCheckpoint, offload: Offload 
     if len(found) != stream.count:
         raise Corrupt(
             f"the parts of {stream.name} hold {len(found)} objects, and the checkpoint says {stream.count}",
-            hint="delete the checkpoint: `archiver maintain` makes it anew from the journal",
+            hint=f"the checkpoint: {CHECKPOINT_ANEW}",
         )
     return found

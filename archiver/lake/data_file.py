@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from archiver.errors import Corrupt
+from archiver.journal.remedies import HISTORY_ANEW
 from archiver.lake.columns import CONTROL, SCHEMA
 
 GROUP_ROWS = 16384
@@ -219,7 +220,7 @@ def _hash(data: bytes) -> str:
 
 
 def _unreadable(key: str) -> Corrupt:
-    return Corrupt(f"history file {key} cannot be read", hint="delete the source's folder under history/: the journal has all of it")
+    return Corrupt(f"history file {key} cannot be read", hint=HISTORY_ANEW)
 
 
 def _within(bounds: pq.Statistics | None, value: object) -> bool:

@@ -18,6 +18,7 @@ from archiver.errors import Corrupt
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
+from archiver.journal.remedies import HISTORY_ANEW
 from archiver.lake.columns import CONTROL, SCHEMA, mark_position
 from archiver.lake.progress import Identity, KnownMessage, KnownTable, Progress
 from archiver.lake.row_records import RowRecords, relation_rows
@@ -222,7 +223,7 @@ class DatabaseChanges:
 def _relation(message: bytes) -> Relation:
     found = decode(message, streamed=False)
     if not isinstance(found, Relation):
-        raise Corrupt("what should describe a relation does not", hint="delete the source's folder under history/")
+        raise Corrupt("what should describe a relation does not", hint=HISTORY_ANEW)
     return found
 
 

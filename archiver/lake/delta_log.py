@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from archiver.errors import Corrupt
+from archiver.journal.remedies import HISTORY_ANEW
 from archiver.lake.columns import DELTA_SCHEMA
 from archiver.lake.data_file import Seal
 from archiver.lake.progress import FORMAT, Progress
@@ -98,17 +99,19 @@ class TableState(msgspec.Struct):
 def follow(state: TableState, version: int, body: bytes) -> None:
     """Apply commit ``version`` to ``state``. Raises ``Corrupt``."""
     if version != state.version + 1:
-        raise Corrupt(f"commit {state.version + 1} of the history files is missing", hint=_HINT)
+        raise Corrupt(f"commit {state.version + 1} of the history files is missing", hint=HISTORY_ANEW)
     for line in body.splitlines():
         if not line.strip():
             continue
         try:
             info = decode_untrusted(line, _AnyInfo, most=COMMIT_LIMIT).commit
             if info is not None and info.archiver is not None and info.archiver.format > FORMAT:
-                raise Corrupt(f"the history files are in format {info.archiver.format}, which this version does not know", hint=_HINT)
+                raise Corrupt(
+                    f"the history files are in format {info.archiver.format}, which this version does not know", hint=HISTORY_ANEW
+                )
             action = decode_untrusted(line, _Action, most=COMMIT_LIMIT)
         except Unreadable as error:
-            raise Corrupt(f"commit {version} of the history files cannot be read: {error}", hint=_HINT) from None
+            raise Corrupt(f"commit {version} of the history files cannot be read: {error}", hint=HISTORY_ANEW) from None
         if action.add is not None:
             path = urllib.parse.unquote(action.add.path)
             state.files[path] = action.add.size
@@ -134,11 +137,10 @@ def _seal(version: int, text: str) -> Seal:
     try:
         return decode_untrusted(body, Seal, most=len(body))
     except Unreadable as error:
-        raise Corrupt(f"commit {version} of the history files cannot be read: {error}", hint=_HINT) from None
+        raise Corrupt(f"commit {version} of the history files cannot be read: {error}", hint=HISTORY_ANEW) from None
 
 
 _SEAL = "archiver.seal"
-_HINT = "delete the source's folder under history/: the journal has all of it, and `archiver maintain` writes it anew"
 
 
 def commit(

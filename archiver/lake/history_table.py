@@ -21,6 +21,7 @@ from archiver.journal.keys import (
     history_summary_version,
 )
 from archiver.journal.put_once import put_once
+from archiver.journal.remedies import HISTORY_ANEW
 from archiver.lake.data_file import DataFile, Wanted, chosen, seal_of, statistics, to_parquet
 from archiver.lake.delta_log import COMMIT_LIMIT, Added, TableState, commit, follow
 from archiver.lake.log_checkpoint import from_summary
@@ -110,10 +111,10 @@ async def open_file(store: Store, source: str, path: str, state: TableState) -> 
     """A file of ``state`` with its footer. ``Corrupt`` when it is missing, or not what the log says."""
     key, size, seal = history_prefix(source) + path, state.files[path], state.seals.get(path)
     if seal is None:
-        raise Corrupt(f"history file {key} was written by another program", hint="delete the source's folder under history/")
+        raise Corrupt(f"history file {key} was written by another program", hint=HISTORY_ANEW)
     tail = await store.get(key, -min(size, seal.footer_bytes))
     if tail is None:
-        raise Corrupt(f"history file {key} is missing", hint="delete the source's folder under history/: the journal has all of it")
+        raise Corrupt(f"history file {key} is missing", hint=HISTORY_ANEW)
     return await asyncio.to_thread(DataFile, key, size, tail, seal)
 
 

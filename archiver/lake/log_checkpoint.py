@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from archiver.errors import Corrupt
+from archiver.journal.remedies import HISTORY_ANEW
 from archiver.lake.columns import DELTA_SCHEMA
 from archiver.lake.delta_log import COMMIT_LIMIT, READER_VERSION, WRITER_VERSION, TableState
 from archiver.lake.progress import FORMAT
@@ -77,7 +78,7 @@ def to_summary(state: TableState, *, keep_removed_since: int) -> bytes:
 
 def from_summary(version: int, body: bytes) -> TableState:
     """The state that the summary of ``version`` has. ``Corrupt`` when it cannot be read, or is of another version."""
-    hint = "delete the source's folder under history/: the journal has all of it"
+    hint = HISTORY_ANEW
     try:
         state = decode_untrusted(body, TableState, most=COMMIT_LIMIT)
     except Unreadable as error:

@@ -8,7 +8,6 @@ STEP_ENTRIES = 1_000_000
 """Entries, of all sources, after which a step is published."""
 FILE_BYTES = 64 << 20
 """Records in memory of which a file is made."""
-FORGET = "delete the source's folder under history/: it is written anew"
 
 
 @dataclass(frozen=True, slots=True)

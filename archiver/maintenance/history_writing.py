@@ -10,8 +10,9 @@ import msgspec
 import pyarrow as pa
 
 from archiver.errors import Refused
+from archiver.journal.remedies import HISTORY_ANEW
 from archiver.lake.history_table import TableWriter, is_of_this_journal, read_table
-from archiver.maintenance.history_step import FILE_BYTES, FORGET, HistoryStep
+from archiver.maintenance.history_step import FILE_BYTES, HistoryStep
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -31,7 +32,7 @@ async def read_state(reader: Reader, source: str) -> TableState:
     """The table of ``source``. ``Refused`` when it is of another journal, or nobody knows how far it reaches."""
     state = await read_table(reader.store, source)
     if state.version >= 0 and (state.progress is None or not await is_of_this_journal(reader, state.progress)):
-        raise Refused(f"the history files of {source} are of another journal", hint=FORGET)
+        raise Refused(f"the history files of {source} are of another journal", hint=HISTORY_ANEW)
     return state
 
 

@@ -15,8 +15,8 @@ from archiver.history.row_states import State, text_of
 from archiver.history.span.database_changes import DatabaseBeginning, key_of
 from archiver.history.span.object_changes import StreamBeginning
 from archiver.journal.entry import Kind
-from archiver.journal.folded_checkpoints import DELETE
 from archiver.journal.parts import fetch_part, opened
+from archiver.journal.remedies import CHECKPOINT_ANEW
 from archiver.journal.spans import first_segment_of
 from archiver.kubernetes.cluster_checkpoints import load_objects, newest_cluster_checkpoint
 from archiver.postgres.lsn import parse_lsn
@@ -86,7 +86,7 @@ async def _tables(reader: Reader, source: str, chosen: Beginning) -> dict[int, T
     if folded is not None:
         place = max((place for place in folded.schemas if place.entry <= folded.entry), key=lambda place: place.entry, default=None)
         if place is None:
-            raise Corrupt(f"the checkpoint at entry {folded.entry} of {source} names no schema", hint=DELETE)
+            raise Corrupt(f"the checkpoint at entry {folded.entry} of {source} names no schema", hint=CHECKPOINT_ANEW)
         entry, segment = place.entry, place.segment
     else:
         header = await reader.header(segment)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from archiver.errors import Corrupt
-from archiver.journal.folded_checkpoints import CHECKPOINT_LIMIT, DELETE, checkpoint_keys, decode_folded, require_continued
+from archiver.journal.folded_checkpoints import CHECKPOINT_LIMIT, checkpoint_keys, decode_folded, require_continued
+from archiver.journal.remedies import CHECKPOINT_ANEW
 from archiver.postgres.checkpoint_records import VERSION, FoldedCheckpoint, KnownRelation
 from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Snapshot
@@ -72,7 +73,7 @@ async def read_checkpoint(store: Store, key: str) -> bytes:
     if body is None:
         raise Corrupt(f"checkpoint {key} is missing", hint="make a new plan: another checkpoint or the journal serves")
     if len(body) > CHECKPOINT_LIMIT:
-        raise Corrupt(f"checkpoint {key} has more than {CHECKPOINT_LIMIT} bytes", hint="delete it: `archiver maintain` makes it anew")
+        raise Corrupt(f"checkpoint {key} has more than {CHECKPOINT_LIMIT} bytes", hint=CHECKPOINT_ANEW)
     return body
 
 
@@ -82,7 +83,7 @@ def decode_checkpoint(body: bytes, *, key: str, archive: str, source: str, entry
         body, FoldedCheckpoint, version=VERSION, most=CHECKPOINT_LIMIT, key=key, archive=archive, source=source, entry=entry
     )
     if not all(map(_is_sound, found.relations)):
-        raise Corrupt(f"{key} describes a relation by columns that it does not have", hint=DELETE)
+        raise Corrupt(f"{key} describes a relation by columns that it does not have", hint=CHECKPOINT_ANEW)
     return found
 
 

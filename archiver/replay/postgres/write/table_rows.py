@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from archiver.errors import Corrupt
 from archiver.journal.parts import Part, fetch_part, opened
+from archiver.journal.remedies import CHECKPOINT_ANEW
 from archiver.memory import OneThread
 from archiver.postgres.records import Column, Table
 from archiver.replay.postgres.fold.database import DatabaseFold, TableOutput
@@ -84,8 +85,7 @@ class TableRows:
         hint = error.hint
         if self._checkpoint:
             hint = (
-                f"these rows come from a folded checkpoint: delete {self._checkpoint} and restore again, then an older one or the journal"
-                " itself serves; `archiver verify` names every bad one, `archiver maintain` makes them anew"
+                f"these rows come from the folded checkpoint {self._checkpoint}: {CHECKPOINT_ANEW}; `archiver verify` names every bad one"
             )
         return Corrupt(f"rows of {self.table.schema}.{self.table.name}: {error.message}", hint=hint)
 
