@@ -69,7 +69,10 @@ async def _run(settings: Settings) -> None:
 @click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")
 @click.pass_obj
 def check(context: Context, *, as_json: bool) -> int:
-    """Check store, rights and tables of every source, without changing anything. Exit code 3 when something would be refused."""
+    """Check store, rights and tables of every source, and change nothing. Exit code 3 when something would be refused.
+
+    To test the store a few objects are written there, and deleted again.
+    """
     from archiver.checks import check_all
     from archiver.clock import SystemClock
 

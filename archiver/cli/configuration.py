@@ -31,7 +31,10 @@ def schema() -> None:
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of YAML.")
 @click.pass_obj
 def show(context: Context, *, as_json: bool) -> None:
-    """Check the settings and print what is in force: file, environment and defaults together. Passwords are left out."""
+    """Check the settings and print what is in force.
+
+    File, environment and defaults together. Passwords are left out.
+    """
     plain = redact(context.settings())
     if context.file is not None and context.file.said:
         output.say(f"settings: {context.file.said}")

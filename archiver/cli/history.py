@@ -118,8 +118,8 @@ def log(
     """List what changed: when, in which transaction or by whom, and from what to what.
 
     \b
-    archiver log --from "10 minutes ago"                      everything, of all sources
-    archiver log --source db --table public.runs --key id=5   one row, from its beginning
+    archiver log --from "10 minutes ago"                      everything
+    archiver log --source db --table public.runs --key id=5   one row
     archiver log --source kube --object runs.example.com/agents/run-1
 
     Everything stands in the journal's order: a transaction where its commit was received. Exit code 3 when something of the asked time is

@@ -36,7 +36,8 @@ def init(context: Context, *, databases: tuple[str, ...], clusters: tuple[str, .
     """Write a commented settings file, after asking databases and clusters what they have.
 
     \b
-    archiver init --postgres postgresql://capture@db/shop --kubernetes --archive s3://bucket/shop
+    archiver init --postgres postgresql://capture@db/shop --kubernetes \\
+        --archive s3://bucket/shop
 
     The file is ./archiver.yaml, or what -c names, and is never written over. No secret stands in it: a password becomes the name of a
     variable. Nothing is changed at the sources; what capture would be refused there stands in comments.

@@ -163,17 +163,17 @@ def cli(context: click.Context) -> None:
     """Record every change of PostgreSQL databases and Kubernetes custom resources, and bring any moment back.
 
     \b
-    begin     init                a settings file, from what a database and a cluster say
-    capture   run, check          continuous, into one append-only journal
-    journal   status, verify      is it whole, how far behind, what is missing
-              window              from when to when every point can be restored
-              mark                a name for a point
-              maintain            keep it quick as it grows
-              retain, hold        delete what is promised no longer; nothing while a hold stands
-    replay    restore, drill      a state at a point in time, into a target
-    sources   detach              away with what capture made there
-    history   log, sql            what changed between two points; a question about one
-              show, diff          what one row or object looked like, and when
+    begin     init              a settings file, from what is there
+    capture   run, check        continuous, into one append-only journal
+    journal   status, verify    is it whole, how far behind, what is missing
+              window            from when to when every point can be restored
+              mark              a name for a point
+              maintain          keep it quick as it grows
+              retain, hold      delete what is promised no longer; stop that
+    replay    restore, drill    a state at a point in time, into a target
+    sources   detach            away with what capture made there
+    history   log, sql          what changed between points; a question about one
+              show, diff        what one row or object looked like, and when
 
     The options below may stand before the command or behind it.
     """

@@ -151,8 +151,10 @@ def restore(
     archiver restore --at 2026-11-23T10:05:00Z --to postgresql:///new --dry-run
     archiver restore --at latest --to db=postgresql:///new --to crs=kubeconfig:k8s
     archiver restore --at latest --to ./out
-    archiver restore --at latest --table public.orders --into-schema restored --to postgresql:///live --into-source
-    archiver restore --at latest --table public.orders --rows id=5 --merge-script merge.sql --to postgresql:///live
+    archiver restore --at latest --table public.orders --into-schema restored \\
+        --to postgresql:///live --into-source
+    archiver restore --at latest --table public.orders --rows id=5 \\
+        --merge-script merge.sql --to postgresql:///live
 
     Without --to only the plan is made. A restore never writes into its own source, nor over what a target holds unless told to; into a
     database it is one transaction, so a failure leaves the target as it was. Exit code 3 when something was refused, also when an API

@@ -41,12 +41,14 @@ def sql(context: Context, *, question: str, at: str, sources: tuple[str, ...], a
     """Ask about rows and objects as of a point, in the SQL of DuckDB.
 
     \b
-    archiver sql --at "1 hour ago" "SELECT state, count(*) FROM runs GROUP BY state"
-    archiver sql "SELECT name, object->>'$.status.phase' AS phase FROM kube.agentruns"
-    archiver sql "SELECT * FROM db.public.runs r LEFT JOIN kube.agentruns o ON o.name = r.name WHERE o.name IS NULL"
+    archiver sql --at "1 hour ago" "SELECT state, count(*) FROM runs GROUP BY ALL"
+    archiver sql "SELECT name, object->>'$.status.phase' FROM kube.agentruns"
+    archiver sql "SELECT * FROM db.public.runs r LEFT JOIN kube.agentruns o
+                  ON o.name = r.name WHERE o.name IS NULL"
 
     A table is called table, schema.table or source.schema.table; the objects of a kind, as kind or source.kind, have the columns
-    namespace, name, uid, resource_version, received and object. Only what the question names is read, into a temporary folder. Nothing
+    namespace, name, uid, resource_version, received and object. A name with a hyphen stands in double quotes, as in SQL:
+    "agents-db".public.runs. Only what the question names is read, into a temporary folder. Nothing
     is changed anywhere, and no file can be read by it. Exit code 3 when something of what it names is not known at that point.
     """
     if as_json and as_csv:

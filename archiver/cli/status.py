@@ -24,11 +24,11 @@ def status(context: Context, *, wide: bool, check: bool, as_json: bool, offline:
     """Show every source in one line, and what is wrong.
 
     \b
-    state   as the archiver that runs on this machine says (at web.listen), or the database
-    age     of the newest durable entry: what a loss of the source now would cost at most
+    state   as the archiver on this machine says (at web.listen), or the database
+    age     of the newest durable entry: what a loss of the source would cost now
     lag     what the database has written and the journal has not
-    gaps    what is not known now, and a restore to `latest` would miss; `archiver window` has all
-    from    when the first complete state stood; `archiver window` has every span since
+    gaps    what a restore to `latest` would miss; `archiver window` has all
+    from    when the first complete state stood; `window` has every span since
     drill   how long ago the newest one ended, and how
 
     With --check exit code 1 says that something is wrong, by the journal's age, web.rpo_seconds and what /readyz says where it answers.

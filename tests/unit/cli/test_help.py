@@ -78,6 +78,18 @@ def test_a_summary_fits_its_line() -> None:
         assert command.summary.endswith(".")
 
 
+def test_help_fits_80_columns() -> None:
+    """Also the lines that are not wrapped: examples and tables."""
+    pending: list[tuple[str, click.Command]] = [("archiver", cli)]
+    while pending:
+        name, command = pending.pop()
+        context = click.Context(command, info_name=name, **{**cli.context_settings, "terminal_width": 80})
+        if isinstance(command, click.Group):
+            inner = {each: command.get_command(context, each) for each in command.list_commands(context)}
+            pending += [(f"{name} {each}", found) for each, found in inner.items() if found is not None]
+        assert [line for line in command.get_help(context).splitlines() if len(line) > 80] == [], name
+
+
 def test_the_help_says_what_the_commands_take() -> None:
     """A default that stands in the help of a command is that of the work behind it."""
     assert MaintenanceLimits().behind_seconds == BEHIND_SECONDS
