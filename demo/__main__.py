@@ -60,7 +60,11 @@ def main() -> int:
     """0 when everything came back; 1 otherwise."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--only", choices=["database", "resources"], help="tell one half alone")
-    parser.add_argument("--keep", action="store_true", help="leave the journal, the settings and the log where they are")
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="leave the journal, the settings and the log where they are, and say where; the servers are stopped all the same",
+    )
     arguments = parser.parse_args()
     # A request to end is an exception, so that every server is stopped on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -95,7 +99,9 @@ def tell(halves: list[Half], console: Console, *, keep: bool) -> int:
     finally:
         story.close()
         if keep:
-            console.print(f"journal, settings and log are in {folder}; look with: archiver -c {folder}/archiver.yaml status --offline")
+            console.print(
+                f"journal, settings and log are in {folder}; look with: .venv/bin/archiver -c {folder}/archiver.yaml status --offline"
+            )
         else:
             shutil.rmtree(folder, ignore_errors=True)
 
