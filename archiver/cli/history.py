@@ -124,6 +124,9 @@ def log(
 
     Everything stands in the journal's order: a transaction where its commit was received. Exit code 3 when something of the asked time is
     not known: it is named, at its place and at the end. What a field was before is said where it is known.
+
+    With --key or --object the answer is a table of that row's or object's changes. Only --source, --table, --from, --until and --json
+    count then: all other options are not looked at, a gap is a line of the table, and the exit code stays 0.
     """
     if key or object_:
         _one_subject(context, (sources, tables, key, object_), start, end, as_json=as_json)
