@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
@@ -125,10 +126,11 @@ def log(
     Everything stands in the journal's order: a transaction where its commit was received. Exit code 3 when something of the asked time is
     not known: it is named, at its place and at the end. What a field was before is said where it is known.
 
-    With --key or --object the answer is a table of that row's or object's changes. Only --source, --table, --from, --until and --json
-    count then: all other options are not looked at, a gap is a line of the table, and the exit code stays 0.
+    With --key or --object the answer is a table of that row's or object's changes: a gap is a line of it, and the exit code stays 0. Only
+    --source, --table, --from, --until and --json go with them.
     """
     if key or object_:
+        _refuse_beside_a_subject()
         _one_subject(context, (sources, tables, key, object_), start, end, as_json=as_json)
         return
     if as_json and as_csv:
@@ -160,6 +162,24 @@ def _table_name(text: str) -> str:
 
     ref = RowRef.parse(text, ["any=row"])
     return f"{ref.schema}.{ref.table}"
+
+
+_OF_A_SUBJECT = {"sources", "start", "end", "key", "object_", "tables", "as_json"}
+
+
+def _refuse_beside_a_subject() -> None:
+    """``Invalid`` when an option was given that an answer about one row or object does not look at."""
+    asked = click.get_current_context()
+    given = {
+        each.name: each.opts[0]
+        for each in asked.command.params
+        if each.name and asked.get_parameter_source(each.name) is not ParameterSource.DEFAULT
+    }
+    others = [option for name, option in given.items() if name not in _OF_A_SUBJECT]
+    if others:
+        raise Invalid(
+            f"{', '.join(others)}: not with --key or --object", hint="leave it out, or leave out --key and --object and say --like"
+        )
 
 
 def _one_subject(

@@ -7,12 +7,14 @@ import io
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 from rich.cells import cell_len
 
 from archiver.cli import output
+from archiver.cli.main import cli
 from archiver.cli.span_log import print_table
 from archiver.history.span.changes import Change, Field
 
@@ -93,3 +95,24 @@ def test_a_number_stays_a_number(cell: str, shown: str, capsys: pytest.CaptureFi
     """And a formula becomes text."""
     output.csv_line([cell])
     assert capsys.readouterr().out == f"{shown}\n"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--operation", "delete"),
+        ("--transaction", "7"),
+        ("--like", "id=*"),
+        ("--follow",),
+        ("--csv",),
+        ("--allow-gaps",),
+        ("--kind", "x"),
+        ("--namespace", "n"),
+        ("--manager", "m"),
+    ],
+)
+@pytest.mark.parametrize("subject", [("--table", "t", "--key", "id=1"), ("--object", "things.g.io/n/one")])
+def test_what_would_not_be_looked_at_is_refused(subject: tuple[str, ...], more: tuple[str, ...]) -> None:
+    """An answer about one row or object has no filters and two forms."""
+    done = CliRunner().invoke(cli, ["--archive", "file:///nowhere", "log", "--source", "db", *subject, *more])
+    assert f"{more[0]}: not with --key or --object" in str(done.exception), done.output
