@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from archiver.errors import Invalid
+from archiver.suggestions import meant as near_name
+
+_SHOWN = 20
 
 _PART = re.compile(r'"((?:[^"]|"")+)"|([^".\s]+)')
 
@@ -65,7 +68,14 @@ def chosen(names: Iterable[str], known: Sequence[KnownTable]) -> list[KnownTable
         if len(meant) > 1:
             raise Invalid(f"several sources have {'.'.join(parts)}", hint=f"name one: {', '.join(each.quoted for each in meant)}")
         if not meant:
-            there = ", ".join(f"{each.source}.{each.name}" if each.long_name else f"{each.schema}.{each.name}" for each in known[:20])
-            raise Invalid(f"there is no table or kind {'.'.join(parts)} at this point", hint=f"there are: {there or 'none'}")
+            raise Invalid(f"there is no table or kind {'.'.join(parts)} at this point", hint=_there(parts[-1], known))
         found[meant[0]] = None
     return list(found)
+
+
+def _there(wrong: str, known: Sequence[KnownTable]) -> str:
+    """What there is, the nearest name first; tables before kinds."""
+    names = [f"{each.schema}.{each.name}" for each in known if not each.long_name]
+    names += [f"{each.source}.{each.name}" for each in known if each.long_name]
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{near_name(wrong, (each.name for each in known))}there are: {', '.join(names[:_SHOWN]) or 'none'}{more}"

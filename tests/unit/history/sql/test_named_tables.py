@@ -48,6 +48,15 @@ def test_a_name_that_means_nothing(name: str) -> None:
     assert "public.runs, kube.tools" in error.value.hint
 
 
+def test_the_nearest_name_comes_first_and_the_rest_is_counted() -> None:
+    """Also where an archive has many kinds: the tables come before them."""
+    kinds = [KnownTable("kube", "main", f"kind{number}", f"kind{number}.b.io") for number in range(30)]
+    with pytest.raises(Invalid) as error:
+        chosen(["run"], [*kinds, RUNS])
+    assert error.value.hint.startswith("did you mean runs? there are: public.runs, kube.kind0,")
+    assert error.value.hint.endswith(" and 11 more")
+
+
 def test_a_name_that_means_several() -> None:
     """Is an error that tells how to name one."""
     with pytest.raises(Invalid, match="several sources have runs") as error:
