@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from archiver.journal.boundary import Floor
 from archiver.journal.chain import End
 from archiver.journal.entry import Placed, SourceMark
 from archiver.journal.record_reader import read_record
@@ -66,6 +67,7 @@ class Stretches:
     def __init__(self) -> None:
         self._sources: dict[str, _Source] = {}
         self._found: list[Restorable] = []
+        self._floors: Mapping[str, Floor] = {}
         self._first = 1
         """First entry of the stretch that is being read."""
         self._proved = True
@@ -77,6 +79,10 @@ class Stretches:
         source.timed = said.taken > 0
         entry = said.replay_from if source.timed and said.cause == "baseline" else seq
         time = said.taken if source.timed else mark.observed
+        floor = self._floors.get(placed.run.source.partition("/")[0])
+        if floor is not None:
+            # What else a restore to before the floor needs may be gone.
+            entry, time = max(entry, floor.entry), max(time, floor.time)
         found = _Beginning(entry, time, said.replay_from or said.first or seq, seq)
         if found.needs < self._first:
             # It straddles what is bad: it serves no point, and those before that would begin with it are lost.
@@ -85,11 +91,15 @@ class Stretches:
             source.beginnings.append(found)
         return time
 
-    def promised(self, name: str, entry: int, time: int, *, timed: bool) -> None:
-        """Points of a source from there on begin with a folded checkpoint that was kept. ``timed``: as a database's."""
-        source = self._sources.setdefault(name, _Source())
-        source.timed = timed
-        source.beginnings.append(_Beginning(entry, time, entry, 0))
+    def retired(self, sources: Mapping[str, SourceMark], floors: Mapping[str, Floor]) -> None:
+        """Nothing was read yet, and what stood before is retired: of those of ``sources`` that were complete there, points from their floor
+        on begin with checkpoints that were kept. ``floors``: by name as in the settings; nothing before them is promised.
+        """
+        self._floors = floors
+        for name, mark in sources.items():
+            floor = floors.get(name.partition("/")[0])
+            if floor is not None and mark.checkpoint:
+                self._sources[name] = _Source([_Beginning(floor.entry, floor.time, floor.entry, 0)], timed="/" not in name)
 
     def bad_part(self, source: str, seq: int, *, needed_from: int, time: int) -> None:
         """Entry ``seq`` names a part that is bad: what begins with that checkpoint, or with a copy of a table behind it, is lost."""

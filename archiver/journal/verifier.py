@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.errors import Corrupt
-from archiver.journal.boundary import Boundary, Kept
+from archiver.journal.boundary import Kept
 from archiver.journal.chain import End
 from archiver.journal.changed_marks import ChangedMarks
 from archiver.journal.checkpoints import named_checkpoint
@@ -228,7 +228,7 @@ async def verify(
             comparison.retire(boundary.first - 1, boundary.chain)
         for kept in boundary.kept:
             await passage.take_kept(reader, kept)
-        passage.begin_at(boundary)
+        stretches.retired(boundary.sources, boundary.floors)
     if start is not None:
         report.since = f"{start.chain.hex()}@{start.segment}"
         await passage.begin(reader, start)
@@ -351,13 +351,6 @@ class _Passage:
         report.gaps = self._gaps.found
         self.last = -1
         """The last segment that passed of those that the walk goes over."""
-
-    def begin_at(self, boundary: Boundary) -> None:
-        """Take what was promised when segments were retired: points from there on begin with checkpoints that were kept."""
-        for name, mark in boundary.sources.items():
-            floor = boundary.floors.get(name.partition("/")[0])
-            if floor is not None and mark.checkpoint:
-                self._stretches.promised(name, floor.entry, floor.time, timed="/" not in name)
 
     async def take_kept(self, reader: Reader, kept: Kept) -> None:
         """Segments that were kept from before the boundary, and the parts that they name."""

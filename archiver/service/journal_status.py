@@ -45,7 +45,7 @@ async def status_of(settings: Settings, clock: Clock, *, offline: bool) -> Statu
         since: dict[str, int] = {}
         for name in names:
             try:
-                since[name] = await _since(reader, name)
+                since[name] = await restorable_since(reader, name)
             except Corrupt as error:
                 # What else is known is said all the same.
                 doubt.append(f"not known since when {name} can be restored: {error.message}")
@@ -62,13 +62,22 @@ async def _drills(store: Store, names: list[str]) -> tuple[dict[str, DrillReport
     return found, []
 
 
-async def _since(reader: Reader, name: str) -> int:
-    """Journal time of the source's first complete state; 0: there is none."""
+async def restorable_since(reader: Reader, name: str) -> int:
+    """Journal time of the source's first complete state; where older segments were retired, of the oldest point that is promised. 0: there
+    is none.
+    """
+    boundary = await reader.boundary()
+    floor = boundary.floors.get(name) if boundary is not None else None
+    before = boundary.sources.items() if boundary is not None else ()
+    if floor is not None and any(mark.checkpoint for source, mark in before if source.partition("/")[0] == name):
+        # Segments that were kept from before say nothing of the points there.
+        return floor.time
     number = await reader.bisect(
         lambda header: any(mark.checkpoint for source, mark in header.sources.items() if source.partition("/")[0] == name), near=True
     )
     header = await reader.header(number)
-    return header.time if header is not None else 0
+    time = header.time if header is not None else 0
+    return max(time, floor.time) if time and floor is not None else time
 
 
 async def _of_journal(reader: Reader, settings: Settings, clock: Clock, *, offline: bool) -> ArchiveStatus:
