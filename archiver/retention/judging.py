@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,8 +12,11 @@ from archiver.clock import duration_text, to_text
 from archiver.errors import Corrupt, Refused
 from archiver.journal.boundary import Boundary, Floor
 from archiver.journal.clock_doubts import first_near
+from archiver.journal.entry import Kind
 from archiver.journal.extent import Extent, Span
 from archiver.journal.last_segment import strays_of
+from archiver.journal.record_reader import read_record
+from archiver.journal.records import Mark
 from archiver.journal.spans import first_segment_of
 from archiver.lake.history_table import read_table
 from archiver.maintenance.chosen_sources import chosen_sources
@@ -93,19 +97,35 @@ async def judge(
     for [oldest] in points.values():
         near = max(await first_near(reader, oldest.time), (await reader.extent()).first)
         shared.append(Need(Span(min(near, tail.number), tail.number), "steps of the clock near the oldest promised time"))
-    bound = max(0, tail.number - least_segments) if most is None else most
-    while True:
-        needs = [await (cluster_needs if is_cluster else database_needs)(reader, tail, name, points[name]) for name, is_cluster in chosen]
-        choice = await choose(reader, [*shared, *(need for each in needs for need in each.needs)], bound)
-        going = await departing(reader, Extent(choice.first, [Span(each.first, each.last) for each in choice.kept]), needs)
-        pinned = [entry for name, entry in going.marks.items() if limits.keep_marks or name in limits.pins]
-        if not pinned:
-            break
+    if (mark := await _oldest_mark(reader, limits, max([oldest.entry for [oldest] in points.values()], default=0))) is not None:
+        name, entry = mark
+        shared.append(Need(Span(await reader.find_seq(entry), tail.number), f"mark {name!r} stays restorable"))
         for each in points.values():
-            each.append(OldestPoint(0, min(pinned)))
+            each.append(OldestPoint(0, entry))
+    bound = max(0, tail.number - least_segments) if most is None else most
+    needs = [await (cluster_needs if is_cluster else database_needs)(reader, tail, name, points[name]) for name, is_cluster in chosen]
+    choice = await choose(reader, [*shared, *(need for each in needs for need in each.needs)], bound)
+    going = await departing(reader, Extent(choice.first, [Span(each.first, each.last) for each in choice.kept]), needs)
     floors = {each.source: each.floor for each in needs if each.floor is not None}
     share = going.segments / max(1, (await reader.extent()).place(tail.number) + 1)
     return Judged(tail, choice, going, floors, await _begins(reader, choice), share, points)
+
+
+async def _oldest_mark(reader: Reader, limits: RetentionLimits, last: int) -> tuple[str, int] | None:
+    """The oldest mark that stays, of those up to entry ``last``: in segments that would go, that would be kept, and behind them, where what
+    a restore to it begins from would go. Those before the newest boundary were not to stay when it was made.
+    """
+    first = (await reader.extent()).first
+    if not last or not (limits.keep_marks or limits.pins):
+        return None
+    async with aclosing(reader.read(first, last=await reader.find_seq(last))) as runs:
+        async for placed in runs:
+            if placed.run.kind is Kind.MARK:
+                for entry, body in enumerate(placed.run.bodies(), placed.first):
+                    name = read_record(body, Mark, placed).name
+                    if entry <= last and (limits.keep_marks or name in limits.pins):
+                        return name, entry
+    return None
 
 
 async def _begins(reader: Reader, choice: Choice) -> dict[str, int]:

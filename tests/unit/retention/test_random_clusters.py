@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 
 from archiver.capture.kubernetes.journal_view import resume_streams
@@ -15,6 +16,7 @@ from archiver.errors import ArchiverError
 from archiver.journal import clock_doubts
 from archiver.journal.boundary import newest_boundary
 from archiver.journal.keys import IDENTITY, segment_key
+from archiver.journal.marks import find_mark, mark_run
 from archiver.journal.reader import Reader
 from archiver.journal.verifier import verify
 from archiver.maintenance.cluster_folding import fold_cluster
@@ -29,6 +31,8 @@ from tests.unit.replay.kubernetes.past import Past
 
 SEEDS = (17, 202, 244, 1143, 5003)
 """Some that found something once. Others are tried by changing this."""
+MARKED_SEEDS = (5, 22, 23, 29, 48)
+"""Likewise, with marks."""
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +48,23 @@ class TimedPast(Past):
         if self.batch:
             self.forgery.add(*self.batch, time=max(self.now, self.forgery.end.time + 1))
             self.batch = []
+
+
+class MarkedPast(TimedPast):
+    """Somebody sets a mark now and then."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.marks: list[int] = []
+
+    def flush(self) -> None:
+        if self.random.random() < 0.07:
+            self.now += 1
+            self.batch.append(mark_run(f"mark {len(self.marks)}", self.now))
+            self.entry += 1
+            self.times.append(self.now)
+            self.marks.append(self.entry)
+        super().flush()
 
 
 class Hand:
@@ -153,8 +174,8 @@ def same(one: Any, other: Any) -> bool:
 class World:
     """An archive that grows, with all of its journal beside it."""
 
-    def __init__(self, seed: int, steps: int, window: int) -> None:
-        self.past = TimedPast(seed).make(steps)
+    def __init__(self, seed: int, steps: int, window: int, past: type[TimedPast] = TimedPast) -> None:
+        self.past = past(seed).make(steps)
         self.source, self.count = self.past.forgery.store, self.past.forgery.number
         self.archive, self.whole = MemoryStore("archive"), MemoryStore("whole")
         for store in (self.archive, self.whole):
@@ -238,6 +259,42 @@ def test_every_promised_point_stays() -> None:
             raise AssertionError(f"seed {seed}") from error
     assert happened["retired"] > 0
     assert happened["killed"] > 0
+
+
+async def marked(seed: int, keep: bool) -> Counter[str]:
+    """Every mark, or the one that is pinned, is as with the whole journal."""
+    dice = random.Random(seed)
+    world, happened = World(seed, dice.randint(60, 140), dice.choice([1, 20, 100]), MarkedPast), Counter[str]()
+    assert isinstance(world.past, MarkedPast)
+    pinned = dice.randrange(max(1, len(world.past.marks)))
+    world.limits = msgspec.structs.replace(world.limits, keep_marks=keep, pins=[] if keep else [f"mark {pinned}"])
+    while world.there < world.count:
+        await world.grow(dice.randint(1, 12))
+        if dice.random() < 0.6:
+            await world.fold()
+        for _ in range(dice.randint(0, 3)):
+            outcome = await world.retain(1 << 30)
+            assert outcome is not None
+            happened[outcome.state] += 1
+        tail = await Reader(world.whole, offload=inline).tail()
+        assert tail is not None
+        for number, entry in enumerate(world.past.marks):
+            if entry < tail.first + tail.count and (keep or number == pinned):
+                assert await find_mark(Reader(world.archive, offload=inline), tail.number, f"mark {number}") == entry
+                assert same(await seen(world.archive, Cut(seq=entry)), await seen(world.whole, Cut(seq=entry))), (number, entry)
+    return happened
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_marks_stay(keep: bool) -> None:
+    """Also those in segments that are kept for something else, and those behind the boundary that begin before it."""
+    happened = Counter[str]()
+    for seed in MARKED_SEEDS:
+        try:
+            happened += asyncio.run(marked(seed, keep))
+        except Exception as error:
+            raise AssertionError(f"seed {seed}") from error
+    assert happened["retired"] > 0
 
 
 def test_what_is_not_understood_stops_a_pass() -> None:
