@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -227,7 +227,7 @@ async def verify(
             # What the first segment continues is proved with it.
             comparison.retire(boundary.first - 1, boundary.chain)
         for kept in boundary.kept:
-            await passage.take_kept(reader, kept)
+            await passage.take_kept(reader, kept, boundary.sources)
         stretches.retired(boundary.sources, boundary.floors)
     if start is not None:
         report.since = f"{start.chain.hex()}@{start.segment}"
@@ -352,8 +352,8 @@ class _Passage:
         self.last = -1
         """The last segment that passed of those that the walk goes over."""
 
-    async def take_kept(self, reader: Reader, kept: Kept) -> None:
-        """Segments that were kept from before the boundary, and the parts that they name."""
+    async def take_kept(self, reader: Reader, kept: Kept, marks: Mapping[str, SourceMark]) -> None:
+        """Segments that were kept from before the boundary, and the parts that they name. ``marks``: of all sources at the boundary."""
         report, end = self._report, None
         try:
             async with aclosing(reader.walk(kept.first, last=kept.last)) as steps:
@@ -362,6 +362,7 @@ class _Passage:
                     if not valid:
                         continue
                     end = End.after(segment.header, segment.footer)
+                    self._take_open(segment, marks)
                     for placed in segment.placed():
                         if placed.run.kind in (Kind.CHECKPOINT, Kind.PG_TABLES):
                             await self._check_parts(placed, list(placed.run.bodies()), deep=self._deep(placed.segment))
@@ -373,6 +374,17 @@ class _Passage:
             if report.bad_segment is None:
                 report.bad_segment, report.reason = bad, reason
         self.last = -1
+
+    def _take_open(self, segment: Segment, marks: Mapping[str, SourceMark]) -> None:
+        """The gaps with which the journal of a source ended before the boundary. What ended others may be gone."""
+        newest = {placed.run.source: placed for placed in segment.placed()}
+        for source, placed in newest.items():
+            mark = marks.get(source)
+            if mark is not None and mark.newest_segment == placed.segment and placed.run.kind is Kind.GAP:
+                gaps = [read_record(body, Gap, placed) for body in placed.run.bodies()]
+                for n, gap in enumerate(gaps):
+                    if not gap.to_position:
+                        self._gaps.gap(source, placed.first + n, gap)
 
     async def begin(self, reader: Reader, start: End) -> None:
         """Take the newest complete states before ``start``: points behind it can begin with them. ``Corrupt``."""

@@ -15,10 +15,14 @@ from archiver.clock import SystemClock
 from archiver.errors import ArchiverError
 from archiver.journal import clock_doubts
 from archiver.journal.boundary import newest_boundary
+from archiver.journal.entry import Kind
 from archiver.journal.keys import IDENTITY, segment_key
 from archiver.journal.marks import find_mark, mark_run
 from archiver.journal.reader import Reader
+from archiver.journal.records import Gap
 from archiver.journal.verifier import verify
+from archiver.journal.window import windows
+from archiver.kubernetes.records import Resource
 from archiver.maintenance.cluster_folding import fold_cluster
 from archiver.replay.kubernetes.fold import read_streams
 from archiver.replay.kubernetes.folded_stream import Cut
@@ -27,7 +31,7 @@ from archiver.retention.retention import Outcome, retain
 from archiver.service.journal_status import restorable_since
 from archiver.store.memory import MemoryStore
 from tests.simulation.loop import inline
-from tests.unit.replay.kubernetes.past import Past
+from tests.unit.replay.kubernetes.past import Past, Stream
 
 SEEDS = (17, 202, 244, 1143, 5003)
 """Some that found something once. Others are tried by changing this."""
@@ -65,6 +69,20 @@ class MarkedPast(TimedPast):
             self.times.append(self.now)
             self.marks.append(self.entry)
         super().flush()
+
+
+class EndedPast(TimedPast):
+    """One more stream ended before anything else was."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        resource = Resource("g.io", "v1", "gone", "Gone", True)
+        ended = Stream("kube/g.io/gone", resource, self.random)
+        self.read(ended, "start")
+        gap = Gap("resource gone.g.io", "resource_gone", from_time=self.now + 1)
+        self.add(ended, Kind.GAP, [msgspec.json.encode(gap)])
+        self.flush()
+        self.ended = gap.from_time
 
 
 class Hand:
@@ -295,6 +313,28 @@ def test_marks_stay(keep: bool) -> None:
         except Exception as error:
             raise AssertionError(f"seed {seed}") from error
     assert happened["retired"] > 0
+
+
+def test_what_ended_long_ago_is_said_to_have_ended() -> None:
+    """The window ends there for the stream, also when all that was around it is retired."""
+
+    async def trial() -> None:
+        world = World(244, 90, 1, EndedPast)
+        while world.there < world.count:
+            await world.grow(12)
+            await world.fold()
+            await world.retain(1 << 30)
+        assert isinstance(world.past, EndedPast)
+        boundary = await newest_boundary(world.archive)
+        assert boundary is not None
+        assert boundary.next > 10
+        for store in (world.archive, world.whole):
+            report = await verify(store, offload=inline)
+            [window] = [each for each in windows(report, {}) if each.source == "kube/g.io/gone"]
+            assert all(each.before_time is not None and each.before_time <= world.past.ended for each in window.restorable)
+            assert [(each.reason, each.to_time) for each in window.gaps] == [("resource_gone", None)]
+
+    asyncio.run(trial())
 
 
 def test_what_is_not_understood_stops_a_pass() -> None:
