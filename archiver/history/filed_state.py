@@ -13,6 +13,7 @@ from archiver.history.filed_rows import FiledRows
 from archiver.history.row_states import HeardChange, State, states, written_whole
 from archiver.history.rows import filed_changes
 from archiver.history.table_history import TableHistory, shape_in
+from archiver.journal.boundary import Retired
 from archiver.lake.history_table import open_history
 from archiver.replay.postgres.decode.commits import Limit
 from archiver.replay.postgres.plan.point_location import first_checkpoint
@@ -36,7 +37,11 @@ async def filed_state(reader: Reader, plan: RestorePlan, material: PlanRecords, 
     if table.mode != "key" or not plan.limit:
         return None
     history = await open_history(reader, plan.source)
-    start = await first_checkpoint(reader, plan.source) if history is not None else None
+    try:
+        start = await first_checkpoint(reader, plan.source) if history is not None else None
+    except Retired:
+        # Files alone do not tell what was copied there.
+        return None
     tail = await reader.tail()
     if history is None or start is None or tail is None or start.record.replay_from > history.progress.covered:
         return None

@@ -10,14 +10,19 @@ import pytest
 from archiver.capture.postgres.start import journal_view
 from archiver.clock import SystemClock
 from archiver.errors import Refused
+from archiver.history.row_at import row_at
+from archiver.history.row_ref import RowRef
 from archiver.journal import clock_doubts
-from archiver.journal.boundary import newest_boundary
+from archiver.journal.boundary import Retired, newest_boundary
 from archiver.journal.keys import CHECKPOINTS, PARTS, SEGMENTS
 from archiver.journal.reader import Reader
 from archiver.journal.verifier import verify
 from archiver.journal.verify_levels import verify_level
+from archiver.maintenance.database_history import add_database_history
 from archiver.maintenance.folding import fold_database
+from archiver.replay.points import parse_point, resolve
 from archiver.replay.postgres.plan.plan import RestorePlan
+from archiver.replay.postgres.plan.point_location import first_checkpoint
 from archiver.replay.postgres.write.plan_records import fold_changes, gather
 from archiver.replay.postgres.write.table_rows import rows_of
 from archiver.retention.limits import RetentionLimits
@@ -65,6 +70,12 @@ async def copied(made: Capture) -> Capture:
     for key in made.store.names("", "", None):
         whole.create(key, made.store.peek(key) or b"")
     return Capture(made.dsn, made.slot, whole)
+
+
+async def later(made: Capture) -> None:
+    """Two segments later."""
+    last = made.writer.durable_segment
+    await made.until(lambda: made.writer.durable_segment > last + 1)
 
 
 async def one_pass(made: Capture, since: int) -> Outcome:
@@ -123,3 +134,32 @@ async def test_promised_points_are_as_before(database: str, slot: str) -> None:
         assert [each.from_time for each in report.restorable] == [times[3]] or report.restorable
         for level in ("names", "hashes", "share"):
             assert (await verify_level(made.store, level=level)).ok
+
+
+async def test_rows_are_shown_without_the_first_baseline(database: str, slot: str) -> None:
+    """The slot was lost and all was copied anew; what is before that goes, and history files stay, which began there."""
+    run(database, "CREATE TABLE t (id int PRIMARY KEY, v text)", "INSERT INTO t VALUES (1, 'first')")
+    async with capture(database, slot, poll_seconds=0.3) as made:
+        await baseline(made)
+        await add_database_history(Reader(made.store), SystemClock(), SOURCE)
+        before = made.writer.marks[SOURCE].checkpoint
+        await made.stop()
+        run(database, f"SELECT pg_drop_replication_slot('{slot}')")
+        await made.start(wait=False)
+        await made.until(lambda: made.writer.marks[SOURCE].checkpoint > before)
+        times = []
+        for number in range(4):
+            run(database, f"UPDATE t SET v = 'v{number}'")
+            await quiet(made, database)
+            await folded(made)
+            await add_database_history(Reader(made.store), SystemClock(), SOURCE)
+            times.append(made.writer.last_commit)
+            await later(made)
+        for state in ("planned", "retired"):
+            await later(made)
+            assert (await one_pass(made, times[3])).state == state
+        reader = Reader(made.store)
+        with pytest.raises(Retired):
+            await first_checkpoint(reader, SOURCE)
+        found = await row_at(reader, SOURCE, RowRef.parse("public.t", ["id=1"]), await resolve(reader, parse_point("latest")))
+        assert (found.state, found.gaps) == ({"id": "1", "v": "v3"}, [])
