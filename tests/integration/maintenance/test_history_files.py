@@ -354,7 +354,7 @@ async def test_the_command_says_what_it_did(database: str, slot: str, tmp_path: 
         7,
         [history_prefix(SOURCE) + file.name],
     )
-    assert "the journal has all of it" in bad.stderr
+    assert "writes anew what the journal has" in bad.stderr
 
 
 async def contents(made: Capture, folder: Path) -> str:
