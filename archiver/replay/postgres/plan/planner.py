@@ -156,7 +156,9 @@ async def _look_ahead(reader: Reader, source: str, state: StateAtPoint, stretch:
                 return None
             _feed(state.survey, segment, source)
             state.survey.flush()
-            header = segment.header
+            # With the marks that did not change in it, too.
+            header = await reader.header(segment.header.number)
+            assert header is not None
 
 
 def _plan(
