@@ -122,9 +122,21 @@ class Cluster:
         written = self._try("POST", head, manifest, but=409) or self._replace(place, manifest)
         if manifest["kind"] == DEFINITION and written:
             self._plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{name}", check=False)
+            self._wait_until_served(written["spec"])
             self._discovered.clear()
         elif manifest.get("status") and written and not written.get("status"):
             self._replace(f"{place}/status", {**written, "status": manifest["status"]})
+
+    def _wait_until_served(self, spec: Manifest) -> None:
+        """A definition is established a moment before its kind is listed."""
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        for version in (each["name"] for each in spec["versions"] if each["served"]):
+            while time.monotonic() < deadline:
+                with contextlib.suppress(urllib.error.HTTPError):
+                    listed = self._plane.request("GET", f"/apis/{spec['group']}/{version}")["resources"]
+                    if any(each["name"] == spec["names"]["plural"] for each in listed):
+                        break
+                time.sleep(0.1)
 
     def _replace(self, place: str, manifest: Manifest) -> Manifest | None:
         try:
@@ -145,7 +157,7 @@ class Cluster:
         except urllib.error.HTTPError as error:
             with error:
                 if error.code != but:
-                    self._errors.append(f"{method} {place}: {error.code} {json.loads(error.read() or b'{}').get('message', '')[:300]}")
+                    self._errors.append(f"{method} {place}: {error.code} {_message(error.read())}")
             return None
 
     def _place(self, manifest: Manifest) -> str:
@@ -244,3 +256,11 @@ def _served_version(plane: ControlPlane, resource: str) -> str:
         error.close()
         return "-"
     return next(str(each["name"]) for each in versions if each["storage"])
+
+
+def _message(body: bytes) -> str:
+    """What a server says of its refusal: a Status, or a line of text where nothing is served."""
+    try:
+        return str(json.loads(body or b"{}").get("message", ""))[:300]
+    except ValueError:
+        return body.decode(errors="replace").strip()[:300]
