@@ -213,8 +213,8 @@ class Reader:
             raise form.CorruptSegment(number, "it is missing")
         return header.sources.base if isinstance(header.sources, ChangedMarks) else number
 
-    async def _with_marks(self, header: form.SegmentHeader) -> form.SegmentHeader:
-        """The header with all marks that can be known."""
+    async def with_marks(self, header: form.SegmentHeader) -> form.SegmentHeader:
+        """The header of a segment that was read, with all marks that can be known: one header more at most."""
         marks = header.sources
         if not isinstance(marks, ChangedMarks) or marks.fault is not None:
             return header
@@ -228,7 +228,7 @@ class Reader:
         since is ``Corrupt``.
         """
         header = await self._plain(number)
-        return None if header is None else await self._with_marks(header)
+        return None if header is None else await self.with_marks(header)
 
     async def _plain(self, number: int) -> form.SegmentHeader | None:
         """``header`` as it is stored."""
@@ -429,7 +429,7 @@ class Reader:
         try:
             return predicate(header)
         except MarksElsewhere:
-            return predicate(await self._with_marks(header))
+            return predicate(await self.with_marks(header))
 
     async def find_seq(self, seq: int) -> int:
         """Number of the segment that holds entry ``seq``; one past the last segment's when the journal ends before it. ``Retired``."""
@@ -448,7 +448,7 @@ class Reader:
         ``None``: there is none.
         """
         header = await self._valid_before(number)
-        return None if header is None else await self._with_marks(header)
+        return None if header is None else await self.with_marks(header)
 
     async def _valid_before(self, number: int) -> form.SegmentHeader | None:
         last = (await self.extent()).before(number)

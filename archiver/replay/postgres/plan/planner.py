@@ -156,9 +156,7 @@ async def _look_ahead(reader: Reader, source: str, state: StateAtPoint, stretch:
                 return None
             _feed(state.survey, segment, source)
             state.survey.flush()
-            # With the marks that did not change in it, too.
-            header = await reader.header(segment.header.number)
-            assert header is not None
+            header = await reader.with_marks(segment.header)
 
 
 def _plan(
