@@ -242,13 +242,9 @@ def _permitted(planned: Restoration, options: Options) -> Target:
 
 def _cut(point: Point, plans: Plans) -> Cut:
     """The same place for objects: by time, by entry; an LSN means the entry of its transaction, so databases are planned first."""
-    if point.kind == "time":
-        return Cut(time=point.number)
-    if point.kind == "entry":
-        return Cut(seq=point.number)
     entries = [planned.entry for planned in plans.sources if planned.entry]
-    if not entries:
-        raise Invalid(f"{point.text!r} is a place in a database, not in a cluster", hint="give a time, an entry number, or `latest`")
+    if point.kind in ("time", "entry") or not entries:
+        return Cut.at(point)
     return Cut(seq=max(entries))
 
 

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
-from archiver.cli.points import say_meaning
+from archiver.cli.points import at_point, say_meaning
 from archiver.errors import Invalid
 from archiver.history.span.changes import OPERATIONS
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from archiver.history.row_at import RowAt
     from archiver.history.rows import RowChange
     from archiver.journal.reader import Reader
-    from archiver.replay.kubernetes.folded_stream import Cut
     from archiver.replay.points import Point
     from archiver.settings import Settings
 
@@ -218,14 +217,7 @@ def _one_subject(
 
 @click.command()
 @subject
-@click.option(
-    "--at",
-    "at",
-    default="latest",
-    show_default=True,
-    metavar="POINT",
-    help="RFC 3339 time, `10 minutes ago`, `latest`, an entry number, an LSN, or mark:NAME.",
-)
+@at_point
 @click.pass_obj
 def show(context: Context, *, source: str, table: str, key: tuple[str, ...], object_: str, at: str, as_json: bool) -> int:
     """Print one row or object as it was at a point. Exit code 1 when it did not exist then."""
@@ -312,18 +304,9 @@ async def _row(reader: Reader, asked: Subject, at: Point) -> RowAt:
 async def _object(reader: Reader, asked: Subject, point: Point) -> ObjectAt:
     from archiver.history.object_at import object_at
     from archiver.history.objects import ObjectRef
-
-    return await object_at(reader, asked.source, ObjectRef.parse(asked.object), _cut(point))
-
-
-def _cut(point: Point) -> Cut:
     from archiver.replay.kubernetes.folded_stream import Cut
 
-    if point.kind == "time":
-        return Cut(time=point.number)
-    if point.kind == "entry":
-        return Cut(seq=point.number)
-    raise Invalid(f"{point.text!r} is a place in a database, not in a cluster", hint="give a time, an entry number, or `latest`")
+    return await object_at(reader, asked.source, ObjectRef.parse(asked.object), Cut.at(point))
 
 
 def _warn(known: ObjectAt, where: str = "") -> None:
@@ -345,7 +328,9 @@ def _doubts(known: ObjectAt) -> list[ObjectChange]:
 
 
 def _before(change: ObjectChange, point: Point) -> bool:
-    cut = _cut(point)
+    from archiver.replay.kubernetes.folded_stream import Cut
+
+    cut = Cut.at(point)
     return change.time <= cut.time if cut.time else change.entry <= cut.seq
 
 

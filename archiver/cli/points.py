@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import click
+
 from archiver.cli import output
+
+FORMS = "RFC 3339 time, `10 minutes ago`, `latest`, an entry number, an LSN, or mark:NAME."
+"""What a point can be given as, for help."""
+
+at_point = click.option("--at", "at", default="latest", show_default=True, metavar="POINT", help=FORMS)
+"""The option of a question about one point."""
 
 
 def say_meaning(text: str) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
-from archiver.cli.points import say_meaning
+from archiver.cli.points import FORMS, say_meaning
 from archiver.cli.seconds import Seconds
 from archiver.errors import Invalid, Partial, Refused, Unavailable
 from archiver.pages import page
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--at", "at", required=True, metavar="POINT", help="RFC 3339 time, `10 minutes ago`, `latest`, an entry number, an LSN, or mark:NAME."
-)
+@click.option("--at", "at", required=True, metavar="POINT", help=FORMS)
 @click.option(
     "--to",
     "targets",

@@ -9,7 +9,7 @@ import click
 from archiver.cli import output, streams
 from archiver.cli.history import with_reader
 from archiver.cli.main import Context
-from archiver.cli.points import say_meaning
+from archiver.cli.points import at_point, say_meaning
 from archiver.errors import Invalid
 
 if TYPE_CHECKING:
@@ -24,14 +24,7 @@ _SHOWN = 1000
 
 @click.command()
 @click.argument("question", metavar="SELECT")
-@click.option(
-    "--at",
-    "at",
-    default="latest",
-    show_default=True,
-    metavar="POINT",
-    help="RFC 3339 time, `10 minutes ago`, `latest`, an entry number, an LSN, or mark:NAME.",
-)
+@at_point
 @click.option("--source", "sources", multiple=True, metavar="NAME", help="Only tables and kinds of this source (repeatable).")
 @click.option("--allow-gaps", is_flag=True, help="Answer although part of the history in use is not known.")
 @click.option("--json", "as_json", is_flag=True, help="JSON for scripts: one document a line.")

@@ -63,7 +63,7 @@ async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowA
         raise Invalid(f"{ref.schema}.{ref.table} has no column {missing[0]} at this point", hint=f"its columns: {', '.join(names)}")
     filed = await filed_state(reader, plan, material, table, ref) if not gaps else None
     state = await _folded(reader, plan, material, table, ref) if filed is None else filed.state
-    return RowAt(state, gaps, [*(gap.text for gap in plan.gaps), *plan.approximations])
+    return RowAt(state, gaps, [*plan.gap_texts, *plan.approximations])
 
 
 async def _folded(reader: Reader, plan: RestorePlan, material: PlanRecords, table: Table, ref: RowRef) -> State | None:

@@ -73,16 +73,8 @@ async def put_in(engine: Engine, reader: Reader, point: Point, names: set[str], 
         if mine:
             await _put_rows(engine, reader, plan, records, mine, found)
     for kind in [each for each in asked if each.long_name]:
-        await _put_objects(engine, reader, kind, _cut(point), found)
+        await _put_objects(engine, reader, kind, Cut.at(point), found)
     return found
-
-
-def _cut(point: Point) -> Cut:
-    if point.kind == "time":
-        return Cut(time=point.number)
-    if point.kind == "entry":
-        return Cut(seq=point.number)
-    raise Invalid(f"{point.text!r} is a place in a database, not in a cluster", hint="give a time, an entry number, or `latest`")
 
 
 async def _put_rows(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from archiver.errors import Invalid
 from archiver.journal.entry import Placed, Run
 from archiver.kubernetes.stream_state import StreamState
+from archiver.replay.points import Point
 
 
 class Cut(msgspec.Struct, frozen=True):
@@ -13,6 +15,15 @@ class Cut(msgspec.Struct, frozen=True):
 
     seq: int = 0
     time: int = 0
+
+    @classmethod
+    def at(cls, point: Point) -> Cut:
+        """The cut that a time or an entry number means. ``Invalid`` for a place in a database."""
+        if point.kind == "time":
+            return cls(time=point.number)
+        if point.kind == "entry":
+            return cls(seq=point.number)
+        raise Invalid(f"{point.text!r} is a place in a database, not in a cluster", hint="give a time, an entry number, or `latest`")
 
 
 class FoldedStream(msgspec.Struct):

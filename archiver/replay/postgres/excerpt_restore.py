@@ -101,12 +101,12 @@ class ExcerptRestoration:
     @property
     def gaps(self) -> list[str]:
         """See ``Restoration``."""
-        return [gap.text for gap in self.plan.gaps]
+        return self.plan.gap_texts
 
     @property
     def doubts(self) -> list[str]:
         """See ``Restoration``."""
-        return [*(f"gap: {text}" for text in self.gaps), *(f"approximate: {text}" for text in self.plan.approximations)]
+        return self.plan.doubts
 
     def shown(self) -> dict[str, Any]:
         """See ``Restoration``."""

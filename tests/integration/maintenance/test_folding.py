@@ -18,14 +18,12 @@ from archiver.journal.reader import Reader
 from archiver.maintenance.folded import Folded
 from archiver.maintenance.folding import fold_database
 from archiver.replay.postgres.plan.checkpoint_choice import decode_checkpoint
-from archiver.replay.postgres.plan.plan import RestorePlan
-from archiver.replay.postgres.write.plan_records import fold_changes, gather
-from archiver.replay.postgres.write.table_rows import rows_of
+from archiver.replay.postgres.write.plan_records import gather
 from archiver.store.directory import DirectoryStore
 from archiver.store.memory import MemoryStore
 from tests.integration.capture.postgres.rig import SOURCE, Capture, capture
 from tests.integration.replay.postgres.agents import CHANGES, FILL, SCHEMA
-from tests.integration.replay.postgres.arrange import ask, baseline, caught_up, plan, quiet, run
+from tests.integration.replay.postgres.arrange import ask, baseline, caught_up, plan, quiet, rows, run
 
 
 @pytest.fixture
@@ -37,20 +35,6 @@ async def folded(made: Capture) -> Folded:
     """A checkpoint as near to the journal's end as can be."""
     reader = Reader(made.store)
     return await fold_database(reader, SystemClock(), SOURCE, until=await reader.last())
-
-
-async def rows(made: Capture, planned: RestorePlan) -> dict[str, list[bytes]]:
-    """The rows of every table at a point, sorted."""
-    reader = Reader(made.store)
-    material = await gather(planned, reader)
-    fold, summary = await fold_changes(planned, material, reader)
-    assert summary.notes == []
-    found = {}
-    for table in material.schema.catalog.tables:
-        if table.kind != "p" and table.mode != "excluded":
-            text = b"".join([bytes(piece) async for piece in rows_of(fold, table, made.store).read()])
-            found[f"{table.schema}.{table.name}"] = sorted(text.splitlines())
-    return found
 
 
 async def compare(made: Capture, points: list[str]) -> list[str]:

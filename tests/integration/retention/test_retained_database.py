@@ -21,16 +21,13 @@ from archiver.journal.verify_levels import verify_level
 from archiver.maintenance.database_history import add_database_history
 from archiver.maintenance.folding import fold_database
 from archiver.replay.points import parse_point, resolve
-from archiver.replay.postgres.plan.plan import RestorePlan
 from archiver.replay.postgres.plan.point_location import first_checkpoint
-from archiver.replay.postgres.write.plan_records import fold_changes, gather
-from archiver.replay.postgres.write.table_rows import rows_of
 from archiver.retention.limits import RetentionLimits
 from archiver.retention.retention import Outcome, retain
 from archiver.store.memory import MemoryStore
 from tests.integration.capture.postgres.rig import SOURCE, Capture, capture
 from tests.integration.replay.postgres.agents import CHANGES, FILL, SCHEMA
-from tests.integration.replay.postgres.arrange import baseline, plan, quiet, run
+from tests.integration.replay.postgres.arrange import baseline, plan, quiet, rows, run
 
 
 @pytest.fixture
@@ -48,20 +45,6 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 async def folded(made: Capture) -> None:
     reader = Reader(made.store)
     assert (await fold_database(reader, SystemClock(), SOURCE, until=await reader.last())).reason == ""
-
-
-async def rows(made: Capture, planned: RestorePlan) -> dict[str, list[bytes]]:
-    """The rows of every table at a point, sorted."""
-    reader = Reader(made.store)
-    material = await gather(planned, reader)
-    fold, summary = await fold_changes(planned, material, reader)
-    assert summary.notes == []
-    found = {}
-    for table in material.schema.catalog.tables:
-        if table.kind != "p" and table.mode != "excluded":
-            text = b"".join([bytes(piece) async for piece in rows_of(fold, table, made.store).read()])
-            found[f"{table.schema}.{table.name}"] = sorted(text.splitlines())
-    return found
 
 
 async def copied(made: Capture) -> Capture:

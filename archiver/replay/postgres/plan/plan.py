@@ -162,6 +162,16 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
     """Copies and readings of sequences that were written before the entry that names the point, and are of behind it."""
 
     @property
+    def gap_texts(self) -> list[str]:
+        """A sentence for each gap."""
+        return [gap.text for gap in self.gaps]
+
+    @property
+    def doubts(self) -> list[str]:
+        """A sentence for each gap, and for each thing that is as near as is known."""
+        return [*(f"gap: {text}" for text in self.gap_texts), *(f"approximate: {text}" for text in self.approximations)]
+
+    @property
     def limit(self) -> int:
         """Commit entries up to this number are applied."""
         return self.point.entry

@@ -157,7 +157,7 @@ async def write_folder(
         plan.schema.certain,
         {f"{table.schema}.{table.name}": table.rows for table in tables},
         dict(output.files),
-        [gap.text for gap in plan.gaps],
+        plan.gap_texts,
         plan.approximations,
         plan.not_included,
         notes,

@@ -12,6 +12,8 @@ from archiver.capture.postgres.session.access import Access
 from archiver.journal.reader import Reader
 from archiver.replay.points import parse_point
 from archiver.replay.postgres.restore import RestorePlan, plan_restore
+from archiver.replay.postgres.write.plan_records import fold_changes, gather
+from archiver.replay.postgres.write.table_rows import rows_of
 from tests.integration.capture.postgres.recorded import schemas
 from tests.integration.capture.postgres.rig import SOURCE, Capture
 from tests.servers.postgres import PostgresServer
@@ -83,3 +85,17 @@ def load(server: PostgresServer, folder: Path, database: str, role: str = "postg
     said = done.stderr.decode()
     assert done.returncode == 0, said
     return said
+
+
+async def rows(made: Capture, planned: RestorePlan) -> dict[str, list[bytes]]:
+    """The rows of every table at a point, sorted."""
+    reader = Reader(made.store)
+    material = await gather(planned, reader)
+    fold, summary = await fold_changes(planned, material, reader)
+    assert summary.notes == []
+    found = {}
+    for table in material.schema.catalog.tables:
+        if table.kind != "p" and table.mode != "excluded":
+            text = b"".join([bytes(piece) async for piece in rows_of(fold, table, made.store).read()])
+            found[f"{table.schema}.{table.name}"] = sorted(text.splitlines())
+    return found
