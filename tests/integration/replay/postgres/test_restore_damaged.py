@@ -71,8 +71,8 @@ async def test_a_bad_segment_costs_only_what_needs_it(kind: str, database: str, 
 
 
 @pytest.mark.postgres(18)
-async def test_a_bad_part_of_a_folded_checkpoint_names_what_to_delete(database: str, target_database: str) -> None:
-    """The restore that meets it says which object to delete, ``verify`` names the same one, and without it the journal serves."""
+async def test_a_bad_part_of_a_folded_checkpoint_names_what_to_move_away(database: str, target_database: str) -> None:
+    """The restore that meets it says which object to move away, ``verify`` names the same one, and without it the journal serves."""
     run(database, _TABLE)
     async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=0.3) as made:
         await baseline(made)
@@ -89,7 +89,7 @@ async def test_a_bad_part_of_a_folded_checkpoint_names_what_to_delete(database: 
         made.store.replace(bad, b"rot")
         with pytest.raises(Corrupt) as caught:
             await restore_to_database(planned, Reader(made.store), made.store, target_database)
-        assert f"delete {made_one.key}" in caught.value.hint
+        assert f"{made_one.key}: move it out of the archive" in caught.value.hint
         report = await verify(made.store)
         assert report.ok
         assert [found.key for found in report.bad_checkpoints] == [made_one.key]
