@@ -26,7 +26,7 @@ class Kind(IntEnum):
     SESSION = 1  # journal.records.Session: a writer's fence, the first entry of its first segment
     CLOSE = 2  # journal.records.Close: the writer ended in order; the next one need not wait
     GAP = 3  # journal.records.Gap: history that is not known
-    PROGRESS = 4  # empty body: nothing happened at the source up to this run's position
+    PROGRESS = 4  # nothing happened at the source up to this run's position; empty, or kubernetes.records.Verified
     MARK = 5  # journal.records.Mark: a name that a user gave to this place
     CHECKPOINT = 6  # a complete state of the source: postgres.records.Snapshot or kubernetes.records.Listing
     CLOCK = 7  # journal.records.ClockStep: the archiver's wall clock was set

@@ -2,7 +2,8 @@
 
 It saves reading, and it proves nothing: the journal stays the truth, and every checkpoint can be thrown away and made anew. One object
 names the parts, which were read back before it came to be. A stream stands in it only if everything about it was settled there: a list had
-been complete, none was open, and none that did not become complete had added anything. Reading of that stream goes on with the entry behind
+been complete, none was open, none that did not become complete had added anything, and what the API server listed since was what the fold
+came to. Reading of that stream goes on with the entry behind
 ``through``; of a stream that is not in it, with its newest list.
 
 A part holds objects of one stream: a line of JSON about each, its bytes as the API server sent them, and a line end. Evolution: as in
@@ -95,7 +96,7 @@ class _ObjectLine(msgspec.Struct, omit_defaults=True):
 
 def is_settled(state: StreamState) -> bool:
     """Whether a checkpoint can have the stream as it is."""
-    return state.listing is not None and state.resource is not None and not state.loose and state.pending is None
+    return state.listing is not None and state.resource is not None and not state.loose and state.pending is None and not state.disproved
 
 
 def stream_checkpoint(

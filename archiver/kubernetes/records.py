@@ -49,6 +49,21 @@ class Listing(msgspec.Struct, frozen=True):
     cause: str
 
 
+class Verified(msgspec.Struct, frozen=True):
+    """The objects that the stream folds to at this entry are those that the API server listed, in the same versions.
+
+    Body of a PROGRESS entry, which is empty otherwise: a program that does not know it loses the proof, and nothing else.
+    """
+
+    resource_version: str
+    """At which the API server listed."""
+    count: int
+    digest: str
+    """Of what was listed, as ``state_digest`` makes it."""
+    listed: int = 0
+    """When the list was complete; microseconds since 1970."""
+
+
 class Absent(msgspec.Struct, frozen=True):
     """An object that was there and is gone: it was deleted between two times, nobody saw when."""
 

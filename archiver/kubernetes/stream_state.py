@@ -11,6 +11,7 @@ Rules (``docs/design/0004-kubernetes.md``):
 - K8S_ABSENT outside a list removes the object, if it is still the one with that uid.
 - GAP with reason ``resource_gone`` ends the stream: no objects, until another list is complete.
 - GAP with reason ``unwatched`` leaves the state as it was last known. It counts until the watch goes on or another list is complete.
+- PROGRESS with a ``Verified`` changes nothing: it says which state the entries before it fold to, and the fold is held against it.
 - GAP with reason ``not_selected`` too: the settings do not ask for it any more.
 """
 
@@ -23,7 +24,8 @@ from archiver.journal.entry import Kind, Placed
 from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
 from archiver.kubernetes import json_fields as kj
-from archiver.kubernetes.records import Absent, Listing, Resource, Watch
+from archiver.kubernetes.records import Absent, Listing, Resource, Verified, Watch
+from archiver.kubernetes.state_digest import state_digest
 
 Key = tuple[str, str]
 """Namespace (empty for cluster-scoped) and name."""
@@ -74,6 +76,8 @@ class StreamState:
         """Why nothing is heard of it: what it is now is not known."""
         self.selected = True
         """Whether the settings still select it."""
+        self.disproved = ""
+        """Where the fold was last not what the API server had listed, for people; empty: nothing says so."""
         self._bodies = bodies
         self._loose: dict[Key, KnownObject] = {}
         self._verifying = False
@@ -121,6 +125,10 @@ class StreamState:
                 case Kind.GAP:
                     for body in run.bodies():
                         self._gap(read_record(body, Gap, placed))
+                case Kind.PROGRESS:
+                    for body in run.bodies():
+                        if body:
+                            self._verified(placed, read_record(body, Verified, placed))
                 case _:
                     pass
         except msgspec.MsgspecError as error:
@@ -186,6 +194,7 @@ class StreamState:
             held = "none" if self.pending is None else str(len(self.pending))
             raise Corrupt(f"a list of {listing.count} objects is complete, but the journal holds {held}")
         self.objects, self._loose, self.pending = self.pending, {}, None
+        self.disproved = ""
         self.listing, self.epoch, self.ended = listing, listing.epoch, False
         if not self._verifying:
             self._went_on()
@@ -193,6 +202,20 @@ class StreamState:
             self.heard = max(self.heard, self._began_at)
         if self._began is not None:
             self._take(self._began)
+
+    def _verified(self, placed: Placed, verified: Verified) -> None:
+        if self.listing is None or self.loose:
+            return
+        held = state_digest((key, (seen.uid, seen.resource_version)) for key, seen in self.objects.items())
+        self.disproved = (
+            ""
+            if held == verified.digest and len(self.objects) == verified.count
+            else (
+                f"at resourceVersion {verified.resource_version} the API server listed {verified.count} objects,"
+                f" and what the archive has up to entry {placed.first} comes to {len(self.objects)}"
+                f"{', in other versions or others' if len(self.objects) == verified.count else ''}"
+            )
+        )
 
     def _absent(self, absent: Absent) -> None:
         key = (absent.namespace, absent.name)
@@ -204,6 +227,7 @@ class StreamState:
     def _gap(self, gap: Gap) -> None:
         if gap.reason == RESOURCE_GONE:
             self.objects, self._loose, self.pending, self.ended = {}, {}, None, True
+            self.disproved = ""
             self._went_on()
         elif gap.reason == UNWATCHED:
             self.unwatched, self.selected = gap, True

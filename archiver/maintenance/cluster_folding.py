@@ -18,7 +18,7 @@ from archiver.journal.keys import checkpoint_key
 from archiver.journal.put_once import put_once
 from archiver.kubernetes.checkpoint_records import ClusterCheckpoint, StreamCheckpoint, is_settled, object_lines, stream_checkpoint
 from archiver.kubernetes.cluster_checkpoints import newest_cluster_checkpoint
-from archiver.maintenance.folded import NOTHING_NEW, Folded
+from archiver.maintenance.folded import FOLDED_OTHERWISE, NOTHING_NEW, Folded
 from archiver.maintenance.part_writer import PartWriter
 from archiver.replay.kubernetes.fold import fold_streams
 from archiver.replay.kubernetes.folded_stream import Cut, FoldedStream
@@ -58,13 +58,18 @@ async def fold_cluster(reader: Reader, clock: Clock, source: str, *, until: int)
         return Folded(source, reason=NOTHING_NEW)
     writer = PartWriter(reader.store, clock, source, level=_LEVEL, offload=reader.offload)
     streams: list[StreamCheckpoint] = []
+    disproved = ""
     for fold in folds:
+        if fold.state.disproved:
+            disproved = disproved or fold.name
+            _log.error("fold_disproved", source=source, stream=fold.name, reason=fold.state.disproved)
         if is_settled(fold.state):
             streams.append(await _stream(writer, fold, known.get(fold.name), header))
         elif fold.name in known:
             streams.append(known[fold.name])
     if not any(stream not in known.values() for stream in streams):
-        return Folded(source, reason="a list of every kind is open there, or did not become complete")
+        why = FOLDED_OTHERWISE.format(stream=disproved) if disproved else "a list of every kind is open there, or did not become complete"
+        return Folded(source, reason=why)
     return await _publish(reader, clock, source, header, streams, known)
 
 

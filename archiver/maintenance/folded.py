@@ -10,6 +10,9 @@ MOST_ENTRIES = 500_000
 NOTHING_NEW = "nothing has happened since the newest checkpoint"
 """A reason: nothing can be made until something happens."""
 
+FOLDED_OTHERWISE = "{stream} comes to other objects than the API server listed: `archiver verify` tells whether a segment is damaged"
+"""A reason: until the next full list of the stream, its checkpoint stays the one before."""
+
 
 @dataclass(frozen=True, slots=True)
 class Folded:

@@ -29,7 +29,7 @@ from archiver.journal.record_reader import read_record
 from archiver.journal.records import Close, Gap, Mark, Session
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.checkpoint_records import decode_cluster_checkpoint, read_objects
-from archiver.kubernetes.records import Absent, Listing, Watch
+from archiver.kubernetes.records import Absent, Listing, Verified, Watch
 from archiver.kubernetes.stream_state import StreamState
 from archiver.lake.data_file import DataFile, Wanted, footer_bytes, seal_of
 from archiver.lake.delta_log import TableState, follow
@@ -157,7 +157,7 @@ def _part(data: bytes) -> None:
 
 
 def _record(data: bytes) -> None:
-    for of in (Session, Close, Gap, Look, Mark, Snapshot, Stream, Schema, Sequences, Slot, Watch, Listing, Absent):
+    for of in (Session, Close, Gap, Look, Mark, Snapshot, Stream, Schema, Sequences, Slot, Watch, Listing, Absent, Verified):
         with suppress(ArchiverError):
             read_record(data, of)
 

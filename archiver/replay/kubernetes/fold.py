@@ -57,6 +57,9 @@ async def read_streams(reader: Reader, source: str, cut: Cut, wanted: Callable[[
     reading = await _fold(reader, tail, source, [name for name in names if wanted(StreamName.parse(name))], cut)
     point = cut.time or reading.time
     folds = reading.found()
+    for fold in folds:
+        if fold.state.disproved:
+            fold.gaps.append(f"it is not what the source had: {fold.state.disproved}")
     if not any(fold.state.listing for fold in folds):
         raise HistoryLost(
             f"source {source} had no complete list by then", hint="choose a later point; `archiver status` shows when its baseline stood"
@@ -112,17 +115,44 @@ async def _fold(reader: Reader, tail: SegmentHeader, source: str, names: list[st
     """Streams ``names`` of ``source`` up to the cut."""
     checkpoint, folded = await _checkpoint(reader, tail, source, cut)
     begins = await begin_streams(reader, tail, names, cut, folded)
-    reading = _Reading({name: begin.seq for name, begin in begins.items()}, cut)
+    reading = None
     try:
-        for name, begin in begins.items():
-            if begin.folded is not None and checkpoint is not None:
-                state = state_of(begin.folded, await load_objects(reader.store, begin.folded, reader.offload))
-                reading.folds[name] = FoldedStream(name, state, begin.folded.through, begin.folded.observed, checkpoint=checkpoint.entry)
+        folds = await _loaded(reader, begins, checkpoint)
     except Corrupt as error:
-        # The journal has all that it had.
-        _log.warning("checkpoint_passed_over", source=source, entry=checkpoint.entry if checkpoint else 0, reason=error.message)
+        why = error.message
+    else:
+        reading = await _read(reader, tail, begins, folds, cut)
+        why = next((f"{fold.name}: {fold.state.disproved}" for fold in folds.values() if fold.state.disproved), "")
+        if not why:
+            return reading
+    # The journal has all that it had.
+    _log.warning("checkpoint_passed_over", source=source, entry=checkpoint.entry if checkpoint else 0, reason=why)
+    try:
         begins = await begin_streams(reader, tail, names, cut, {})
-        reading = _Reading({name: begin.seq for name, begin in begins.items()}, cut)
+        return await _read(reader, tail, begins, {}, cut)
+    except Retired:
+        if reading is None:
+            raise
+        # With its doubt.
+        return reading
+
+
+async def _loaded(reader: Reader, begins: Mapping[str, Stretch], checkpoint: ClusterCheckpoint | None) -> dict[str, FoldedStream]:
+    """The streams that begin from ``checkpoint``, as it has them. ``Corrupt`` when its parts are not what it says."""
+    found = {}
+    for name, begin in begins.items():
+        if begin.folded is not None and checkpoint is not None:
+            state = state_of(begin.folded, await load_objects(reader.store, begin.folded, reader.offload))
+            found[name] = FoldedStream(name, state, begin.folded.through, begin.folded.observed, checkpoint=checkpoint.entry)
+    return found
+
+
+async def _read(
+    reader: Reader, tail: SegmentHeader, begins: Mapping[str, Stretch], folds: Mapping[str, FoldedStream], cut: Cut
+) -> _Reading:
+    """Read every stream on from where it begins, as ``folds`` has it there or from nothing."""
+    reading = _Reading({name: begin.seq for name, begin in begins.items()}, cut)
+    reading.folds.update(folds)
     spans = [Span(each.segment, each.last) for each in begins.values() if each.segment <= each.last]
     if cut.seq:
         # The point's own time, whoever's entry stands there.

@@ -10,8 +10,10 @@ import pytest
 from archiver.errors import Corrupt
 from archiver.journal.entry import Kind, Placed, Run
 from archiver.journal.records import Gap
+from archiver.kubernetes.checkpoint_records import is_settled
 from archiver.kubernetes.json_fields import document, order
-from archiver.kubernetes.records import Absent, Listing, Resource, Watch
+from archiver.kubernetes.records import Absent, Listing, Resource, Verified, Watch
+from archiver.kubernetes.state_digest import state_digest
 from archiver.kubernetes.stream_state import RESOURCE_GONE, StreamState
 
 RESOURCE = Resource("g", "v1", "things", "Thing", namespaced=True)
@@ -225,3 +227,34 @@ def test_documents_of_built_in_items_get_their_kind() -> None:
     """Items of typed lists come without apiVersion and kind; what an object says of itself wins."""
     assert document(b'{"metadata":{}}', "", "v1", "ConfigMap") == {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}}
     assert document(b'{"kind":"X","apiVersion":"g/v2"}', "g", "v1", "Y") == {"apiVersion": "g/v2", "kind": "X"}
+
+
+def verified(count: int, **objects: tuple[str, int]) -> Verified:
+    digest = state_digest((("n", name), (uid, str(version))) for name, (uid, version) in objects.items())
+    return Verified("9", count, digest)
+
+
+def test_what_the_api_server_listed_is_held_against_the_fold() -> None:
+    """The same changes nothing. Anything else is told until a list or another such proof says better."""
+    journal = Journal()
+    journal.begin()
+    journal.items(a=("ua", 1), b=("ub", 2))
+    journal.end("3", 2)
+    journal.event("MODIFIED", "a", "ua", 5)
+    before = dict(journal.state.objects)
+    journal.put(Kind.PROGRESS, verified(2, a=("ua", 5), b=("ub", 2)), position="9")
+    journal.put(Kind.PROGRESS, b"", position="10")
+    assert (journal.state.disproved, journal.state.objects, journal.state.position) == ("", before, "10")
+    journal.put(Kind.PROGRESS, verified(2, a=("ua", 6), b=("ub", 2)))
+    assert journal.state.disproved == (
+        "at resourceVersion 9 the API server listed 2 objects, and what the archive has up to entry 8 comes to 2, in other versions or others"
+    )
+    journal.put(Kind.PROGRESS, verified(2, a=("ua", 5), b=("ub", 2)))
+    assert journal.state.disproved == ""
+    journal.put(Kind.PROGRESS, verified(1, a=("ua", 5)))
+    assert "listed 1 objects, and what the archive has up to entry 10 comes to 2" in journal.state.disproved
+    assert not is_settled(journal.state)
+    journal.begin()
+    journal.items(a=("ua", 5))
+    journal.end("11", 1)
+    assert (journal.state.disproved, is_settled(journal.state)) == ("", True)

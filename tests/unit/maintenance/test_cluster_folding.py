@@ -15,8 +15,9 @@ from archiver.journal.entry import Kind
 from archiver.journal.keys import CHECKPOINTS, PARTS, SEGMENTS
 from archiver.journal.reader import Reader
 from archiver.journal.verifier import verify
+from archiver.kubernetes.records import Verified
 from archiver.maintenance.cluster_folding import fold_cluster
-from archiver.maintenance.folded import NOTHING_NEW, Folded
+from archiver.maintenance.folded import FOLDED_OTHERWISE, NOTHING_NEW, Folded
 from archiver.replay.kubernetes.fold import read_streams
 from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.store.memory import MemoryStore
@@ -144,6 +145,40 @@ def test_parts_of_kinds_that_did_not_change_are_kept() -> None:
         second = await fold(past.forgery.store)
         assert (second.reason, second.kept > 0, second.written > 0) == ("", True, True)
         assert second.written < first.written
+
+    asyncio.run(story())
+
+
+def test_a_checkpoint_that_is_not_what_the_source_had_is_passed_over() -> None:
+    """It is whole, and its objects are others than a verifying list found since: the journal is read without it. Where that says the same,
+    it is a doubt, and no new checkpoint is made of it.
+    """
+
+    async def story() -> None:
+        past = Past(7)
+        stream = past.streams[0]
+        for _ in range(20):
+            stream.live()
+        past.times = [5]
+        past.read(stream, "start")
+        past.flush()
+        store = past.forgery.store
+        assert (await fold(store)).reason == ""
+        key = store.names(CHECKPOINTS, "", None)[0]
+        made = msgspec.json.decode(store.peek(key) or b"")
+        made["streams"][0] |= {"parts": [], "count": 0}
+        store.replace(key, msgspec.json.encode(made))
+        past.verified(stream)
+        past.flush()
+        found, used = await seen(store, Cut())
+        assert (found, used) == ((await seen(copy(store, without=CHECKPOINTS), Cut()))[0], 0)
+        assert found[0][3] == []
+        past.add(stream, Kind.PROGRESS, [msgspec.json.encode(Verified("99", 1, "0" * 64))])
+        past.flush()
+        [told], _ = await seen(store, Cut())
+        assert [gap.partition(":")[0] for gap in told[3]] == ["it is not what the source had"]
+        assert (await fold(store)).reason == FOLDED_OTHERWISE.format(stream=stream.name)
+        assert store.names(CHECKPOINTS, "", None) == [key]
 
     asyncio.run(story())
 

@@ -11,7 +11,8 @@ import msgspec
 
 from archiver.journal.entry import Kind, Run
 from archiver.journal.records import Gap
-from archiver.kubernetes.records import Absent, Listing, Resource, Watch
+from archiver.kubernetes.records import Absent, Listing, Resource, Verified, Watch
+from archiver.kubernetes.state_digest import state_digest
 from tests.unit.journal.forge import Forgery
 
 Objects = dict[str, tuple[str, str]]
@@ -98,6 +99,8 @@ class Past:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self.proofs = random.Random(seed)
+        """Of its own, so that histories that once found something stay what they are without them."""
         self.forgery = Forgery()
         self.forgery.open()
         self.now = 1000
@@ -120,6 +123,8 @@ class Past:
                 self.read(stream, "expired", complete=self.random.random() < 0.3)
             else:
                 self.random.choices((self.watch, self.progress, self.outage, self.resume, self.verify), (8, 2, 1, 1, 2))[0](stream)
+            if stream.truths[-1].objects is not None and not stream.truths[-1].relisting and self.proofs.random() < 0.2:
+                self.verified(stream)
             if self.random.random() < 0.3:
                 self.flush()
         self.flush()
@@ -165,6 +170,14 @@ class Past:
         self.read(stream, "verify")
         for truth in stream.truths[before:]:
             truth.verifying = True
+
+    def verified(self, stream: Stream) -> None:
+        """A list found what is known, and is not journaled itself."""
+        objects = stream.truths[-1].objects
+        assert objects is not None
+        digest = state_digest((("n", name), version) for name, version in objects.items())
+        verified = Verified(stream.version(max(stream.sent, stream.listed)), len(objects), digest, self.now)
+        self.add(stream, Kind.PROGRESS, [msgspec.json.encode(verified)], observed=self.now + 1)
 
     def began(self, stream: Stream, cause: Any, version: str) -> bytes:
         return msgspec.json.encode(Watch("ca=x uid=y", "https://x", stream.resource, "", 0, version, cause))
