@@ -19,6 +19,7 @@ from archiver.clock import Clock, duration_text, to_local_text, to_text
 from archiver.errors import Invalid, Refused
 from archiver.journal.reader import Reader
 from archiver.postgres.captured_systems import newest_system
+from archiver.replay.fitting import require_fitting
 from archiver.replay.kubernetes.restore import Cut, plan_objects
 from archiver.replay.points import NotReached, Point, parse_point, resolve
 from archiver.replay.postgres.restore import plan_database
@@ -104,7 +105,7 @@ async def make_plans(reader: Reader, at: str, targets: Sequence[str], wanted: Se
     """Plan every source in ``wanted``; when that is empty, those that have a target, or without targets all. Changes nothing.
 
     Close the result with ``close_plans``. Raises ``Invalid``, ``HistoryLost`` and ``Refused`` as the planners do; ``Invalid`` too for an
-    LSN of databases that are on different servers.
+    LSN of databases that are on different servers, and for an option that none of the sources has a use for.
     """
     known = await source_kinds(reader)
     if options.excerpt is not None:
@@ -115,6 +116,7 @@ async def make_plans(reader: Reader, at: str, targets: Sequence[str], wanted: Se
             require_apart(Path(each.value), reader.store.url, f"{each.source}: the folder")
     chosen = list(wanted) or [target.source for target in matched] or list(known)
     by_source = {target.source: target for target in matched}
+    require_fitting(options.said, {name: known[name] for name in chosen}, matched)
     point = await resolve(reader, parse_point(at))
     if point.kind == "lsn":
         await _require_one_server(reader, point, [name for name in dict.fromkeys(chosen) if known[name] == "postgres"])
@@ -184,10 +186,6 @@ async def carry_out(plans: Plans, options: Options, progress: Callable[[str], Ab
     """Do what the plans say, in their order. Refusals and gaps of *all* plans are looked at before anything is touched."""
     targets = permitted(plans, options)
     pauses = [pause for planned in plans.sources if (pause := planned.pause()) is not None]
-    if options.leases and not pauses:
-        raise Invalid(
-            "a lease is held in the target cluster, and no target is one", hint="give --to kubeconfig:PATH, or leave the lease out"
-        )
     async with AsyncExitStack() as stack:
         for pause in pauses if options.leases else ():
             await stack.enter_async_context(pause)

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from archiver.cli import output
+from archiver.cli.given import given_options
 from archiver.cli.main import Context, wait_for
 from archiver.cli.points import say_meaning
 from archiver.errors import Corrupt, Invalid, Partial, Refused, Unavailable
@@ -16,6 +17,7 @@ from archiver.pages import page
 
 if TYPE_CHECKING:
     from archiver.journal.drill_reports import DrillReport
+    from archiver.replay.fitting import Place
     from archiver.replay.restoration import Options
     from archiver.settings import Settings
 
@@ -64,7 +66,9 @@ def drill(
 
     say_meaning(at)
     settings = context.settings()
-    options = Options(no_owner=no_owner, allow_gaps=allow_gaps, pg_bin=pg_bin, anew=True)
+    given = given_options().values()
+    said = {option: place for option, place in _ABOUT.items() if option in given}
+    options = Options(no_owner=no_owner, allow_gaps=allow_gaps, pg_bin=pg_bin, anew=True, said=said)
     report = wait_for(lambda: _drill(settings, at, sources, scratch_folder, scratch_dsn, scratch_kubeconfig, options))
     if as_json:
         output.print_json(report)
@@ -86,6 +90,15 @@ def drill(
         failed = next(step for step in report.steps if not step.ok)
         kind = next((kind for kind in (Corrupt, Invalid, Partial, Unavailable) if kind.exit_code == failed.exit_code), Refused)
         raise kind(f"the drill failed at {failed.name}: {failed.detail}", hint=f"see {page('runbooks/failed-drill.md')}")
+
+
+_ABOUT: dict[str, Place] = {
+    "--scratch-dsn": "database",
+    "--scratch-kubeconfig": "cluster",
+    "--no-owner": "database",
+    "--pg-bin": "database into a folder",
+}
+"""What each option is about that is not about every drill."""
 
 
 async def _drill(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
-from click.core import ParameterSource
 
 from archiver.cli import output
+from archiver.cli.given import given_options
 from archiver.cli.main import Context, wait_for
 from archiver.cli.points import at_point, say_meaning
 from archiver.errors import Invalid
@@ -60,6 +60,8 @@ def _subject(source: str, table: str, key: tuple[str, ...], object_: str) -> Sub
         raise Invalid(
             "say what to look at", hint="--table SCHEMA.TABLE --key COLUMN=VALUE for a row, --object KIND/NAMESPACE/NAME for an object"
         )
+    if object_ and key:
+        raise Invalid("--key is of a row, and --object names an object", hint="leave one of them out")
     if table and not key:
         raise Invalid("--table needs --key", hint="--key COLUMN=VALUE for each column of the table's key")
     return Subject(source, table, key, object_)
@@ -168,13 +170,7 @@ _OF_A_SUBJECT = {"sources", "start", "end", "key", "object_", "tables", "as_json
 
 def _refuse_beside_a_subject() -> None:
     """``Invalid`` when an option was given that an answer about one row or object does not look at."""
-    asked = click.get_current_context()
-    given = {
-        each.name: each.opts[0]
-        for each in asked.command.params
-        if each.name and asked.get_parameter_source(each.name) is not ParameterSource.DEFAULT
-    }
-    others = [option for name, option in given.items() if name not in _OF_A_SUBJECT]
+    others = [option for name, option in given_options().items() if name not in _OF_A_SUBJECT]
     if others:
         raise Invalid(
             f"{', '.join(others)}: not with --key or --object", hint="leave it out, or leave out --key and --object and say --like"

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from archiver.cli import output
+from archiver.cli.given import given_options
 from archiver.cli.main import Context, wait_for
 from archiver.cli.seconds import Seconds
+from archiver.errors import Invalid
 from archiver.maintenance.limits import MaintenanceLimits
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ def maintain(context: Context, *, sources: tuple[str, ...], behind: float, histo
 
     settings = context.settings()
     if history:
+        if "behind" in given_options():
+            raise Invalid("--behind is about checkpoints, and --history writes none", hint="leave one of them out")
         from archiver.cli.history_files import maintain_history
 
         maintain_history(settings, sources, as_json=as_json)

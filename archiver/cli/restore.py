@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from archiver.cli import output
+from archiver.cli.given import given_options
 from archiver.cli.main import Context, wait_for
 from archiver.cli.points import FORMS, say_meaning
 from archiver.cli.seconds import Seconds
@@ -19,6 +20,8 @@ from archiver.pages import page
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from archiver.replay.excerpt import Excerpt
+    from archiver.replay.fitting import Place
     from archiver.replay.kubernetes.plan import Mode
     from archiver.replay.kubernetes.restore import ClusterPlan
     from archiver.replay.postgres.restore import DatabaseRestoration
@@ -165,19 +168,7 @@ def restore(
     say_meaning(at)
     settings = context.settings()
     excerpt = Excerpt.parse(tables, schemas, rows, into_schema, merge_script)
-    if excerpt is not None:
-        _require_fitting(
-            {
-                "--overwrite": overwrite,
-                "--jobs": jobs > 1,
-                "--strict": strict,
-                "--no-owner": no_owner,
-                "--kind": bool(kinds),
-                "--namespace": bool(namespaces),
-                "--hold-lease": bool(leases),
-                "--uid-map": uid_map is not None,
-            }
-        )
+    said = _said(excerpt, mode, jobs)
     if uid_map is not None and not os.access(uid_map if uid_map.exists() else uid_map.parent, os.W_OK):
         raise Invalid(f"--uid-map {uid_map}: it cannot be written there", hint="name a file in a folder that exists and may be written to")
     options = Options(
@@ -195,6 +186,7 @@ def restore(
         strict=strict,
         left_out=left_out,
         jobs=jobs,
+        said=said,
         excerpt=excerpt,
     )
     written = {"--uid-map": uid_map, "--left-out": left_out if left_out != Path() else None, "--merge-script": merge_script}
@@ -208,14 +200,42 @@ def restore(
     _judge(done)
 
 
-def _require_fitting(given: Mapping[str, bool]) -> None:
-    """``Invalid`` for options that mean nothing for some tables, and would be believed."""
-    for option, is_given in given.items():
-        if is_given:
-            raise Invalid(
-                f"{option} does not go with --table and --schema",
-                hint="tables come back as one transaction, in a new schema that belongs to whoever restores",
-            )
+_ABOUT: dict[str, Place] = {
+    "--kind": "cluster",
+    "--namespace": "cluster",
+    "--mode": "into a cluster",
+    "--allow-controllers": "into a cluster",
+    "--into-source": "into a cluster",
+    "--hold-lease": "into a cluster",
+    "--uid-map": "into a cluster",
+    "--no-owner": "database",
+    "--left-out": "into a database",
+    "--jobs": "into a database",
+    "--strict": "into either",
+    "--pg-bin": "database into a folder",
+}
+"""What each option is about that is not about every restore."""
+
+
+def _said(excerpt: Excerpt | None, mode: Mode, jobs: int) -> dict[str, Place]:
+    """The options that were given and must have a use. ``Invalid`` for those that have none beside others, and would be believed."""
+    given = set(given_options().values()) - ({"--jobs"} if jobs == 1 else set())
+    if excerpt is not None:
+        fits = {"--into-source"} if excerpt.into_schema else set()
+        for option in ("--overwrite", *(option for option in _ABOUT if option not in fits)):
+            if option in given:
+                raise Invalid(
+                    f"{option} does not go with {'--merge-script' if excerpt.merge_script else '--table and --schema'}",
+                    hint="tables come back as one transaction, in a new schema that belongs to whoever restores; a merge script only reads",
+                )
+        return {}
+    if {"--overwrite", "--mode"} <= given and mode != "exact":
+        raise Invalid(f"--overwrite means --mode exact, and --mode {mode} is given", hint="leave one of them out")
+    said = {option: place for option, place in _ABOUT.items() if option in given}
+    if "--strict" in said and ("--overwrite" in given or mode != "create-missing"):
+        # Of a cluster that is replaced or merged into, nothing is refused.
+        said["--strict"] = "into a database"
+    return said
 
 
 def _judge(done: list[RestoredSource]) -> None:

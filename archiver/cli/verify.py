@@ -56,6 +56,8 @@ def verify(context: Context, *, as_json: bool, level: Level, parts: bool, since:
 
     if since is not None and known_head is not None:
         raise Invalid("--since and --known-head are both given", hint="--since compares the head as well: leave --known-head out")
+    if not parts and level not in ("hashes", "all"):
+        raise Invalid(f"--no-parts is --level hashes, and --level {level} is given", hint="leave one of them out")
     known = KnownHead.parse(known_head) if known_head is not None else None
     noted = KnownHead.parse(since) if since is not None else None
     report = wait_for(lambda: _verify(context.settings(), "hashes" if level == "all" and not parts else level, noted, known))

@@ -55,10 +55,13 @@ async def verify_level(
 ) -> VerifyReport:
     """As ``verify``, at a level. ``since``: a head that an earlier verify printed; ``turn``: which share it is, such as a day's number.
 
-    Raises ``Invalid`` for a ``since`` without a segment's number, or with a level that reads everything or nothing.
+    Raises ``Invalid`` for a ``since`` without a segment's number, or with a level that reads everything or nothing, and for a
+    ``known_head`` with a level that reads nothing.
     """
     if since is not None and level not in ("hashes", "share"):
         raise Invalid(f"--level {level} does not go on from a chain head", hint="say --level hashes or share with --since")
+    if known_head is not None and level == "names":
+        raise Invalid("--level names reads no segment, and compares no head", hint="leave --known-head out, or say --level hashes")
     share = Share(turn) if level == "share" else None
     report = None
     try:

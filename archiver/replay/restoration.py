@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -12,6 +12,7 @@ import msgspec
 from archiver.errors import ArchiverError, Refused
 from archiver.postgres.captured_systems import CapturedDatabase
 from archiver.replay.excerpt import Excerpt
+from archiver.replay.fitting import Place
 from archiver.replay.targets import Target
 
 Progress = Callable[[str, int, int], None]
@@ -56,6 +57,8 @@ class Options(msgspec.Struct, frozen=True):
     """Have a target cluster say of each object whether it would take it."""
     configured: frozenset[CapturedDatabase] = frozenset()
     """Databases that the settings name: no more a target than those that the archive names."""
+    said: Mapping[str, Place] = {}
+    """Options that were written down and are not about every restore, and what each is about."""
     excerpt: Excerpt | None = None
     """Of a database only this, beside what lives."""
 

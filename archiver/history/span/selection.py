@@ -6,12 +6,14 @@ What is not known of a source is told whatever is asked for of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from typing import Literal
 
 import msgspec
 
 from archiver.errors import Invalid
-from archiver.history.span.changes import DOUBTS, OPERATIONS, Change, key_label, object_label
+from archiver.history.span.changes import DOUBTS, OBJECT, OPERATIONS, ROW, TABLE, Change, key_label, object_label
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -49,6 +51,20 @@ class Selection(msgspec.Struct, frozen=True):
     def of_objects(self) -> bool:
         """Whether something is said of objects."""
         return bool(self.kinds or self.namespaces or self.managers)
+
+    def of_one_sort(self) -> Iterator[tuple[Literal["rows", "objects"], str]]:
+        """What is said that is about rows only, or about objects only, as an option of ``archiver log``."""
+        for option, said in (("--kind", self.kinds), ("--namespace", self.namespaces), ("--manager", self.managers)):
+            if said:
+                yield "objects", option
+        for option, of_rows in (("--table", self.tables), ("--transaction", self.transactions)):
+            if of_rows:
+                yield "rows", option
+        for operation in sorted(self.operations):
+            if operation in OBJECT:
+                yield "objects", f"--operation {operation}"
+            elif operation in ROW or operation in TABLE:
+                yield "rows", f"--operation {operation}"
 
     def source(self, name: str) -> bool:
         """Whether it is asked about. ``name`` as in the settings."""

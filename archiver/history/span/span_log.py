@@ -130,10 +130,22 @@ class SpanLog:
             seen.add(_kind(name))
             if self._takes(name):
                 clusters.setdefault(name.partition("/")[0], []).append(name)
+        self._require_fitting(tail)
         for kind in sorted(self._selection.kinds):
             if not any(kind in (each, each.partition(".")[0]) for each in seen):
                 raise Invalid(f"the archive never saw resource {kind}", hint=f"it saw: {', '.join(sorted(seen)) or 'none'}")
         return databases, clusters
+
+    def _require_fitting(self, tail: SegmentHeader) -> None:
+        """``Invalid`` when something is said of rows or of objects, and no source that is asked about has any."""
+        asked = {name.partition("/")[0]: "/" in name for name in tail.sources if name and self._selection.source(name.partition("/")[0])}
+        has_objects, has_rows = True in asked.values(), False in asked.values()
+        for what, option in self._selection.of_one_sort():
+            if not (has_objects if what == "objects" else has_rows):
+                raise Invalid(
+                    f"{option} is about {what}, and no source that is asked about has any: {', '.join(sorted(asked)) or 'none'}",
+                    hint=f"leave {option} out, or name another --source",
+                )
 
     def _takes(self, stream: str) -> bool:
         scope = StreamName.parse(stream).namespace

@@ -233,7 +233,7 @@ async def test_questions_that_cannot_be_answered(database: str, slot: str) -> No
         await baseline(made)
         with pytest.raises(Invalid, match="no source 'dp'"):
             await told(made, sources=frozenset({"dp"}))
-        with pytest.raises(Invalid, match="never saw resource runs"):
+        with pytest.raises(Invalid, match="--kind is about objects, and no source"):
             await told(made, kinds=frozenset({"runs"}))
         with pytest.raises(Invalid, match="is not reached yet"):
             await told(made, end="FFFFFF/0")

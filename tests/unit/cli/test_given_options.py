@@ -1,0 +1,43 @@
+"""Options that contradict each other, or mean nothing together, end a command before it opens anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from archiver.cli.main import Context, cli
+from archiver.errors import Invalid
+
+_RESTORE = ("restore", "--at", "latest")
+_SCHEMA = (*_RESTORE, "--table", "note", "--into-schema", "s")
+_SCRIPT = (*_RESTORE, "--table", "note", "--merge-script", "m.sql")
+_OBJECT = ("--source", "k", "--object", "agents/a", "--key", "id=1")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ((*_RESTORE, "--overwrite", "--mode", "merge"), "--mode"),
+        ((*_SCHEMA, "--left-out", "."), "--left-out"),
+        ((*_SCHEMA, "--mode", "merge"), "--mode"),
+        ((*_SCHEMA, "--allow-controllers"), "--allow-controllers"),
+        ((*_SCHEMA, "--pg-bin", "x"), "--pg-bin"),
+        ((*_SCHEMA, "--kind", "x"), "--kind"),
+        ((*_SCRIPT, "--into-source"), "--into-source"),
+        (("show", *_OBJECT), "--key"),
+        (("diff", *_OBJECT, "--from", "1"), "--key"),
+        (("log", *_OBJECT), "--key"),
+        (("log", *_OBJECT[:-2], "--manager", "x"), "--manager"),
+        (("maintain", "--history", "--behind", "5"), "--behind"),
+        (("verify", "--level", "names", "--no-parts"), "--no-parts"),
+        (("verify", "--level", "names", "--known-head", f"{'0' * 64}@0"), "--known-head"),
+    ],
+)
+def test_options_that_do_not_go_together(words: tuple[str, ...], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would otherwise be passed over without a word."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Invalid) as raised:
+        cli.main(["--archive", f"file://{tmp_path}/journal", *words], standalone_mode=False, obj=Context())
+    assert named in f"{raised.value.message} {raised.value.hint}"
+    assert list(tmp_path.iterdir()) == []
