@@ -45,6 +45,28 @@ if TYPE_CHECKING:
 @click.option("--kind", "kinds", multiple=True, metavar="PLURAL[.GROUP]", help="Kubernetes: only these kinds (repeatable).")
 @click.option("--namespace", "namespaces", multiple=True, metavar="NAME", help="Kubernetes: only these namespaces (repeatable).")
 @click.option(
+    "--object",
+    "objects",
+    multiple=True,
+    metavar="KIND/NAMESPACE/NAME",
+    help="Kubernetes: only this object (repeatable), as plural.group/namespace/name; without namespace where it has none.",
+)
+@click.option(
+    "-l",
+    "--selector",
+    "labels",
+    default="",
+    metavar="LABELS",
+    help="Kubernetes: only objects whose labels fit, as for kubectl -l: app=web.",
+)
+@click.option(
+    "--into-namespace",
+    "moves",
+    multiple=True,
+    metavar="OLD=NEW",
+    help="Kubernetes: the objects of one namespace into another one (repeatable). What names the old one in their fields is listed.",
+)
+@click.option(
     "--table", "tables", multiple=True, metavar="[SCHEMA.]TABLE", help="PostgreSQL: only this table, named as at the point (repeatable)."
 )
 @click.option("--schema", "schemas", multiple=True, metavar="NAME", help="PostgreSQL: only the tables of this schema (repeatable).")
@@ -125,6 +147,9 @@ def restore(
     sources: tuple[str, ...],
     kinds: tuple[str, ...],
     namespaces: tuple[str, ...],
+    objects: tuple[str, ...],
+    labels: str,
+    moves: tuple[str, ...],
     tables: tuple[str, ...],
     schemas: tuple[str, ...],
     rows: tuple[str, ...],
@@ -163,10 +188,21 @@ def restore(
     as SQL. --strict rolls back instead. A dry run with a target exits as the restore would; an API server is asked about each object.
     """
     from archiver.replay.excerpt import Excerpt
+    from archiver.replay.kubernetes.label_selector import LabelSelector
+    from archiver.replay.kubernetes.namespace_moves import parse_moves
+    from archiver.replay.kubernetes.object_names import parse_object
+    from archiver.replay.kubernetes.selection import RestoreScope
     from archiver.replay.restoration import Options
 
     say_meaning(at)
     settings = context.settings()
+    scope = RestoreScope(
+        frozenset(kinds),
+        frozenset(namespaces),
+        frozenset(map(parse_object, objects)),
+        LabelSelector.parse(labels),
+        parse_moves(moves, frozenset(namespaces)),
+    )
     excerpt = Excerpt.parse(tables, schemas, rows, into_schema, merge_script)
     said = _said(excerpt, mode, jobs)
     if uid_map is not None and not os.access(uid_map if uid_map.exists() else uid_map.parent, os.W_OK):
@@ -179,8 +215,7 @@ def restore(
         into_source=into_source,
         allow_controllers=allow_controllers,
         ask_target=dry_run,
-        kinds=frozenset(kinds),
-        namespaces=frozenset(namespaces),
+        scope=scope,
         pg_bin=pg_bin,
         leases=leases,
         strict=strict,
@@ -203,6 +238,9 @@ def restore(
 _ABOUT: dict[str, Place] = {
     "--kind": "cluster",
     "--namespace": "cluster",
+    "--object": "cluster",
+    "--selector": "cluster",
+    "--into-namespace": "cluster",
     "--mode": "into a cluster",
     "--allow-controllers": "into a cluster",
     "--into-source": "into a cluster",
@@ -370,6 +408,7 @@ def _print_cluster(plan: ClusterPlan) -> None:
             *(("would not be taken", text) for text in plan.would_fail),
             *(("not asked", text) for text in plan.not_asked),
             *(("note", text) for text in plan.notes),
+            *(("not rewritten", text) for text in plan.naming),
         ]
     )
     output.table(

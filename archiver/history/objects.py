@@ -20,6 +20,7 @@ from archiver.journal.segment import SegmentHeader
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.change_time import ChangeTime, change_time, managers_of
 from archiver.kubernetes.records import Absent, Listing, Resource, Watch
+from archiver.replay.kubernetes.object_names import parse_object
 from archiver.suggestions import meant
 
 Document = dict[str, Any]
@@ -43,13 +44,7 @@ class ObjectRef(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, text: str) -> ObjectRef:
         """Raises ``Invalid`` for any other form."""
-        parts = text.split("/")
-        if len(parts) not in (2, 3) or not all(parts):
-            raise Invalid(
-                f"{text!r} does not name an object",
-                hint="write plural.group/namespace/name, for example agentruns.agents.proompteng.ai/agents/run-1",
-            )
-        return cls(parts[0], parts[1] if len(parts) == 3 else "", parts[-1])
+        return cls(*parse_object(text))
 
     def matches(self, resource: Resource) -> bool:
         """``plural`` alone is enough where one group has it."""

@@ -13,6 +13,7 @@ from archiver.errors import ArchiverError, Refused
 from archiver.postgres.captured_systems import CapturedDatabase
 from archiver.replay.excerpt import Excerpt
 from archiver.replay.fitting import Place
+from archiver.replay.kubernetes.selection import RestoreScope
 from archiver.replay.targets import Target
 
 Progress = Callable[[str, int, int], None]
@@ -36,8 +37,8 @@ class Options(msgspec.Struct, frozen=True):
     allow_gaps: bool = False
     no_owner: bool = False
     into_source: bool = False
-    kinds: frozenset[str] = frozenset()
-    namespaces: frozenset[str] = frozenset()
+    scope: RestoreScope = RestoreScope()
+    """Of a cluster only this."""
     pg_bin: str = ""
     strict: bool = False
     """A database comes back whole or not at all; a cluster must hold none of the objects."""

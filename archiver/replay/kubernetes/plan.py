@@ -61,6 +61,10 @@ class ClusterPlan(msgspec.Struct):
     """What the user should know, and nothing to refuse for."""
     orphans: list[str] = []
     """Objects and their owners that are neither in the plan nor in the target: those references are left out."""
+    moves: dict[str, str] = {}
+    """Namespaces of the archive whose objects are put into another one."""
+    naming: list[str] = []
+    """Objects that are put into another namespace, and where they name the old one still."""
     would_fail: list[str] = []
     """What the target says that it would not take, and why; only where it was asked."""
     not_asked: list[str] = []
@@ -111,6 +115,8 @@ def make_plan(
         observed=selection.observed,
         gaps=list(selection.gaps),
         notes=list(selection.notes),
+        moves=dict(selection.moves),
+        naming=list(selection.naming),
         resources=selection.resources,
         streams=selection.streams,
     )

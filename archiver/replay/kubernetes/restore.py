@@ -136,7 +136,7 @@ async def plan_objects(reader: Reader, source: str, target: Target | None, cut: 
     """``plan_cluster`` for a target as the user named it; its connection is open until the result is closed."""
     api = await _open(target, clock)
     try:
-        scope = RestoreScope(options.kinds, options.namespaces)
+        scope = options.scope
         prepared = await plan_cluster(
             reader,
             source,
@@ -267,7 +267,10 @@ async def restore_to_cluster(
 
 async def _write(api: Api, prepared: PreparedRestore, clock: Clock, progress: Progress) -> ClusterReport:
     server = PatientApi(api, clock, BUSY_SECONDS)
-    return await Restorer(server, prepared.plan, prepared.objects, prepared.live, prepared.owners, clock, progress).run()
+    plan = prepared.plan
+    # What stays behind in a namespace that others are restored from owns nothing of theirs.
+    live = {key: manifest for key, manifest in prepared.live.items() if key[1] not in plan.moves}
+    return await Restorer(server, plan, prepared.objects, live, prepared.owners, clock, progress).run()
 
 
 def restore_to_folder(prepared: PreparedRestore, folder: Path, *, overwrite: bool = False, allow_gaps: bool = False) -> FolderReport:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -12,7 +12,11 @@ from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.records import Resource
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.folded_stream import FoldedStream
+from archiver.replay.kubernetes.label_selector import LabelSelector
 from archiver.replay.kubernetes.manifests import Manifest
+from archiver.replay.kubernetes.namespace_moves import moved
+from archiver.replay.kubernetes.object_names import ObjectName
+from archiver.suggestions import meant
 from archiver.untrusted import Unreadable
 
 DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
@@ -26,20 +30,48 @@ Key = tuple[str, str, str]
 
 
 class RestoreScope(msgspec.Struct, frozen=True):
-    """What the user named; empty means all."""
+    """What the user named; empty means all. An object is meant that fits everything named."""
 
     kinds: frozenset[str] = frozenset()
     """``plural`` or ``plural.group``."""
     namespaces: frozenset[str] = frozenset()
     """With namespaces named, cluster-scoped objects are left out, but for the definitions of what is restored."""
+    objects: frozenset[ObjectName] = frozenset()
+    labels: LabelSelector = LabelSelector()
+    """Of the labels that objects had at the point."""
+    moves: dict[str, str] = {}
+    """Namespaces whose objects are restored into another one; without ``namespaces`` only these are meant."""
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing was named."""
+        return not (self.kinds or self.spaces or self.objects or self.labels.requirements)
+
+    @property
+    def spaces(self) -> frozenset[str]:
+        """Namespaces that are meant; empty: all, and what is cluster-scoped."""
+        return self.namespaces or frozenset(self.moves)
 
     def names(self, resource: Resource) -> bool:
         """Whether objects of that resource are meant."""
-        return not self.kinds or bool({resource.plural, name_of(resource)} & self.kinds)
+        mine = {resource.plural, name_of(resource)}
+        return (not self.kinds or bool(mine & self.kinds)) and (not self.objects or any(kind in mine for kind, _, _ in self.objects))
 
-    def has(self, resource: Resource, namespace: str) -> bool:
-        """Whether an object of that resource and namespace is meant."""
-        return self.names(resource) and (not self.namespaces or namespace in self.namespaces)
+    def reaches(self, resource: Resource, namespace: str) -> bool:
+        """Whether objects of that resource in that namespace may be meant; empty: of a cluster-scoped resource, or in all namespaces."""
+        if not self.names(resource) or (self.spaces and (not resource.namespaced or (namespace and namespace not in self.spaces))):
+            return False
+        mine = {resource.plural, name_of(resource)}
+        return not self.objects or any(
+            kind in mine and (bool(space) == resource.namespaced) and (not namespace or namespace == space)
+            for kind, space, _ in self.objects
+        )
+
+    def has(self, resource: Resource, namespace: str, name: str) -> bool:
+        """Whether the object is meant, as far as its name tells."""
+        if not self.names(resource) or (self.spaces and namespace not in self.spaces):
+            return False
+        return not self.objects or any((kind, namespace, name) in self.objects for kind in (resource.plural, name_of(resource)))
 
 
 class Objects(msgspec.Struct):
@@ -78,6 +110,10 @@ class Selection(msgspec.Struct):
     """Objects of the point that are not restored, and why."""
     gaps: list[str] = []
     notes: list[str] = []
+    moves: dict[str, str] = {}
+    """Namespaces whose objects were put into another one."""
+    naming: list[str] = []
+    """Places in moved objects that name the old namespace still."""
 
 
 def name_of(resource: Resource) -> str:
@@ -110,14 +146,79 @@ def select(folds: Sequence[FoldedStream], scope: RestoreScope) -> Selection:
     if unknown:
         raise Invalid(f"no kind {unknown[0]!r} is known at that point", hint=f"known: {', '.join(sorted(selection.resources)) or 'none'}")
     covered: set[tuple[str, str]] = set()
+    met = _Met()
     for fold in used:
-        _take(selection, fold, scope, covered)
-    _drop_definitions(selection, scope)
+        _take(selection, fold, scope, covered, met)
+    _require_met(selection, folds, scope, met)
+    _drop_definitions(selection, scope, met)
+    _move(selection, scope.moves)
     selection.gaps.sort()
     selection.left_out.sort()
-    empty = sorted(scope.namespaces - {namespace for _, namespace, _ in selection.objects.by_key})
-    selection.notes += [f"namespace {namespace}: nothing to restore" for namespace in empty]
     return selection
+
+
+class _Met(msgspec.Struct):
+    """What of a scope was met with, be it restored, left out or unreadable."""
+
+    namespaces: set[str] = set()
+    objects: set[ObjectName] = set()
+    some: bool = False
+
+    def add(self, key: Key, resource: Resource, *, asked: bool) -> None:
+        """``asked``: it is one of those that the scope names, not the definition of one."""
+        if asked:
+            self.namespaces.add(key[1])
+            self.objects |= {key, (resource.plural, *key[1:])}
+            self.some = True
+
+
+def _require_met(selection: Selection, folds: Sequence[FoldedStream], scope: RestoreScope, met: _Met) -> None:
+    """``Invalid`` where a part of the scope means nothing at the point: misspelt, or gone by then. It would be believed to be restored.
+
+    Where something of it is not known, that is a gap too.
+    """
+    found = list(_unmet(folds, scope, met))
+    if selection.gaps:
+        selection.gaps += [error.message for error in found]
+    elif found:
+        raise found[0]
+
+
+def _unmet(folds: Sequence[FoldedStream], scope: RestoreScope, met: _Met) -> Iterator[Invalid]:
+    known = sorted({namespace for fold in folds for namespace, _ in fold.state.objects if namespace})
+    told = f"known namespaces: {', '.join(known) or 'none'}; labels are those of the point, not today's"
+    # Objects that are asked for by name say better what is missing.
+    for namespace in sorted(scope.spaces - met.namespaces) if not scope.objects else ():
+        yield Invalid(
+            f"nothing in namespace {namespace!r} is known at that point that fits what was asked for",
+            hint=told if namespace in known else meant(namespace, known) + told,
+        )
+    for kind, namespace, name in sorted(scope.objects - met.objects):
+        text = "/".join(part for part in (kind, namespace, name) if part)
+        yield Invalid(
+            f"no object {text} is known at that point that fits what was asked for",
+            hint=f"`archiver log --object {text}` says when there was one; it is plural.group/namespace/name",
+        )
+    if not met.some and not scope.is_everything and not scope.spaces and not scope.objects:
+        yield Invalid("no object at that point fits what was asked for", hint="labels are those of the point, not today's")
+
+
+def _move(selection: Selection, moves: Mapping[str, str]) -> None:
+    """Put the objects of moved namespaces into the new ones."""
+    selection.moves = dict(moves)
+    objects = selection.objects.by_key
+    for old, new in sorted(moves.items()):
+        keys = [key for key in objects if key[1] == old]
+        along = frozenset(manifests.uid(objects[key]) for key in keys)
+        for key in keys:
+            result = moved(objects.pop(key), new, along, selection.resources)
+            objects[key[0], new, key[2]] = result.manifest
+            if result.lost:
+                lost = ", ".join(result.lost)
+                selection.notes.append(f"{label(key)}: owners that stay in {old} are left out ({lost}); restore them along")
+            if result.naming:
+                selection.naming.append(f"{label(key)} still names {old} in {', '.join(result.naming)}")
+        selection.left_out = [((kind, new if space == old else space, name), why) for (kind, space, name), why in selection.left_out]
 
 
 def _wanted(fold: FoldedStream, scope: RestoreScope) -> bool:
@@ -125,12 +226,10 @@ def _wanted(fold: FoldedStream, scope: RestoreScope) -> bool:
     assert resource is not None
     if name_of(resource) == DEFINITIONS:
         return True
-    if not scope.names(resource):
-        return False
-    return not scope.namespaces or (resource.namespaced and (not fold.state.namespace or fold.state.namespace in scope.namespaces))
+    return scope.reaches(resource, fold.state.namespace)
 
 
-def _take(selection: Selection, fold: FoldedStream, scope: RestoreScope, covered: set[tuple[str, str]]) -> None:
+def _take(selection: Selection, fold: FoldedStream, scope: RestoreScope, covered: set[tuple[str, str]], met: _Met) -> None:
     """Add one stream's objects. Streams come newest first: where the settings went from all namespaces to one or back, the older stream
     has stood still since, and what the newer one covers is the newer one's.
     """
@@ -150,14 +249,20 @@ def _take(selection: Selection, fold: FoldedStream, scope: RestoreScope, covered
     if selection.observed - fold.observed > _STALE and not fold.state.ended:
         selection.notes.append(f"{fold.name}: nothing was received after {to_text(fold.observed)}")
     for (namespace, object_name), seen in sorted(fold.state.objects.items()):
-        if (name, namespace) in covered or (name != DEFINITIONS and not scope.has(resource, namespace)):
+        meant_by_name = scope.has(resource, namespace, object_name)
+        if (name, namespace) in covered or (name != DEFINITIONS and not meant_by_name):
             continue
         key = (name, namespace, object_name)
         try:
             manifest = kj.document(seen.body, resource.group, resource.version, resource.kind)
         except Unreadable as error:
             selection.gaps.append(f"{label(key)} cannot be restored ({error}); its bytes are entry {seen.entry}")
+            met.add(key, resource, asked=meant_by_name)
             continue
+        fits = meant_by_name and scope.labels.matches(manifest["metadata"].get("labels"))
+        if name != DEFINITIONS and not fits:
+            continue
+        met.add(key, resource, asked=fits)
         if manifests.terminating(manifest):
             selection.left_out.append((key, "was being deleted"))
         else:
@@ -165,13 +270,11 @@ def _take(selection: Selection, fold: FoldedStream, scope: RestoreScope, covered
     covered.add((name, fold.state.namespace))
 
 
-def _drop_definitions(selection: Selection, scope: RestoreScope) -> None:
-    """With a scope, only the definitions of what is restored."""
-    if not scope.kinds and not scope.namespaces:
+def _drop_definitions(selection: Selection, scope: RestoreScope, met: _Met) -> None:
+    """With a scope, only the definitions of what is restored, and those that are asked for themselves."""
+    if scope.is_everything:
         return
     by_key = selection.objects.by_key
     needed = {resource for resource, _, _ in by_key if resource != DEFINITIONS}
-    if scope.kinds & {DEFINITIONS, DEFINITIONS.partition(".")[0]}:
-        return
-    for key in [key for key in by_key if key[0] == DEFINITIONS and key[2] not in needed]:
+    for key in [key for key in by_key if key[0] == DEFINITIONS and key[2] not in needed and key not in met.objects]:
         del by_key[key]

@@ -59,8 +59,12 @@ async def test_controllers_that_live_are_told_and_what_has_a_status_is_refused_w
         async with api(target) as server:
             held = await captured.plan(server, captured.world, leases=("elsewhere/leader",))
             assert held.plan.refusals == []
-            tools = await captured.plan(server, RestoreScope(frozenset({"tools"}), frozenset({space})))
-            assert tools.plan.refusals == [], "nothing there has a status"
+            plain = {(kind, name) for (kind, _, name), item in captured.wanted.items() if not item.get("status")}
+            names = {name: each.kind for name, each in held.plan.resources.items()}
+            chosen = {action.key for action in held.plan.actions if (names[action.resource], action.name) in plain}
+            assert chosen
+            plan = (await captured.plan(server, RestoreScope(objects=frozenset(chosen)))).plan
+            assert plan.refusals == [], "nothing there has a status"
         prepared, report = await captured.restore(target, captured.world, allow_controllers=True)
         assert [note for note in prepared.plan.notes if "controllers live in the target" in note]
         assert (report.failures, report.differences) == ([], [])
@@ -70,6 +74,35 @@ async def test_controllers_that_live_are_told_and_what_has_a_status_is_refused_w
     target.request("PUT", "/apis/coordination.k8s.io/v1/namespaces/elsewhere/leases/leader", lease)
     async with api(target) as server:
         assert (await captured.plan(server, captured.world, overwrite=True)).plan.refusals == []
+
+
+async def test_a_namespace_comes_back_beside_the_living_one(captured: Captured) -> None:
+    """In the captured cluster itself, under another name: owners inside of it are the copies, nothing that lives is touched, and an owner
+    that stays behind owns no copy.
+    """
+    plane, space = captured.plane, captured.spaces[0]
+    living, beside = snapshot(plane, space), f"{space}-beside"
+    _, report = await captured.restore(plane, RestoreScope(moves={space: beside}), into_source=True, allow_controllers=True)
+    assert (report.failures, report.differences, report.orphans) == ([], [], [])
+    assert snapshot(plane, space) == living
+    copies = snapshot(plane, beside)
+    moved = {
+        (kind, beside, name): {**item, "metadata": {**item["metadata"], "namespace": beside}}
+        for (kind, _, name), item in captured.wanted.items()
+    }
+    assert differences(moved, copies) == []
+    uids = {item["metadata"]["uid"] for item in copies.values()}
+    owners = [each["uid"] for item in copies.values() for each in item["metadata"].get("ownerReferences", [])]
+    assert owners
+    assert set(owners) <= uids
+    owned = next(key for key, item in captured.wanted.items() if item["metadata"].get("ownerReferences"))
+    resource = next(name for name, each in (await captured.plan(None)).plan.resources.items() if each.kind == owned[0])
+    one = RestoreScope(objects=frozenset({(resource, *owned[1:])}), moves={space: f"{space}-alone"})
+    prepared, report = await captured.restore(plane, one, into_source=True, allow_controllers=True)
+    assert (report.created, report.failures, report.differences) == (1, [], [])
+    assert [note for note in prepared.plan.notes if f"owners that stay in {space} are left out" in note]
+    ((key, alone),) = snapshot(plane, f"{space}-alone").items()
+    assert (key[0], key[2], alone["metadata"].get("ownerReferences")) == (owned[0], owned[2], None)
 
 
 async def test_the_server_is_asked_about_each_object_and_says_what_the_restore_would_meet(captured: Captured, start_cluster: Start) -> None:

@@ -12,6 +12,7 @@ from archiver.journal.entry import Kind, Placed, Run
 from archiver.kubernetes.records import Listing, Resource, Watch
 from archiver.kubernetes.stream_state import StreamState
 from archiver.replay.kubernetes.folded_stream import FoldedStream
+from archiver.replay.kubernetes.label_selector import LabelSelector
 from archiver.replay.kubernetes.selection import DEFINITIONS, RestoreScope, Selection, select
 
 RUNS = Resource("g.io", "v1", "runs", "Run", True)
@@ -60,9 +61,9 @@ def test_kinds_and_namespaces_narrow() -> None:
     assert names(select(folds, RestoreScope())) == everything | defined
     runs = {"runs.g.io/a/r1", "runs.g.io/b/r2", f"{DEFINITIONS}/runs.g.io"}
     assert names(select(folds, RestoreScope(frozenset({"runs"})))) == names(select(folds, RestoreScope(frozenset({"runs.g.io"})))) == runs
-    found = select(folds, RestoreScope(namespaces=frozenset({"a", "c"})))
+    found = select(folds, RestoreScope(namespaces=frozenset({"a"})))
     assert names(found) == {"runs.g.io/a/r1", "tools.g.io/a/t1", f"{DEFINITIONS}/runs.g.io", f"{DEFINITIONS}/tools.g.io"}
-    assert found.notes == ["namespace c: nothing to restore"]
+    assert found.notes == []
     assert names(select(folds, RestoreScope(frozenset({"customresourcedefinitions"})))) == defined
     with pytest.raises(Invalid, match="no kind 'nope'"):
         select(folds, RestoreScope(frozenset({"nope"})))
@@ -91,3 +92,73 @@ def test_gaps_count_only_where_they_matter() -> None:
     elsewhere = fold(TOOLS, "b/t1", scope="b")
     elsewhere.gaps = ["something"]
     assert select([fold(RUNS, "a/r1"), elsewhere], RestoreScope(namespaces=frozenset({"a"}))).gaps == []
+
+
+def test_objects_by_name_and_by_labels() -> None:
+    """By plural or full name, of all that else was named; definitions follow; a stream that holds none of them may be incomplete."""
+    folds = [fold(RUNS, "a/r1", "a/r2", "b/r1"), fold(TOOLS, "a/r1"), fold(ZONES, "r1"), fold(DEFINED, "runs.g.io", "zones.g.io")]
+    folds[1].gaps = ["something"]
+
+    def found(*objects: tuple[str, str, str], spaces: frozenset[str] = frozenset()) -> set[str]:
+        selection = select(folds, RestoreScope(namespaces=spaces, objects=frozenset(objects)))
+        assert selection.gaps == []
+        return names(selection)
+
+    one, defined = "runs.g.io/a/r1", f"{DEFINITIONS}/runs.g.io"
+    assert found(("runs", "a", "r1")) == found(("runs.g.io", "a", "r1")) == {one, defined}
+    assert found(("runs", "a", "r1"), ("zones", "", "r1")) == {one, defined, "zones.g.io/r1", f"{DEFINITIONS}/zones.g.io"}
+    assert found((DEFINITIONS, "", "zones.g.io")) == {f"{DEFINITIONS}/zones.g.io"}
+    with pytest.raises(Invalid, match="no object runs/b/r1 is known at that point that fits"):
+        found(("runs", "b", "r1"), spaces=frozenset({"a"}))
+    with pytest.raises(Invalid, match="no object runs/r1 is known"):
+        found(("runs", "", "r1"))
+
+
+def labelled(stream: FoldedStream, **labels: str) -> FoldedStream:
+    """``stream`` after its first object got ``labels``."""
+    (namespace, name), seen = next(iter(stream.state.objects.items()))
+    body = json.loads(seen.body)
+    body["metadata"] |= {"labels": labels, "resourceVersion": "6"}
+    event = json.dumps({"type": "MODIFIED", "object": body}).encode()
+    stream.state.apply(Placed(2, 0, 2, 1, Run.of(stream.name, Kind.K8S_EVENT, (event,), observed=11)))
+    assert (namespace, name) in stream.state.objects
+    return stream
+
+
+def test_labels_are_those_of_the_point() -> None:
+    """A selector is met by what the objects had then; one that nothing meets is refused."""
+    folds = [labelled(fold(RUNS, "a/r1", "a/r2"), team="x"), fold(TOOLS, "a/t1"), fold(DEFINED, "runs.g.io", "tools.g.io")]
+    assert names(select(folds, RestoreScope(labels=LabelSelector.parse("team=x")))) == {"runs.g.io/a/r1", f"{DEFINITIONS}/runs.g.io"}
+    others = select(folds, RestoreScope(frozenset({"runs", "tools"}), labels=LabelSelector.parse("!team")))
+    assert names(others) >= {"runs.g.io/a/r2", "tools.g.io/a/t1"}
+    assert "runs.g.io/a/r1" not in names(others)
+    with pytest.raises(Invalid, match="no object at that point fits"):
+        select(folds, RestoreScope(labels=LabelSelector.parse("team=y")))
+    with pytest.raises(Invalid, match="nothing in namespace 'a' is known at that point that fits"):
+        select(folds, RestoreScope(namespaces=frozenset({"a"}), labels=LabelSelector.parse("team=y")))
+
+
+def test_what_a_scope_names_and_nothing_fits_is_refused() -> None:
+    """A misspelt namespace, and a kind without objects; inside a gap nobody can tell, and it is one more gap."""
+    folds = [fold(RUNS, "agents/r1"), fold(TOOLS)]
+    with pytest.raises(Invalid, match="nothing in namespace 'agent' is known") as refused:
+        select(folds, RestoreScope(namespaces=frozenset({"agents", "agent"})))
+    assert "did you mean agents?" in refused.value.hint
+    with pytest.raises(Invalid, match="no object at that point fits"):
+        select(folds, RestoreScope(frozenset({"tools"})))
+    folds[1].gaps = ["no complete list by then"]
+    gaps = select(folds, RestoreScope(namespaces=frozenset({"agent"}))).gaps
+    assert gaps == [
+        "kube/g.io/tools: no complete list by then",
+        "nothing in namespace 'agent' is known at that point that fits what was asked for",
+    ]
+
+
+def test_a_namespace_into_another_one() -> None:
+    """Its objects alone are meant, and stand in the new one, with everything else as it was."""
+    folds = [fold(RUNS, "a/r1", "b/r1"), fold(ZONES, "z"), fold(DEFINED, "runs.g.io", "zones.g.io")]
+    found = select(folds, RestoreScope(moves={"a": "c"}))
+    assert names(found) == {"runs.g.io/c/r1", f"{DEFINITIONS}/runs.g.io"}
+    assert found.objects.by_key["runs.g.io", "c", "r1"]["metadata"]["namespace"] == "c"
+    both = select(folds, RestoreScope(namespaces=frozenset({"a", "b"}), moves={"a": "c"}))
+    assert names(both) == {"runs.g.io/c/r1", "runs.g.io/b/r1", f"{DEFINITIONS}/runs.g.io"}
