@@ -7,6 +7,35 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
+
+
+class Answer(NamedTuple):
+    """What a command printed, and what it took."""
+
+    text: bytes
+    first: float
+    """Seconds until its first line was there."""
+    seconds: float
+    """From its start to its end."""
+    cpu: float
+    """Seconds of one core, which other work on the machine hardly changes."""
+
+
+def ask(folder: Path, *arguments: str) -> Answer:
+    """The answer of ``archiver …`` over the archive in ``folder``."""
+    command = [sys.executable, "-m", "archiver", "--archive", folder.as_uri(), *arguments]
+    began = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        first = time.perf_counter() - began
+        text = line + process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"archiver {arguments[0]} ended with {process.returncode}")
+    return Answer(text, first, time.perf_counter() - began, usage.ru_utime + usage.ru_stime)
 
 
 def archiver(*arguments: str) -> tuple[float, int]:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import msgspec
 
-from archiver.clock import SystemClock
+from archiver.clock import Clock, SystemClock
 from archiver.journal.entry import Kind, Run
 from archiver.journal.writer import Writer, WriterLimits
 from archiver.kubernetes.records import Listing, Resource, Watch
 from archiver.maintenance.part_writer import PartWriter
+from archiver.postgres.announcements import END_TRIGGER
 from archiver.postgres.lsn import format_lsn
 from archiver.postgres.records import Catalog, Column, Schema, Snapshot, Table, TableRows
 from archiver.store.directory import DirectoryStore
@@ -31,10 +32,19 @@ def row(number: int, change: int) -> list[wire.Cell]:
     return [b"%d" % number, b"name of number %d" % number, amount, b"a note that says %d" % change]
 
 
+class ForgedClock(SystemClock):
+    """A wall clock that says what it is told; without that, the machine's."""
+
+    time = 0
+
+    def now(self) -> int:
+        return self.time or super().now()
+
+
 @asynccontextmanager
-async def writing(folder: Path, source: str) -> AsyncIterator[tuple[Writer, DirectoryStore]]:
+async def writing(folder: Path, source: str, clock: Clock | None = None) -> AsyncIterator[tuple[Writer, DirectoryStore]]:
     """An open journal; what was appended is durable on return."""
-    clock, store = SystemClock(), DirectoryStore(folder)
+    clock, store = clock or SystemClock(), DirectoryStore(folder)
     limits = WriterLimits(puts_per_second=10_000)
     writer = await Writer.open(store, clock, instance="bench", version="0", sources={source: "bench"}, limits=limits)
     written = asyncio.create_task(writer.run())
@@ -45,10 +55,17 @@ async def writing(folder: Path, source: str) -> AsyncIterator[tuple[Writer, Dire
     await store.close()
 
 
-async def changes_of_rows(folder: Path, changes: int, *, per_transaction: int = PER_TRANSACTION, copied: int = 0) -> None:
-    """A journal of one table with so many updates, and ``copied`` rows in its baseline."""
-    clock = SystemClock()
-    async with writing(folder, SOURCE) as (writer, store):
+async def changes_of_rows(
+    folder: Path, changes: int, *, per_transaction: int = PER_TRANSACTION, copied: int = 0, many: int = 0, apart: int = 0
+) -> None:
+    """A journal of one table with so many updates, and ``copied`` rows in its baseline.
+
+    ``many``: how many rows are updated in turn; default: a hundredth as many as there are changes. ``apart``: microseconds from one change
+    to the next, up to now, and a segment for each run; without it all happens at once, in segments as large as they get.
+    """
+    clock, many = ForgedClock(), many or max(10, changes // 100)
+    clock.time = clock.now() - changes * apart if apart else 0
+    async with writing(folder, SOURCE, clock) as (writer, store):
         parts, rows = PartWriter(store, clock, SOURCE, level=3), []
         for begin in range(0, copied, 10_000):
             cells = (row(number, 0) for number in range(begin, min(copied, begin + 10_000)))
@@ -59,31 +76,38 @@ async def changes_of_rows(folder: Path, changes: int, *, per_transaction: int = 
         table = Table(1, "public", "t", "r", "p", "d", 1, "key", columns, [1])
         schema = Schema("0/1", "1:1:", clock.now(), "baseline", 180000, "", Catalog([table]))
         copy = Snapshot("0/1", "1:1:", clock.now(), 2, [TableRows(1, "public", "t", "key", list(COLUMNS), [1, 2, 3, 4], rows)])
-        await writer.append(Run.of(SOURCE, Kind.PG_SCHEMA, [msgspec.json.encode(schema), b""], observed=clock.now()))
+        await writer.append(Run.of(SOURCE, Kind.PG_SCHEMA, [msgspec.json.encode(schema), END_TRIGGER.encode()], observed=clock.now()))
         await writer.append(Run.of(SOURCE, Kind.CHECKPOINT, [msgspec.json.encode(copy)], observed=clock.now(), position="0/1"))
         started = clock.now()
         relation = wire.relation(1, "t", "d", [(name, 25, name == "id") for name in COLUMNS])
         bodies = [wire.frame(each) for each in (wire.begin(1, 16, started), relation, wire.commit(16, 17, started))]
-        lsn, many = 16, max(10, changes // 100)
+        lsn = 16
         for number in range(0, changes, per_transaction):
             lsn += 16
-            moment = started + number
+            moment = started + number * (apart or 1)
             bodies.append(wire.frame(wire.begin(number + 2, lsn, moment)))
             for each in range(number, min(changes, number + per_transaction)):
                 bodies.append(wire.frame(wire.update(1, row(each * 7919 % many, each // many))))
                 if len(bodies) >= PER_RUN:
-                    await _append(writer, bodies, moment, lsn)
+                    clock.time = moment if apart else 0
+                    seq = await _append(writer, bodies, moment, lsn)
+                    if apart:
+                        await writer.durable(seq)
                     bodies = []
             bodies.append(wire.frame(wire.commit(lsn, lsn + 1, moment)))
         await _append(writer, bodies, clock.now(), lsn + 1)
 
 
-async def _append(writer: Writer, bodies: list[bytes], moment: int, lsn: int) -> None:
-    await writer.append(Run.of(SOURCE, Kind.PG_FRAMES, bodies, observed=moment, changed=moment, position=format_lsn(lsn)))
+async def _append(writer: Writer, bodies: list[bytes], moment: int, lsn: int) -> int:
+    return await writer.append(Run.of(SOURCE, Kind.PG_FRAMES, bodies, observed=moment, changed=moment, position=format_lsn(lsn)))
 
 
-async def changes_of_objects(folder: Path, changes: int, *, size: int = 4096) -> None:
-    """A journal of a cluster with one list of no objects, and so many states of a hundredth as many, each about ``size`` bytes."""
+async def changes_of_objects(folder: Path, changes: int, *, size: int = 4096, many: int = 0, at_once: int = 0) -> None:
+    """A journal of a cluster with one list of no objects, and so many states of some, each about ``size`` bytes.
+
+    ``many``: objects, default a hundredth of ``changes``. ``at_once``: changes of each segment; without it all go into as few as
+    they can.
+    """
     clock, stream = SystemClock(), f"{CLUSTER}/batch/jobs"
     resource = Resource("batch", "v1", "jobs", "Job", namespaced=True)
     async with writing(folder, stream) as (writer, _):
@@ -91,10 +115,12 @@ async def changes_of_objects(folder: Path, changes: int, *, size: int = 4096) ->
         listing = Listing(resource, "", 0, "1", 0, 2, "start")
         await writer.append(Run.of(stream, Kind.K8S_WATCH, [msgspec.json.encode(begun)], observed=clock.now()))
         await writer.append(Run.of(stream, Kind.CHECKPOINT, [msgspec.json.encode(listing)], observed=clock.now(), position="1"))
-        many = max(10, changes // 100)
-        for begin in range(0, changes, 100):
-            lines = [_line(number, many, size) for number in range(begin, min(changes, begin + 100))]
-            await writer.append(Run.of(stream, Kind.K8S_EVENT, lines, observed=clock.now(), position=str(begin + 101)))
+        many, step = many or max(10, changes // 100), at_once or 100
+        for begin in range(0, changes, step):
+            lines = [_line(number, many, size) for number in range(begin, min(changes, begin + step))]
+            seq = await writer.append(Run.of(stream, Kind.K8S_EVENT, lines, observed=clock.now(), position=str(begin + step + 1)))
+            if at_once:
+                await writer.durable(seq)
 
 
 def _line(number: int, many: int, size: int) -> bytes:

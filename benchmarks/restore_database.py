@@ -55,9 +55,11 @@ def tail(rows: int) -> list[str]:
     return [loop, f"UPDATE t SET a = a + 1 WHERE id <= {rows * 3 // 10}"]
 
 
-async def journal(server: PostgresServer, database: str, folder: Path, slot: str, *, before: list[str], after: list[str]) -> None:
-    """Capture ``database`` with ``before`` in its baseline and ``after`` behind it."""
-    server.execute(TABLE, *before, dbname=database)
+async def journal(
+    server: PostgresServer, database: str, folder: Path, slot: str, *, before: list[str], after: list[str], table: str = TABLE
+) -> None:
+    """Capture ``database`` with ``table`` and ``before`` in its baseline and ``after`` behind it."""
+    server.execute(*([table] if table else []), *before, dbname=database)
     async with capture(server.dsn(database), slot, folder) as made:
         await asyncio.to_thread(server.execute, *after, dbname=database)
         with server.connect(database) as session:
