@@ -40,7 +40,7 @@ class Invalid(ArchiverError):
 
 
 class Refused(ArchiverError):
-    """What was asked would do harm. Nothing has been touched, unless an API server took only some objects. The hint says what to do."""
+    """What was asked would do harm. Nothing has been touched. The hint says what to do."""
 
     exit_code = 3
 
@@ -70,7 +70,7 @@ class Corrupt(ArchiverError):
 
 
 class Partial(ArchiverError):
-    """A restore brought back all that the target could take. The report names the rest, and a file holds it as SQL."""
+    """A restore brought back all that the target could take. The report names the rest; of a database, a file holds it as SQL."""
 
     exit_code = 8
 

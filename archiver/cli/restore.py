@@ -14,7 +14,7 @@ from archiver.cli.given import given_options
 from archiver.cli.main import Context, wait_for
 from archiver.cli.points import FORMS, say_meaning
 from archiver.cli.seconds import Seconds
-from archiver.errors import Invalid, Partial, Refused, Unavailable
+from archiver.errors import Invalid, Partial, Unavailable
 from archiver.pages import page
 
 if TYPE_CHECKING:
@@ -183,9 +183,9 @@ def restore(
         --merge-script merge.sql --to postgresql:///live
 
     Without --to only the plan is made. A restore never writes into its own source, nor over what a target holds unless told to; into a
-    database it is one transaction, so a failure leaves the target as it was. Exit code 3 when something was refused, also when an API
-    server did not take every object; 8 when a database did not take everything: the report names what is left out, and a file has it
-    as SQL. --strict rolls back instead. A dry run with a target exits as the restore would; an API server is asked about each object.
+    database it is one transaction, so a failure leaves the target as it was. Exit code 3 when something was refused, and nothing was
+    touched; 8 when a target did not take everything: the report names the rest, and of a database a file has it as SQL. --strict rolls
+    a database back instead. A dry run with a target exits as the restore would; an API server is asked about each object.
     """
     from archiver.replay.excerpt import Excerpt
     from archiver.replay.kubernetes.label_selector import LabelSelector
@@ -290,7 +290,10 @@ def _judge(done: list[RestoredSource]) -> None:
         )
     problems += left_out
     if problems:
-        raise Refused(f"{len(problems)} objects are not as captured, first {problems[0]}", hint="the report lists all of them (--json)")
+        raise Partial(
+            f"{len(problems)} objects are not as captured, first {problems[0]}",
+            hint="the report lists them (--json): mend what the target says, and run the same command again",
+        )
 
 
 def _write_uids(file: Path, done: list[RestoredSource]) -> None:
@@ -366,7 +369,7 @@ def _foresee(plans: Plans, options: Options) -> None:
     permitted(plans, options)
     found = [f"{each.source}: {text}" for each in plans.sources if isinstance(each, ClusterRestoration) for text in each.plan.would_fail]
     if found:
-        raise Refused(f"the target would not take {len(found)} of it, first {found[0]}", hint="the plan lists all of them (--json)")
+        raise Partial(f"the target would not take {len(found)} of it, first {found[0]}", hint="the plan lists all of them (--json)")
 
 
 def _print_plans(plans: Plans) -> None:
