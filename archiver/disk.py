@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +52,14 @@ def explained(
         return Invalid(message, hint=other_place)
     hint = _HINTS.get(error.errno or 0, "check the disk and its mount")
     return Unavailable(message, hint=f"{hint}; {after}" if after and error.errno in _FULL else hint)
+
+
+def temporary_folder() -> str:
+    """Where temporary files go, which need not be where TMPDIR says: one that is full is passed over. Empty when there is no such place."""
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return os.environ.get("TMPDIR", "")
 
 
 @contextlib.contextmanager

@@ -191,7 +191,9 @@ async def carry_out(plans: Plans, options: Options, progress: Callable[[str], Ab
             await stack.enter_async_context(pause)
         done = []
         for planned, target in zip(plans.sources, targets, strict=True):
-            with progress(planned.source) as shown, disk.errors("write what is restored"):
+            # Into a database, what is written to a disk is what was put aside.
+            place = target.value if target.kind == "folder" else disk.temporary_folder()
+            with progress(planned.source) as shown, disk.errors("write what is restored", place):
                 report = await planned.carry_out(shown)
             log.info("source_restored", source=planned.source, target=target.shown)
             done.append(RestoredSource(planned.source, target.shown, report, planned.doubts))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archiver import disk
 from archiver.errors import Invalid
 from archiver.history.sql.column_types import TEXT
 from archiver.history.sql.named_tables import KnownTable, quoted
@@ -120,7 +121,8 @@ def opened_engine() -> Iterator[Engine]:
         import duckdb
     except ImportError:
         raise Invalid("DuckDB is not installed here", hint="pip install 'change-capture-archiver[sql]'") from None
-    with tempfile.TemporaryDirectory(prefix="archiver-sql-") as name:
+    doing = "keep what the question is about (TMPDIR names another place)"
+    with disk.errors(doing, disk.temporary_folder()), tempfile.TemporaryDirectory(prefix="archiver-sql-") as name:
         connection = duckdb.connect(":memory:", config={**_CLOSED, "memory_limit": MEMORY, "temp_directory": f"{name}/spilled"})
         try:
             yield Engine(connection, Path(name))

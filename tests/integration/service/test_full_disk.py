@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psycopg
@@ -36,14 +37,15 @@ def test_a_restore_and_a_drill_onto_a_full_disk_end_with_a_documented_code(datab
         wait_until_durable(archiver, "db", database)
         assert archiver.stop() == 0
     out, scratch = tmp_path / "out", tmp_path / "scratch"
-    for kilobytes, arguments in (
-        (100, ["restore", "--at", "latest", "--to", str(out)]),
-        (1, ["restore", "--at", "latest", "--to", str(tmp_path / "other")]),
-        (100, ["drill", "--scratch-folder", str(scratch)]),
+    for kilobytes, arguments, place in (
+        (100, ["restore", "--at", "latest", "--to", str(out)], out),
+        (1, ["restore", "--at", "latest", "--to", str(tmp_path / "other")], Path(tempfile.gettempdir())),
+        (100, ["drill", "--scratch-folder", str(scratch)], scratch),
     ):
         done = limited(archiver, kilobytes, *arguments)
         assert done.returncode == 4, done.stderr
         assert "cannot " in done.stderr
+        assert f"{place}" in done.stderr
         assert "Traceback" not in done.stderr
         assert "hint: " in done.stderr
     assert not scratch.exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Collection
@@ -42,7 +41,7 @@ async def script_of(dump: bytes, tools: PgTools, *, server_version: int, no_owne
     Raises ``Unavailable`` with what pg_restore says.
     """
     doing = "keep the schema dump for pg_restore (TMPDIR names another place)"
-    with disk.errors(doing, os.environ.get("TMPDIR", "")), tempfile.TemporaryDirectory(prefix="archiver-") as folder:
+    with disk.errors(doing, disk.temporary_folder()), tempfile.TemporaryDirectory(prefix="archiver-") as folder:
         file = _write(folder, "dump", dump)
         program = tools.bin / "pg_restore"
         lines = [line for line in (await run(program, ["--list", file])).splitlines(keepends=True) if _entry(line)]

@@ -13,7 +13,8 @@ from typing import IO
 
 from psycopg import sql
 
-from archiver.errors import Invalid
+from archiver import disk
+from archiver.errors import ArchiverError
 from archiver.postgres.records import Table
 from archiver.replay.postgres.plan.plan import LeftOutItem
 
@@ -42,7 +43,9 @@ class LeftOutFile:
     """Rows are gathered while the restore runs; the file is written at its end, if there is anything to write. ``close`` it."""
 
     def __init__(self, folder: Path | None, source: str) -> None:
-        """``folder``: None for the system's folder of temporary files. Raises ``Invalid`` for one that cannot be written."""
+        """``folder``: None for the system's folder of temporary files. Raises as ``disk.explained`` for one that cannot be
+        written.
+        """
         self._folder = folder or Path(tempfile.gettempdir())
         self._name = f"left-out-{_UNSAFE.sub('_', source)}"
         self._rows: dict[str, tuple[str, IO[bytes]]] = {}
@@ -51,9 +54,7 @@ class LeftOutFile:
             with tempfile.TemporaryFile(dir=self._folder):
                 pass
         except OSError as error:
-            raise Invalid(
-                f"{self._folder} cannot be written: {error.strerror}", hint="name another folder for what is left out with --left-out"
-            ) from None
+            raise self._explained(error, "another folder for what is left out is named with --left-out") from None
 
     def rows(self, table: Table, columns: Sequence[str]) -> IO[bytes]:
         """Where to write the lines of COPY text that ``table`` did not take."""
@@ -72,10 +73,11 @@ class LeftOutFile:
     def write(self, title: str, before: Sequence[LeftOutItem], rows: Sequence[LeftOutItem], after: Sequence[LeftOutItem]) -> str:
         """The file's path; empty when there is nothing. ``before``: what rows need; ``after``: what needs rows.
 
-        Raises ``Invalid`` when it cannot be written.
+        Raises as ``disk.explained`` when it cannot be written; then there is no file.
         """
         if not (before or rows or after):
             return ""
+        path: Path | None = None
         try:
             path, file = self._new()
             with file:
@@ -96,11 +98,16 @@ class LeftOutFile:
                     file.write(_item(each))
                 file.write(f"\n\\unrestrict {key}\n".encode())
         except OSError as error:
-            raise Invalid(
-                f"what is left out cannot be written to {self._folder}: {error.strerror}",
-                hint="nothing was changed; name another folder with --left-out",
-            ) from None
+            if path is not None:
+                # Half of it would be taken for all.
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+            raise self._explained(error, "nothing was changed; another folder is named with --left-out") from None
         return str(path)
+
+    def _explained(self, error: OSError, after: str) -> ArchiverError:
+        found = disk.explained(error, "write what is left out", self._folder)
+        return type(found)(found.message, hint=f"{found.hint}; {after}")
 
     def _new(self) -> tuple[Path, IO[bytes]]:
         number = 1

@@ -20,7 +20,7 @@ class SpillFile:
     def __init__(self, folder: Path | None = None) -> None:
         """``folder``: by default the temporary one."""
         self._folder = folder
-        self._place = folder or os.environ.get("TMPDIR", "")
+        self._place = folder or disk.temporary_folder()
         self._file = -1
         self._size = 0
         self._lock = threading.Lock()

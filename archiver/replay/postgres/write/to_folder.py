@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from psycopg import sql
 
-from archiver.errors import Invalid, Refused
+from archiver import disk
+from archiver.errors import Refused
 from archiver.journal.segment import CONTENT_LIMIT
 from archiver.postgres.client_programs import find_tools, major_version
 from archiver.postgres.lsn import parse_lsn
@@ -252,30 +253,29 @@ class _Output:
         """Name to SHA-256, in the order of writing."""
 
     def open(self, *, overwrite: bool) -> None:
-        try:
+        with disk.errors("write the restore", self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            if any(self.folder.iterdir()):
-                if not overwrite:
-                    raise Refused(f"folder {self.folder} is not empty", hint="name a new one, or replace what is there with --overwrite")
-                self._remove_old()
+            is_used = any(self.folder.iterdir())
+            if is_used and not overwrite:
+                raise Refused(f"folder {self.folder} is not empty", hint="name a new one, or replace what is there with --overwrite")
+            old = self._old_files() if is_used else []
+            # First: whoever is killed while taking away what is old leaves no half of it that looks whole.
             (self.folder / INCOMPLETE).write_text("This restore has not ended: do not load it.\n")
+            for file in old:
+                file.unlink(missing_ok=True)
             (self.folder / "rows").mkdir(exist_ok=True)
-        except OSError as error:
-            raise Invalid(f"folder {self.folder} cannot be written: {error.strerror}", hint="name another one") from error
 
-    def _remove_old(self) -> None:
+    def _old_files(self) -> list[Path]:
+        """What an earlier restore wrote, its manifest first. ``Refused`` for a manifest of something else."""
         manifest = self.folder / MANIFEST
         if not manifest.exists():
-            return
+            return []
         try:
             old = decode_untrusted(manifest.read_bytes(), Manifest, most=CONTENT_LIMIT)
         except Unreadable:
             raise Refused(f"{manifest} is not of a restore", hint="name another folder") from None
-        manifest.unlink()
-        for name in old.files:
-            path = (self.folder / name).resolve()
-            if path.is_relative_to(self.folder.resolve()) and path.is_file():
-                path.unlink(missing_ok=True)
+        paths = [(self.folder / name).resolve() for name in old.files]
+        return [manifest, *(path for path in paths if path.is_relative_to(self.folder.resolve()) and path.is_file())]
 
     def write(self, name: str, data: bytes, *, foreign: bool = True) -> None:
         file = _File(self, name, foreign=foreign)
