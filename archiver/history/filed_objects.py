@@ -35,7 +35,7 @@ async def filed_entries(reader: Reader, source: str, resource: str, namespace: s
     if not meant:
         return None
     try:
-        records = await read_records(reader.store, history.files, Wanted([0], object_key(namespace, name), meant))
+        records = await read_records(reader.store, history.files, Wanted([0], [object_key(namespace, name), ""], meant))
     except Corrupt as error:
         say_passed_over(source, error)
         return None

@@ -79,7 +79,7 @@ class FiledRows:
         texts = {key_text({column: key[column] for column in way}) for way in ways if way is not None}
         found = FiledRow()
         for text in sorted(texts) or [""]:
-            records = await self._records(Wanted(sorted(oids), text))
+            records = await self._records(Wanted(sorted(oids), [text, ""]))
             if records is None:
                 return None
             for record in records:

@@ -1,4 +1,4 @@
-"""One Kubernetes object as it was at a point, with what is not known of that: from the same fold as a restore."""
+"""One Kubernetes object as it was at a point, with what is not known of that: by the same rules as a restore."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from archiver.errors import HistoryLost, Invalid
+from archiver.history.filed_streams import filed_streams
 from archiver.history.objects import ObjectRef, never_saw, no_cluster
 from archiver.journal.reader import Reader
 from archiver.kubernetes import json_fields as kj
@@ -27,10 +28,15 @@ class ObjectAt(msgspec.Struct, frozen=True):
 
 
 async def object_at(reader: Reader, source: str, ref: ObjectRef, cut: Cut) -> ObjectAt:
-    """The object ``ref`` of ``source`` at ``cut``. Raises ``Invalid`` as ``object_log`` does, and the errors of ``Reader``."""
+    """The object ``ref`` of ``source`` at ``cut``. Raises ``Invalid`` as ``object_log`` does, and the errors of ``Reader``.
+
+    Where history files tell it exactly, they are asked, and the journal only behind them; else its streams are folded.
+    """
     streams = await _streams(reader, source, ref)
     try:
-        folds = await read_streams(reader, source, cut, lambda name: str(name) in streams)
+        folds = await filed_streams(reader, source, streams, (ref.namespace, ref.name), cut) or await read_streams(
+            reader, source, cut, lambda name: str(name) in streams
+        )
     except HistoryLost:
         return ObjectAt(None, ["nothing of it was known yet: no complete list by then"])
     newest = sorted(folds, key=lambda fold: fold.observed, reverse=True)

@@ -53,7 +53,8 @@ class KnownObject(msgspec.Struct, frozen=True, gc=False):
 class StreamState:
     """One stream, folded up to the last run given to ``apply``."""
 
-    def __init__(self, *, bodies: bool = True) -> None:
+    def __init__(self, *, bodies: bool = True, partial: bool = False) -> None:
+        """``partial``: it is given what there is of some objects only, and a list does not have the number that it says."""
         self.objects: dict[Key, KnownObject] = {}
         self.resource: Resource | None = None
         self.namespace = ""
@@ -78,7 +79,7 @@ class StreamState:
         """Whether the settings still select it."""
         self.disproved = ""
         """Where the fold was last not what the API server had listed, for people; empty: nothing says so."""
-        self._bodies = bodies
+        self._bodies, self._partial = bodies, partial
         self._loose: dict[Key, KnownObject] = {}
         self._verifying = False
         self._began: Watch | None = None
@@ -190,7 +191,7 @@ class StreamState:
         self.pending = None
 
     def _complete(self, listing: Listing) -> None:
-        if self.pending is None or len(self.pending) != listing.count:
+        if self.pending is None or (len(self.pending) != listing.count and not self._partial):
             held = "none" if self.pending is None else str(len(self.pending))
             raise Corrupt(f"a list of {listing.count} objects is complete, but the journal holds {held}")
         self.objects, self._loose, self.pending = self.pending, {}, None
@@ -204,7 +205,7 @@ class StreamState:
             self._take(self._began)
 
     def _verified(self, placed: Placed, verified: Verified) -> None:
-        if self.listing is None or self.loose:
+        if self.listing is None or self.loose or self._partial:
             return
         held = state_digest((key, (seen.uid, seen.resource_version)) for key, seen in self.objects.items())
         self.disproved = (

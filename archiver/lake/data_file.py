@@ -91,10 +91,14 @@ class Wanted(NamedTuple):
     """Records that are asked for."""
 
     relations: Sequence[int]
-    key: str | None
-    """``None``: any. Those of a whole relation, or a whole kind of objects, come along."""
+    keys: Sequence[str] | None
+    """``None``: any. Those of a whole relation, or a whole kind of objects, have an empty one."""
     names: Sequence[str] | None = None
     """``None``: any."""
+    first: int = 0
+    """The first entry of the journal that is of interest."""
+    last: int = (1 << 63) - 1
+    """The last."""
 
 
 class Seal(msgspec.Struct, frozen=True):
@@ -141,11 +145,12 @@ class DataFile:
         found = []
         for group in range(self._metadata.num_row_groups):
             row_group = self._metadata.row_group(group)
-            of = {name: row_group.column(SCHEMA.names.index(name)).statistics for name in ("relation", "name", "key")}
+            of = {name: row_group.column(SCHEMA.names.index(name)).statistics for name in ("relation", "name", "key", "entry")}
             if (
                 any(_within(of["relation"], each) for each in wanted.relations)
                 and (wanted.names is None or any(_within(of["name"], each) for each in wanted.names))
-                and (wanted.key is None or _within(of["key"], wanted.key) or _within(of["key"], ""))
+                and (wanted.keys is None or any(_within(of["key"], each) for each in wanted.keys))
+                and _meets(of["entry"], wanted.first, wanted.last)
             ):
                 found.append(group)
         return found
@@ -192,10 +197,12 @@ class DataFile:
 def chosen(records: pa.Table, wanted: Wanted) -> pa.Table:
     """Those of ``records`` that are ``wanted``. Times become numbers: microseconds since 1970."""
     which = pc.is_in(records["relation"], pa.array(wanted.relations, pa.int64()))
-    if wanted.key is not None:
-        which = pc.and_(which, pc.is_in(records["key"], pa.array([wanted.key, ""])))
+    if wanted.keys is not None:
+        which = pc.and_(which, pc.is_in(records["key"], pa.array(wanted.keys, pa.string())))
     if wanted.names is not None:
         which = pc.and_(which, pc.is_in(records["name"], pa.array(wanted.names, pa.string())))
+    entries = records["entry"]
+    which = pc.and_(which, pc.and_(pc.greater_equal(entries, wanted.first), pc.less_equal(entries, wanted.last)))
     found = records.filter(which)
     for name in ("as_of", "committed"):
         found = found.set_column(found.schema.get_field_index(name), name, found[name].cast(pa.int64()))
@@ -225,6 +232,10 @@ def _unreadable(key: str) -> Corrupt:
 
 def _within(bounds: pq.Statistics | None, value: object) -> bool:
     return bounds is None or not bounds.has_min_max or bounds.min <= value <= bounds.max
+
+
+def _meets(bounds: pq.Statistics | None, first: int, last: int) -> bool:
+    return bounds is None or not bounds.has_min_max or (bounds.min <= last and bounds.max >= first)
 
 
 class _Missing(Exception):

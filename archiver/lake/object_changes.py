@@ -20,7 +20,7 @@ from archiver.lake.progress import Progress
 from archiver.untrusted import Unreadable, decode_untrusted
 
 LISTED, ABSENT = "LISTED", "ABSENT"
-_TOLD = frozenset((Kind.K8S_WATCH, Kind.K8S_ITEM, Kind.K8S_EVENT, Kind.K8S_ABSENT, Kind.CHECKPOINT, Kind.GAP))
+_TOLD = frozenset((Kind.K8S_WATCH, Kind.K8S_ITEM, Kind.K8S_EVENT, Kind.K8S_ABSENT, Kind.CHECKPOINT, Kind.GAP, Kind.PROGRESS))
 
 
 def resource_name(stream: str) -> str:
@@ -49,6 +49,8 @@ class ObjectChanges:
         """Take the next run of one of the cluster's streams; its records. Raises ``Corrupt``."""
         run = placed.run
         if placed.first <= self._progress.covered or run.kind not in _TOLD:
+            return []
+        if run.kind is Kind.PROGRESS and not any(run.bodies()):
             return []
         self._streams.add(run.source)
         self._newest = max(self._newest, run.observed)

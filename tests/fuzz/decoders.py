@@ -122,7 +122,7 @@ def _history_commit(body: bytes) -> None:
 def _history_file(body: bytes) -> None:
     footer_bytes("f", body)
     file = DataFile("f", len(body), body, RECORDS_SEAL)
-    groups = file.groups(Wanted([0, 16400], '{"id":"1"}'))
+    groups = file.groups(Wanted([0, 16400], ['{"id":"1"}', ""]))
     ranges = file.ranges(groups)
     file.read(groups, [(each.start, body[each.start : each.end]) for each in ranges])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -19,7 +19,7 @@ from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.change_time import change_time
 from archiver.kubernetes.records import Watch
 from archiver.kubernetes.stream_name import StreamName
-from archiver.kubernetes.stream_state import UNWATCHED, StreamState
+from archiver.kubernetes.stream_state import UNWATCHED, Key, StreamState
 from archiver.replay.kubernetes.folded_stream import Cut, FoldedStream, part_of
 from archiver.replay.kubernetes.late_events import Late, divide
 
@@ -27,6 +27,15 @@ _BACKLOG = 10_000_000
 """Microseconds. What waited for somebody to watch comes at once: a longer pause ends it."""
 _HUNG = 5_000_000
 """Microseconds between what an object says of its change and when that was received, in which no answer was only slow."""
+
+
+class OthersNeeded(Exception):
+    """What is not known of some objects of a stream cannot be told without others, which were not folded."""
+
+    def __init__(self, keys: Collection[Key] = ()) -> None:
+        """``keys``: of these; none: of all."""
+        super().__init__()
+        self.keys = frozenset(keys)
 
 
 async def judge_time(reader: Reader, tail: SegmentHeader, folds: Sequence[FoldedStream], point: int) -> None:
@@ -49,7 +58,8 @@ async def judge_time(reader: Reader, tail: SegmentHeader, folds: Sequence[Folded
 async def judge(reader: Reader, tail: SegmentHeader, fold: FoldedStream, listing: Placed | None, cut: Cut, point: int) -> None:
     """Say what is not known at ``point`` (microseconds; 0: the journal's end). ``listing``: where a list began that the cut interrupts.
 
-    The entries behind the cut tell it. Where a segment with them cannot be read, that is a gap of this stream, and of no other.
+    The entries behind the cut tell it. Where a segment with them cannot be read, that is a gap of this stream, and of no other. Raises
+    ``OthersNeeded`` for a stream of which only some objects were folded.
     """
     try:
         await _judge(reader, tail, fold, listing, cut, point)
@@ -159,6 +169,7 @@ async def _backlog(reader: Reader, tail: SegmentHeader, fold: FoldedStream, foll
     before: dict[str, dict[str, Any]] = {}
     known = {seen.uid: seen.body for seen in fold.state.objects.values()}
     newest = following.run.observed
+    needed = set[Key]()
     async with aclosing(reader.read(following.segment, last=tail.number)) as runs:
         async for placed in runs:
             run = placed.run
@@ -171,11 +182,16 @@ async def _backlog(reader: Reader, tail: SegmentHeader, fold: FoldedStream, foll
                 event = kj.event.decode(body)
                 metadata = _metadata(kj.object_of(body))
                 uid = event.object.metadata.uid
+                key = (event.object.metadata.namespace, event.object.metadata.name)
+                if fold.only is not None and key not in fold.only and uid not in before:
+                    needed.add(key)
                 earlier = before.get(uid) or (_metadata(known[uid]) if uid in known else None)
                 before[uid] = metadata
                 meta = event.object.metadata
                 label = f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name
                 found.append(_LateEvent(entry, Late(label, change_time(event.type, metadata, earlier), run.observed), placed))
+    if needed:
+        raise OthersNeeded(needed)
     return found
 
 
@@ -229,6 +245,8 @@ async def _changes(reader: Reader, tail: SegmentHeader, fold: FoldedStream, bega
     """What the list that ``began``, or the next one, found otherwise than it was known; empty when nothing: then nothing happened.
     ``verifying``: where verifying lists before it began.
     """
+    if fold.only is not None:
+        raise OthersNeeded
     mark = tail.sources[fold.name]
     if mark.checkpoint < began.first:
         return "no list was complete since"

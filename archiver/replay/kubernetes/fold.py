@@ -50,7 +50,7 @@ async def read_streams(reader: Reader, source: str, cut: Cut, wanted: Callable[[
     had a complete list by then.
     """
     tail = await reader.tail()
-    await _require_there(reader, cut)
+    await require_there(reader, cut)
     names = [name for name in tail.sources if name.startswith(f"{source}/")] if tail else []
     if tail is None or not names:
         raise Invalid(f"the archive has no Kubernetes source {source!r}", hint="`archiver status` lists its sources")
@@ -64,13 +64,20 @@ async def read_streams(reader: Reader, source: str, cut: Cut, wanted: Callable[[
         raise HistoryLost(
             f"source {source} had no complete list by then", hint="choose a later point; `archiver status` shows when its baseline stood"
         )
-    await asyncio.gather(*(judge(reader, tail, fold, reading.listing.get(fold.name), cut, point) for fold in folds))
-    if cut.time:
-        await judge_time(reader, tail, folds, cut.time)
+    await judge_streams(reader, tail, folds, reading.listing, cut, point)
     return folds
 
 
-async def _require_there(reader: Reader, cut: Cut) -> None:
+async def judge_streams(
+    reader: Reader, tail: SegmentHeader, folds: list[FoldedStream], listing: Mapping[str, Placed], cut: Cut, point: int
+) -> None:
+    """Say in ``folds`` what is not known of them. ``listing``: where lists began that the cut interrupts. Raises as ``judge``."""
+    await asyncio.gather(*(judge(reader, tail, fold, listing.get(fold.name), cut, point) for fold in folds))
+    if cut.time:
+        await judge_time(reader, tail, folds, cut.time)
+
+
+async def require_there(reader: Reader, cut: Cut) -> None:
     """``Retired`` when the cut lies before the boundary. What was kept from there would answer, and not know what came next."""
     boundary = await reader.boundary()
     if boundary is None or not (cut.seq or cut.time):
@@ -156,12 +163,17 @@ async def _read(
     spans = [Span(each.segment, each.last) for each in begins.values() if each.segment <= each.last]
     if cut.seq:
         # The point's own time, whoever's entry stands there.
-        place = min(await reader.find_seq(cut.seq), tail.number)
+        place = await place_of(reader, tail, cut.seq)
         spans.append(Span(place, place))
     async with aclosing(read_spans(reader, spans)) as runs:
         async for placed in runs:
             reading.take(placed)
     return reading
+
+
+async def place_of(reader: Reader, tail: SegmentHeader, entry: int) -> int:
+    """The segment of an entry."""
+    return tail.number if entry >= tail.first else min(await reader.find_seq(entry), tail.number)
 
 
 async def begin_streams(
@@ -222,8 +234,8 @@ class _Reading:
             self.listing.pop(fold.name, None)
 
 
-async def _begin(reader: Reader, tail: SegmentHeader, name: str, cut: Cut, folded: StreamCheckpoint | None) -> Stretch:
-    """From its newest complete list before the cut, or from ``folded`` when that goes further; without either from its first entry."""
+async def last_before(reader: Reader, tail: SegmentHeader, name: str, cut: Cut) -> int:
+    """The last segment that may have an entry of a stream before the cut. Nothing is searched where the cut is the journal's end."""
 
     def beyond(header: SegmentHeader) -> bool:
         mark = header.sources.get(name)
@@ -231,7 +243,14 @@ async def _begin(reader: Reader, tail: SegmentHeader, name: str, cut: Cut, folde
             return header.first + header.count > cut.seq
         return bool(cut.time) and mark is not None and mark.observed > cut.time
 
-    last = min(await reader.bisect(beyond, near=True), await last_segment_of(reader, name, tail.sources[name]), tail.number)
+    newest = await last_segment_of(reader, name, tail.sources[name])
+    at_end = tail.sources[name].observed <= cut.time if cut.time else not cut.seq or cut.seq >= tail.first
+    return min(tail.number if at_end else await reader.bisect(beyond, near=True), newest, tail.number)
+
+
+async def _begin(reader: Reader, tail: SegmentHeader, name: str, cut: Cut, folded: StreamCheckpoint | None) -> Stretch:
+    """From its newest complete list before the cut, or from ``folded`` when that goes further; without either from its first entry."""
+    last = await last_before(reader, tail, name, cut)
     there = await reader.header(last)
     mark = there.sources.get(name) if there else None
     if mark is not None and cut.seq and mark.checkpoint > cut.seq:

@@ -6,7 +6,7 @@ import msgspec
 
 from archiver.errors import Invalid
 from archiver.journal.entry import Placed, Run
-from archiver.kubernetes.stream_state import StreamState
+from archiver.kubernetes.stream_state import Key, StreamState
 from archiver.replay.points import Point
 
 
@@ -41,6 +41,8 @@ class FoldedStream(msgspec.Struct):
     """What should be known about it."""
     checkpoint: int = 0
     """The folded checkpoint that reading began from, by its entry; 0: it began from a list."""
+    only: frozenset[Key] | None = None
+    """The objects that were folded; ``None``: all."""
 
 
 def part_of(placed: Placed, cut: Cut) -> Placed | None:

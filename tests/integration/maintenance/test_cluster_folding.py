@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from archiver.clock import SystemClock
+from archiver.history.filed_streams import filed_streams
 from archiver.history.object_at import object_at
 from archiver.history.objects import ObjectRef
 from archiver.journal.keys import CHECKPOINTS
@@ -17,6 +18,7 @@ from archiver.journal.reader import Reader
 from archiver.journal.verifier import verify
 from archiver.maintenance.cluster_folding import fold_cluster
 from archiver.maintenance.folded import NOTHING_NEW, Folded
+from archiver.maintenance.object_history import add_object_history
 from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.kubernetes.restore import plan_cluster, restore_to_folder
 from archiver.replay.kubernetes.selection import RestoreScope
@@ -97,8 +99,14 @@ async def test_points_behind_a_checkpoint_are_as_without_it(cluster: ControlPlan
     runs = [key for key in files if "agentruns" in key]
     assert runs
     ref = ObjectRef("agentruns.agents.proompteng.ai", namespace, Path(runs[0]).stem)
-    for cut in cuts:
-        assert await object_at(Reader(capture.store), capture.name, ref, cut) == await object_at(Reader(bare), capture.name, ref, cut)
+    known = [await object_at(Reader(bare), capture.name, ref, cut) for cut in cuts]
+    assert [await object_at(Reader(capture.store), capture.name, ref, cut) for cut in cuts] == known
+    # So do history files, which are read where they tell it.
+    assert (await add_object_history(Reader(bare), SystemClock(), capture.name)).done
+    assert [await object_at(Reader(bare), capture.name, ref, cut) for cut in cuts] == known
+    tail = await Reader(bare).tail()
+    streams = {name for name in tail.sources if "/agentruns" in name} if tail else set()
+    assert await filed_streams(Reader(bare), capture.name, streams, (namespace, ref.name), Cut()) is not None
     report = await verify(capture.store, deep=True)
     assert (report.ok, report.bad_checkpoints, report.checkpoints >= 3) == (True, [], True)
 
