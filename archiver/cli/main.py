@@ -73,6 +73,7 @@ COMMANDS = {
     "show": Command("history:show", "Print one row or object as it was at a point."),
     "diff": Command("history:diff", "Compare one row or object between two points."),
     "sql": Command("sql:sql", "Ask about rows and objects as of a point, in SQL."),
+    "web": Command("web:web", "Serve the timeline page: what changed when, and the way back."),
     "detach": Command("detach:detach", "Take away everything that the archiver made at a source."),
     "config": Command("configuration:config", "Look at settings."),
 }
@@ -174,6 +175,7 @@ def cli(context: click.Context) -> None:
     sources   detach            away with what capture made there
     history   log, sql          what changed between points; a question about one
               show, diff        what one row or object looked like, and when
+              web               all that as a page
 
     The options below may stand before the command or behind it.
     """

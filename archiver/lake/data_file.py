@@ -176,8 +176,8 @@ class DataFile:
                 found.append(Range(start, end))
         return found
 
-    def read(self, groups: Sequence[int], held: Sequence[tuple[int, bytes]]) -> pa.Table:
-        """The records of these row groups. ``held``: bytes of ``ranges``, with where each begins."""
+    def read(self, groups: Sequence[int], held: Sequence[tuple[int, bytes]], columns: Sequence[str] | None = None) -> pa.Table:
+        """The records of these row groups. ``held``: bytes of ``ranges``, with where each begins. ``columns``: only these are decoded."""
         if sum(self._metadata.row_group(group).total_byte_size for group in groups) > _RAW_LIMIT:
             raise _unreadable(self.key)
         for group in groups:
@@ -189,7 +189,7 @@ class DataFile:
             file = pq.ParquetFile(
                 _Ranges(self.size, [*held, self._tail]), metadata=self._metadata, page_checksum_verification=True, pre_buffer=False
             )
-            return file.read_row_groups(list(groups), use_threads=False)
+            return file.read_row_groups(list(groups), columns=columns, use_threads=False)
         except _UNREADABLE as error:
             raise _unreadable(self.key) from error
 

@@ -118,12 +118,12 @@ async def open_file(store: Store, source: str, path: str, state: TableState) -> 
     return await asyncio.to_thread(DataFile, key, size, tail, seal)
 
 
-async def read_groups(store: Store, file: DataFile, groups: Sequence[int]) -> pa.Table:
-    """The records of row groups of a file. ``Corrupt`` when they cannot be read."""
+async def read_groups(store: Store, file: DataFile, groups: Sequence[int], columns: Sequence[str] | None = None) -> pa.Table:
+    """The records of row groups of a file, or only these columns of them. ``Corrupt`` when they cannot be read."""
     ranges = file.ranges(groups)
     found = await asyncio.gather(*(store.get(file.key, each.start, each.end - each.start) for each in ranges))
     held = [(each.start, data or b"") for each, data in zip(ranges, found, strict=True)]
-    return await asyncio.to_thread(file.read, groups, held)
+    return await asyncio.to_thread(file.read, groups, held, columns)
 
 
 async def read_records(store: Store, files: Sequence[DataFile], wanted: Wanted) -> list[dict[str, Any]]:

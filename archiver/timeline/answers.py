@@ -1,0 +1,178 @@
+"""What the page shows of a span, and of one row or object: the answers of ``archiver log``, within bounds."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from archiver.history.object_at import object_at
+from archiver.history.objects import ObjectRef, leaves, object_log, plain
+from archiver.history.rows import RowRef, row_log
+from archiver.history.span.bounds import Bounds
+from archiver.history.span.selection import Selection
+from archiver.history.span.span_log import SpanLog
+from archiver.replay.kubernetes.folded_stream import Cut
+from archiver.replay.points import Point, parse_point, resolve
+from archiver.timeline.values import Difference, Value, shown
+
+if TYPE_CHECKING:
+    from archiver.history.object_at import ObjectAt
+    from archiver.history.span.changes import Change
+    from archiver.journal.reader import Reader
+    from archiver.timeline.questions import SpanQuestion, SubjectQuestion
+
+MOST_SHOWN = 200
+"""Changes of a span that are given, the first ones."""
+MOST_READ = 50_000
+"""Changes of a span that are read."""
+MOST_STATES = 200
+"""Of one row or object that are given, the newest ones."""
+MOST_FIELDS = 50
+"""Of one change."""
+_SHORT = 300
+_WHOLE = 20_000
+
+
+class ShownChange(msgspec.Struct, frozen=True):
+    """A line of the list. Names as ``archiver log --json`` has them."""
+
+    entry: int
+    at: int
+    time: int
+    source: str
+    operation: str
+    table: str
+    kind: str
+    namespace: str
+    name: str
+    key: dict[str, str | None]
+    fields: list[Difference]
+    more_fields: int
+    about: str
+    field_manager: str
+    transaction: int
+    late: bool
+    happened_from: int
+    happened_until: int
+
+
+class SpanAnswer(msgspec.Struct, frozen=True):
+    """The changes of a span, and what is not known of it."""
+
+    changes: list[ShownChange]
+    found: int
+    """How many there are, or were read."""
+    whole: bool
+    """False: more than ``MOST_READ``; what is not known of the rest was not read."""
+    gaps: list[str]
+    notes: list[str]
+
+
+async def span_answer(reader: Reader, asked: SpanQuestion, begin: int, end: int) -> SpanAnswer:
+    """``begin``, ``end``: of the journal. Raises as ``SpanLog``."""
+    start = Point("", "time", asked.since - 1) if asked.since > begin else None
+    until = await resolve(reader, Point("", "time", asked.until - 1) if asked.until and asked.until <= end else parse_point("latest"))
+    selection = Selection(
+        sources=frozenset((asked.source,) if asked.source else ()),
+        tables=frozenset((asked.table,) if asked.table else ()),
+        kinds=frozenset((asked.kind,) if asked.kind else ()),
+        keys=asked.patterns,
+    )
+    log = SpanLog(reader, selection, Bounds(start, until))
+    given, found, whole = list[ShownChange](), 0, True
+    async with aclosing(log.changes()) as changes:
+        async for change in changes:
+            found += 1
+            if len(given) < MOST_SHOWN:
+                given.append(_line(change))
+            if found >= MOST_READ:
+                whole = False
+                break
+    return SpanAnswer(given, found, whole, log.gaps, log.notes)
+
+
+def _line(change: Change) -> ShownChange:
+    fields = [
+        Difference(
+            each.name, shown(each.old, known=each.old_known is not False, longest=_SHORT), shown(each.new, longest=_SHORT)
+        )
+        for each in change.fields[:MOST_FIELDS]
+    ]  # fmt: skip
+    return ShownChange(
+        change.entry, change.at, change.time, change.source, change.operation, change.table, change.kind, change.namespace, change.name,
+        change.key, fields, max(0, len(change.fields) - MOST_FIELDS), change.detail[:_WHOLE], change.field_manager, change.transaction,
+        change.late, change.happened_from, change.happened_until,
+    )  # fmt: skip
+
+
+class ShownState(msgspec.Struct, frozen=True):
+    """One state of a row or object, or its end, or what is not known of it."""
+
+    entry: int
+    at: int
+    """``--at`` this entry gives it; 0: none does."""
+    time: int
+    event: str
+    by: str
+    fields: list[Difference]
+    more_fields: int
+    detail: str
+    state: Value | None
+    late: bool = False
+    happened_from: int = 0
+    happened_until: int = 0
+
+
+class LifeAnswer(msgspec.Struct, frozen=True):
+    """One row's or object's states, the newest last."""
+
+    states: list[ShownState]
+    left_out: int
+    """Older ones."""
+    gaps: list[str] = []
+    notes: list[str] = []
+
+
+async def life_answer(reader: Reader, asked: SubjectQuestion) -> LifeAnswer:
+    """Raises as ``row_log`` and ``object_log``."""
+    return await (_row(reader, asked) if asked.table else _object(reader, asked))
+
+
+async def _row(reader: Reader, asked: SubjectQuestion) -> LifeAnswer:
+    ref = RowRef.parse(asked.table, [f"{name}={value}" for name, value in asked.key.items() if value is not None])
+    found, before = list[ShownState](), dict[str, str | None]()
+    changes = await row_log(reader, asked.source, ref)
+    for each in changes:
+        fields = [] if each.event == "GAP" else _differences(before, each.state or {})
+        by = ", ".join(text for text in (f"transaction {each.xid}" if each.xid else "", each.lsn) if text)
+        found.append(_state(each.entry, each.commit_entry or each.entry, each.time, each.event, by, fields, each.detail, each.state))
+        if each.event != "GAP":
+            before = each.state or {}
+    return LifeAnswer(found[-MOST_STATES:], max(0, len(found) - MOST_STATES))
+
+
+async def _object(reader: Reader, asked: SubjectQuestion) -> LifeAnswer:
+    ref = ObjectRef(asked.kind, asked.namespace, asked.name)
+    found, before = list[ShownState](), dict[str, Any]()
+    for each in await object_log(reader, asked.source, ref):
+        after = plain(each.state) if each.state is not None else {}
+        told = each.event == "GAP" or each.late
+        fields = [] if told else _differences(before, after)
+        made = _state(each.entry, each.entry, each.observed, each.event, each.manager, fields, each.detail, each.state)
+        found.append(msgspec.structs.replace(made, late=each.late, happened_from=each.since, happened_until=each.until))
+        if not told:
+            before = after
+    known: ObjectAt = await object_at(reader, asked.source, ref, Cut.at(await resolve(reader, parse_point("latest"))))
+    return LifeAnswer(found[-MOST_STATES:], max(0, len(found) - MOST_STATES), known.gaps, known.notes)
+
+
+def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[Difference]:
+    return [Difference(path, shown(old), shown(new)) for path, old, new in leaves(before, after)]
+
+
+def _state(entry: int, at: int, time: int, event: str, by: str, fields: list[Difference], detail: str, state: Any) -> ShownState:
+    whole = None if state is None else shown(msgspec.json.format(msgspec.json.encode(state), indent=2).decode(), longest=_WHOLE)
+    at = 0 if event == "GAP" else at
+    return ShownState(entry, at, time, event, by, fields[:MOST_FIELDS], max(0, len(fields) - MOST_FIELDS), detail[:_WHOLE], whole)

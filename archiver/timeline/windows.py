@@ -1,0 +1,69 @@
+"""From when to when each source can be restored, its gaps and its last drill, as ``archiver window`` finds them: in the background."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archiver.journal.drill_reports import newest
+from archiver.journal.verifier import verify
+from archiver.journal.window import SourceWindow, windows
+
+if TYPE_CHECKING:
+    from archiver.clock import Clock
+    from archiver.store.protocol import Store
+
+AGAIN_SECONDS = 60.0
+"""The whole journal is read for it: not more often than this, nor than a hundredth of the time can go into it."""
+
+
+class FoundWindows(msgspec.Struct, frozen=True):
+    """What is known now."""
+
+    sources: list[SourceWindow]
+    damage: str
+    """What is bad in the archive; empty: nothing."""
+    ready: bool
+    """False: it was not read through yet."""
+    progress: float
+
+
+class Windows:
+    """Reads the journal through when it is asked, and now and then again."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+        self._task: asyncio.Task[None] | None = None
+        self._found = FoundWindows([], "", ready=False, progress=0.0)
+        self._again = 0.0
+
+    async def found(self, patience: float) -> FoundWindows:
+        """What there is after ``patience`` seconds at most. Raises as ``verify`` and ``newest``."""
+        if self._task is None and (not self._found.ready or self._clock.monotonic() >= self._again):
+            self._task = asyncio.create_task(self._read())
+        if (task := self._task) is not None:
+            await asyncio.wait([task], timeout=patience)
+            if task.done():
+                self._task = None if self._task is task else self._task
+                task.result()
+        return self._found
+
+    async def stop(self) -> None:
+        """End what runs."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _read(self) -> None:
+        begun = self._clock.monotonic()
+        report = await verify(self._store, self._note)
+        _, drills = await newest(self._store, {each.source.partition("/")[0] for each in report.restorable})
+        self._found = FoundWindows(windows(report, drills), report.verdict if not report.ok else "", ready=True, progress=1.0)
+        ended = self._clock.monotonic()
+        self._again = ended + max(AGAIN_SECONDS, 100 * (ended - begun))
+
+    def _note(self, done: int, total: int) -> None:
+        if not self._found.ready:
+            self._found = msgspec.structs.replace(self._found, progress=done / max(1, total))
