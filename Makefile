@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # What needs no server: a rule, a golden file or an import that broke shows here first.
 QUICK := tests/unit tests/golden tests/test_architecture.py
 
-.PHONY: help setup controlplane quick test fuzz lint format types bench demo fidelity fidelity-kubernetes docs site changelog dist lock clean spark
+.PHONY: help setup controlplane browser quick test fuzz lint format types bench demo fidelity fidelity-kubernetes docs site changelog dist lock clean spark
 
 help:
 	@echo "setup         virtual environment in .venv from requirements.lock (other targets call it)"
@@ -29,6 +29,7 @@ help:
 	@echo "changelog     show the next release's section, from changelog.d"
 	@echo "dist          sdist and wheel in dist/, as docs/howto/release.md uses them"
 	@echo "controlplane  build the Kubernetes test server into the cache folder, once (minutes)"
+	@echo "browser       find Chromium, which tests of the page use, or install Debian's package"
 	@echo "lock          resolve requirements.lock anew"
 	@echo "clean         remove .venv and caches of tools"
 
@@ -44,10 +45,14 @@ setup: .venv/.installed
 controlplane: setup
 	@$(BIN)/python -m tests.servers.controlplane_build
 
+# Tests of the page need Chromium: found, or installed as Debian's package where that can be done; else a sentence says what to install.
+browser: setup
+	@$(BIN)/python -m tests.servers.browser
+
 quick: setup
 	$(BIN)/pytest -q -n $(JOBS) $(QUICK) $(ARGS)
 
-test: setup controlplane
+test: setup controlplane browser
 	$(BIN)/pytest -n $(JOBS) --dist loadfile $(if $(ARGS),$(ARGS),$(COVERAGE))
 
 fuzz: setup
