@@ -19,6 +19,7 @@ LARGE_ROWS_SECONDS = 20.0
 """How long tables are looked through for rows that are too large."""
 
 if TYPE_CHECKING:
+    from archiver.capture.postgres.catalog.redaction import Redaction
     from archiver.capture.postgres.config import PostgresConfig
     from archiver.capture.postgres.preflight.preflight import Preflight
     from archiver.capture.postgres.session.access import Session
@@ -82,7 +83,7 @@ async def _postgres(name: str, settings: Settings) -> list[Check]:
     connection = await access.connect()
     try:
         protection = await protection_of(access, connection)
-        report = await preflight(connection, config)
+        report = await preflight(connection, config, await _redaction(name, settings, config))
         slot = await read_health(connection, config.slot)
         large = await _large_rows(name, connection, report, config)
     finally:
@@ -143,6 +144,28 @@ async def _large_rows(name: str, session: Session, report: Preflight, config: Po
         text = f"tables not looked through, for lack of time or rights, or because it would run their owners' functions: {len(unknown)}"
         found.append(Check("note", name, "large rows", f"{text} ({', '.join(unknown[:5])})"))
     return found
+
+
+async def _redaction(name: str, settings: Settings, config: PostgresConfig) -> Redaction:
+    """What is to be hidden, and what the archive hides already, whatever it is called by now."""
+    from archiver.capture.postgres.catalog.redaction import Redaction
+    from archiver.capture.postgres.start.journal_view import newest_schema
+
+    redaction = Redaction(config.redact)
+    if not redaction.lines:
+        return redaction
+    store = await open_store(settings.archive.url, settings.archive.s3)
+    try:
+        reader = Reader(store)
+        tail = await reader.tail()
+        if tail is not None and name in tail.sources and (newest := await newest_schema(reader, name, tail.sources[name])) is not None:
+            redaction.recall(newest.catalog)
+    except Invalid:
+        # There is no archive yet.
+        return redaction
+    finally:
+        await store.close()
+    return redaction
 
 
 async def _known(name: str, settings: Settings) -> bool:

@@ -62,7 +62,7 @@ async def filed_state(reader: Reader, plan: RestorePlan, material: PlanRecords, 
     if state is None:
         return FiledState(None)
     whole = written_whole(ours, copies)
-    names = [column.name for column in table.columns if not column.generated]
+    names = [column.name for column in table.carried]
     shapes = told.shapes_since(whole, plan.schema.ref.seq) if whole is not None else []
     if not shapes or any(shape != shape_in(material.schema, table.oid) for shape in shapes) or set(names) != state.keys():
         return None

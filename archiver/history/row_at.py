@@ -57,7 +57,7 @@ async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowA
             f"{source} has no table {ref.schema}.{ref.table} at this point{f', as far as is known ({gaps[0]})' if gaps else ''}",
             hint="`archiver restore --at … --dry-run` lists the tables",
         )
-    names = [column.name for column in table.columns if not column.generated]
+    names = [column.name for column in table.carried]
     missing = [name for name in ref.key if name not in names]
     if missing:
         raise Invalid(f"{ref.schema}.{ref.table} has no column {missing[0]} at this point", hint=f"its columns: {', '.join(names)}")
@@ -84,7 +84,8 @@ async def _folded(reader: Reader, plan: RestorePlan, material: PlanRecords, tabl
             if len(values) != len(names):
                 continue
             if all(values[place] == value for place, value in wanted):
-                found = {name: text_of(unescape(value)) for name, value in zip(names, values, strict=True)}
+                known = {column.name for column in table.carried}
+                found = {name: text_of(unescape(value)) for name, value in zip(names, values, strict=True) if name in known}
                 break
     return found
 

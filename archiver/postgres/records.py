@@ -124,6 +124,14 @@ class Column(msgspec.Struct, frozen=True):
     """``attmissingval``: the value of rows older than ``ADD COLUMN … DEFAULT constant``, as text."""
 
 
+class RedactedColumn(msgspec.Struct, frozen=True):
+    """A column whose values are kept out of the journal."""
+
+    attnum: int
+    line: str
+    """Of the settings, which hides it for as long as it stands there, whatever the column is called."""
+
+
 class Table(msgspec.Struct, frozen=True):
     """One relation that can hold rows, as the catalog showed it."""
 
@@ -159,6 +167,21 @@ class Table(msgspec.Struct, frozen=True):
     naming: list[int] = []
     """attnums of columns whose values show other objects by the name of the moment: reg… and aclitem, directly or nested. An older archiver
     wrote none."""
+    redacted: list[RedactedColumn] = []
+    """Columns whose values are neither copied nor published: rows in the journal do not have them, as they have no generated ones."""
+    listed: bool = False
+    """Published by a list of columns: one that was added since is not sent until the list has it."""
+
+    @property
+    def hidden(self) -> frozenset[int]:
+        """Attnums of ``redacted``."""
+        return frozenset(each.attnum for each in self.redacted)
+
+    @property
+    def carried(self) -> list[Column]:
+        """The columns that copies and the stream have: neither generated nor redacted."""
+        hidden = self.hidden
+        return [column for column in self.columns if not column.generated and column.attnum not in hidden]
 
 
 class TypeShape(msgspec.Struct, frozen=True):

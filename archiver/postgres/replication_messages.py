@@ -19,6 +19,7 @@ KEEPALIVE_BYTES = 18
 
 BEGIN, COMMIT, STREAM_START, STREAM_STOP, STREAM_COMMIT, STREAM_ABORT = b"BCSEcA"
 MESSAGE = ord("M")
+RELATION = ord("R")
 
 _KEEPALIVE = struct.Struct(">cQqB")
 _STATUS = struct.Struct(">cQQQqB")
@@ -87,6 +88,38 @@ def sent_commit(frame: bytes | memoryview, xid: int) -> SentCommit:
     if frame[XLOG_HEADER : XLOG_HEADER + 1] == bytes([COMMIT]):
         return SentCommit(xid, *_unpacked(_COMMIT, frame, XLOG_HEADER + 2))
     return SentCommit(int.from_bytes(frame[XLOG_HEADER + 1 : XLOG_HEADER + 5], "big"), *_unpacked(_COMMIT, frame, XLOG_HEADER + 6))
+
+
+class Described(NamedTuple):
+    """A table as a Relation message describes it."""
+
+    oid: int
+    schema: str
+    table: str
+    columns: list[str]
+
+
+def described_columns(frame: bytes, at: int) -> Described | None:
+    """The Relation message whose oid stands at ``at``; ``None`` when it does not end where the frame does."""
+    try:
+        oid = int.from_bytes(frame[at : at + 4], "big")
+        schema_end = frame.index(0, at + 4)
+        table_end = frame.index(0, schema_end + 1)
+        count, place = int.from_bytes(frame[table_end + 2 : table_end + 4], "big"), table_end + 4
+        columns = []
+        for _ in range(count):
+            end = frame.index(0, place + 1)
+            columns.append(_text(frame[place + 1 : end]))
+            place = end + 9
+    except ValueError:
+        return None
+    if place != len(frame):
+        return None
+    return Described(oid, _text(frame[at + 4 : schema_end]), _text(frame[schema_end + 1 : table_end]), columns)
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
 
 
 def not_understood(what: str) -> Unavailable:

@@ -66,6 +66,12 @@ def _check_source(name: str, source: Source, origin: str) -> None:
         raise Invalid(f"{origin}: sources.{name}: found {found}", hint="give exactly one of postgres and kubernetes")
     if source.postgres is not None:
         _check_secret(source.postgres.password, f"sources.{name}.postgres.password")
+        for line in source.postgres.redact:
+            if line.count(".") < 2 or not all(line.split(".")):
+                raise Invalid(
+                    f"{origin}: sources.{name}.postgres.redact: {line!r} names no column",
+                    hint="write schema.table.column; * matches within a part",
+                )
 
 
 def _check_secret(reference: str, setting: str) -> None:

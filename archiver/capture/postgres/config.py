@@ -19,6 +19,9 @@ class PostgresOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Captured schemas; empty: all but the system's."""
     exclude_tables: list[str] = []
     """``schema.table`` names that are not captured; ``*`` matches within a part."""
+    redact: list[str] = []
+    """``schema.table.column`` names whose values are never captured: the server does not publish them, copies leave them out, and a restore
+    has NULL there. ``*`` matches within a part. Not for columns that are NOT NULL or part of a key. What was captured before stays."""
     strict: bool = False
     """A name in ``schemas`` that the database does not have, and a line of ``exclude_tables`` that matches no table, are refused, and
     count against readiness when they come to match nothing later. Otherwise check, log, ``/readyz`` and a metric name them."""

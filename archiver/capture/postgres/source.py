@@ -18,6 +18,7 @@ import structlog
 
 from archiver.capture.postgres.baseline.baseline import take_baseline
 from archiver.capture.postgres.beginning import make_slot, record_loss
+from archiver.capture.postgres.catalog.redaction import Redaction, newly_hidden
 from archiver.capture.postgres.commit_times import CommitTimes
 from archiver.capture.postgres.figures import SourceFigures
 from archiver.capture.postgres.leaving_out import leave_out
@@ -33,10 +34,11 @@ from archiver.capture.postgres.session.slot_health import ask_status, await_conf
 from archiver.capture.postgres.session.snapshot import HeldSnapshot, hold_snapshot
 from archiver.capture.postgres.source_entries import SourceEntries
 from archiver.capture.postgres.start.decision import FreshStart, Resumption, ServerView, decide
-from archiver.capture.postgres.start.journal_view import newest_dump, read_journal
+from archiver.capture.postgres.start.journal_view import newest_dump, newest_schema, read_journal
 from archiver.capture.postgres.start.repeated_failure import RepeatedFailure
 from archiver.capture.postgres.start.server_view import read_server
 from archiver.capture.postgres.stream.continuation import Diverged
+from archiver.capture.postgres.stream.redaction_guard import Exposed
 from archiver.capture.postgres.stream.stream import ReplicationStream, StreamOptions, protocol_version
 from archiver.capture.postgres.watch.schema_watcher import SchemaWatcher
 from archiver.capture.postgres.watch.table_gaps import TOO_LARGE_SECONDS
@@ -53,7 +55,9 @@ from archiver.waiting import cancel, first_of
 if TYPE_CHECKING:
     from archiver.capture.postgres.config import PostgresConfig
     from archiver.clock import Clock
+    from archiver.journal.reader import Reader
     from archiver.journal.writer import Writer
+    from archiver.postgres.records import Catalog
 
 __all__ = ["PostgresSource", "ask_status"]
 
@@ -80,7 +84,8 @@ class PostgresSource:
         self._unmatched = UnmatchedLines(name)
         self._stream: ReplicationStream | None = None
         self._watcher: SchemaWatcher | None = None
-        self._unpublished = self._diverged = ""
+        self._unpublished = self._diverged = self._exposed = ""
+        self._redaction = Redaction(config.redact)
         self._undecodable = RepeatedFailure(_HOPELESS)
         self._commit_times = CommitTimes()
         self._oversized: Oversized | None = None
@@ -126,6 +131,8 @@ class PostgresSource:
                 self._undecodable.note(error.message, self._writer.marks.get(self.name, SourceMark()).position)
             if isinstance(error, Diverged):
                 self._diverged = error.message
+            if isinstance(error, Exposed):
+                self._exposed = error.message
             if isinstance(error, Oversized):
                 self._oversized = error
             self._figures.failed(error)
@@ -147,19 +154,21 @@ class PostgresSource:
         oversized, self._oversized = self._oversized, None
         self._access = Access.of(self._dsn())
         async with await self._access.connect() as query:
-            report = await preflight(query, self._config)
+            reader = self._writer.reader()
+            mark = self._writer.marks.get(self.name, SourceMark())
+            hidden = await self._recall(reader, mark)
+            report = await preflight(query, self._config, self._redaction)
             self._figures.warnings = report.told(slot_made=False)
             self._unmatched.found(report.unmatched)
             report.raise_refusals()
             tools = await asyncio.to_thread(find_tools, report.server_version, self._config.pg_bin)
-            reader = self._writer.reader()
-            mark = self._writer.marks.get(self.name, SourceMark())
             known = await read_journal(reader, self.name, mark)
             async with self._replication() as replication:
                 server = await read_server(replication, query, self._config.slot, known)
                 server = dataclasses.replace(
                     server, unpublished=self._unpublished, undecodable=self._undecodable.text, diverged=self._diverged
                 )
+                server = dataclasses.replace(server, exposed=self._exposed or _newly_hidden(hidden, report.catalog))
                 decision = decide(known, server, slot_name=self._config.slot, adopt_new_system=self._config.adopt_new_system)
                 chosen = "begin" if isinstance(decision, FreshStart) else "resume"
                 log.info("source_decided", source=self.name, decision=chosen, position=format_position(known.position))
@@ -191,6 +200,13 @@ class PostgresSource:
                 stream, _ = await self._start(replication, report, server, where, fresh=False)
                 await self._capture(stream, query, stop, self._watch_once_proven(stream, tools, newest))
 
+    async def _recall(self, reader: Reader, mark: SourceMark) -> Catalog | None:
+        """Have in mind what the journal's newest catalog hides. That catalog, where columns are redacted."""
+        if not self._redaction.lines or (newest := await newest_schema(reader, self.name, mark)) is None:
+            return None
+        self._redaction.recall(newest.catalog)
+        return newest.catalog
+
     @contextlib.asynccontextmanager
     async def _replication(self) -> AsyncIterator[Connection]:
         """The replication connection; its thread has ended before it is closed."""
@@ -213,7 +229,7 @@ class PostgresSource:
             self._config, self._entries, query, replication, server, report.catalog, failover=report.failover, drop=decision.drop
         )
         self._figures.warnings = report.told(slot_made=True)
-        self._unpublished = self._diverged = ""
+        self._unpublished = self._diverged = self._exposed = ""
         self._undecodable = RepeatedFailure(_HOPELESS)
         # No command may run on the replication connection until the snapshot is held; this is not one.
         await self._entries.record_slot(self._config.slot, server, "created", created.consistent_point)
@@ -253,7 +269,7 @@ class PostgresSource:
         position = format_position(where.start) if fresh else ""
         entry = await self._entries.append(Kind.PG_STREAM, msgspec.json.encode(record), position=position)
         await self._writer.durable(entry)
-        self._stream = await ReplicationStream.start(replication, self.name, options, self._clock, self._ddl_seen)
+        self._stream = await ReplicationStream.start(replication, self.name, options, self._clock, self._ddl_seen, self._redaction)
         self._figures.state = "baseline" if fresh else "streaming"
         return self._stream, entry
 
@@ -309,6 +325,7 @@ class PostgresSource:
             source=self.name,
             identity=self._clock.unique(),
             writes=report.writes,
+            redaction=self._redaction,
             progress=self._progress,
         )
         await holding.aclose()
@@ -324,7 +341,7 @@ class PostgresSource:
         figures = self._figures
         figures.last_baseline, figures.state, figures.detail = self._clock.now(), "streaming", ""
         log.info("baseline_finished", source=self.name, tables=len(baseline.tables))
-        await self._watch(tools, (baseline.schema, baseline.dump))
+        await self._watch(tools, (baseline.schema, baseline.dump), fresh=True)
 
     async def _leave_out(self, begun: Transaction, query: Connection, position: int) -> tuple[Schema, bytes] | None:
         """Leave out a transaction that cannot be received: see ``leave_out``. The journal's schema as it is then."""
@@ -343,10 +360,10 @@ class PostgresSource:
     async def _watch_once_proven(self, stream: ReplicationStream, tools: PgTools, newest: tuple[Schema, bytes] | None) -> None:
         """Watch the schema as soon as the server's history is known to be the journal's: nothing is read from another one."""
         await stream.proven()
-        await self._watch(tools, newest)
+        await self._watch(tools, newest, fresh=False)
 
-    async def _watch(self, tools: PgTools, newest: tuple[Schema, bytes] | None) -> None:
-        """``newest``: the journal's schema and its dump."""
+    async def _watch(self, tools: PgTools, newest: tuple[Schema, bytes] | None, *, fresh: bool) -> None:
+        """``newest``: the journal's schema and its dump; ``fresh``: taken by this attempt."""
         schema, dump = newest or (None, b"")
         self._watcher = SchemaWatcher(
             self.name,
@@ -359,6 +376,8 @@ class PostgresSource:
             known_dump=dump,
             changes=self._changes,
             lacking=self._lacking,
+            settled=fresh,
+            redaction=self._redaction,
         )
         try:
             await self._watcher.run()
@@ -411,6 +430,11 @@ class PostgresSource:
             log.warning("slot_behind", source=self.name, **known)
             return
         log.info("source_stopped", source=self.name, position=format_position(position))
+
+
+def _newly_hidden(journaled: Catalog | None, now: Catalog) -> str:
+    names = newly_hidden(journaled, now) if journaled is not None else []
+    return f"{', '.join(names)} {'was' if len(names) == 1 else 'were'} captured until now" if names else ""
 
 
 def _behind(position: int) -> Resumption:

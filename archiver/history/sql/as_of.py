@@ -87,7 +87,9 @@ async def _put_rows(
     found.notes += [f"{plan.source}: {text}" for text in plan.approximations]
     fold, _ = await fold_changes(plan, records, reader)
     for each, tables in within.items():
-        columns = [one for one in tables[0].columns if not one.generated]
+        # A column that is hidden in one of them is none of the answer.
+        hidden = {one.name for table in tables for one in table.columns if one.attnum in table.hidden}
+        columns = [one for one in tables[0].carried if one.name not in hidden]
         titles = [one.name for one in columns]
         if not titles:
             raise Invalid(f"{each.schema}.{each.name} has no columns at this point", hint="leave it out")

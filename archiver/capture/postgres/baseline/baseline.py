@@ -11,6 +11,7 @@ from archiver.capture.postgres.baseline.copy_tables import CopyLimits, PartSink,
 from archiver.capture.postgres.baseline.large_rows import TOO_LARGE
 from archiver.capture.postgres.baseline.schema_entry import take_schema
 from archiver.capture.postgres.catalog.publication_members import read_members, with_members
+from archiver.capture.postgres.catalog.redaction import Redaction
 from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.catalog.sequences import read_sequences
 from archiver.capture.postgres.config import PostgresConfig
@@ -58,6 +59,7 @@ async def take_baseline(
     identity: str,
     compression_level: int = 1,
     writes: Mapping[int, int] | None = None,
+    redaction: Redaction | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Baseline:
     """Copy everything that is captured; every part is durable on return.
@@ -68,7 +70,7 @@ async def take_baseline(
     and leaves parts that no entry names.
     Raises ``Unavailable`` (try again from a new slot), ``Refused`` for a missing right.
     """
-    scope = Scope(config.schemas, config.exclude_tables)
+    scope = Scope.of(config, redaction)
     taken = await take_schema(held, access, tools, scope, cause="baseline")
     # Not under the snapshot: the server would keep every sequence locked until that ends.
     async with await access.connect() as session:

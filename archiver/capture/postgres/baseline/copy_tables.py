@@ -27,7 +27,7 @@ from archiver.capture.postgres.session.oversized import BufferWatch, memory_read
 from archiver.capture.postgres.session.snapshot import HeldSnapshot, import_snapshot
 from archiver.journal.keys import part_key
 from archiver.journal.parts import Part
-from archiver.postgres.records import Column, Table, TableRows
+from archiver.postgres.records import Table, TableRows
 
 _RANGE_BYTES = 256 << 20
 """A table larger than this is copied in ranges of this size."""
@@ -167,11 +167,6 @@ async def copy_tables(
     )
 
 
-def carried_columns(table: Table) -> list[Column]:
-    """The columns that COPY and the stream carry: all but the generated."""
-    return [column for column in table.columns if not column.generated]
-
-
 def within_pages(first: int, end: int | None) -> sql.Composable:
     """The condition that a row stands on these pages."""
     low = sql.SQL("ctid >= {}::tid").format(sql.Literal(f"({first},0)"))
@@ -180,7 +175,7 @@ def within_pages(first: int, end: int | None) -> sql.Composable:
 
 def copy_command(table: Table, first: int, end: int | None, *, whole: bool, small: sql.Composable | None = None) -> bytes:
     """COPY of a range of pages; ``whole``: of everything. ``small``: only of rows for which this holds."""
-    name, columns = sql.Identifier(table.schema, table.name), carried_columns(table)
+    name, columns = sql.Identifier(table.schema, table.name), table.carried
     names = sql.SQL(", ").join(sql.Identifier(column.name) for column in columns)
     if whole and small is None:
         listed = sql.SQL(" ({})").format(names) if columns else sql.SQL("")
@@ -273,11 +268,25 @@ async def _same_file(session: Session, table: Table) -> bool:
     cursor = await session.execute(
         "SELECT to_regclass(%s)::oid::int8, pg_relation_filenode(%s::oid)::int8", [name.as_string(None), table.oid]
     )
-    return await cursor.fetchone() == (table.oid, table.filenode)
+    if await cursor.fetchone() != (table.oid, table.filenode):
+        return False
+    return not table.redacted or await _same_names(session, table)
+
+
+async def _same_names(session: Session, table: Table) -> bool:
+    """Whether the columns still have their names, by which COPY asks for them: else it could be given one that is hidden.
+
+    Like the functions above, it looks at the newest committed state.
+    """
+    cursor = await session.execute(
+        "SELECT n, (pg_identify_object_as_address('pg_class'::regclass, %s::oid, n)).object_names[3] FROM unnest(%s::int[]) n",
+        [table.oid, [column.attnum for column in table.carried]],
+    )
+    return dict(await cursor.fetchall()) == {column.attnum: column.name for column in table.carried}
 
 
 def _rows_of(table: Table, parts: Iterable[Part]) -> TableRows:
-    columns = carried_columns(table)
+    columns = table.carried
     return TableRows(
         table.oid,
         table.schema,

@@ -68,9 +68,7 @@ class LargeRows:
         )
         found: dict[int, list[int]] = dict(await cursor.fetchall())
         columns = {
-            table.oid: [column for column in table.columns if column.attnum in found[table.oid] and not column.generated]
-            for table in tables
-            if table.oid in found
+            table.oid: [column for column in table.carried if column.attnum in found[table.oid]] for table in tables if table.oid in found
         }
         return cls(largest, {oid: listed for oid, listed in columns.items() if listed})
 

@@ -6,13 +6,22 @@ A table published for UPDATE needs a replica identity that the server can use, e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
 from archiver.postgres.records import Column, Mode
 
 Cause = Literal[
-    "", "partitioned", "unlogged", "out_of_scope", "no_identity", "identity_nothing", "identity_index_lost", "generated_in_identity"
+    "",
+    "partitioned",
+    "unlogged",
+    "out_of_scope",
+    "no_identity",
+    "identity_nothing",
+    "identity_index_lost",
+    "generated_in_identity",
+    "redacted_needed",
+    "redacted_full",
 ]
 """Why a table is not captured whole; empty when it is."""
 
@@ -34,11 +43,14 @@ def choose_mode(
     columns: Sequence[Column],
     covered: bool,
     server_version: int,
+    hidden: Collection[int] = (),
+    needed: Collection[int] = (),
 ) -> CaptureMode:
     """Decide for one relation.
 
     ``index_key``: key columns of the index that the identity means (valid, unique, immediate), None without one.
-    ``covered``: the settings want it. ``server_version``: ``server_version_num``.
+    ``covered``: the settings want it. ``server_version``: ``server_version_num``. ``hidden``: columns that may not be captured;
+    ``needed``: those without which no row can be put back, beside NOT NULL ones and the key.
     """
     if not covered:
         return CaptureMode("excluded", [], "out_of_scope")
@@ -46,6 +58,14 @@ def choose_mode(
         return CaptureMode("excluded", [], "partitioned")
     if persistence != "p":
         return CaptureMode("excluded", [], "unlogged")
+    if hidden:
+        # A table of which too much is hidden is left alone, whole: published for UPDATE, it would make the source refuse that.
+        left = [column for column in columns if not column.generated and column.attnum not in hidden]
+        required = {column.attnum for column in columns if column.not_null}
+        if not left or required.union(index_key or (), needed) & set(hidden):
+            return CaptureMode("excluded", [], "redacted_needed")
+        if identity == "f":
+            return CaptureMode("excluded", [], "redacted_full")
     generated = {column.attnum for column in columns if column.generated}
     if identity == "f":
         # 18 refuses the UPDATE unless generated columns are published; before, the old row simply came without them.

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import psycopg
 from psycopg import sql
 
 from archiver.capture.postgres.catalog.capture_mode import Cause, choose_mode
 from archiver.capture.postgres.catalog.outside_schemas import read_outside
 from archiver.capture.postgres.catalog.own_objects import OWN_SCHEMAS
+from archiver.capture.postgres.catalog.redaction import Named, Redaction, ancestors
 from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.catalog.user_publications import read_user_publications
 from archiver.capture.postgres.session.access import Session, translated
-from archiver.postgres.records import NOT_COUNTED, Catalog, Column, Extension, Table, TypeShape
+from archiver.postgres.records import NOT_COUNTED, Catalog, Column, Extension, RedactedColumn, Table, TypeShape
 
 _MEMBER = "NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')"
 _SPACE = f"n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND n.oid <> ALL (ARRAY({OWN_SCHEMAS}))"
@@ -50,6 +53,19 @@ SELECT c.oid::int8, a.attnum::int, a.attname, format_type(a.atttypid, a.atttypmo
   CROSS JOIN LATERAL (SELECT substring(a.attmissingval::text FROM 2 FOR length(a.attmissingval::text) - 2)) m (text)
  WHERE c.relkind IN ('r', 'p') AND {OURS}
  ORDER BY c.oid, a.attnum
+"""
+
+_INHERITS = "SELECT inhrelid::int8, inhparent::int8 FROM pg_inherits ORDER BY 1, inhseqno"
+
+# No row can be put back without its part of a partition key, nor where the type itself refuses NULL.
+_NEEDED = f"""
+SELECT c.oid::int8, a.attnum::int, a.attname, pg_get_partkeydef(c.oid),
+       EXISTS (WITH RECURSIVE d (oid) AS (SELECT a.atttypid UNION SELECT y.typbasetype FROM d JOIN pg_type y ON y.oid = d.oid
+                                           WHERE y.typtype = 'd')
+               SELECT FROM d JOIN pg_type y ON y.oid = d.oid WHERE y.typtype = 'd' AND y.typnotnull)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+ WHERE c.relkind IN ('r', 'p') AND {OURS}
 """
 
 _INNER = """CROSS JOIN LATERAL (
@@ -169,6 +185,7 @@ async def read_catalog(session: Session, scope: Scope) -> ObservedCatalog:
         )
     except psycopg.Error as error:
         raise translated(error, "reading the catalog") from error
+    scope.redaction.note(catalog)
     return ObservedCatalog(catalog, causes)
 
 
@@ -206,7 +223,13 @@ async def _tables(session: Session, scope: Scope) -> tuple[list[Table], dict[int
     tables: list[Table] = []
     causes: dict[int, Cause] = {}
     naming = {row[0] for row in await _rows(session, _NAMING)}
-    for oid, schema, name, kind, persistence, identity, filenode, natts, parent, index_key in await _rows(session, _TABLES):
+    found = await _rows(session, _TABLES)
+    redacting = await _Redacting.read(session, scope.redaction, {oid: Named(schema, name) for oid, schema, name, *_ in found})
+    for oid, schema, name, kind, persistence, identity, filenode, natts, parent, index_key in found:
+        redacted = redacting.hidden(oid, columns)
+        hidden = {each.attnum for each in redacted}
+        if hidden:
+            columns[oid] = [msgspec.structs.replace(each, missing=None) if each.attnum in hidden else each for each in columns[oid]]
         mode, key, cause = choose_mode(
             kind=kind,
             persistence=persistence,
@@ -215,6 +238,8 @@ async def _tables(session: Session, scope: Scope) -> tuple[list[Table], dict[int
             columns=columns[oid],
             covered=scope.covers(schema, name),
             server_version=session.info.server_version,
+            hidden=hidden,
+            needed=redacting.needed(oid, columns[oid]) if hidden else (),
         )
         version = hashlib.blake2b(" ".join(versions[oid]).encode(), digest_size=8).hexdigest()
         table = Table(
@@ -232,11 +257,65 @@ async def _tables(session: Session, scope: Scope) -> tuple[list[Table], dict[int
             version,
             natts=natts,
             naming=[column.attnum for column in columns[oid] if column.type_oid in naming],
+            redacted=redacted,
+            # The server knows no list of columns beside REPLICA IDENTITY FULL.
+            listed=mode in ("key", "insert") and identity != "f" and (bool(hidden) or redacting.is_about(oid, columns[oid])),
         )
         tables.append(table)
         if cause:
             causes[oid] = cause
     return tables, causes
+
+
+class _Redacting:
+    """Which columns of which tables are hidden, partitions and children with their tables."""
+
+    def __init__(self, redaction: Redaction) -> None:
+        self._redaction = redaction
+        self._named: Mapping[int, Named] = {}
+        self._parents: dict[int, list[int]] = defaultdict(list)
+        self._keys: dict[int, str] = {}
+        self._refusing: set[tuple[int, int]] = set()
+
+    @classmethod
+    async def read(cls, session: Session, redaction: Redaction, named: Mapping[int, Named]) -> _Redacting:
+        """``named``: all tables, by oid. Nothing is asked where nothing is hidden."""
+        made = cls(redaction)
+        if not redaction.lines:
+            return made
+        made._named = named
+        for child, parent in await _rows(session, _INHERITS):
+            made._parents[child].append(parent)
+        for oid, attnum, _, key, refuses in await _rows(session, _NEEDED):
+            if key:
+                made._keys[oid] = key
+            if refuses:
+                made._refusing.add((oid, attnum))
+        return made
+
+    def _line(self, oid: int) -> list[Named]:
+        return [self._named[each] for each in ancestors(oid, self._parents) if each in self._named]
+
+    def is_about(self, oid: int, columns: Sequence[Column]) -> bool:
+        """Whether a line names the table, whose columns can be listed."""
+        return self._redaction.is_about(self._line(oid)) and not all(column.generated for column in columns)
+
+    def hidden(self, oid: int, columns: Mapping[int, Sequence[Column]]) -> list[RedactedColumn]:
+        """Of the columns of ``oid``; ``columns``: of all tables. What is hidden above it is hidden in it, by the name of the moment."""
+        if not self._redaction.lines:
+            return []
+        above: dict[str, str] = {}
+        for each in ancestors(oid, self._parents)[1:]:
+            names = {column.attnum: column.name for column in columns.get(each, ())}
+            above |= {names[one.attnum]: one.line for one in self._redaction.hidden(each, self._line(each), columns.get(each, ()))}
+        own = {one.attnum: one for one in self._redaction.hidden(oid, self._line(oid), columns.get(oid, ()))}
+        found = [own.get(each.attnum) or RedactedColumn(each.attnum, above.get(each.name, "")) for each in columns.get(oid, ())]
+        return [each for each in found if each.line]
+
+    def needed(self, oid: int, columns: Sequence[Column]) -> set[int]:
+        """Columns that a partition key above it mentions, one too many rather than one too few, or whose type refuses NULL."""
+        keys = " ".join(self._keys.get(each, "") for each in ancestors(oid, self._parents))
+        return {each.attnum for each in columns if each.name in keys or (oid, each.attnum) in self._refusing}
 
 
 async def _types(session: Session) -> tuple[list[TypeShape], dict[int, list[int]]]:

@@ -49,6 +49,11 @@ def _rewritten(old: Table, new: Table, old_filenode: int) -> str:
             return f"the type of column {column.name} changed"
         if column.generated != before.generated:
             return f"column {column.name} is no longer generated"
+    both = {column.attnum for column in new.columns} & columns.keys()
+    if old.hidden & both != new.hidden & both:
+        return "other columns are redacted"
+    if new.listed and any(column.attnum not in columns and not column.generated for column in new.columns):
+        return "a column was added, of which nothing is sent until the publication's list of columns has it"
     if _blurred(old, new):
         return "columns of one type came and went between two looks"
     if new.mode != "insert" and (old.mode, old.key) != (new.mode, new.key):

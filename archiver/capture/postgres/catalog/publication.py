@@ -6,7 +6,9 @@ would otherwise refuse. Members are named one by one: ``FOR ALL TABLES`` would t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,7 +19,7 @@ from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.session.access import Session, translated
 from archiver.errors import Refused, Unavailable
 from archiver.postgres.pasteable import identifier, statement
-from archiver.postgres.records import Catalog
+from archiver.postgres.records import Catalog, Table
 
 _OPERATIONS = {True: "insert, update, delete, truncate", False: "insert, truncate"}
 _TOGETHER_SECONDS = 0.5
@@ -35,11 +37,13 @@ class MemberChanges:
     moved: frozenset[int] = frozenset()
     """From one publication to the other."""
     removed: frozenset[int] = frozenset()
+    relisted: frozenset[int] = frozenset()
+    """Members of the same publication with another list of columns."""
     blocked: frozenset[int] = frozenset()
     """What could not be done now, because DDL or VACUUM held the table."""
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.moved or self.removed)
+        return bool(self.added or self.moved or self.removed or self.relisted)
 
 
 class Publication(NamedTuple):
@@ -55,11 +59,13 @@ class Publication(NamedTuple):
     owned_below: bool
     """Neither a superuser nor the session's own role owns it: its owner can alter it with fewer rights than ours."""
     narrowed: list[str]
-    """Members with a row filter or column list."""
+    """Members with a row filter."""
     schemas: bool
     """Has whole schemas as members."""
     members: dict[int, str]
     """oid to quoted name."""
+    lists: Mapping[int, frozenset[int]] = MappingProxyType({})
+    """Members that are published with some columns only: their attnums."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,8 @@ async def read_publication(session: Session, name: str) -> Publication | None:
     operations = frozenset(word for word, on in zip(("insert", "update", "delete", "truncate"), published, strict=True) if on)
     members = await _rows(
         session,
-        "SELECT r.prrelid::int8, n.nspname, c.relname, r.prqual IS NOT NULL OR r.prattrs IS NOT NULL FROM pg_publication_rel r"
+        "SELECT r.prrelid::int8, n.nspname, c.relname, r.prqual IS NOT NULL, string_to_array(r.prattrs::text, ' ')::int[]"
+        " FROM pg_publication_rel r"
         " JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE r.prpubid = %s",
         oid,
     )
@@ -99,9 +106,10 @@ async def read_publication(session: Session, name: str) -> Publication | None:
         owned,
         owner,
         owned_below,
-        [f"{schema}.{table}" for _, schema, table, narrowed in members if narrowed],
+        [f"{schema}.{table}" for _, schema, table, narrowed, _ in members if narrowed],
         bool(schemas),
-        {member: sql.Identifier(schema, table).as_string(None) for member, schema, table, _ in members},
+        {member: sql.Identifier(schema, table).as_string(None) for member, schema, table, _, _ in members},
+        {member: frozenset(attnums) for member, _, _, _, attnums in members if attnums is not None},
     )
 
 
@@ -114,13 +122,15 @@ def why_unusable(publication: Publication, *, whole: bool) -> str:
     if publication.via_root:
         return "publish_via_partition_root is on: a TRUNCATE of one partition would be lost"
     if publication.narrowed:
-        return f"it has row filters or column lists ({', '.join(publication.narrowed[:3])}): rows or columns would be lost"
+        return f"it has row filters ({', '.join(publication.narrowed[:3])}): rows would be lost"
     return ""
 
 
 def plan_members(names: tuple[str, str], current: tuple[Publication | None, Publication | None], catalog: Catalog) -> MembershipPlan:
     """The statements that make the members what the modes in ``catalog`` say. Members that the catalog does not have are removed."""
     wanted: tuple[dict[int, str], dict[int, str]] = ({}, {})
+    lists = {table.oid: listed_columns(table) for table in catalog.tables if table.listed}
+    relisted: set[int] = set()
     for table in catalog.tables:
         if table.mode != "excluded":
             wanted[table.mode == "insert"][table.oid] = sql.Identifier(table.schema, table.name).as_string(None)
@@ -128,11 +138,15 @@ def plan_members(names: tuple[str, str], current: tuple[Publication | None, Publ
     statements: list[sql.Composed] = []
     # Leaving comes before joining: a table must never be published for UPDATE by one while it waits to join the other.
     for name, publication, members, now in zip(names, current, wanted, before, strict=True):
-        gone = sorted(now[oid] for oid in now.keys() - members.keys())
+        # The server changes a list of columns only by the way of leaving and joining, which in one transaction miss nothing.
+        other = {oid for oid in now.keys() & members.keys() if publication and publication.lists.get(oid) != _numbers(lists.get(oid))}
+        relisted |= other
+        gone = sorted(now[oid] for oid in (now.keys() - members.keys()) | other)
         if publication and gone:
             statements.append(sql.SQL("ALTER PUBLICATION {} DROP TABLE ONLY {}").format(sql.Identifier(name), _list(gone)))
     for whole, name, publication, members, now in zip((True, False), names, current, wanted, before, strict=True):
-        new = sorted(members[oid] for oid in members.keys() - now.keys())
+        joining = (members.keys() - now.keys()) | (relisted & members.keys())
+        new = sorted(members[oid] + _columns(lists.get(oid)) for oid in joining)
         if publication is None:
             tables = sql.SQL(" FOR TABLE ONLY {}").format(_list(new)) if new else sql.SQL("")
             statements.append(
@@ -142,7 +156,20 @@ def plan_members(names: tuple[str, str], current: tuple[Publication | None, Publ
             statements.append(sql.SQL("ALTER PUBLICATION {} ADD TABLE ONLY {}").format(sql.Identifier(name), _list(new)))
     had, have = before[0].keys() | before[1].keys(), wanted[0].keys() | wanted[1].keys()
     moved = (wanted[0].keys() & before[1].keys()) | (wanted[1].keys() & before[0].keys())
-    return MembershipPlan(statements, MemberChanges(frozenset(have - had), frozenset(moved), frozenset(had - have)))
+    return MembershipPlan(statements, MemberChanges(frozenset(have - had), frozenset(moved), frozenset(had - have), frozenset(relisted)))
+
+
+def listed_columns(table: Table) -> dict[int, str]:
+    """Attnums and names of the columns that are published of a table with a list."""
+    return {column.attnum: column.name for column in table.carried}
+
+
+def _numbers(listed: dict[int, str] | None) -> frozenset[int] | None:
+    return None if listed is None else frozenset(listed)
+
+
+def _columns(listed: dict[int, str] | None) -> str:
+    return "" if listed is None else sql.SQL(" ({})").format(sql.SQL(", ").join(map(sql.Identifier, listed.values()))).as_string(None)
 
 
 async def reconcile_publications(
@@ -176,7 +203,7 @@ async def reconcile_publications(
                 f"publication {', '.join(strange)} needs other members and belongs to another role",
                 hint="let its owner run: " + "; ".join(statement(each.as_string(None)) for each in change.statements),
             )
-        if await _apply(session, change.statements, _TOGETHER_SECONDS):
+        if await _apply(session, change.statements, _TOGETHER_SECONDS, names, catalog):
             return change.effect
         blocked = await _one_by_one(session, names, catalog, change.effect)
     except psycopg.errors.InsufficientPrivilege as error:
@@ -191,35 +218,54 @@ async def reconcile_publications(
             f"{len(blocked)} tables stayed locked and could not be published", hint="VACUUM or DDL holds them; it is tried again"
         )
     effect = change.effect
-    return MemberChanges(effect.added - blocked, effect.moved - blocked, effect.removed - blocked, blocked)
+    return MemberChanges(effect.added - blocked, effect.moved - blocked, effect.removed - blocked, effect.relisted - blocked, blocked)
 
 
-async def _apply(session: Session, statements: list[sql.Composed], seconds: float) -> bool:
-    """Run them in one transaction; False when a lock was not to be had within ``seconds``."""
+class _RenamedMeanwhile(Exception):
+    """A list of columns names others than were meant; nothing was done."""
+
+
+async def _apply(session: Session, statements: list[sql.Composed], seconds: float, names: tuple[str, str], catalog: Catalog) -> bool:
+    """Run them in one transaction; False when a lock was not to be had within ``seconds``, or ``catalog`` is not true any more."""
     try:
         async with session.transaction():
             await session.execute(f"SET LOCAL lock_timeout = {int(seconds * 1000)}".encode())
             for each in statements:
                 await session.execute(each)
-    except psycopg.errors.LockNotAvailable:
+            await _see_lists(session, names, catalog)
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedColumn, _RenamedMeanwhile):
         return False
     return True
+
+
+async def _see_lists(session: Session, names: tuple[str, str], catalog: Catalog) -> None:
+    """See that every list of columns has the numbers that were meant: a list is given by names, and a column can have been renamed."""
+    wanted = {table.oid: frozenset(listed_columns(table)) for table in catalog.tables if table.listed}
+    if not wanted:
+        return
+    rows = await _rows(
+        session,
+        "SELECT r.prrelid::int8, string_to_array(r.prattrs::text, ' ')::int[] FROM pg_publication_rel r"
+        " JOIN pg_publication p ON p.oid = r.prpubid WHERE p.pubname = ANY(%s)",
+        list(names),
+    )
+    if any(oid in wanted and frozenset(attnums or ()) != wanted[oid] for oid, attnums in rows):
+        raise _RenamedMeanwhile
 
 
 async def _one_by_one(session: Session, names: tuple[str, str], catalog: Catalog, effect: MemberChanges) -> frozenset[int]:
     """Every table in a transaction of its own; those that stayed locked."""
     current = [await read_publication(session, name) for name in names]
     if None in current:
-        await _apply(session, plan_members(names, (current[0], current[1]), Catalog([])).statements, _ALONE_SECONDS)
+        await _apply(session, plan_members(names, (current[0], current[1]), Catalog([])).statements, _ALONE_SECONDS, names, Catalog([]))
     blocked: set[int] = set()
-    for oid in sorted(effect.added | effect.moved | effect.removed):
+    for oid in sorted(effect.added | effect.moved | effect.removed | effect.relisted):
         first, second = [await read_publication(session, name) for name in names]
         assert first is not None
         assert second is not None
-        alone = plan_members(
-            names, (_only(first, oid), _only(second, oid)), Catalog([table for table in catalog.tables if table.oid == oid])
-        )
-        if not await _apply(session, alone.statements, _ALONE_SECONDS):
+        one = Catalog([table for table in catalog.tables if table.oid == oid])
+        alone = plan_members(names, (_only(first, oid), _only(second, oid)), one)
+        if not await _apply(session, alone.statements, _ALONE_SECONDS, names, one):
             blocked.add(oid)
     return frozenset(blocked)
 
@@ -243,7 +289,7 @@ async def unpublishable(session: Session, config: PostgresConfig, catalog: Catal
     try:
         current = (await read_publication(session, names[0]), await read_publication(session, names[1]))
         change = plan_members(names, current, catalog)
-        joining = change.effect.added | change.effect.moved
+        joining = change.effect.added | change.effect.moved | change.effect.relisted
         if not joining or all(publication and not publication.owned for publication in current):
             return joining
         rows = await _rows(

@@ -14,12 +14,13 @@ from psycopg import sql
 
 from archiver.capture.postgres.catalog.own_objects import choose_schema
 from archiver.capture.postgres.catalog.publication import plan_members, why_unusable
+from archiver.capture.postgres.catalog.redaction import Redaction
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.preflight.facts import Facts, gather_facts
 from archiver.capture.postgres.preflight.failover import failover_findings, slot_gets_failover
 from archiver.capture.postgres.preflight.findings import SHOWN, Finding, and_others, grouped, several
 from archiver.capture.postgres.preflight.least_rights import least_rights
-from archiver.capture.postgres.preflight.selectors import UNMATCHED, unmatched_selectors
+from archiver.capture.postgres.preflight.selectors import UNMATCHED, unmatched_redaction, unmatched_selectors
 from archiver.capture.postgres.preflight.tables import table_findings
 from archiver.capture.postgres.session.access import Session
 from archiver.capture.postgres.session.failover import commits_wait_for
@@ -72,12 +73,12 @@ class Preflight:
             )
 
 
-async def preflight(session: Session, config: PostgresConfig) -> Preflight:
-    """Look at server, role, tables and publications over an ordinary session; changes nothing.
+async def preflight(session: Session, config: PostgresConfig, redaction: Redaction | None = None) -> Preflight:
+    """Look at server, role, tables and publications over an ordinary session; changes nothing. ``redaction``: with what it hides already.
 
     Raises ``Unavailable`` or ``Refused`` only when it cannot even look.
     """
-    return judge(await gather_facts(session, config), config)
+    return judge(await gather_facts(session, config, redaction), config)
 
 
 def judge(facts: Facts, config: PostgresConfig) -> Preflight:
@@ -92,6 +93,7 @@ def judge(facts: Facts, config: PostgresConfig) -> Preflight:
         *_publications(facts, config),
         *tables,
         *unmatched_selectors(facts.schemas, facts.observed.catalog, config),
+        *unmatched_redaction(facts.observed.catalog, config, begun=facts.hidden_before is not None),
         *_database(facts, config),
     ]
     return Preflight(
@@ -267,7 +269,7 @@ def _publications(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
                 "warning" if facts.slot_exists else "refused",
             )
             return
-    joining = change.effect.added | change.effect.moved
+    joining = change.effect.added | change.effect.moved | change.effect.relisted
     strange = [
         table
         for table in facts.observed.catalog.tables

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Literal
 
+from archiver.capture.postgres.catalog.redaction import Redaction
 from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.preflight.findings import Finding
@@ -29,9 +30,19 @@ def unmatched_selectors(schemas: Collection[str], catalog: Catalog, config: Post
             yield Finding(UNMATCHED, f"exclude_tables: {text}", "it matches no table: nothing is left out for it", _SPELLING, level)
 
 
+def unmatched_redaction(catalog: Catalog, config: PostgresConfig, *, begun: bool) -> Iterator[Finding]:
+    """Lines of ``redact`` that hide nothing. One that is misspelt would have the value captured: so a history does not begin with it.
+    ``begun``: the journal has one.
+    """
+    level: Literal["refused", "warning"] = "warning" if begun and not config.strict else "refused"
+    for line in Redaction(config.redact).unmatched(catalog):
+        yield Finding(UNMATCHED, f"redact: {line}", "it matches no column: nothing is hidden for it", _SPELLING, level)
+
+
 async def unmatched_now(session: Session, catalog: Catalog, config: PostgresConfig) -> list[str]:
     """The lines alone, with ``catalog``, the newest that is known. Raises ``psycopg.Error``."""
+    hiding = [finding.about for finding in unmatched_redaction(catalog, config, begun=True)]
     if not config.schemas and not config.exclude_tables:
-        return []
+        return hiding
     rows = await (await session.execute(b"SELECT nspname::text FROM pg_catalog.pg_namespace")).fetchall()
-    return [finding.about for finding in unmatched_selectors({name for (name,) in rows}, catalog, config)]
+    return [finding.about for finding in unmatched_selectors({name for (name,) in rows}, catalog, config)] + hiding

@@ -48,6 +48,7 @@ def table_findings(facts: Facts) -> Iterator[Finding]:
             "ALTER TABLE … SET LOGGED",
             "warning",
         )
+    yield from _redacted(facts, named)
     if columns := _columns(facts, lambda _, column: column.generated == "v"):
         yield Finding(
             "set_expression",
@@ -82,6 +83,39 @@ def table_findings(facts: Facts) -> Iterator[Finding]:
             " rows cannot be restored, or name another",
             "store names as text or numbers as oid",
             "warning",
+        )
+
+
+_NEEDED = (
+    "a column in `redact` is NOT NULL, or part of a key, of the replica identity or of a partition key, or no other column is left:"
+    " without it rows could not be told apart or put back"
+)
+_FULL = "REPLICA IDENTITY FULL sends whole old rows, and the server refuses UPDATE and DELETE where a column of `redact` is left out"
+_TOO_MUCH: dict[Cause, tuple[str, str]] = {
+    "redacted_needed": (_NEEDED, "take the column out of `redact`, or drop its NOT NULL, or name the table in `exclude_tables`"),
+    "redacted_full": (_FULL, "ALTER TABLE … REPLICA IDENTITY DEFAULT with a primary key, or name the table in `exclude_tables`"),
+}
+"""Why a table cannot be captured without what is to be hidden."""
+
+
+def _redacted(facts: Facts, named: dict[int, str]) -> Iterator[Finding]:
+    known = facts.hidden_before or frozenset()
+    for cause, (reason, remedy) in _TOO_MUCH.items():
+        found = [oid for oid, why in facts.observed.causes.items() if why == cause]
+        # What is so since the history began must not end it: such a table is left alone.
+        if later := [named[oid] for oid in found if oid in known]:
+            yield Finding(cause, several("table", later), f"not captured any more: {reason}", remedy, "warning")
+        if tables := [named[oid] for oid in found if oid not in known]:
+            yield Finding(cause, several("table", tables), reason, remedy)
+    listed = [named[table.oid] for table in facts.observed.catalog.tables if table.listed]
+    if listed:
+        yield Finding(
+            "column_lists",
+            several("table", listed),
+            "they are published by a list of columns, for `redact`: the server then refuses ALTER TABLE … DROP COLUMN and ALTER COLUMN …"
+            " TYPE of columns in the list, and UPDATE and DELETE after REPLICA IDENTITY FULL until the archiver has noticed it",
+            "in the same transaction first ALTER PUBLICATION … DROP TABLE; the table is published and copied again",
+            "note",
         )
 
 

@@ -67,6 +67,8 @@ class ServerView:
     """What it said, time and again, when it failed to decode what follows the journal's end; or empty."""
     diverged: str = ""
     """What it sent, in the attempt before, that showed its history to be another one than the journal's; empty: nothing did."""
+    exposed: str = ""
+    """Why what follows the journal's end may hold values that are to be hidden by now; or empty."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,8 @@ def _lost(known: JournalView, server: ServerView, slot_name: str) -> Gap | None:
             f"replication slot {slot_name} was moved to {format_position(slot.confirmed)}:"
             " what lies between was confirmed by somebody else",
         )
+    if server.exposed:
+        return _gap(known, "redacted", f"what follows may hold values that are redacted by now, and is left out: {server.exposed}")
     if server.unpublished:
         return _gap(known, "publication_lost", f"a publication was dropped, and what was written without it is lost: {server.unpublished}")
     if server.undecodable:

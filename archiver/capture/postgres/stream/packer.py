@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 
+from archiver.capture.postgres.catalog.redaction import Redaction
 from archiver.capture.postgres.session.oversized import Transaction
 from archiver.capture.postgres.stream.continuation import Continuation
+from archiver.capture.postgres.stream.redaction_guard import see_hidden
 from archiver.journal.entry import Kind, Run
 from archiver.postgres.announcements import PREFIX_BYTES
 from archiver.postgres.lsn import format_position
@@ -25,6 +27,7 @@ from archiver.postgres.replication_messages import (
     COMMIT,
     MESSAGE,
     PG_EPOCH,
+    RELATION,
     STREAM_ABORT,
     STREAM_COMMIT,
     STREAM_START,
@@ -52,11 +55,13 @@ class Packer:
         ddl_seen: Callable[[bytes], None] = lambda _: None,
         *,
         continuation: Continuation | None = None,
+        redaction: Redaction | None = None,
     ) -> None:
         """``start``: what the journal has; what is received can never stand before it. ``ddl_seen`` is told what our messages say.
 
-        ``continuation`` must be proven before anything counts as received that was not known before.
+        ``continuation`` must be proven before anything counts as received that was not known before. ``redaction``: what may not come.
         """
+        self._redaction = redaction if redaction is not None and redaction.lines else None
         self._continuation = continuation or Continuation(None)
         self._ddl_seen = ddl_seen
         self._ddl_streamed = False
@@ -111,7 +116,7 @@ class Packer:
     def pack(self, now: int) -> Run | None:
         """What was gathered since the last call, as one run; ``None`` when that is nothing. ``now``: microseconds since 1970.
 
-        Raises ``Diverged`` instead of giving what is not known to continue the journal.
+        Raises ``Diverged`` instead of giving what is not known to continue the journal, ``Exposed`` instead of what is to be hidden.
         """
         if not self.frames:
             return None
@@ -156,6 +161,8 @@ class Packer:
             raise not_understood(f"a message of {lengths.min()} bytes")
         ends = np.cumsum(lengths, dtype=np.int64)
         types = data[ends - lengths + XLOG_HEADER]
+        if self._redaction is not None and (described := np.flatnonzero(types == RELATION)).size:
+            see_hidden((frames[at] for at in described), self._redaction)
         if (messages := np.flatnonzero(types == MESSAGE)).size:
             self._notice(frames[at] for at in messages)
         bounds = np.flatnonzero(_IS_BOUNDARY[types])

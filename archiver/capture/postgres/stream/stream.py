@@ -26,6 +26,7 @@ from archiver.errors import ArchiverError, Unavailable
 from archiver.postgres.lsn import format_position
 
 if TYPE_CHECKING:
+    from archiver.capture.postgres.catalog.redaction import Redaction
     from archiver.clock import Clock
     from archiver.journal.entry import Run
     from archiver.postgres.replication_messages import SentCommit
@@ -88,11 +89,18 @@ class ReplicationStream:
 
     @classmethod
     async def start(
-        cls, connection: Connection, source: str, options: StreamOptions, clock: Clock, ddl_seen: Callable[[bytes], None]
+        cls,
+        connection: Connection,
+        source: str,
+        options: StreamOptions,
+        clock: Clock,
+        ddl_seen: Callable[[bytes], None],
+        redaction: Redaction | None = None,
     ) -> ReplicationStream:
         """Send START_REPLICATION; when it is accepted a thread of its own takes the connection over, which is used by nobody else again.
 
-        ``ddl_seen`` is called in that thread. Raises ``Unavailable`` (in use by somebody else too), ``Refused``.
+        ``ddl_seen`` is called in that thread. ``redaction``: what may not come. Raises ``Unavailable`` (in use by somebody else too),
+        ``Refused``.
         """
         stream = cls(connection)
         buffer = BufferWatch(options.largest_bytes, memory_reader())
@@ -104,7 +112,7 @@ class ReplicationStream:
         interval = min(FEEDBACK_SECONDS, (seconds or SENDER_TIMEOUT_SECONDS) / 3)
         stream.receiver = Receiver(
             connection.pgconn,
-            Packer(source, options.known, ddl_seen, continuation=Continuation(options.newest)),
+            Packer(source, options.known, ddl_seen, continuation=Continuation(options.newest), redaction=redaction),
             Feedback(options.start, interval, time.monotonic(), durable=options.known),
             clock,
             queue_bytes=options.queue_bytes,

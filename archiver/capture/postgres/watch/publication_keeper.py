@@ -87,7 +87,7 @@ class PublicationKeeper:
         allowed = [table for table in catalog.tables if table.oid not in forbidden | without]
         wanted = msgspec.structs.replace(catalog, tables=allowed)
         changed = await reconcile_publications(session, config, wanted, partly=True, journaled=journaled)
-        if joined := changed.added | changed.moved:
+        if joined := changed.added | changed.moved | changed.relisted:
             self._marker.joined(joined, await running_here(session))
         self._blocked = changed.blocked
         # Whoever leaves after this reading is found by the next poll; who left before is still to be done, and looked for again.

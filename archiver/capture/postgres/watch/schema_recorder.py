@@ -43,9 +43,11 @@ class SchemaRecorder:
         journaled: Schema | None,
         *,
         dump: bytes = b"",
+        settled: bool = True,
         changes: UnannouncedChanges | None = None,
     ) -> None:
-        """``journaled``: the newest schema that the journal has, if any, and its ``dump``. ``changes`` is told of each that follows."""
+        """``journaled``: the newest schema that the journal has, if any, and its ``dump``; ``settled``: one of a baseline was taken just now, with
+        the settings of now, and need not be taken again. ``changes`` is told of each that follows."""
         self._source = source
         self._writer = writer
         self._clock = clock
@@ -57,7 +59,7 @@ class SchemaRecorder:
         self._changes = changes
         self._taken: SchemaEntry | None = None
         self._pending = journaled.catalog.pending if journaled else []
-        self.fingerprint = journaled.fingerprint if journaled and journaled.cause == "baseline" else ""
+        self.fingerprint = journaled.fingerprint if journaled and journaled.cause == "baseline" and settled else ""
         """Of the schema that was recorded; empty as long as it must be taken (again)."""
         self.unknown_since: int | None = None
         """When it was first seen that the journal does not have the schema as it is; ``None`` while it has it."""

@@ -35,6 +35,7 @@ from archiver.postgres.records import Look
 from archiver.waiting import first_of
 
 if TYPE_CHECKING:
+    from archiver.capture.postgres.catalog.redaction import Redaction
     from archiver.capture.postgres.config import PostgresConfig
     from archiver.capture.postgres.session.access import Access, Session
     from archiver.capture.postgres.session.schema_dump import PgTools
@@ -65,16 +66,19 @@ class SchemaWatcher:
         changes: UnannouncedChanges | None = None,
         lacking: dict[int, float] | None = None,
         compression_level: int = 1,
+        settled: bool = True,
+        redaction: Redaction | None = None,
     ) -> None:
         """``known``: the baseline's schema, or the journal's newest (``start.journal_view.newest_schema``), to compare with.
 
-        ``known_dump`` is its dump. ``changes`` hears announcements, also before this begins. ``lacking`` as ``TableGaps`` has it.
+        ``known_dump`` is its dump. ``changes`` hears announcements, also before this begins. ``lacking`` as ``TableGaps`` has it,
+        ``settled`` as ``SchemaRecorder``.
         """
         self._source = source
         self._access = access
         self._config = config
         self._clock = clock
-        scope = Scope(config.schemas, config.exclude_tables)
+        self._scope = scope = Scope.of(config, redaction)
         horizon = Horizon((known.floor or known.lsn) if known else "")
         counts = WriteCounts(known.catalog if known else None)
         self._gaps = TableGaps(source, writer, clock, horizon, interval_seconds=config.insert_only_snapshot_seconds, lacking=lacking)
@@ -94,7 +98,7 @@ class SchemaWatcher:
         self._changes = changes or UnannouncedChanges(source, writer, clock)
         self._gaps_before = self._changes.gaps
         self._recorder = SchemaRecorder(
-            source, writer, clock, self._gaps, counts, self._publications, known, dump=known_dump, changes=self._changes
+            source, writer, clock, self._gaps, counts, self._publications, known, dump=known_dump, settled=settled, changes=self._changes
         )
         self._follower = SchemaFollower(
             access,
@@ -144,9 +148,22 @@ class SchemaWatcher:
             found.append(f"{len(forbidden)} tables may not be published; `archiver check` names the missing rights")
         if large := self._gaps.too_large:
             found.append(f"{len(large)} tables hold rows that are too large to be captured: {', '.join(large[:5])}; see largest_row_bytes")
+        if hidden := self._left_alone():
+            found.append(
+                f"{len(hidden)} tables are not captured because of what `redact` hides: {', '.join(hidden[:5])}; see `archiver check`"
+            )
         if pending := self._gaps.pending:
             found.append(f"{len(pending)} tables wait to be copied")
         return found
+
+    def _left_alone(self) -> list[str]:
+        """Tables of which too much is hidden."""
+        return [
+            f"{table.schema}.{table.name}"
+            for table in (self.catalog.tables if self.catalog else ())
+            if table.redacted and (table.mode, table.kind, table.persistence) == ("excluded", "r", "p")
+            if self._scope.covers(table.schema, table.name)
+        ]
 
     def ddl_seen(self) -> None:
         """A message with prefix ``ddl_triggers.PREFIX`` came through the stream: poll at once. May be called from any thread."""
@@ -156,8 +173,8 @@ class SchemaWatcher:
     async def run(self) -> None:
         """Watch until cancelled. Raises ``Unavailable`` when the database is gone, and what the writer raises.
 
-        Cancellation at any moment leaves the journal true. The first round writes a PG_SCHEMA (cause ``start``) unless ``known`` is the
-        baseline's and still true.
+        Cancellation at any moment leaves the journal true. The first round writes a PG_SCHEMA (cause ``start``) unless ``known`` is that of
+        a baseline that was taken just now and still true.
         """
         self._ddl.listen()
         session = await self._access.connect()

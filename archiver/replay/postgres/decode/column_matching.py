@@ -72,11 +72,11 @@ class _Readings:
 
 
 def _choices(name: str, type_oid: int, known: Sequence[Table]) -> list[int]:
-    columns = [column for table in known for column in table.columns]
+    columns = [column for table in known for column in table.columns if column.attnum not in table.hidden]
     named = {column.attnum for column in columns if column.name == name}
     typed = {column.attnum for column in columns if column.type_oid == type_oid}
     return sorted(named & typed or named) if named else [GONE, *sorted(typed)]
 
 
 def _stored(table: Table) -> frozenset[int]:
-    return frozenset(column.attnum for column in table.columns if not column.generated)
+    return frozenset(column.attnum for column in table.carried)

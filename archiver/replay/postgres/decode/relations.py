@@ -55,7 +55,10 @@ class Catalogs:
         """
         found: dict[int, bytes | None] = {}
         for tables in self._tables:
+            hidden = tables[oid].hidden if oid in tables else frozenset()
             for column in tables[oid].columns if oid in tables else ():
+                if column.attnum in hidden:
+                    continue
                 if found.get(column.attnum) is None:
                     text = column.missing
                     found[column.attnum] = None if text is None else bytes(escape(text.encode("utf-8", "surrogateescape")))
@@ -114,7 +117,7 @@ class Catalogs:
             for each, content in self._ddl
         )
         table = self._tables[after if happened else before][relation.oid]
-        exact = [attnums for attnums in found if set(attnums) >= {column.attnum for column in table.columns if not column.generated}]
+        exact = [attnums for attnums in found if set(attnums) >= {column.attnum for column in table.carried}]
         return exact[0] if len(exact) == 1 else None
 
 

@@ -13,7 +13,7 @@ from archiver.postgres.records import Catalog, Column, Table
 from archiver.replay.excerpt import Excerpt
 from archiver.replay.postgres.plan.otherwise import naming_columns, otherwise
 from archiver.replay.postgres.plan.plan import GapLine, RestorePlan
-from archiver.replay.postgres.plan.table_coverage import inserts_only
+from archiver.replay.postgres.plan.table_coverage import inserts_only, redacted_of
 
 UNOWNED_SEQUENCES = "sequences that no column owns"
 """How their approximation begins."""
@@ -46,6 +46,12 @@ class ExcerptTable:
     def generated(self) -> list[str]:
         """Columns whose values were never captured."""
         return [column.name for column in self.table.columns if column.generated]
+
+    @property
+    def redacted(self) -> list[str]:
+        """Columns whose values were kept out of the journal."""
+        tables = (self.table, *self.holders)
+        return sorted({column.name for each in tables for column in each.columns if column.attnum in each.hidden})
 
     @property
     def key(self) -> list[str]:
@@ -174,9 +180,11 @@ def _concerns(gap: GapLine, oids: Collection[int], known: Collection[int]) -> bo
 def _is_of(text: str, holders: Sequence[Table], tables: Sequence[Table]) -> bool:
     if text.startswith(UNOWNED_SEQUENCES):
         return False
-    return any(text.startswith(inserts_only(table)) for table in holders) or not any(
-        text.startswith(inserts_only(table)) for table in tables
-    )
+    return any(text.startswith(_beginnings(table)) for table in holders) or not any(text.startswith(_beginnings(table)) for table in tables)
+
+
+def _beginnings(table: Table) -> tuple[str, str]:
+    return inserts_only(table), redacted_of(table)
 
 
 def _not_included(chosen: Sequence[ExcerptTable]) -> Iterator[str]:

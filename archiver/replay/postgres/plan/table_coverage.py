@@ -77,6 +77,10 @@ def cover(
             note = "updates and deletes are not captured"
             known = _unwritten(table, held[0], state)
             result.approximations.append(f"{inserts_only(table)}{known}")
+        if table.mode != "excluded" and table.redacted:
+            result.approximations.append(
+                f"{redacted_of(table)}values are kept out of the archive; they are NULL, and so is what needs them"
+            )
         result.tables.append(_line(table, held, note))
     return result
 
@@ -84,6 +88,12 @@ def cover(
 def inserts_only(table: Table) -> str:
     """How an approximation of a table begins of which updates and deletes are not captured."""
     return f"{table.schema}.{table.name}: inserts and truncates are exact; "
+
+
+def redacted_of(table: Table) -> str:
+    """How an approximation of a table begins of which columns are redacted."""
+    names = [column.name for column in table.columns if column.attnum in table.hidden]
+    return f"{table.schema}.{table.name}: {', '.join(names)} redacted: "
 
 
 def _unwritten(table: Table, copy: FoundRecord[Snapshot], state: StateAtPoint) -> str:

@@ -210,6 +210,12 @@ async def _columns(connection: Connection, oid: int) -> list[LiveColumn]:
 
 
 def _require_same(past: ExcerptTable, layout: Sequence[LiveColumn]) -> None:
+    if past.redacted:
+        raise Refused(
+            f"{', '.join(past.redacted)} of {past.name} is redacted: the archive has no values to compare, and would write NULL over those"
+            " that are there",
+            hint="restore it beside with --into-schema, and write the statements yourself",
+        )
     then = {column.name: (column.type, column.generated) for column in past.table.columns}
     now = {column.name: (column.type, column.generated) for column in layout}
     if then == now:

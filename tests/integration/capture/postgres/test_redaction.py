@@ -1,0 +1,298 @@
+"""A redacted column's values are nowhere in the archive, whatever happens to the column, its table or our publications."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import uuid
+
+import psycopg
+import pyarrow.parquet as pq
+
+from archiver.capture.postgres.config import PostgresConfig
+from archiver.capture.postgres.preflight.preflight import Preflight, preflight
+from archiver.capture.postgres.session.access import Access
+from archiver.clock import SystemClock
+from archiver.journal.reader import Reader
+from archiver.maintenance.history_files import write_history
+from archiver.replay.postgres.restore import restore_to_database
+from archiver.store.memory import MemoryStore
+from tests.integration.capture.postgres.recorded import schemas
+from tests.integration.capture.postgres.rig import SOURCE, Capture, capture
+from tests.integration.replay.postgres.arrange import ask, baseline, plan, quiet, run
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+SECRET = "hunter2-kept-nowhere"
+MAGIC = b"\x28\xb5\x2f\xfd"
+
+
+def slot() -> str:
+    return f"archiver_{uuid.uuid4().hex[:12]}"
+
+
+async def stored(store: MemoryStore) -> list[bytes]:
+    """Every object as it is, and all that is compressed in it end to end; of history files all values."""
+    found = []
+    for key in await store.list(""):
+        data = store.peek(key)
+        assert data is not None
+        opened, at = [], data.find(MAGIC)
+        while at >= 0:
+            # The magic number can also stand in the midst of a frame.
+            with contextlib.suppress(zstd.ZstdError):
+                opened.append(zstd.ZstdDecompressor().decompress(data[at:]))
+            at = data.find(MAGIC, at + 1)
+        found += [data, b"".join(opened)]
+        if data.startswith(b"PAR1"):
+            found.append(str(pq.read_table(io.BytesIO(data)).to_pylist()).encode())
+    return found
+
+
+async def shown(made: Capture, text: str) -> int:
+    """In how many places of the archive ``text`` stands."""
+    return sum(text.encode() in data for data in await stored(made.store))
+
+
+async def history(made: Capture) -> None:
+    """Write the history files."""
+    async for step in write_history(Reader(made.store), SystemClock()):
+        assert not step.reason
+
+
+def contents(dsn: str, query: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(dsn) as session:
+        return session.execute(query.encode()).fetchall()
+
+
+async def look(dsn: str, *lines: str) -> Preflight:
+    session = await Access.of(dsn).connect()
+    try:
+        return await preflight(session, PostgresConfig(dsn=dsn, slot=slot(), redact=list(lines), allow_unlimited_wal=True))
+    finally:
+        await session.close()
+
+
+TABLES = [
+    "CREATE TABLE users (id int PRIMARY KEY, name text, secret text DEFAULT 'none', lower text GENERATED ALWAYS AS (lower(secret)) STORED)",
+    "ALTER TABLE users ALTER secret SET STORAGE EXTERNAL",
+    "CREATE TABLE logins (at int, secret text)",
+    "CREATE TABLE parts (id int, secret text, day int, PRIMARY KEY (day, id)) PARTITION BY RANGE (day)",
+    "CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10)",
+]
+LINES = ["public.users.secret", "public.logins.secret", "public.parts.secret"]
+ROWS = [
+    f"INSERT INTO users (id, name, secret) SELECT n, 'name ' || n, '{SECRET}' || n FROM generate_series(1, 9) n",
+    f"INSERT INTO logins SELECT n, '{SECRET}' FROM generate_series(1, 9) n",
+    f"INSERT INTO parts SELECT n, '{SECRET}', n FROM generate_series(1, 9) n",
+]
+CHANGES = [
+    f"INSERT INTO users (id, name, secret) VALUES (10, 'ten', '{SECRET}'), (11, 'eleven', repeat('{SECRET}', 9000))",
+    f"UPDATE users SET secret = '{SECRET} again' WHERE id = 1",
+    "UPDATE users SET name = 'other' WHERE id = 11",
+    "UPDATE users SET id = 20 WHERE id = 2",
+    "DELETE FROM users WHERE id = 3",
+    f"INSERT INTO logins VALUES (10, '{SECRET}')",
+    f"UPDATE parts SET secret = '{SECRET} again' WHERE id < 5",
+    f"SET logical_decoding_work_mem = '64kB'; INSERT INTO users (id, name, secret) SELECT n, 'many', '{SECRET}' FROM generate_series(100, 4000) n",
+]
+
+
+async def test_nothing_of_it_is_kept(database: str, target_database: str) -> None:
+    """Copied, inserted, updated, deleted, out of line, in a large transaction; renamed, added, copied again; in partitions; in history files."""
+    run(database, *TABLES, *ROWS)
+    async with capture(database, slot(), poll_seconds=0.3, redact=LINES) as made:
+        await baseline(made)
+        run(database, *CHANGES)
+        await quiet(made, database)
+        run(
+            database,
+            f"BEGIN; ALTER TABLE users RENAME secret TO hidden; UPDATE users SET hidden = '{SECRET} renamed' WHERE id < 9; COMMIT",
+            f"INSERT INTO users (id, name, hidden) VALUES (30, 'thirty', '{SECRET}')",
+            f"ALTER TABLE users ADD added text; UPDATE users SET added = 'seen', hidden = '{SECRET} added' WHERE id < 7",
+            "CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (10) TO (20)",
+            f"INSERT INTO parts SELECT n, '{SECRET}', n FROM generate_series(10, 15) n",
+            "ALTER TABLE parts RENAME secret TO hidden",
+            "CREATE TABLE late (id int PRIMARY KEY, secret text); INSERT INTO late VALUES (1, 'in the open')",
+        )
+        await quiet(made, database)
+        await made.stop()
+        run(
+            database,
+            f"UPDATE users SET hidden = '{SECRET} while it was down', name = 'down' WHERE id < 9",
+            "ALTER TABLE users RENAME TO people",
+        )
+        await made.start()
+        run(
+            database,
+            f"UPDATE people SET hidden = '{SECRET} later'",
+            f"UPDATE parts SET hidden = '{SECRET}'",
+            "ALTER TABLE people ADD more int",
+        )
+        await quiet(made, database)
+        await history(made)
+        # Copied; streamed, and in history files; of a table that no line names.
+        assert await shown(made, "name 9") > 0
+        assert await shown(made, "thirty") > 1
+        assert await shown(made, "in the open") > 0
+        assert await shown(made, SECRET) == 0
+        restored = await plan(made, "latest")
+        await restore_to_database(restored, Reader(made.store), made.store, target_database)
+        for query in (
+            "SELECT id, name, added, more FROM people ORDER BY 1",
+            "SELECT at FROM logins ORDER BY 1",
+            "SELECT id, day FROM parts ORDER BY 1",
+            "SELECT * FROM late",
+        ):
+            assert contents(target_database, query) == contents(database, query)
+        assert ask(target_database, "SELECT count(hidden) + count(lower) FROM people") == 0
+        assert ask(target_database, "SELECT count(hidden) FROM parts") == 0
+        told = [text for text in restored.doubts if "redacted" in text]
+        assert [text.split(":")[1].strip() for text in told] == ["public.logins", "public.parts_1", "public.parts_2", "public.people"]
+        assert not restored.gaps
+
+
+@pytest.mark.postgres(16, 18)
+async def test_a_publication_that_somebody_alters_lets_nothing_through(database: str) -> None:
+    """The server sends the column from there on. Nothing of it is taken: a gap, and another baseline."""
+    name = slot()
+    run(database, *TABLES, *ROWS)
+    async with capture(database, name, poll_seconds=0.3, redact=LINES) as made:
+        await baseline(made)
+        await quiet(made, database)
+        checkpoint = made.writer.marks[SOURCE].checkpoint
+        run(
+            database,
+            f"BEGIN; ALTER PUBLICATION {name}_key DROP TABLE users; ALTER PUBLICATION {name}_key ADD TABLE ONLY users;"
+            f" UPDATE users SET secret = '{SECRET} sent'; COMMIT",
+        )
+        await made.until(lambda: made.writer.marks[SOURCE].checkpoint > checkpoint, 60)
+        run(database, f"UPDATE users SET secret = '{SECRET} and not sent', name = 'after'")
+        await quiet(made, database)
+        assert "redacted" in [gap.reason for gap in await made.gaps()]
+        assert await shown(made, "after") > 0
+        assert await shown(made, SECRET) == 0
+        assert not (await plan(made, "latest")).gaps
+
+
+@pytest.mark.postgres(18)
+async def test_what_waits_at_the_server_is_left_out_when_a_column_becomes_redacted(database: str) -> None:
+    """It was written while the column was published. What was journaled before stays."""
+    name = slot()
+    run(database, "CREATE TABLE users (id int PRIMARY KEY, name text, secret text)", "INSERT INTO users VALUES (1, 'one', 'known before')")
+    async with capture(database, name, poll_seconds=0.3) as made:
+        await baseline(made)
+        await quiet(made, database)
+        await made.stop()
+        run(database, f"UPDATE users SET secret = '{SECRET}', name = 'two'")
+        made.options["redact"] = ["public.users.secret"]
+        await made.start(wait=False)
+        await made.until(lambda: made.source.status().state == "streaming", 60)
+        run(database, f"UPDATE users SET secret = '{SECRET}', name = 'three'")
+        await quiet(made, database)
+        [gap] = await made.gaps()
+        assert (gap.what, gap.reason) == ("all", "redacted")
+        assert await shown(made, "known before") > 0
+        assert await shown(made, "three") > 0
+        assert await shown(made, SECRET) == 0
+        # And back: rows of before are copied as they are.
+        await made.stop()
+        del made.options["redact"]
+        run(database, "UPDATE users SET secret = 'open again'")
+        await made.start()
+
+        async def copied() -> bool:
+            return await shown(made, "open again") > 0
+
+        await made.until(copied)
+        await quiet(made, database)
+        assert not [text for text in (await plan(made, "latest")).doubts if "redacted" in text]
+
+
+@pytest.mark.postgres(15)
+async def test_names_that_are_exchanged_hide_both(database: str) -> None:
+    """One column holds what was hidden, and the other has the name that is."""
+    run(database, "CREATE TABLE users (id int PRIMARY KEY, name text, secret text)", f"INSERT INTO users VALUES (1, 'one', '{SECRET}')")
+    async with capture(database, slot(), poll_seconds=0.3, redact=["public.users.secret"]) as made:
+        await baseline(made)
+        await quiet(made, database)
+        run(
+            database,
+            "BEGIN; ALTER TABLE users RENAME secret TO other; ALTER TABLE users RENAME name TO secret; ALTER TABLE users RENAME other TO name;"
+            f" UPDATE users SET secret = '{SECRET} by its new name'; COMMIT",
+        )
+        await quiet(made, database)
+        run(database, f"UPDATE users SET secret = '{SECRET} twice', name = '{SECRET} kept', id = 2")
+        await quiet(made, database)
+        assert await shown(made, SECRET) == 0
+        newest = (await schemas(made))[-1].catalog.tables
+        assert [sorted(each.attnum for each in table.redacted) for table in newest if table.name == "users"] == [[2, 3]]
+
+
+@pytest.mark.postgres(18)
+async def test_a_table_of_which_too_much_is_hidden_is_left_alone(database: str) -> None:
+    """NOT NULL, a new key, REPLICA IDENTITY FULL, while it is captured: writes go on at the source, and nothing of the table is kept."""
+    run(
+        database,
+        *(f"CREATE TABLE {name} (id int PRIMARY KEY, secret text)" for name in ("a", "b", "c", "d")),
+        *(f"INSERT INTO {name} VALUES (1, '{SECRET}')" for name in ("a", "b", "c", "d")),
+    )
+    async with capture(database, slot(), poll_seconds=0.3, redact=["public.*.secret"]) as made:
+        await baseline(made)
+        await quiet(made, database)
+        run(
+            database,
+            "ALTER TABLE a ALTER secret SET NOT NULL",
+            "ALTER TABLE b DROP CONSTRAINT b_pkey, ADD PRIMARY KEY (id, secret)",
+            "ALTER TABLE c REPLICA IDENTITY FULL",
+        )
+        await quiet(made, database)
+        run(database, *(f"UPDATE {name} SET secret = '{SECRET} written'" for name in ("a", "b", "c", "d")))
+        await quiet(made, database)
+        assert await shown(made, SECRET) == 0
+        modes = {table.name: table.mode for table in (await schemas(made))[-1].catalog.tables}
+        assert modes == {"a": "excluded", "b": "excluded", "c": "excluded", "d": "key"}
+        assert any("redact" in text for text in made.source.status().warnings)
+        assert sum("not captured" in text for text in (await plan(made, "latest")).not_included) >= 3
+        await made.stop()
+        await made.start()
+        run(database, "ALTER TABLE a ALTER secret DROP NOT NULL", "ALTER TABLE c REPLICA IDENTITY DEFAULT", "ALTER TABLE b DROP secret")
+        await quiet(made, database)
+        assert [table.mode for table in (await schemas(made))[-1].catalog.tables if table.name in ("a", "c")] == ["key", "key"]
+        assert await shown(made, SECRET) == 0
+
+
+@pytest.mark.postgres(16)
+async def test_what_cannot_be_hidden_is_refused_before_anything_is_touched(database: str) -> None:
+    """A history does not begin where a line of ``redact`` hides nothing, or what rows need."""
+    run(
+        database,
+        "CREATE DOMAIN filled AS text NOT NULL",
+        "CREATE DOMAIN refilled AS filled",
+        "CREATE TABLE t (id int PRIMARY KEY, must text NOT NULL, domained refilled DEFAULT '', may text)",
+        "CREATE TABLE f (id int PRIMARY KEY, may text)",
+        "ALTER TABLE f REPLICA IDENTITY FULL",
+        "CREATE TABLE p (id int, day int, half int) PARTITION BY RANGE (day, (half / 2))",
+        "CREATE TABLE p_1 PARTITION OF p FOR VALUES FROM (0, 0) TO (10, 10)",
+        "CREATE TABLE alone (secret text)",
+    )
+    for line, code in {
+        "public.t.id": "redacted_needed",
+        "public.t.must": "redacted_needed",
+        "public.t.domained": "redacted_needed",
+        "public.p.day": "redacted_needed",
+        "public.p.half": "redacted_needed",
+        "public.alone.secret": "redacted_needed",
+        "public.f.may": "redacted_full",
+        "public.t.mya": "selects_nothing",
+    }.items():
+        report = await look(database, line)
+        assert [finding.code for finding in report.refusals] == [code], line
+        assert all(finding.remedy for finding in report.refusals)
+    report = await look(database, "public.t.may")
+    assert not report.refusals
+    assert "column_lists" in [finding.code for finding in report.notes]
