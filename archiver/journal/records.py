@@ -35,7 +35,7 @@ class Gap(msgspec.Struct, frozen=True):
     what: str
     """``all`` or what is missing: ``table public.runs``, ``resource agentruns.agents.proompteng.ai``."""
     reason: str
-    """A stable word: slot_lost, slot_ahead, publication_lost, log_undecodable, system_changed, timeline_changed, table_added,
+    """A stable word: slot_lost, slot_ahead, publication_lost, redacted, log_undecodable, system_changed, timeline_changed, table_added,
     table_rewritten, table_not_readable, updates_not_published, too_large, schema_uncertain, watch_expired, cluster_changed, events_missed,
     resource_gone, unwatched, not_selected, overflow, unknown."""
     detail: str = ""
