@@ -47,7 +47,8 @@ class SchemaRecorder:
         changes: UnannouncedChanges | None = None,
     ) -> None:
         """``journaled``: the newest schema that the journal has, if any, and its ``dump``; ``settled``: one of a baseline was taken just now, with
-        the settings of now, and need not be taken again. ``changes`` is told of each that follows."""
+        the settings of now, and need not be taken again. ``changes`` is told of each that follows.
+        """
         self._source = source
         self._writer = writer
         self._clock = clock

@@ -9,6 +9,7 @@ import uuid
 
 import psycopg
 import pyarrow.parquet as pq
+import pytest
 
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.preflight.preflight import Preflight, preflight
