@@ -21,7 +21,8 @@ class RowChange(msgspec.Struct, frozen=True):
     entry: int
     """Number of the entry that says so."""
     event: str
-    """BASELINE (it was there when capture began), INSERT, UPDATE, DELETE, TRUNCATE, COPIED (its table was copied again), GAP."""
+    """BASELINE (it was there when capture began), INSERT, UPDATE, DELETE, TRUNCATE, COPIED (its table was copied again), GAP; NOTE, last:
+    what is true of all of it."""
     time: int = 0
     """Commit time; of a copy, when it was taken."""
     xid: int = 0

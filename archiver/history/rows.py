@@ -51,7 +51,7 @@ async def row_log(
     told.require()
     limit = limit_of(until)
     heard = await heard_in(reader, source, told, limit, (first, last))
-    return states(ref.key, sorted(heard, key=in_order), await told.copies(limit, heard, reader.store), told.gaps)
+    return states(ref.key, sorted(heard, key=in_order), await told.copies(limit, heard, reader.store), told.gaps) + told.notes()
 
 
 async def _filed_log(
@@ -60,7 +60,9 @@ async def _filed_log(
     """``row_log`` from files and the tail behind them; ``None`` when they do not tell."""
     told = TableHistory(ref, start)
     heard = await filed_changes(reader, source, told, until, files)
-    return None if heard is None else states(ref.key, heard, await told.copies(until[0], heard, reader.store), told.gaps)
+    if heard is None:
+        return None
+    return states(ref.key, heard, await told.copies(until[0], heard, reader.store), told.gaps) + told.notes()
 
 
 async def filed_changes(

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from archiver.errors import Invalid
 from archiver.history.row_ref import RowRef
-from archiver.history.row_states import CopiedRow, HeardChange, HistoryGap, State, text_of
+from archiver.history.row_states import CopiedRow, HeardChange, HistoryGap, RowChange, State, text_of
 from archiver.journal.entry import Kind
 from archiver.journal.parts import fetch_part, opened
 from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
 from archiver.postgres.lsn import parse_lsn
-from archiver.postgres.records import Column, Schema, Snapshot, TableRows, TypeShape
+from archiver.postgres.records import Column, Schema, Snapshot, TableRows, TypeShape, redacted_text
 from archiver.postgres.schema_bodies import read_schema
 from archiver.postgres.visibility import Visible
 from archiver.replay.postgres.columnar.copy_text import escape, unescape
@@ -98,6 +98,7 @@ class TableHistory:
         self._seen: set[str] = set()
         """The names of all tables."""
         self.gaps: list[HistoryGap] = []
+        self._redacted: dict[int, str] = {}
         self._columns: set[str] = set()
         self._copies: list[tuple[int, Snapshot, bool]] = []
         self._breaks: list[int] = []
@@ -124,6 +125,7 @@ class TableHistory:
                 if self.ref.names(table.schema, table.name):
                     self.oids.add(table.oid)
                     self._columns |= {column.name for column in table.columns}
+                    self._redacted[table.oid] = redacted_text(table) or self._redacted.get(table.oid, "")
                     holder = table.oid
             self.shapes.append(shape_in(schema, self._shape_of))
             self._holders.append((placed.first, Visible.of(schema), holder))
@@ -145,6 +147,10 @@ class TableHistory:
         missing = sorted(set(self.ref.key) - self._columns)
         if missing:
             raise Invalid(f"{name} has no column {missing[0]}", hint=f"its columns: {', '.join(sorted(self._columns))}")
+
+    def notes(self) -> list[RowChange]:
+        """What no change of the row tells, as last lines of its history."""
+        return [RowChange(0, "NOTE", detail=text) for text in dict.fromkeys(self._redacted.values()) if text]
 
     def logs(self, limit: Limit, era: int, files: FiledRows | None) -> list[RowLog]:
         """Readers of the row's changes in this era, one for each table; ``files``: they go on where these end, if it is the same era."""

@@ -184,6 +184,12 @@ class Table(msgspec.Struct, frozen=True):
         return [column for column in self.columns if not column.generated and column.attnum not in hidden]
 
 
+def redacted_text(table: Table) -> str:
+    """Which columns of ``table`` are redacted, in words; empty: none is."""
+    names = [column.name for column in table.columns if column.attnum in table.hidden]
+    return f"{', '.join(names)} redacted: values are kept out of the archive" if names else ""
+
+
 class TypeShape(msgspec.Struct, frozen=True):
     """What decides how values of an enum or composite type are written."""
 

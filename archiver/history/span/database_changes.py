@@ -25,7 +25,7 @@ from archiver.journal.record_reader import read_record
 from archiver.journal.records import ClockStep, Gap
 from archiver.postgres.announcements import PREFIX, DescribedChange, read_described
 from archiver.postgres.lsn import format_lsn, parse_lsn
-from archiver.postgres.records import Slot, Snapshot, Table, TypeShape
+from archiver.postgres.records import Slot, Snapshot, Table, TypeShape, redacted_text
 from archiver.postgres.schema_bodies import read_schema
 from archiver.replay.postgres.columnar.values import big_endian
 from archiver.replay.postgres.decode.commits import Commit
@@ -315,9 +315,13 @@ class DatabaseChanges:
         for table in (self.tables or {}).values():
             self.names.add(name_of(table))
             if table.mode == "insert" and table.kind != "p":
-                self.partly[name_of(table)] = "it has no key, so its updates and deletions are not captured"
+                self.partly[name_of(table)] = "it has no key, so its updates and deletions are not captured" + (
+                    f"; {told}" if (told := redacted_text(table)) else ""
+                )
             elif table.mode == "excluded":
                 self.partly[name_of(table)] = "its rows are not captured"
+            elif told := redacted_text(table):
+                self.partly[name_of(table)] = told
 
     def _copied(self, entry: int, snapshot: Snapshot, *, baseline: bool) -> Iterator[Told]:
         if entry == self.beginning.copy:

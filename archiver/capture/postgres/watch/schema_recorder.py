@@ -46,8 +46,9 @@ class SchemaRecorder:
         settled: bool = True,
         changes: UnannouncedChanges | None = None,
     ) -> None:
-        """``journaled``: the newest schema that the journal has, if any, and its ``dump``; ``settled``: one of a baseline was taken just now, with
-        the settings of now, and need not be taken again. ``changes`` is told of each that follows.
+        """``journaled``: the newest schema that the journal has, if any, and its ``dump``. ``changes`` is told of each that follows.
+
+        ``settled``: one of a baseline was taken just now, with the settings of now, and need not be taken again.
         """
         self._source = source
         self._writer = writer

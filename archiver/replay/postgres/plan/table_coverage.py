@@ -12,7 +12,7 @@ from archiver import clock
 from archiver.journal.records import Gap
 from archiver.postgres.checkpoint_records import Origin
 from archiver.postgres.lsn import parse_position
-from archiver.postgres.records import Schema, Snapshot, Table, TableRows
+from archiver.postgres.records import Schema, Snapshot, Table, TableRows, redacted_text
 from archiver.postgres.visibility import Visible
 from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey, is_whole
 from archiver.replay.postgres.plan.plan import GapLine, TableLine
@@ -78,9 +78,7 @@ def cover(
             known = _unwritten(table, held[0], state)
             result.approximations.append(f"{inserts_only(table)}{known}")
         if table.mode != "excluded" and table.redacted:
-            result.approximations.append(
-                f"{redacted_of(table)}values are kept out of the archive; they are NULL, and so is what needs them"
-            )
+            result.approximations.append(f"{redacted_of(table)}; they are NULL, and so is what is computed of them")
         result.tables.append(_line(table, held, note))
     return result
 
@@ -92,8 +90,7 @@ def inserts_only(table: Table) -> str:
 
 def redacted_of(table: Table) -> str:
     """How an approximation of a table begins of which columns are redacted."""
-    names = [column.name for column in table.columns if column.attnum in table.hidden]
-    return f"{table.schema}.{table.name}: {', '.join(names)} redacted: "
+    return f"{table.schema}.{table.name}: {redacted_text(table)}"
 
 
 def _unwritten(table: Table, copy: FoundRecord[Snapshot], state: StateAtPoint) -> str:

@@ -15,8 +15,11 @@ from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.preflight.preflight import Preflight, preflight
 from archiver.capture.postgres.session.access import Access
 from archiver.clock import SystemClock
+from archiver.history.row_at import row_at
+from archiver.history.rows import RowRef, row_log
 from archiver.journal.reader import Reader
 from archiver.maintenance.history_files import write_history
+from archiver.replay.points import parse_point, resolve
 from archiver.replay.postgres.restore import restore_to_database
 from archiver.store.memory import MemoryStore
 from tests.integration.capture.postgres.recorded import schemas
@@ -63,6 +66,17 @@ async def history(made: Capture) -> None:
     """Write the history files."""
     async for step in write_history(Reader(made.store), SystemClock()):
         assert not step.reason
+
+
+async def answers(made: Capture) -> None:
+    """What is asked about a row, and what a script for the living table would write."""
+    ref, latest = RowRef("public", "people", {"id": "1"}), await resolve(Reader(made.store), parse_point("latest"))
+    changes = await row_log(Reader(made.store), SOURCE, ref)
+    assert [(each.event, each.detail) for each in changes][-1] == ("NOTE", "hidden redacted: values are kept out of the archive")
+    assert all("hidden" not in (each.state or {}) and "secret" not in (each.state or {}) for each in changes)
+    found = await row_at(Reader(made.store), SOURCE, ref, latest)
+    assert found.state == {"id": "1", "name": "down", "added": "seen", "more": None}
+    assert any("hidden redacted" in note for note in found.notes)
 
 
 def contents(dsn: str, query: str) -> list[tuple[object, ...]]:
@@ -135,7 +149,9 @@ async def test_nothing_of_it_is_kept(database: str, target_database: str) -> Non
             "ALTER TABLE people ADD more int",
         )
         await quiet(made, database)
+        await answers(made)
         await history(made)
+        await answers(made)
         # Copied; streamed, and in history files; of a table that no line names.
         assert await shown(made, "name 9") > 0
         assert await shown(made, "thirty") > 1
