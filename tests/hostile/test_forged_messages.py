@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 
@@ -54,6 +55,18 @@ async def test_no_message_makes_a_point_unrestorable(made: Capture, database: st
     await restore_to_database(planned, Reader(made.store), made.store, target_database, allow_gaps=False)
     assert ask(target_database, "SELECT string_agg(id || note, ',' ORDER BY id) FROM runs") == "1a,2b,3c"
     assert made.errors == []
+
+
+async def test_a_look_at_the_catalog_settles_what_was_announced_for_nothing(made: Capture, database: str) -> None:
+    """Nobody without rights keeps the schema at a point uncertain: capture looks, and journals that nothing had changed."""
+    as_guest(database, f"SELECT pg_logical_emit_message(true, 'archiver/ddl', {FORGED['plausible']})")
+    run(database, "INSERT INTO runs VALUES (3, 'c')")
+    lsn = await caught_up(made, database)
+    async with asyncio.timeout(60):
+        while not (planned := await plan(made, lsn)).schema.certain:
+            run(database, "UPDATE runs SET note = note")
+            await caught_up(made, database)
+    assert planned.doubts == []
 
 
 async def test_a_message_does_not_say_that_a_column_is_another(made: Capture, database: str, target_database: str) -> None:

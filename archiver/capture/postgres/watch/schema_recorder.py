@@ -11,6 +11,7 @@ import structlog
 from archiver.capture.postgres.catalog.publication_members import with_members
 from archiver.journal.entry import Kind, Run
 from archiver.journal.records import Gap
+from archiver.postgres.lsn import parse_position
 from archiver.postgres.records import SCHEMA_UNCERTAIN, Look
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class SchemaRecorder:
         """Gaps recorded so far."""
         self._told_at = clock.monotonic()
         """When the journal was last told how far the schema is known."""
+        self._announced_until = 0
+        """LSN before which changes were announced that the journal does not know to be in the schema or to be none; 0 for none."""
 
     @property
     def catalog(self) -> Catalog | None:
@@ -108,15 +111,23 @@ class SchemaRecorder:
             await self._changes.recorded((self._journaled, self._dump), (taken.schema, taken.dump))
         self._dump = taken.dump
         self._journaled, self.unknown_since, self._told_at = taken.schema, None, self._clock.monotonic()
+        self._announced_until = 0
         self.fingerprint = taken.schema.fingerprint if exact else ""
         return entry
+
+    def announced(self, until: str) -> None:
+        """Changes were announced before LSN ``until``. Anybody who may log in can say so: if there were none, a look soon tells."""
+        self._announced_until = parse_position(until)
 
     async def looked(self, look: Look) -> None:
         """The schema is the journal's still: append PG_LOOK, if that is due."""
         now = self._clock.monotonic()
-        if now - self._told_at < LOOK_SECONDS:
+        settles = 0 < self._announced_until <= parse_position(look.floor)
+        if now - self._told_at < LOOK_SECONDS and not settles:
             return
         self._told_at = now
+        if settles:
+            self._announced_until = 0
         await self._writer.append(Run.of(self._source, Kind.PG_LOOK, [msgspec.json.encode(look)], observed=self._clock.now()))
 
     async def repeat(self) -> bool:

@@ -235,6 +235,8 @@ class SchemaWatcher:
         self._seen = ""
         seen = await poll_database(session, self._config.publications, self._recorder.catalog)
         self._seen = seen.fingerprint
+        if cause == "ddl":
+            self._recorder.announced(seen.lsn)
         if seen.fingerprint != self._recorder.fingerprint:
             self._following = not self._recorder.has(seen.fingerprint)
             try:

@@ -82,6 +82,11 @@ class Survey:
         self.from_lsn = from_lsn
         self._resumed = False
 
+    @property
+    def position(self) -> int:
+        """LSN up to which the stream was read, behind the point too."""
+        return self._position
+
     def announced(self, shows: Callable[[bytes], bool]) -> tuple[list[Committed], list[Committed]]:
         """Transactions of the state, and those behind the point as far as it was looked ahead, that announced something which ``shows``."""
         until = self.last.seq if self.last else 0

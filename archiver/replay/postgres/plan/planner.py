@@ -238,6 +238,7 @@ def _schema(state: StateAtPoint) -> SchemaChoice:
         changed=Changes(*survey.announced(shows_in_dump)),
         perhaps=lambda one, other: Changes(*survey.announced(lambda content: may_differ(content, one.catalog, other.catalog))),
         unchanged=state.is_known_here,
+        looked=state.looked_until,
     )
 
 

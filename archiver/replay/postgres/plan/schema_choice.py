@@ -47,6 +47,11 @@ def _none(one: Schema, other: Schema) -> Changes:
     return Changes()
 
 
+def _never(found: FoundRecord[Schema], later: FoundRecord[Schema] | None, before: int | None) -> int:
+    del found, later, before
+    return 0
+
+
 def choose(
     schemas: Sequence[FoundRecord[Schema]],
     *,
@@ -54,23 +59,28 @@ def choose(
     changed: Changes,
     perhaps: Callable[[Schema, Schema], Changes] = _none,
     unchanged: Callable[[FoundRecord[Schema], FoundRecord[Schema] | None], bool],
+    looked: Callable[[FoundRecord[Schema], FoundRecord[Schema] | None, int | None], int] = _never,
 ) -> SchemaChoice:
     """The schema at the point.
 
     ``schemas``: not empty, oldest first, as far as the first one behind the point. ``before``: the entry has nothing from behind the
     point. ``changed``: what was announced and shows in the next entry. ``perhaps``: what was announced and mostly shows in none, but may be
     what differs between two. ``unchanged``: whether a look from behind the point, before the second entry if there is one, still found the
-    first.
+    first. ``looked``: the newest LSN, not behind the last argument, from which a look found the first, when all that was announced before
+    that LSN is in ``changed``; 0 for none. It may lie behind the point.
 
     Where changes are announced, the entry that sees all of those before the point and none behind it is exact. Where they are not, the
     newest entry before the point is, unless the next one says something else: the change then lies somewhere between, but not before the
     last look that still found nothing. Triggers can be off for a while, so this holds with announcements too.
+
+    Anybody who may log in can announce what never happened. What was announced before a look that found the old schema changed nothing, as
+    long as nothing was announced between the point and that look.
     """
     earlier = [found for found in schemas if before(found)]
     later = next((found for found in schemas if not before(found)), None)
     newest = earlier[-1] if earlier else None
     if newest is not None and newest.announces:
-        return _announced(newest, later, changed, perhaps, unchanged)
+        return _announced(newest, later, changed, perhaps, unchanged, looked)
     if newest is None:
         assert later is not None
         return SchemaChoice(
@@ -102,8 +112,12 @@ def _announced(
     changed: Changes,
     perhaps: Callable[[Schema, Schema], Changes],
     unchanged: Callable[[FoundRecord[Schema], FoundRecord[Schema] | None], bool],
+    looked: Callable[[FoundRecord[Schema], FoundRecord[Schema] | None, int | None], int],
 ) -> SchemaChoice:
     missing = changed.missing(newest)
+    if missing:
+        settled = looked(newest, later, min((each.commit_lsn for each in changed.behind), default=None))
+        missing = [each for each in missing if each.commit_lsn >= settled]
     if not missing:
         differs = later is not None and not same_schema(newest.record, later.record) and not unchanged(newest, later)
         if later is None or changed.excess(later) or not differs:

@@ -141,6 +141,13 @@ class StateAtPoint:
         own = newest.record.floor or newest.record.lsn
         return max(map(parse_position, (own, later.record.since if later is not None else "", *looks, *gaps)))
 
+    def looked_until(self, newest: FoundRecord[Schema], later: FoundRecord[Schema] | None, most: int | None) -> int:
+        """LSN of the newest look that found ``newest``, before the entry ``later``, not behind ``most`` (``None`` for any), and not behind
+        what was read of the stream: what was announced there is not known. 0 for none.
+        """
+        bound = min(self.survey.position, self.survey.position if most is None else most)
+        return max((lsn for _, look in self._looks(newest, later) if (lsn := parse_position(look.floor)) <= bound), default=0)
+
     def is_known_here(self, newest: FoundRecord[Schema], later: FoundRecord[Schema] | None) -> bool:
         """Whether a look from behind the point still found ``newest``.
 

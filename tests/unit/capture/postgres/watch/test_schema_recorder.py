@@ -69,6 +69,21 @@ async def test_a_look_is_journaled_now_and_then() -> None:
     assert looks == [Look("0/50", 5)] * 2
 
 
+async def test_a_look_that_settles_what_was_announced_is_journaled_at_once() -> None:
+    """As soon as it bounds the announcement, and once; a schema entry settles it too."""
+    writer, clock = RecordingWriter(), SetClock()
+    recorder, _ = opened(writer, KNOWN, clock)
+    await recorder.record(taken(), exact=True)
+    recorder.announced("0/50")
+    for floor in ("0/4F", "0/50", "0/60"):
+        await recorder.looked(Look(floor, 5))
+    recorder.announced("0/70")
+    await recorder.record(taken(), exact=True)
+    await recorder.looked(Look("0/80", 5))
+    looks = [msgspec.json.decode(next(run.bodies()), type=Look) for run in writer.runs if run.kind is Kind.PG_LOOK]
+    assert looks == [Look("0/50", 5)]
+
+
 async def test_a_dump_that_ddl_overtook_is_taken_once_more() -> None:
     """Nothing counts as its fingerprint."""
     recorder, _ = opened(RecordingWriter(), KNOWN)

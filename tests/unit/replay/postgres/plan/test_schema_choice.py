@@ -28,6 +28,7 @@ def chosen(
     lsn: int = 1,
     perhaps: Changes | None = None,
     looked: int = 1,
+    looks: tuple[int, ...] = (),
 ) -> SchemaChoice:
     return choose(
         schemas,
@@ -35,6 +36,7 @@ def chosen(
         changed=changes(before, behind),
         perhaps=lambda *_: perhaps or Changes(),
         unchanged=lambda _, later: lsn <= (parse_position(later.record.since) if later else looked),
+        looked=lambda _found, _later, most: max((each for each in looks if most is None or each <= most), default=0),
     )
 
 
@@ -55,6 +57,20 @@ def test_two_changes_without_an_entry_between_leave_it_uncertain() -> None:
     choice = chosen([entry(1, "4:4:"), entry(9, "20:20:")], 3, [5], [15])
     assert (choice.found.ref.seq, choice.certain) == (1, False)
     assert choice.reason.startswith("1 announced changes")
+
+
+def test_what_a_look_did_not_find_was_announced_for_nothing() -> None:
+    """Anybody can announce what never happened: a look behind it that still found the old schema tells, if nothing was announced since."""
+    only = [entry(1, "4:4:")]
+    for behind, looks, certain in (
+        ([], (), False),
+        ([], (5,), False),  # it bounds what committed before it
+        ([], (6,), True),
+        ([15], (30,), False),  # what was announced behind the point may have undone it
+        ([15], (14, 30), True),
+    ):
+        assert chosen(only, 3, [5], behind, looks=looks).certain is certain, (behind, looks)
+    assert not chosen(only, 3, [5, 8], [], looks=(6,)).certain
 
 
 def test_without_announcements_only_equal_neighbours_are_certain() -> None:
