@@ -37,7 +37,7 @@ class Guard:
     def __init__(self, token: str, names: Collection[str] = ()) -> None:
         """``names``: hosts, without a port, under which the page may be asked for beside those of this machine."""
         self._token = token.encode()
-        self._names = {"127.0.0.1", "localhost", "[::1]", *(name.lower() for name in names)}
+        self._names = {"127.0.0.1", "localhost", "[::1]", *(f"[{name}]".lower() if ":" in name else name.lower() for name in names)}
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: _Handler) -> web.StreamResponse:

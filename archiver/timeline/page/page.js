@@ -46,7 +46,7 @@ function draw() {
   if (data.busy) lines.push("Still counting…");
   if (!data.windows.ready) lines.push(`Reading the journal for gaps: ${Math.floor(data.windows.progress * 100)} %.`);
   if (data.windows.damage) lines.push(`The archive is not what was written: ${visible(data.windows.damage)}. See archiver verify.`);
-  if (data.uncounted.length) lines.push("Not everything is counted: hatched times have changes that are not drawn. `archiver maintain --history` makes files that count all.");
+  if (data.uncounted.length) lines.push("Not everything is counted: what is grey was not read yet. Refresh reads on; history files (archiver maintain --history) make it quick.");
   lines.push(...data.problems.map((each) => `Not counted: ${visible(each)}.`));
   at("state").textContent = lines.join(" ");
   chart.draw(data);

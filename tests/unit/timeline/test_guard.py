@@ -6,10 +6,12 @@ import pytest
 
 from archiver.timeline.guard import Guard
 
-GUARD = Guard("secret", ["timeline.example", "0.0.0.0"])
+GUARD = Guard("secret", ["timeline.example", "0.0.0.0", "fd00::1"])
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:80", "localhost:8090", "LOCALHOST", "[::1]", "[::1]:80", "timeline.example:443"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.0.0.1:80", "localhost:8090", "LOCALHOST", "[::1]", "[::1]:80", "timeline.example:443", "[fd00::1]:80"]
+)
 def test_names_of_this_server(host: str) -> None:
     """Those of this machine and those that were given, on any port."""
     assert GUARD.is_ours(host)

@@ -1,0 +1,111 @@
+"""Counts of what the journal has behind the history files of a source, read on whenever it has grown.
+
+The records are those that history files would have of it, so that what is counted does not depend on how far these reach.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from archiver.lake.database_changes import DatabaseChanges
+from archiver.lake.object_changes import ObjectChanges
+from archiver.maintenance import database_history, object_history
+from archiver.replay.postgres.write.spill_file import SpillFile
+from archiver.timeline.counts import CHANGES, DELETIONS, Cells, Counts, Lane
+
+if TYPE_CHECKING:
+    from archiver.journal.entry import Placed
+    from archiver.journal.reader import Reader
+    from archiver.lake.progress import Progress
+
+COLUMNS = ("name", "committed", "operation")
+"""Of records: what is counted by."""
+_AT_ONCE = 100_000
+"""Records."""
+
+
+class TailCounts:
+    """What was counted so far, and where to go on."""
+
+    def __init__(self, source: str, changes: DatabaseChanges | ObjectChanges, segment: int) -> None:
+        self.counts = Counts()
+        self.segment = segment
+        """The next one that is read."""
+        self.reached = 0
+        """When the last run that was read was received, microseconds."""
+        self._source, self._changes = source, changes
+        self._waiting: list[pa.Table] = []
+
+    @classmethod
+    async def begun(cls, reader: Reader, source: str, progress: Progress | None, streams: list[str]) -> TailCounts | None:
+        """Behind ``progress``, or where history files would begin; ``None`` for a database without a complete baseline.
+
+        ``streams``: all of the journal. Errors as of ``Reader``.
+        """
+        cluster = source not in streams
+        if progress is None:
+            begin = object_history.begin(reader, source, streams) if cluster else database_history.begin(reader, source)
+            progress = await begin
+        if progress is None:
+            return None
+        changes = ObjectChanges(progress) if cluster else DatabaseChanges(progress, spill=SpillFile())
+        return cls(source, changes, progress.segment if cluster else progress.resume_segment)
+
+    async def go_on(self, reader: Reader, last: int, is_late: Callable[[], bool]) -> None:
+        """Read up to segment ``last``, or to the end of one after which ``is_late``."""
+        if self.segment > last:
+            return
+        stopped = last + 1
+        async with aclosing(reader.read(self.segment, last=last)) as runs:
+            async for placed in runs:
+                if placed.segment > self.segment and is_late():
+                    stopped = placed.segment
+                    break
+                self.segment = placed.segment
+                if placed.run.source.partition("/")[0] == self._source:
+                    self.reached = placed.run.observed
+                    await asyncio.to_thread(self._feed, placed)
+        await asyncio.to_thread(self._flush)
+        self.segment = stopped
+
+    def _feed(self, placed: Placed) -> None:
+        self._keep(self._changes.feed(placed))
+        if isinstance(self._changes, DatabaseChanges):
+            # Rows of copies are no changes.
+            self._changes.copies = []
+
+    def _flush(self) -> None:
+        if isinstance(self._changes, DatabaseChanges):
+            self._keep(self._changes.flush())
+        self._count()
+
+    def _keep(self, records: Iterable[pa.Table]) -> None:
+        for table in records:
+            self._waiting.append(table.select(COLUMNS))
+            if sum(each.num_rows for each in self._waiting) >= _AT_ONCE or len(self._waiting) >= 1000:
+                self._count()
+
+    def _count(self) -> None:
+        if self._waiting:
+            add_records(self.counts, pa.concat_tables(self._waiting), self._source)
+            self._waiting = []
+
+
+def add_records(counts: Counts, records: pa.Table, source: str) -> None:
+    """Count those of ``records`` that are changes."""
+    operation = pc.utf8_lower(records["operation"])
+    chosen = pc.is_in(operation, pa.array(sorted(CHANGES)))
+    names = records["name"].filter(chosen).combine_chunks().dictionary_encode()
+    seconds = records["committed"].cast(pa.int64()).filter(chosen).to_numpy() // 1_000_000
+    deleted = pc.is_in(operation.filter(chosen), pa.array(sorted(DELETIONS))).to_numpy(zero_copy_only=False).astype(np.int64)
+    places = names.indices.to_numpy()
+    for place, name in enumerate(names.dictionary.to_pylist()):
+        mine = places == place
+        counts.add(Lane(source, name), Cells(seconds[mine], np.ones(int(mine.sum()), np.int64), deleted[mine]))
