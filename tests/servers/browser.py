@@ -26,7 +26,7 @@ def browsing() -> Iterator[Browser]:
     """A browser without a window; nothing of it is left."""
     program = found()
     assert program, MISSING
-    expect.set_options(timeout=30_000)
+    expect.set_options(timeout=60_000)
     flags = ["--disable-dev-shm-usage", *(["--no-sandbox"] if not os.geteuid() else [])]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=flags)
@@ -43,7 +43,7 @@ def looking(browser: Browser, address: str, width: int = 1080, height: int = 800
     said = list[str]()
     try:
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(60_000)
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.goto(address)
