@@ -57,12 +57,18 @@ SELECT c.oid::int8, a.attnum::int, a.attname, format_type(a.atttypid, a.atttypmo
 
 _INHERITS = "SELECT inhrelid::int8, inhparent::int8 FROM pg_inherits ORDER BY 1, inhseqno"
 
-# No row can be put back without its part of a partition key, nor where the type itself refuses NULL.
+# No row can be put back without its part of a partition key, nor where NULL is refused: by the type, by a generated column that is NOT
+# NULL, by an index that takes one NULL only.
 _NEEDED = f"""
 SELECT c.oid::int8, a.attnum::int, a.attname, pg_get_partkeydef(c.oid),
        EXISTS (WITH RECURSIVE d (oid) AS (SELECT a.atttypid UNION SELECT y.typbasetype FROM d JOIN pg_type y ON y.oid = d.oid
                                            WHERE y.typtype = 'd')
                SELECT FROM d JOIN pg_type y ON y.oid = d.oid WHERE y.typtype = 'd' AND y.typnotnull)
+       OR EXISTS (SELECT FROM pg_attrdef x JOIN pg_attribute g ON g.attrelid = x.adrelid AND g.attnum = x.adnum
+                    JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = x.oid
+                   WHERE x.adrelid = c.oid AND g.attgenerated <> '' AND g.attnotnull AND d.refclassid = 'pg_class'::regclass
+                     AND d.refobjid = c.oid AND d.refobjsubid = a.attnum)
+       OR EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indnullsnotdistinct AND a.attnum = ANY (i.indkey))
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
  WHERE c.relkind IN ('r', 'p') AND {OURS}

@@ -18,6 +18,7 @@ from archiver.clock import SystemClock
 from archiver.history.row_at import row_at
 from archiver.history.rows import RowRef, row_log
 from archiver.journal.reader import Reader
+from archiver.maintenance.folding import fold_database
 from archiver.maintenance.history_files import write_history
 from archiver.replay.points import parse_point, resolve
 from archiver.replay.postgres.restore import restore_to_database
@@ -104,6 +105,7 @@ ROWS = [
     f"INSERT INTO users (id, name, secret) SELECT n, 'name ' || n, '{SECRET}' || n FROM generate_series(1, 9) n",
     f"INSERT INTO logins SELECT n, '{SECRET}' FROM generate_series(1, 9) n",
     f"INSERT INTO parts SELECT n, '{SECRET}', n FROM generate_series(1, 9) n",
+    "ANALYZE",
 ]
 CHANGES = [
     f"INSERT INTO users (id, name, secret) VALUES (10, 'ten', '{SECRET}'), (11, 'eleven', repeat('{SECRET}', 9000))",
@@ -151,6 +153,8 @@ async def test_nothing_of_it_is_kept(database: str, target_database: str) -> Non
         await quiet(made, database)
         await answers(made)
         await history(made)
+        reader = Reader(made.store)
+        await fold_database(reader, SystemClock(), SOURCE, until=await reader.last())
         await answers(made)
         # Copied; streamed, and in history files; of a table that no line names.
         assert await shown(made, "name 9") > 0
@@ -158,6 +162,7 @@ async def test_nothing_of_it_is_kept(database: str, target_database: str) -> Non
         assert await shown(made, "in the open") > 0
         assert await shown(made, SECRET) == 0
         restored = await plan(made, "latest")
+        assert restored.checkpoint.cause == "folded"
         await restore_to_database(restored, Reader(made.store), made.store, target_database)
         for query in (
             "SELECT id, name, added, more FROM people ORDER BY 1",
@@ -296,6 +301,8 @@ async def test_what_cannot_be_hidden_is_refused_before_anything_is_touched(datab
         "CREATE TABLE p (id int, day int, half int) PARTITION BY RANGE (day, (half / 2))",
         "CREATE TABLE p_1 PARTITION OF p FOR VALUES FROM (0, 0) TO (10, 10)",
         "CREATE TABLE alone (secret text)",
+        "CREATE TABLE g (id int PRIMARY KEY, may text, length int NOT NULL GENERATED ALWAYS AS (length(may)) STORED)",
+        "CREATE TABLE n (id int PRIMARY KEY, may text UNIQUE NULLS NOT DISTINCT)",
     )
     for line, code in {
         "public.t.id": "redacted_needed",
@@ -304,6 +311,8 @@ async def test_what_cannot_be_hidden_is_refused_before_anything_is_touched(datab
         "public.p.day": "redacted_needed",
         "public.p.half": "redacted_needed",
         "public.alone.secret": "redacted_needed",
+        "public.g.may": "redacted_needed",
+        "public.n.may": "redacted_needed",
         "public.f.may": "redacted_full",
         "public.t.mya": "selects_nothing",
     }.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from archiver.capture.postgres.catalog.publication import MemberChanges, Publication, plan_members, why_unusable
-from archiver.postgres.records import Catalog, Mode, Table
+from archiver.postgres.records import Catalog, Column, Mode, RedactedColumn, Table
 
 NAMES = ("a_key", "a_insert")
 WHOLE = frozenset({"insert", "update", "delete", "truncate"})
@@ -66,3 +66,26 @@ def test_a_publication_that_would_harm_or_lose_is_unusable() -> None:
         (good._replace(operations=frozenset({"insert"})), "needs insert, update"),
     ):
         assert word in why_unusable(bad, whole=True)
+
+
+def listed(oid: int, *attnums: int, hidden: int = 0) -> Table:
+    columns = [Column(attnum, f"c{attnum}", "text", 25) for attnum in attnums]
+    return Table(oid, "s", f"t{oid}", "r", "p", "d", oid, "key", columns, [1], listed=True, redacted=[RedactedColumn(hidden, "s.t.c")])
+
+
+def test_a_table_joins_with_a_list_and_changes_it_by_leaving_and_joining() -> None:
+    """Without what is hidden, whatever the other columns; a list by the same numbers is left alone."""
+    made, effect = statements((publication("a_key"), publication("a_insert")), listed(1, 1, 2, 3, hidden=2))
+    assert made == ['ALTER PUBLICATION "a_key" ADD TABLE ONLY "s"."t1" ("c1", "c3")']
+    assert effect == MemberChanges(added=frozenset({1}))
+    known = publication("a_key", 1)._replace(members={1: '"s"."t1"'}, lists={1: frozenset({1, 3})})
+    assert statements((known, publication("a_insert")), listed(1, 1, 2, 3, hidden=2))[0] == []
+    made, effect = statements((known, publication("a_insert")), listed(1, 1, 2, 3, 4, hidden=2))
+    assert made == [
+        'ALTER PUBLICATION "a_key" DROP TABLE ONLY "s"."t1"',
+        'ALTER PUBLICATION "a_key" ADD TABLE ONLY "s"."t1" ("c1", "c3", "c4")',
+    ]
+    assert effect == MemberChanges(relisted=frozenset({1}))
+    # Nobody else's list stays either.
+    made, effect = statements((known, publication("a_insert")), table(1, "key"))
+    assert (made[1:], effect) == (['ALTER PUBLICATION "a_key" ADD TABLE ONLY "public"."T""1"'], MemberChanges(relisted=frozenset({1})))
