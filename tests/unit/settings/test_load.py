@@ -43,6 +43,13 @@ def test_out_of_range_names_the_limit() -> None:
     assert ">= 65536" in refused({"archive": {"segment_bytes": 5}})
 
 
+@pytest.mark.parametrize("line", ["users.secret", "secret", "public..secret", "public.users."])
+def test_a_line_of_redact_names_a_column(line: str) -> None:
+    """With its table and schema: a shorter name would hide nothing."""
+    assert repr(line) in refused({"sources": {"db": {"postgres": {"dsn": "dbname=a", "redact": [line]}}}})
+    parse({"sources": {"db": {"postgres": {"dsn": "dbname=a", "redact": ["public.*.secret"]}}}}, "file.yaml")
+
+
 def test_for_ever_is_no_number(tmp_path: Path) -> None:
     """What no clock can count is refused where it is written, and not where somebody counts it."""
     for written in (".inf", "1e30", ".nan"):

@@ -6,6 +6,7 @@ import contextlib
 import io
 import sys
 import uuid
+from pathlib import Path
 
 import psycopg
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.preflight.preflight import Preflight, preflight
 from archiver.capture.postgres.session.access import Access
 from archiver.clock import SystemClock
+from archiver.errors import Refused
 from archiver.history.row_at import row_at
 from archiver.history.rows import RowRef, row_log
 from archiver.journal.reader import Reader
@@ -26,6 +28,7 @@ from archiver.store.memory import MemoryStore
 from tests.integration.capture.postgres.recorded import schemas
 from tests.integration.capture.postgres.rig import SOURCE, Capture, capture
 from tests.integration.replay.postgres.arrange import ask, baseline, plan, quiet, run
+from tests.integration.replay.postgres.excerpts import beside, merge, planned, restored
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -161,9 +164,9 @@ async def test_nothing_of_it_is_kept(database: str, target_database: str) -> Non
         assert await shown(made, "thirty") > 1
         assert await shown(made, "in the open") > 0
         assert await shown(made, SECRET) == 0
-        restored = await plan(made, "latest")
-        assert restored.checkpoint.cause == "folded"
-        await restore_to_database(restored, Reader(made.store), made.store, target_database)
+        at_end = await plan(made, "latest")
+        assert at_end.checkpoint.cause == "folded"
+        await restore_to_database(at_end, Reader(made.store), made.store, target_database)
         for query in (
             "SELECT id, name, added, more FROM people ORDER BY 1",
             "SELECT at FROM logins ORDER BY 1",
@@ -173,9 +176,9 @@ async def test_nothing_of_it_is_kept(database: str, target_database: str) -> Non
             assert contents(target_database, query) == contents(database, query)
         assert ask(target_database, "SELECT count(hidden) + count(lower) FROM people") == 0
         assert ask(target_database, "SELECT count(hidden) FROM parts") == 0
-        told = [text for text in restored.doubts if "redacted" in text]
+        told = [text for text in at_end.doubts if "redacted" in text]
         assert [text.split(":")[1].strip() for text in told] == ["public.logins", "public.parts_1", "public.parts_2", "public.people"]
-        assert not restored.gaps
+        assert not at_end.gaps
 
 
 @pytest.mark.postgres(16, 18)
@@ -322,3 +325,28 @@ async def test_what_cannot_be_hidden_is_refused_before_anything_is_touched(datab
     report = await look(database, "public.t.may")
     assert not report.refusals
     assert "column_lists" in [finding.code for finding in report.notes]
+
+
+@pytest.mark.postgres(18)
+async def test_a_restore_gets_over_what_refuses_null(database: str, target_database: str, tmp_path: Path) -> None:
+    """A CHECK that NULL breaks, a default, a unique index: rows come back without the value, and what they break is named.
+
+    Beside living rows they may stand; over them NULL is not written.
+    """
+    run(
+        database,
+        "CREATE TABLE users (id int PRIMARY KEY, secret text UNIQUE DEFAULT 'a default' CHECK (secret IS NOT NULL))",
+        f"INSERT INTO users SELECT n, '{SECRET}' || n FROM generate_series(1, 3) n",
+    )
+    async with capture(database, slot(), poll_seconds=0.3, redact=["public.users.secret"]) as made:
+        await baseline(made)
+        await quiet(made, database)
+        report = await restore_to_database(await plan(made, "latest"), Reader(made.store), made.store, target_database)
+        assert contents(target_database, "SELECT id, secret FROM users ORDER BY 1") == [(1, None), (2, None), (3, None)]
+        assert [each.name for each in report.left_out] == ["CHECK CONSTRAINT public.users users_secret_check"]
+        planned_beside = await planned(made, database, excerpt=beside("users"), into_source=True)
+        assert any("redacted" in text for text in planned_beside.doubts)
+        await restored(made, database, excerpt=beside("users"))
+        assert contents(database, "SELECT id, secret FROM restored.users ORDER BY 1") == [(1, None), (2, None), (3, None)]
+        with pytest.raises(Refused, match=r"secret of public\.users is redacted"):
+            await restored(made, database, excerpt=merge("users", tmp_path / "merge.sql"))
