@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -16,8 +15,9 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from archiver import disk
 from archiver.clock import Clock
-from archiver.errors import ArchiverError, Corrupt, Invalid, Partial, Unavailable
+from archiver.errors import ArchiverError, Corrupt, Partial
 from archiver.journal.drill_reports import DrillReport, Step, record
 from archiver.journal.kept_segments import KeptSegments
 from archiver.journal.reader import Reader
@@ -27,6 +27,7 @@ from archiver.postgres.captured_systems import CapturedDatabase, named_databases
 from archiver.replay.postgres.restore import abandoned_databases, scratch_database
 from archiver.replay.restoration import Options, Progress
 from archiver.restore import carry_out, close_plans, make_plans, source_kinds
+from archiver.scratch_folder import ScratchFolder, remove_abandoned
 from archiver.store.protocol import Store
 
 log = structlog.get_logger()
@@ -56,16 +57,16 @@ async def run_drill(
 ) -> DrillReport:
     """Restore ``wanted`` sources (all when empty) as they were at ``at``. Never raises for a failed step: the report says it.
 
-    Raises ``Invalid`` for a scratch folder that is in use, ``Unavailable`` when a passed drill cannot be recorded. Cancelled or failed, it
-    removes what it made; that it could not is a failed step too.
+    Raises as ``ScratchFolder.take`` for a scratch folder that is in use, ``Unavailable`` when a passed drill cannot be recorded.
+    Cancelled or failed, it removes what it made; that it could not is a failed step too.
     """
-    if scratch.folder.exists() and any(scratch.folder.iterdir()):
-        raise Invalid(f"scratch folder {scratch.folder} is not empty", hint="name a folder that the drill may remove")
+    folder = ScratchFolder(scratch.folder)
+    used = await asyncio.to_thread(folder.take)
     report = DrillReport(at, clock.now())
     places = AsyncExitStack()
     try:
         kept = places.enter_context(KeptSegments())
-        await _prove(Reader(store, kept=kept), report, clock, wanted, scratch, options, progress, places)
+        await _prove(Reader(store, kept=kept), report, clock, wanted, scratch, options, progress, places, used=used)
     except ArchiverError:
         log.warning("drill_failed", step=report.steps[-1].name, reason=report.steps[-1].detail)
     finally:
@@ -74,7 +75,7 @@ async def run_drill(
                 try:
                     await places.aclose()
                 finally:
-                    await _remove(scratch.folder)
+                    await asyncio.to_thread(folder.remove)
     report.passed = all(step.ok for step in report.steps)
     report.finished = clock.now()
     report.restore_seconds = sum(step.seconds for step in report.steps if step.name in {"plan", "restore"})
@@ -92,8 +93,10 @@ async def _prove(
     options: Options,
     progress: Callable[[str], AbstractContextManager[Progress]],
     places: AsyncExitStack,
+    *,
+    used: bool,
 ) -> None:
-    """The steps up to the proof. What ``places`` holds is in use until it is closed."""
+    """The steps up to the proof. What ``places`` holds is in use until it is closed. ``used``: a killed drill had left the folder."""
     async with _step(report, clock, "verify") as step:
         found = await verify(reader.store, deep=True)
         step.detail = f"{found.segments} segments, {found.entries} entries, {found.parts} baseline objects"
@@ -102,7 +105,7 @@ async def _prove(
         if not found.ok:
             raise Corrupt(f"the archive is not whole: {found.verdict}", hint=f"see {page('runbooks/archive-corrupt.md')}")
     async with _step(report, clock, "scratch") as step:
-        left = await _left_behind(scratch.dsn)
+        left = await _left_behind(scratch, used=used)
         targets = await places.enter_async_context(_targets(reader, wanted, scratch, clock, options.configured))
         step.detail = f"{len(targets)} places{left}"
     async with _step(report, clock, "plan") as step:
@@ -122,10 +125,16 @@ async def _prove(
             )
 
 
-async def _left_behind(dsn: str) -> str:
-    """Say which databases drills that were killed could not drop. They are not dropped here: a drill elsewhere may be about to connect."""
-    found = await abandoned_databases(dsn, _DATABASES) if dsn else []
-    return f"; drills that were killed left {', '.join(found)}: drop them when no drill runs" if found else ""
+async def _left_behind(scratch: Scratch, *, used: bool) -> str:
+    """Take away the folders that killed drills have left, and say which databases they could not drop.
+
+    Those are not dropped here: a drill elsewhere may be about to connect.
+    """
+    gone = await asyncio.to_thread(remove_abandoned, Path(disk.temporary_folder()))
+    gone += [str(scratch.folder)] if used else []
+    found = await abandoned_databases(scratch.dsn, _DATABASES) if scratch.dsn else []
+    said = f"; removed what killed drills left in {', '.join(gone)}" if gone else ""
+    return said + (f"; drills that were killed left {', '.join(found)}: drop them when no drill runs" if found else "")
 
 
 @asynccontextmanager
@@ -141,15 +150,6 @@ async def _step(report: DrillReport, clock: Clock, name: str) -> AsyncIterator[S
         raise
     finally:
         step.seconds = round(clock.monotonic() - began, 3)
-
-
-async def _remove(folder: Path) -> None:
-    try:
-        await asyncio.to_thread(shutil.rmtree, folder)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise Unavailable(f"scratch folder {folder} cannot be removed: {error.strerror}", hint="remove it by hand") from None
 
 
 @asynccontextmanager

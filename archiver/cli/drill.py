@@ -112,6 +112,7 @@ async def _drill(
     from archiver.cli.progress import steps
     from archiver.clock import SystemClock
     from archiver.drill import Scratch, run_drill
+    from archiver.scratch_folder import PREFIX
     from archiver.service.sources import configured_databases
     from archiver.store.open import open_store
 
@@ -124,7 +125,7 @@ async def _drill(
         if dsn:
             options = msgspec.structs.replace(options, configured=await configured_databases(settings))
         with disk.errors("make a scratch folder"):
-            place = folder or Path(tempfile.mkdtemp(prefix="archiver-drill-"))
+            place = folder or Path(tempfile.mkdtemp(prefix=PREFIX))
         scratch = Scratch(place, dsn, kubeconfig)
         return await run_drill(store, SystemClock(), at, sources, scratch, options, steps)
     except asyncio.CancelledError:

@@ -64,12 +64,18 @@ def failed(report: dict[str, Any]) -> list[str]:
 
 
 def test_what_killed_drills_left_is_named(recorded: Archiver, scratch_server: PostgresServer, tmp_path: Path) -> None:
-    """Nobody else may drop it: a drill on another machine could be at work there."""
+    """Nobody else may drop a database: a drill on another machine could be at work there. Folders go, with the rows in them."""
     scratch_server.execute("CREATE DATABASE archiver_drill_0123456789ab")
+    rows = tmp_path / "scratch/db/rows"
+    rows.mkdir(parents=True)
+    (tmp_path / "scratch/.archiver-drill").touch()
+    (rows / "public.note.sql").write_text("1")
     code, report, errors = drill(recorded, "--scratch-dsn", scratch_server.dsn(), "--scratch-folder", str(tmp_path / "scratch"))
     assert code == 0, errors
     (scratch,) = [step["detail"] for step in report["steps"] if step["name"] == "scratch"]
     assert "archiver_drill_0123456789ab" in scratch
+    assert f"removed what killed drills left in {tmp_path / 'scratch'}" in scratch
+    assert not (tmp_path / "scratch").exists()
     assert databases(scratch_server) == ["archiver_drill_0123456789ab", "postgres"]
 
 
