@@ -34,7 +34,7 @@ def ask(folder: Path, *arguments: str) -> Answer:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise RuntimeError(f"archiver {arguments[0]} ended with {process.returncode}")
+        raise RuntimeError(f"archiver {arguments[0]} ended with {process.returncode}: {text.decode()[-500:]}")
     return Answer(text, first, time.perf_counter() - began, usage.ru_utime + usage.ru_stime)
 
 
