@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from archiver.cli import output
+from archiver.cli.cluster_plans import as_planned, print_cluster, read_plan, write_plan
 from archiver.cli.given import given_options
 from archiver.cli.main import Context, wait_for
 from archiver.cli.points import FORMS, say_meaning
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from archiver.replay.excerpt import Excerpt
     from archiver.replay.fitting import Place
     from archiver.replay.kubernetes.plan import Mode
-    from archiver.replay.kubernetes.restore import ClusterPlan
     from archiver.replay.postgres.restore import DatabaseRestoration
     from archiver.replay.restoration import Options
     from archiver.restore import Plans, RestoredSource
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--at", "at", required=True, metavar="POINT", help=FORMS)
+@click.option("--at", "at", default="", metavar="POINT", help=FORMS)
 @click.option(
     "--to",
     "targets",
@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     help="Kubernetes: only this object (repeatable), as plural.group/namespace/name; without namespace where it has none.",
 )
 @click.option(
-    "-l",
     "--selector",
+    "-l",
     "labels",
     default="",
     metavar="LABELS",
@@ -93,6 +93,19 @@ if TYPE_CHECKING:
     help="Wait this long for a point that the journal has not reached.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option(
+    "--plan-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="With --dry-run, one Kubernetes source and --to kubeconfig: write the plan to this JSON file.",
+)
+@click.option(
+    "--plan",
+    "plan_name",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Carry out exactly this plan, instead of --at and all choices; refused if the target or the archive is not as it was made for.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace what the target holds already of what the plan creates. The plan lists it.")
 @click.option(
     "--mode",
@@ -157,6 +170,8 @@ def restore(
     merge_script: Path | None,
     wait: float,
     dry_run: bool,
+    plan_file: Path | None,
+    plan_name: Path | None,
     overwrite: bool,
     mode: Mode,
     allow_gaps: bool,
@@ -194,7 +209,13 @@ def restore(
     from archiver.replay.kubernetes.selection import RestoreScope
     from archiver.replay.restoration import Options
 
-    say_meaning(at)
+    planned = read_plan(plan_name) if plan_name is not None else None
+    if not at and planned is None:
+        raise click.MissingParameter(param_hint="'--at'", param_type="option")
+    if plan_file is not None and not dry_run:
+        raise Invalid("--plan-file writes what a dry run finds", hint="add --dry-run, look at the file, then: restore --plan FILE")
+    if planned is None:
+        say_meaning(at)
     settings = context.settings()
     scope = RestoreScope(
         frozenset(kinds),
@@ -224,7 +245,15 @@ def restore(
         said=said,
         excerpt=excerpt,
     )
-    written = {"--uid-map": uid_map, "--left-out": left_out if left_out != Path() else None, "--merge-script": merge_script}
+    if planned is not None:
+        at, sources, options = planned.at, (planned.source,), as_planned(options, planned)
+        targets = targets or (f"{planned.source}={planned.target}",)
+    written = {
+        "--plan-file": plan_file,
+        "--uid-map": uid_map,
+        "--left-out": left_out if left_out != Path() else None,
+        "--merge-script": merge_script,
+    }
     done = wait_for(
         lambda: _restore(
             settings, at, targets, sources, options, wait=wait, dry_run=dry_run or not targets, as_json=as_json, written=written
@@ -246,6 +275,7 @@ _ABOUT: dict[str, Place] = {
     "--into-source": "into a cluster",
     "--hold-lease": "into a cluster",
     "--uid-map": "into a cluster",
+    "--plan-file": "into a cluster",
     "--no-owner": "database",
     "--left-out": "into a database",
     "--jobs": "into a database",
@@ -342,6 +372,7 @@ async def _restore(
         plans = await make_plans_once_reached(reader, at, targets, sources, options, clock, wait_seconds=wait)
         try:
             if dry_run:
+                write_plan(plans, written["--plan-file"])
                 output.print_json(plans.shown()) if as_json else _print_plans(plans)
                 if targets:
                     _foresee(plans, options)
@@ -386,7 +417,7 @@ def _print_plans(plans: Plans) -> None:
         elif isinstance(planned, ExcerptRestoration):
             print_planned(planned)
         elif isinstance(planned, ClusterRestoration):
-            _print_cluster(planned.plan)
+            print_cluster(planned.plan)
 
 
 def _print_database(planned: DatabaseRestoration) -> None:
@@ -398,27 +429,6 @@ def _print_database(planned: DatabaseRestoration) -> None:
     output.facts([("note", text) for text in planned.notes])
     if planned.refusal is not None:
         output.facts([("REFUSED", planned.refusal.message), ("hint", planned.refusal.hint)])
-
-
-def _print_cluster(plan: ClusterPlan) -> None:
-    counts = ", ".join(f"{number} {do}" for do, number in sorted(plan.counts().items())) or "nothing"
-    output.facts(
-        [
-            ("captured cluster", plan.cluster),
-            ("objects", counts),
-            *(("gap", text) for text in plan.gaps),
-            *(("refused", text) for text in plan.refusals),
-            *(("would not be taken", text) for text in plan.would_fail),
-            *(("not asked", text) for text in plan.not_asked),
-            *(("note", text) for text in plan.notes),
-            *(("not rewritten", text) for text in plan.naming),
-        ]
-    )
-    output.table(
-        "",
-        ["", "resource", "namespace", "name", "level", "status", "why"],
-        [(each.do, each.resource, each.namespace, each.name, each.level, "yes" if each.status else "", each.why) for each in plan.actions],
-    )
 
 
 def _print_done(done: RestoredSource) -> None:

@@ -13,6 +13,7 @@ from archiver.errors import ArchiverError, Refused
 from archiver.postgres.captured_systems import CapturedDatabase
 from archiver.replay.excerpt import Excerpt
 from archiver.replay.fitting import Place
+from archiver.replay.kubernetes.plan_file import PlanFile
 from archiver.replay.kubernetes.selection import RestoreScope
 from archiver.replay.targets import Target
 
@@ -60,6 +61,8 @@ class Options(msgspec.Struct, frozen=True):
     """Databases that the settings name: no more a target than those that the archive names."""
     said: Mapping[str, Place] = {}
     """Options that were written down and are not about every restore, and what each is about."""
+    planned: PlanFile | None = None
+    """Of a cluster exactly this is carried out, or nothing."""
     excerpt: Excerpt | None = None
     """Of a database only this, beside what lives."""
 

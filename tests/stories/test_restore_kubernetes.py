@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from archiver.clock import SystemClock, to_text
-from tests.servers.agents_world import differences, snapshot
+from tests.servers.agents_world import Identity, differences, snapshot
 from tests.servers.archiver import Archiver
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import custom_resource, path
@@ -106,10 +106,7 @@ def test_deleted_runs_come_back_and_are_not_run_again(cluster: ControlPlane, nam
         )
         stream = f"agents/agents.proompteng.ai/agentruns@{namespace}"
         newest = int(marker["metadata"]["resourceVersion"])
-        archiver.wait(
-            lambda: int(archiver.source(stream).get("position") or archiver.source(stream).get("durable_position") or 0) >= newest,
-            "durable",
-        )
+        archiver.wait(lambda: durable(archiver, stream) >= newest, "durable")
 
         log = archiver.call("log", "--source", "agents", "--object", f"agentruns.agents.proompteng.ai/{namespace}/run-0", "--json")
         events = [change["event"] for change in json.loads(log.stdout)]
@@ -137,3 +134,62 @@ def test_deleted_runs_come_back_and_are_not_run_again(cluster: ControlPlane, nam
             item["metadata"]["uid"] for key, item in there.items() if key != later
         }
         assert archiver.stop() == 0
+
+
+def test_ten_of_fifty_runs_come_back_beside_forty_that_nobody_touches(cluster: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    """The plan says of each run what would become of it, and is a file; one command carries it out. The ten come back with what they
+    owned and are not run again by the controller, which is alive; the other forty are the same objects in the same version. A plan that
+    does not hold any more is refused by name, and writes nothing.
+    """
+    sources = {"agents": {"kubernetes": {"kubeconfig": str(cluster.kubeconfig), "namespaces": [namespace]}}}
+    with Archiver(tmp_path, sources) as archiver, Controller(cluster, namespace) as controller:
+        archiver.start()
+        stream = f"agents/agents.proompteng.ai/agentruns@{namespace}"
+        archiver.wait_for_baseline(stream)
+        make(cluster, namespace, 50)
+        until(lambda: len(controller.submitted) >= 50, "every run is submitted once")
+        looked = controller.looked
+        until(lambda: controller.looked > looked + 3, "the controller has nothing left to do")
+        wanted = snapshot(cluster, namespace, KINDS)
+        for kind, of in (("AgentRun", stream), ("ToolRun", f"agents/tools.proompteng.ai/toolruns@{namespace}")):
+            newest = max(int(item["metadata"]["resourceVersion"]) for key, item in wanted.items() if key[0] == kind)
+            archiver.wait(lambda of=of, newest=newest: durable(archiver, of) >= newest, f"{of} durable")
+        noted = to_text(SystemClock().now())
+        gone = [f"run-{number}" for number in range(0, 50, 5)]
+        for name in gone:
+            cluster.request("DELETE", path("AgentRun", namespace, name))
+        until(lambda: len(snapshot(cluster, namespace, ("ToolRun",))) == 40, "tools are collected", 60)
+        left = snapshot(cluster, namespace, KINDS)
+        chosen = ("--at", noted, "--wait", "30", "--namespace", namespace, "--to", f"kubeconfig:{cluster.kubeconfig}", "--into-source")
+        plan = ("restore", *chosen, "--hold-lease", f"{namespace}/agents-controller-leader", "--dry-run", "--json", "--plan-file")
+        shown = archiver.call(*plan, str(tmp_path / "plan.json"))
+        assert shown.returncode == 0, shown.stderr
+        totals = {(each["resource"], each["finding"]): each["objects"] for each in json.loads(shown.stdout)["sources"][0]["totals"]}
+        runs, tools = "agentruns.agents.proompteng.ai", "toolruns.tools.proompteng.ai"
+        assert [totals[kind, found] for kind in (runs, tools) for found in ("create", "unchanged")] == [10, 40, 10, 40]
+        before = list(controller.submitted)
+        done = archiver.call("restore", "--plan", str(tmp_path / "plan.json"), "--json")
+        assert done.returncode == 0, done.stderr + done.stdout
+        looked = controller.looked
+        until(lambda: controller.looked > looked + 3, "the controller leads again")
+        there = snapshot(cluster, namespace, KINDS)
+        assert differences(wanted, there) == []
+        assert {key: version for key, version in versions(there).items() if key in left} == versions(left)
+        assert {key: there[key]["metadata"]["uid"] for key in left} == {key: item["metadata"]["uid"] for key, item in left.items()}
+        assert controller.submitted == before
+        again = archiver.call("restore", "--plan", str(tmp_path / "plan.json"))
+        assert (again.returncode, f"{runs} {namespace}/run-0: create was planned, and now it is unchanged" in again.stderr) == (3, True)
+        assert versions(snapshot(cluster, namespace, KINDS)) == versions(there)
+        beside = archiver.call("restore", "--plan", str(tmp_path / "plan.json"), "--allow-gaps")
+        assert (beside.returncode, "--allow-gaps does not go with --plan" in beside.stderr) == (2, True), beside.stderr
+        assert archiver.stop() == 0
+
+
+def durable(archiver: Archiver, stream: str) -> int:
+    """The newest version of the stream that is in the journal."""
+    return int(archiver.source(stream).get("position") or archiver.source(stream).get("durable_position") or 0)
+
+
+def versions(objects: dict[Identity, dict[str, Any]]) -> dict[Identity, str]:
+    """A change of any object changes its own; one that was made anew has another."""
+    return {key: item["metadata"]["resourceVersion"] for key, item in objects.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from archiver.clock import to_text
 from archiver.errors import Invalid
 from archiver.journal.entry import Placed, Run
 from archiver.kubernetes.stream_state import Key, StreamState
@@ -15,6 +16,11 @@ class Cut(msgspec.Struct, frozen=True):
 
     seq: int = 0
     time: int = 0
+
+    @property
+    def text(self) -> str:
+        """As a point that means the same later; empty for the end, which moves."""
+        return str(self.seq) if self.seq else to_text(self.time) if self.time else ""
 
     @classmethod
     def at(cls, point: Point) -> Cut:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Literal
 
@@ -9,6 +10,15 @@ import msgspec
 
 from archiver.kubernetes.records import Resource
 from archiver.replay.kubernetes import manifests
+from archiver.replay.kubernetes.findings import (
+    Finding,
+    Total,
+    differing_merged,
+    differing_without_owners,
+    gitops,
+    in_place,
+    paths_text,
+)
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.owners import levels, owner_label, owner_uids, references
 from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, Selection, Stream, label
@@ -29,11 +39,13 @@ class Action(msgspec.Struct, frozen=True):
     namespace: str
     name: str
     why: str = ""
-    """For ``skip``, ``merge`` and ``replace``."""
+    """Where there is something to say."""
     level: int = 0
     """0 has no owner in the plan, 1 is owned by 0, …"""
     status: bool = False
     """Has a status to put back."""
+    finding: Finding = "skipped"
+    """What the comparison with what lives says."""
 
     @property
     def key(self) -> Key:
@@ -87,6 +99,11 @@ class ClusterPlan(msgspec.Struct):
             found[action.do] = found.get(action.do, 0) + 1
         return found
 
+    def totals(self) -> list[Total]:
+        """How many objects of each kind are to become what."""
+        found = Counter((action.resource, action.finding) for action in self.actions)
+        return [Total(*each, number) for each, number in sorted(found.items())]
+
 
 def make_plan(
     source: str,
@@ -121,13 +138,17 @@ def make_plan(
         streams=selection.streams,
     )
     depth = levels({manifests.uid(manifest): owner_uids(manifest) for manifest in objects.by_key.values()})
+    known = set(depth) | set(owners or {}) | {manifests.uid(manifest) for manifest in (live or {}).values()}
+    # An owner that comes with the plan has a UID that nobody knows yet, and none of those that are there.
+    uids = {uid: f"new {uid}" for uid in depth} | known_uids(objects, live or {}, owners or {})
     skipped = [Action("skip", *key, why) for key, why in selection.left_out]
     for key, manifest in objects.by_key.items():
         there = live.get(key) if live is not None else None
         if there is not None and key[0] in (DEFINITIONS, NAMESPACES):
             if key[0] == DEFINITIONS and manifests.terminating(there):
                 plan.refusals.append(f"{label(key)} is being deleted in the target")
-            skipped.append(Action("skip", *key, "the target has it already"))
+            same = key[0] == NAMESPACES or manifest.get("spec") == there.get("spec")
+            skipped.append(Action("skip", *key, "the target has it already", finding="unchanged" if same else "conflict"))
             if key[0] == DEFINITIONS and manifest.get("spec") != there.get("spec"):
                 plan.notes.append(f"{label(key)} is another one in the target: what its schema does not know is not restored")
             continue
@@ -138,16 +159,15 @@ def make_plan(
         elif there is not None and strict and mode == "create-missing":
             plan.refusals.append(f"{label(key)} exists in the target; --overwrite replaces it, without --strict it stays as it is")
         elif there is not None and mode == "create-missing":
-            skipped.append(Action("skip", *key, _kept(manifest, there)))
+            skipped.append(_kept(key, manifest, there))
             continue
-        why = "the target holds it already" if there is not None else ""
         has_status = key[0] != DEFINITIONS and bool(manifest.get("status"))
+        finding, reasons = _found(manifest, there, known, uids, mode)
         do: Do = "create" if there is None else "merge" if mode == "merge" else "replace"
-        plan.actions.append(Action(do, *key, why, depth[manifests.uid(manifest)], has_status))
+        plan.actions.append(Action(do, *key, "; ".join(reasons), depth[manifests.uid(manifest)], has_status, finding))
     plan.actions.sort(key=lambda action: (_turn(action.resource), action.level, action.key))
     plan.actions += skipped
     plan.namespaces = sorted({action.namespace for action in plan.actions if action.namespace and action.do != "skip"})
-    known = set(depth) | set(owners or {}) | {manifests.uid(manifest) for manifest in (live or {}).values()}
     for key, manifest in objects.by_key.items():
         lost = [reference for reference in references(manifest) if reference.get("uid", "") not in known]
         if lost:
@@ -155,13 +175,39 @@ def make_plan(
     return plan, objects
 
 
-def _kept(manifest: Manifest, there: Manifest) -> str:
-    """Why an object is left alone, and in what it is another one. Owners have other UIDs in another cluster: they are not compared."""
-    one, other = ({**each, "metadata": {**each["metadata"], "ownerReferences": []}} for each in (manifest, there))
-    paths = manifests.differing(one, other, {})
+def known_uids(objects: Objects, live: Mapping[Key, Manifest], owners: Mapping[str, str]) -> dict[str, str]:
+    """Captured UID -> UID in the target, as far as that is known before anything is written: what lives keeps its own."""
+    found = {manifests.uid(manifest): manifests.uid(manifest) for manifest in live.values()} | dict(owners)
+    return found | {manifests.uid(manifest): manifests.uid(live[key]) for key, manifest in objects.by_key.items() if key in live}
+
+
+def _kept(key: Key, manifest: Manifest, there: Manifest) -> Action:
+    """What is left alone, and in what it is another one."""
+    paths = differing_without_owners(manifest, there)
     if not paths:
-        return KEPT
-    return f"{KEPT}, and differs in {', '.join(paths[:5])}{', …' if len(paths) > 5 else ''}"
+        return Action("skip", *key, KEPT, finding="unchanged")
+    return Action("skip", *key, f"{KEPT}, and differs in {paths_text(paths)}", finding="conflict")
+
+
+def _found(manifest: Manifest, there: Manifest | None, known: set[str], uids: Mapping[str, str], mode: Mode) -> tuple[Finding, list[str]]:
+    """What becomes of an object that is written, and the reasons."""
+    argo = gitops(there if there is not None else manifest)
+    reasons = [argo] if argo else []
+    finding: Finding = "create"
+    if there is not None:
+        paths = differing_merged(manifest, there, uids) if mode == "merge" else manifests.differing(manifest, there, uids)
+        finding = in_place(paths)
+        reasons.insert(0, f"the target holds it already{f', and differs in {paths_text(paths)}' if paths else ''}")
+    above = references(manifest)
+    lost = [reference for reference in above if reference.get("uid", "") not in known]
+    if lost:
+        labels = ", ".join(map(owner_label, lost))
+        if len(lost) < len(above):
+            reasons.append(f"owner missing ({labels}): that reference is left out")
+        else:
+            finding = "would be collected" if there is None else finding
+            reasons.append(f"owner missing ({labels}): it comes without, or would be collected at once")
+    return finding, reasons
 
 
 def _turn(resource: str) -> int:

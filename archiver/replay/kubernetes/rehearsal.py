@@ -7,7 +7,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from archiver.kubernetes import json_fields as kj
 from archiver.replay.kubernetes import manifests
+from archiver.replay.kubernetes.findings import lost_fields, paths_text
 from archiver.replay.kubernetes.object_quotas import over_quota
 from archiver.replay.kubernetes.plan import Action, ClusterPlan
 from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, label
@@ -24,7 +28,8 @@ _ELSEWHERE = "default"
 
 
 async def rehearse(server: PatientApi, plan: ClusterPlan, objects: Objects, live: Mapping[Key, Manifest]) -> None:
-    """Note in ``plan.would_fail`` what the target would not take, and in ``plan.not_asked`` what it cannot be asked about yet.
+    """Note in ``plan.would_fail`` what the target would not take, and in ``plan.not_asked`` what it cannot be asked about yet; of what it
+    would take, which fields its schema would lose, as a reason of the action.
 
     Objects whose namespace comes with the restore are asked about in another one: only what their schema says counts. Raises
     ``Unavailable`` when the target does not answer.
@@ -35,6 +40,7 @@ async def rehearse(server: PatientApi, plan: ClusterPlan, objects: Objects, live
     uids = {manifests.uid(manifest): manifests.uid(manifest) for manifest in objects.by_key.values()}
     not_asked: Counter[str] = Counter()
     gate = asyncio.Semaphore(_AT_ONCE)
+    lost: dict[Key, list[str]] = {}
 
     async def ask(action: Action) -> Action | str:
         wanted, _ = manifests.desired(objects.by_key[action.key], uids)
@@ -57,6 +63,10 @@ async def rehearse(server: PatientApi, plan: ClusterPlan, objects: Objects, live
                 answer, _ = await server.send("PUT", member(path, action.name), body, _DRY)
             else:
                 answer, _ = await server.send("POST", path, wanted, _DRY)
+        if answer.status in (200, 201) and action.resource != DEFINITIONS:
+            # Its metadata is the server's; a status may be written by itself alone.
+            sent = {key: value for key, value in wanted.items() if key not in ("metadata", "status")}
+            lost[action.key] = lost_fields(sent, kj.plain(answer.body))
         if answer.status in (200, 201) or (answer.status in (404, 409) and (elsewhere or action.do != "create")):
             # There by chance, or changed meanwhile: what the restore writes is looked at again first.
             return action
@@ -80,7 +90,15 @@ async def rehearse(server: PatientApi, plan: ClusterPlan, objects: Objects, live
     coming = [action for action in actions if action.resource in lacking]
     taken = [each for each in (*coming, *answers) if isinstance(each, Action) and each.do == "create" and each.namespace not in missing]
     plan.would_fail += await over_quota(server, [(action.resource, action.namespace) for action in taken])
+    plan.actions = [_losing(action, lost.get(action.key, [])) for action in plan.actions]
     plan.not_asked = [f"{count} of {why}" for why, count in sorted(not_asked.items())]
+
+
+def _losing(action: Action, fields: list[str]) -> Action:
+    if not fields:
+        return action
+    reason = f"the target's schema loses {paths_text(fields)}"
+    return msgspec.structs.replace(action, why=f"{action.why}; {reason}" if action.why else reason)
 
 
 async def _namespaces(server: PatientApi, plan: ClusterPlan) -> set[str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from archiver import __version__
 from archiver.errors import Invalid, Refused
 from archiver.kubernetes.api import Api
 from archiver.kubernetes.cluster import Cluster, identify
@@ -21,6 +22,7 @@ from archiver.replay.kubernetes.living_leases import living_leases
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.patient_api import PatientApi
 from archiver.replay.kubernetes.plan import ClusterPlan, Mode, make_plan
+from archiver.replay.kubernetes.plan_file import FORMAT, VERSION, Choices, PlanFile, departures, planned_objects, told
 from archiver.replay.kubernetes.rehearsal import rehearse
 from archiver.replay.kubernetes.selection import DEFINITIONS, Key, Objects, RestoreScope, Selection, select
 from archiver.replay.kubernetes.target_objects import live_objects, living_owners, unusable_namespaces
@@ -63,6 +65,8 @@ class PreparedRestore(msgspec.Struct):
     """What the target holds of the same resources; empty for a folder."""
     owners: dict[str, str]
     """UIDs of owners outside the plan that live in the target."""
+    cluster: str = ""
+    """The target's identity; empty for a folder."""
 
 
 @dataclass(slots=True)
@@ -76,6 +80,11 @@ class ClusterRestoration:
     """Of the target cluster; ``None`` for a folder, and when only the plan is wanted."""
     options: Options
     clock: Clock
+    archive: str = ""
+    at: str = ""
+    """The point as an entry number or a time."""
+    departures: list[str] = field(default_factory=list)
+    """Why the plan that was to be carried out does not hold any more."""
 
     @property
     def plan(self) -> ClusterPlan:
@@ -95,6 +104,11 @@ class ClusterRestoration:
     @property
     def refusal(self) -> Refused | None:
         """See ``Restoration``."""
+        if self.departures:
+            return Refused(
+                f"{self.source}: the plan does not hold any more: {told(self.departures)}",
+                hint="nothing was written; make a new plan and look at it: restore --dry-run --plan-file FILE",
+            )
         found = self.plan.refusals
         if not found:
             return None
@@ -113,18 +127,51 @@ class ClusterRestoration:
 
     def shown(self) -> dict[str, Any]:
         """See ``Restoration``; why the target is refused is in the plan."""
-        return {"plan": self.plan, "in_the_way": [], "refusal": None}
+        return {"plan": self.plan, "totals": self.plan.totals(), "in_the_way": [], "refusal": None}
 
     def pause(self) -> AbstractAsyncContextManager[None] | None:
         """See ``Restoration``."""
         return hold_leases(self.api, self.options.leases, self.clock) if self.api is not None else None
 
     async def carry_out(self, progress: Progress) -> ClusterReport | FolderReport:
-        """See ``Restoration``; raises as ``restore_to_cluster`` and ``restore_to_folder`` do."""
+        """See ``Restoration``; raises as ``restore_to_cluster`` and ``restore_to_folder`` do, and ``Refused`` when what a plan file names
+        has changed while leases were waited for.
+        """
         if self.api is not None:
-            return await _write(self.api, self.prepared, self.clock, progress)
+            return await _write(self.api, self.prepared, self.clock, progress, self.options.planned)
         assert self.target is not None
         return write_folder(self.plan, self.prepared.objects, Path(self.target.value), overwrite=self.options.overwrite)
+
+    def file(self) -> PlanFile:
+        """The plan for ``--plan-file``. ``Invalid`` where the target is no API server."""
+        if self.api is None or self.target is None:
+            raise Invalid("a plan file is of objects that are restored into an API server", hint="give --to kubeconfig:PATH")
+        options, prepared = self.options, self.prepared
+        choices = Choices.of(
+            options.scope,
+            mode="exact" if options.overwrite else options.mode,
+            strict=options.strict,
+            into_source=options.into_source,
+            allow_controllers=options.allow_controllers,
+            allow_gaps=options.allow_gaps,
+            leases=list(options.leases),
+        )
+        return PlanFile(
+            FORMAT,
+            VERSION,
+            self.clock.now(),
+            __version__,
+            self.archive,
+            self.source,
+            self.at,
+            self.plan.entry,
+            self.plan.cluster,
+            prepared.cluster,
+            self.target.value,
+            choices,
+            planned_objects(self.plan, prepared.objects, prepared.live, prepared.owners),
+            self.plan.namespaces,
+        )
 
     async def close(self) -> None:
         """Close the connection to the target."""
@@ -157,7 +204,11 @@ async def plan_objects(reader: Reader, source: str, target: Target | None, cut: 
         if api is not None:
             await api.close()
         raise
-    return ClusterRestoration(source, target, prepared, api, options, clock)
+    tail = await reader.tail()
+    planned = ClusterRestoration(source, target, prepared, api, options, clock, tail.archive if tail else "", cut.text)
+    if options.planned is not None:
+        planned.departures = departures(options.planned, planned.file())
+    return planned
 
 
 async def _open(target: Target | None, clock: Clock) -> Api | None:
@@ -211,7 +262,7 @@ async def plan_cluster(
     ]
     if ask_target:
         await rehearse(server, plan, objects, live)
-    return PreparedRestore(plan, objects, live, owners)
+    return PreparedRestore(plan, objects, live, owners, target.text)
 
 
 async def _controllers(server: PatientApi, plan: ClusterPlan, held: Sequence[str], clock: Clock, *, allowed: bool) -> list[str]:
@@ -265,12 +316,13 @@ async def restore_to_cluster(
     return await _write(api, prepared, clock, progress)
 
 
-async def _write(api: Api, prepared: PreparedRestore, clock: Clock, progress: Progress) -> ClusterReport:
+async def _write(api: Api, prepared: PreparedRestore, clock: Clock, progress: Progress, planned: PlanFile | None = None) -> ClusterReport:
     server = PatientApi(api, clock, BUSY_SECONDS)
     plan = prepared.plan
     # What stays behind in a namespace that others are restored from owns nothing of theirs.
     live = {key: manifest for key, manifest in prepared.live.items() if key[1] not in plan.moves}
-    return await Restorer(server, plan, prepared.objects, live, prepared.owners, clock, progress).run()
+    versions = {each.key: (each.uid, each.resource_version) for each in planned.objects if each.do != "skip"} if planned else None
+    return await Restorer(server, plan, prepared.objects, live, prepared.owners, clock, progress, versions).run()
 
 
 def restore_to_folder(prepared: PreparedRestore, folder: Path, *, overwrite: bool = False, allow_gaps: bool = False) -> FolderReport:

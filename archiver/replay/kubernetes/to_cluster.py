@@ -19,7 +19,9 @@ from archiver.replay.kubernetes import manifests, sure_writes
 from archiver.replay.kubernetes.field_managers import added_back, given_back
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.owners import owner_uids, references
-from archiver.replay.kubernetes.plan import KEPT, Action, ClusterPlan
+from archiver.replay.kubernetes.plan import KEPT, Action, ClusterPlan, known_uids
+from archiver.replay.kubernetes.plan_file import changed, version
+from archiver.replay.kubernetes.plan_file import told as differing_plans
 from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, label
 from archiver.replay.kubernetes.target_objects import collection, live_objects, member, served, told
 
@@ -74,23 +76,26 @@ class Restorer:
         owners: Mapping[str, str],
         clock: Clock,
         progress: Progress,
+        versions: Mapping[Key, tuple[str, str]] | None = None,
     ) -> None:
+        """``versions``: UID and resourceVersion that each object of the plan must have before anything is written, both empty for one that
+        must not be there; ``None``: as it comes.
+        """
         self._server = server
         self._plan = plan
         self._objects = objects
         self._live = dict(live)
         self._clock = clock
         self._progress = progress
+        self._versions = versions
         self._with_status: dict[str, bool] = {}
         self._done: list[Action] = []
         self._lacking: list[Action] = []
         self._without: set[str] = set()
         """Namespaces that could not be made."""
+        kept = {action.key for action in plan.actions if action.do == "skip"}
         # What lives in the target and is not replaced keeps its UID.
-        self._uids = {manifests.uid(manifest): manifests.uid(manifest) for manifest in live.values()} | dict(owners)
-        for action in plan.actions:
-            if action.do == "skip" and action.key in live and action.key in objects.by_key:
-                self._uids[manifests.uid(objects.by_key[action.key])] = manifests.uid(live[action.key])
+        self._uids = known_uids(Objects({key: one for key, one in objects.by_key.items() if key in kept}), live, owners)
         self.report = ClusterReport()
 
     async def run(self) -> ClusterReport:
@@ -102,8 +107,11 @@ class Restorer:
         definitions = [action for action in actions if action.resource == DEFINITIONS]
         namespaces = [action for action in actions if action.resource == NAMESPACES]
         rest = [action for action in actions if action.resource not in (DEFINITIONS, NAMESPACES)]
+        if self._versions is not None:
+            await self._require(actions, self._versions)
         await self._wait_until_served({action.resource for action in (*definitions, *namespaces)})
-        await self._look_again([action for action in actions if action.do in ("replace", "merge")])
+        if self._versions is None:
+            await self._look_again([action for action in actions if action.do in ("replace", "merge")])
         await self._level(definitions, "definitions")
         await self._wait_until_served({action.resource for action in rest})
         await self._level(namespaces, "namespaces")
@@ -115,6 +123,22 @@ class Restorer:
         await self._late_owners()
         await self._compare()
         return self.report
+
+    async def _require(self, actions: list[Action], versions: Mapping[Key, tuple[str, str]]) -> None:
+        """``Refused`` by name where the target is not as the plan was made for. Later changes make the server refuse the write."""
+        resources = {action.resource: self._plan.resources[action.resource] for action in actions}
+        now = await live_objects(self._server, resources, {action.namespace for action in actions if action.namespace})
+        found = []
+        for action in actions:
+            planned, there = versions.get(action.key, ("", "")), now.get(action.key)
+            is_now = version(there) if there is not None else ("", "")
+            if is_now != planned:
+                found.append(f"{label(action.key)}: {changed(planned[0], is_now[0])}")
+        if found:
+            raise Refused(
+                f"the plan does not hold any more: {differing_plans(found)}",
+                hint="nothing was written; make a new plan and look at it: restore --dry-run --plan-file FILE",
+            )
 
     async def _look_again(self, replaced: list[Action]) -> None:
         """What is to be replaced may have changed since the plan was made: controllers stop only while their leases are waited for."""

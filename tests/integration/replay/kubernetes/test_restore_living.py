@@ -7,13 +7,21 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
+from archiver.clock import SystemClock
 from archiver.errors import Refused
+from archiver.journal.reader import Reader
+from archiver.replay.kubernetes.plan import Mode
+from archiver.replay.kubernetes.plan_file import PlanFile
+from archiver.replay.kubernetes.restore import ClusterRestoration, plan_objects
 from archiver.replay.kubernetes.selection import RestoreScope
+from archiver.replay.restoration import Options
+from archiver.replay.targets import Target
 from tests.servers.agents_world import differences, snapshot
 from tests.servers.controlplane import ControlPlane
-from tests.servers.crds import definitions, path
+from tests.servers.crds import custom_resource, definitions, path
 from tests.servers.elector import Elector
 from tests.servers.kubernetes_restore import Captured, api, capture_world
 
@@ -107,10 +115,12 @@ async def test_a_namespace_comes_back_beside_the_living_one(captured: Captured) 
 
 async def test_the_server_is_asked_about_each_object_and_says_what_the_restore_would_meet(captured: Captured, start_cluster: Start) -> None:
     """Schemas, admission policies and quotas of the target: the dry run names exactly what the restore then fails to create, with the words
-    of the server, and leaves nothing behind.
+    of the server, and leaves nothing behind. Of what it would take, fields that its schemas do not know are named.
     """
     changed = definitions()
     for each in changed:
+        if each["spec"]["names"]["kind"] == "AgentRun":
+            del each["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["parameters"]
         if each["spec"]["names"]["kind"] == "ToolRun":
             each["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["required"] = ["retries"]
     target = await asyncio.to_thread(start_cluster, definitions=changed)
@@ -127,6 +137,8 @@ async def test_the_server_is_asked_about_each_object_and_says_what_the_restore_w
         asked = await captured.plan(server, captured.world, ask_target=True)
         assert (await captured.plan(server, captured.world)).plan.would_fail == []
     assert snapshot(target, space) == {}
+    told = {action.name for action in asked.plan.actions if action.why == "the target's schema loses spec.parameters"}
+    assert told == {name for (kind, _, name), item in captured.wanted.items() if kind == "AgentRun" and "parameters" in item["spec"]}
     _, report = await captured.restore(target, captured.world)
     named = {"AgentRun": "count/agentruns", "Agent": "agents are made by their team", "ToolRun": "spec.retries (FieldValueRequired)"}
     for kind in ("Agent", "ToolRun"):
@@ -190,3 +202,45 @@ async def test_a_quota_is_foreseen_although_the_definition_comes_with_the_restor
         asked = await captured.plan(server, captured.world, ask_target=True)
     runs = sum(key[0] == "AgentRun" for key in captured.wanted)
     assert asked.plan.would_fail == [f"namespace {space}: {runs} of {RUNS} come, and quota few has room for 1"]
+
+
+async def test_a_plan_that_does_not_hold_any_more_writes_nothing(captured: Captured, start_cluster: Start) -> None:
+    """What changes between the looking at a plan and the writing (leases are waited for there) refuses it by name, whatever else it
+    would have done; what it leaves alone may change.
+    """
+    target = await asyncio.to_thread(start_cluster, definitions=definitions())
+    space = captured.spaces[0]
+    await captured.restore(target, captured.world)
+    gone, changed, *_ = sorted(key for key, item in captured.wanted.items() if key[0] == "Agent" and not item["metadata"].get("finalizers"))
+    target.request("DELETE", path(*gone))
+    where, archive = Target("kube", "cluster", f"kubeconfig:{target.kubeconfig}"), Reader(captured.store)
+
+    async def plan(options: Options) -> ClusterRestoration:
+        return await plan_objects(archive, captured.name, where, captured.cut, options, SystemClock())
+
+    async def meanwhile(mode: Mode, name: str, what: str, change: Callable[[], Any]) -> None:
+        chosen = Options(scope=captured.world, mode=mode)
+        planned = await plan(chosen)
+        file = PlanFile.read(planned.file().write(), "plan")
+        again = await plan(msgspec.structs.replace(chosen, planned=file))
+        try:
+            assert again.refusal is None
+            change()
+            before = snapshot(target, space)
+            with pytest.raises(Refused, match=f"does not hold any more: agents.agents.proompteng.ai {space}/{name}: {what}\n"):
+                await again.carry_out(lambda *_: None)
+            assert snapshot(target, space) == before
+        finally:
+            await planned.close()
+            await again.close()
+
+    def label() -> None:
+        body = {"metadata": {"labels": {"added": "1"}}}
+        target.request("PATCH", path(*changed), body, content_type="application/merge-patch+json")
+
+    def make() -> None:
+        label()
+        target.request("POST", path("Agent", space), custom_resource("Agent", space, gone[2]))
+
+    await meanwhile("exact", changed[2], "was changed in the target since", label)
+    await meanwhile("create-missing", gone[2], "is there now, and was not", make)

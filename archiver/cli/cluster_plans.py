@@ -1,0 +1,93 @@
+"""What ``archiver restore`` says of objects of a cluster, and the file of their plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archiver.cli import output
+from archiver.cli.given import given_options
+from archiver.errors import Invalid
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from archiver.replay.kubernetes.plan import ClusterPlan
+    from archiver.replay.kubernetes.plan_file import PlanFile
+    from archiver.replay.restoration import Options
+    from archiver.restore import Plans
+
+
+def read_plan(file: Path) -> PlanFile:
+    """The plan, where nothing else was said that it has already."""
+    from archiver.replay.kubernetes.plan_file import PlanFile
+
+    beside = {"--plan", "--to", "--dry-run", "--uid-map", "--json"}
+    for option in given_options().values():
+        if option not in beside:
+            raise Invalid(f"{option} does not go with --plan: the plan has what was chosen", hint="make another plan with --plan-file")
+    try:
+        return PlanFile.read(file.read_bytes(), str(file))
+    except OSError as error:
+        raise Invalid(f"{file} cannot be read: {error.strerror}", hint="`restore --dry-run --plan-file FILE` writes a plan") from None
+
+
+def as_planned(options: Options, planned: PlanFile) -> Options:
+    """``options`` with the choices of the plan."""
+    choices = planned.choices
+    return msgspec.structs.replace(
+        options,
+        planned=planned,
+        scope=choices.scope,
+        mode=choices.mode,
+        strict=choices.strict,
+        into_source=choices.into_source,
+        allow_controllers=choices.allow_controllers,
+        allow_gaps=choices.allow_gaps,
+        leases=tuple(choices.leases),
+    )
+
+
+def write_plan(plans: Plans, file: Path | None) -> None:
+    """Write the plan of the one cluster that is restored."""
+    from archiver.replay.kubernetes.restore import ClusterRestoration
+
+    if file is None:
+        return
+    [planned, *others] = plans.sources
+    if others or not isinstance(planned, ClusterRestoration):
+        raise Invalid("a plan file is of one Kubernetes source", hint="name it with --source")
+    body = planned.file().write()
+    try:
+        file.write_bytes(body)
+    except OSError as error:
+        raise Invalid(f"--plan-file {file}: it cannot be written there: {error.strerror}", hint="name a file that may be written") from None
+
+
+def print_cluster(plan: ClusterPlan) -> None:
+    """The plan: what is to be known of it, totals by kind, then each object."""
+    counts: dict[str, int] = {}
+    for total in plan.totals():
+        counts[total.finding] = counts.get(total.finding, 0) + total.objects
+    output.facts(
+        [
+            ("captured cluster", plan.cluster),
+            ("objects", ", ".join(f"{number} {finding}" for finding, number in sorted(counts.items())) or "nothing"),
+            *(("gap", text) for text in plan.gaps),
+            *(("refused", text) for text in plan.refusals),
+            *(("would not be taken", text) for text in plan.would_fail),
+            *(("not asked", text) for text in plan.not_asked),
+            *(("note", text) for text in plan.notes),
+            *(("not rewritten", text) for text in plan.naming),
+        ]
+    )
+    output.table("", ["kind", "", "objects"], [(each.resource, each.finding, each.objects) for each in plan.totals()])
+    output.table(
+        "",
+        ["", "resource", "namespace", "name", "level", "status", "why"],
+        [
+            (each.finding, each.resource, each.namespace, each.name, each.level, "yes" if each.status else "", each.why)
+            for each in plan.actions
+        ],
+    )
