@@ -7,8 +7,11 @@ import os
 
 def main() -> None:
     """Run the command line and end the process with a documented code (docs/reference/errors.md)."""
-    from archiver.cli import streams
-    from archiver.cli.main import run
+    from archiver.cli.loading import loading
+
+    with loading():
+        from archiver.cli import streams
+        from archiver.cli.main import run
 
     streams.install()
     code = run()

@@ -10,6 +10,7 @@ import msgspec
 
 from archiver.cli import output
 from archiver.cli.given import given_options
+from archiver.cli.loading import loading
 from archiver.cli.main import Context, wait_for
 from archiver.cli.points import at_point, say_meaning
 from archiver.errors import Invalid
@@ -196,7 +197,8 @@ def _one_subject(
         # Each takes longer to load than a key to find.
         since, until = await _points(reader, start, end) if start else (None, await _point(reader, end))
         if asked.table:
-            from archiver.history.rows import RowRef, row_log
+            with loading():
+                from archiver.history.rows import RowRef, row_log
 
             row = RowRef.parse(asked.table, asked.key)
             changes = await row_log(reader, asked.source, row, from_point=since, to_point=until)
@@ -288,8 +290,9 @@ def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
 
 
 async def _row(reader: Reader, asked: Subject, at: Point) -> RowAt:
-    from archiver.history.row_at import row_at  # what it needs takes longer to load than a short history to read
-    from archiver.history.rows import RowRef
+    with loading():
+        from archiver.history.row_at import row_at  # what it needs takes longer to load than a short history to read
+        from archiver.history.rows import RowRef
 
     found = await row_at(reader, asked.source, RowRef.parse(asked.table, asked.key), at)
     for note in found.notes:
@@ -347,9 +350,10 @@ async def _points(reader: Reader, start: str, end: str) -> tuple[Point, Point]:
 
 def with_reader(settings: Settings, work: Callable[[Reader], Awaitable[Result]]) -> Result:
     """Do ``work`` on the archive of ``settings``; nothing is left open."""
-    from archiver.journal.kept_segments import KeptSegments
-    from archiver.journal.reader import Reader
-    from archiver.store.open import open_store
+    with loading():
+        from archiver.journal.kept_segments import KeptSegments
+        from archiver.journal.reader import Reader
+        from archiver.store.open import open_store
 
     async def run() -> Result:
         store = await open_store(settings.archive.url, settings.archive.s3)

@@ -14,7 +14,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from archiver.errors import Corrupt
@@ -27,6 +26,10 @@ GROUP_BYTES = 8 << 20
 _FIXED_BYTES = 160
 """Of a record beside its texts."""
 _LEVEL = 3
+_UNASKED = ("position", "weight")
+"""Columns that no question of ours needs: entries tell what they do."""
+ASKED = [name for name in SCHEMA.names if name not in _UNASKED]
+_TIMES = ("as_of", "committed")
 _RAW_LIMIT = 1 << 32
 """Bytes, before compression, of the row groups that are read at once: a row has less than 1 GiB, and few are so large."""
 _END_BYTES = 8
@@ -38,6 +41,8 @@ def to_parquet(tables: Sequence[pa.Table]) -> tuple[bytes, int]:
     Entries of the journal itself are row groups of their own, before the others. Memory: the records twice, then once, beside a row group
     and the file.
     """
+    import pyarrow.compute as pc  # takes as long to load as a key to be found, which needs none of it
+
     whole = pa.concat_tables(tables).combine_chunks()
     order = pc.sort_indices(whole, sort_keys=[(name, "ascending") for name in ("name", "key", "position")])
     groups = list(_groups(whole, order.to_numpy()))
@@ -52,6 +57,8 @@ def to_parquet(tables: Sequence[pa.Table]) -> tuple[bytes, int]:
 
 def _groups(whole: pa.Table, order: npt.NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
     """Where each row group begins in ``order``, and its rows."""
+    import pyarrow.compute as pc
+
     control = pc.sum(pc.equal(whole["operation"], CONTROL)).as_py() or 0
     ends = np.cumsum(_sizes(whole)[order])
     at = 0
@@ -65,6 +72,8 @@ def _groups(whole: pa.Table, order: npt.NDArray[np.uint64]) -> Iterator[tuple[in
 
 def _sizes(records: pa.Table) -> npt.NDArray[np.int64]:
     """Bytes of each record, about."""
+    import pyarrow.compute as pc
+
     found = np.full(records.num_rows, _FIXED_BYTES, np.int64)
     for name in ("name", "key", "row", "old"):
         found += pc.fill_null(pc.binary_length(records[name]), 0).to_numpy()
@@ -194,19 +203,32 @@ class DataFile:
             raise _unreadable(self.key) from error
 
 
-def chosen(records: pa.Table, wanted: Wanted) -> pa.Table:
-    """Those of ``records`` that are ``wanted``. Times become numbers: microseconds since 1970."""
-    which = pc.is_in(records["relation"], pa.array(wanted.relations, pa.int64()))
-    if wanted.keys is not None:
-        which = pc.and_(which, pc.is_in(records["key"], pa.array(wanted.keys, pa.string())))
-    if wanted.names is not None:
-        which = pc.and_(which, pc.is_in(records["name"], pa.array(wanted.names, pa.string())))
-    entries = records["entry"]
-    which = pc.and_(which, pc.and_(pc.greater_equal(entries, wanted.first), pc.less_equal(entries, wanted.last)))
-    found = records.filter(which)
-    for name in ("as_of", "committed"):
-        found = found.set_column(found.schema.get_field_index(name), name, found[name].cast(pa.int64()))
+def chosen(records: pa.Table, wanted: Wanted) -> list[dict[str, Any]]:
+    """Those of ``records`` that are ``wanted``, by column. Times are numbers: microseconds since 1970."""
+    which = np.isin(_plain(records, "relation"), wanted.relations)
+    entries = _plain(records, "entry")
+    which &= (entries >= wanted.first) & (entries <= wanted.last)
+    for name, values in (("key", wanted.keys), ("name", wanted.names)):
+        if values is not None and which.any():
+            of_interest = set(values)
+            which &= np.array([each in of_interest for each in records[name].to_pylist()], bool)
+    edges = np.flatnonzero(np.diff(which.astype(np.int8), prepend=0, append=0)).tolist()
+    # Sorted by key: what is wanted stands together.
+    return [record for start, end in zip(edges[::2], edges[1::2], strict=True) for record in _dicts(records.slice(start, end - start))]
+
+
+def _plain(records: pa.Table, name: str) -> npt.NDArray[np.int64]:
+    found: npt.NDArray[np.int64] = records[name].to_numpy()
     return found
+
+
+def _dicts(records: pa.Table) -> list[dict[str, Any]]:
+    columns = []
+    for name in records.column_names:
+        column = records[name]
+        chunks = [chunk.view(pa.int64()) if name in _TIMES else chunk for chunk in column.chunks]
+        columns.append([value for chunk in chunks for value in chunk.to_pylist()])
+    return [dict(zip(records.column_names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def footer_bytes(key: str, tail: bytes) -> int:

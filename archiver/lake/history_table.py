@@ -22,7 +22,7 @@ from archiver.journal.keys import (
 )
 from archiver.journal.put_once import put_once
 from archiver.journal.remedies import HISTORY_ANEW
-from archiver.lake.data_file import DataFile, Wanted, chosen, seal_of, statistics, to_parquet
+from archiver.lake.data_file import ASKED, DataFile, Wanted, chosen, seal_of, statistics, to_parquet
 from archiver.lake.delta_log import COMMIT_LIMIT, Added, TableState, commit, follow
 from archiver.lake.log_checkpoint import from_summary
 from archiver.lake.merging import path_of
@@ -129,12 +129,12 @@ async def read_groups(store: Store, file: DataFile, groups: Sequence[int], colum
 async def read_records(store: Store, files: Sequence[DataFile], wanted: Wanted) -> list[dict[str, Any]]:
     """The records of ``files`` that are ``wanted``, in no order; times are numbers. ``Corrupt`` when some cannot be read."""
 
-    async def read(file: DataFile, groups: list[int]) -> pa.Table:
-        found = await read_groups(store, file, groups)
+    async def read(file: DataFile, groups: list[int]) -> list[dict[str, Any]]:
+        found = await read_groups(store, file, groups, ASKED)
         return await asyncio.to_thread(chosen, found, wanted)
 
-    tables = await asyncio.gather(*(read(file, groups) for file in files if (groups := file.groups(wanted))))
-    return [record for table in tables for record in table.to_pylist()]
+    found = await asyncio.gather(*(read(file, groups) for file in files if (groups := file.groups(wanted))))
+    return [record for records in found for record in records]
 
 
 class TableWriter:

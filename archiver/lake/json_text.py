@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from archiver.replay.postgres.columnar.values import NULL, UNCHANGED, VALUE, Tuples, gather, pack
 from archiver.untrusted import decode_untrusted
@@ -17,10 +16,13 @@ from archiver.untrusted import decode_untrusted
 _SHORT = {8: b"\\b", 9: b"\\t", 10: b"\\n", 12: b"\\f", 13: b"\\r", 34: b'\\"', 92: b"\\\\"}
 _SPECIAL = (92, 34, *(code for code in range(32)))
 """The backslash first: the others bring some."""
+_ESCAPES = {code: _SHORT.get(code, b"\\u%04x" % code).decode() for code in _SPECIAL}
 
 
 def column(rows: Tuples, place: int) -> pa.LargeBinaryArray:
     """The values of one column; null for NULL and for what is unchanged."""
+    import pyarrow.compute as pc
+
     there = rows.kinds[:, place] == VALUE
     starts = rows.starts[:, place]
     found = pack(*gather(rows.data, starts, np.where(there, rows.ends[:, place], starts)))
@@ -38,10 +40,12 @@ def objects(rows: Tuples, columns: Sequence[tuple[str, int]]) -> pa.LargeStringA
 
 def key_text(key: Mapping[str, str | None]) -> str:
     """The object of one row, as ``objects`` writes it."""
-    pieces = [
-        _members(name, pa.array([value], pa.large_string()), np.array([False]), np.array([value is None])) for name, value in key.items()
-    ]
-    return str(_joined(pieces, 1)[0].as_py())
+    members = [f'"{name.translate(_ESCAPES)}":' + _value(value) for name, value in key.items()]
+    return "{" + ",".join(members) + "}"
+
+
+def _value(value: str | None) -> str:
+    return "null" if value is None else f'"{value.translate(_ESCAPES)}"'
 
 
 def row_of(text: str) -> dict[str, str | None]:
@@ -61,6 +65,8 @@ def as_text(values: pa.LargeBinaryArray) -> pa.LargeStringArray:
 
 def _members(name: str, values: pa.LargeStringArray, absent: np.ndarray, null: np.ndarray) -> pa.LargeStringArray:
     """``,"name":"value"`` of each row."""
+    import pyarrow.compute as pc
+
     label = "," + _quoted(pa.array([name], pa.large_string()))[0].as_py() + ":"
     texts = _quoted(values)
     if null.any():
@@ -70,6 +76,8 @@ def _members(name: str, values: pa.LargeStringArray, absent: np.ndarray, null: n
 
 
 def _quoted(values: pa.LargeStringArray) -> pa.LargeStringArray:
+    import pyarrow.compute as pc
+
     data = values.buffers()[2]
     there = np.bincount(np.frombuffer(data, np.uint8), minlength=256) if data is not None and data.size else np.zeros(256, np.int64)
     for code in _SPECIAL:
@@ -81,6 +89,8 @@ def _quoted(values: pa.LargeStringArray) -> pa.LargeStringArray:
 
 
 def _joined(pieces: Sequence[pa.LargeStringArray], count: int) -> pa.LargeStringArray:
+    import pyarrow.compute as pc
+
     nothing = pa.scalar("", pa.large_string())
     if not pieces:
         return pa.array(["{}"] * count, pa.large_string())

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from archiver.errors import Corrupt
 
@@ -94,6 +93,8 @@ def gather(data: U8, starts: I64, ends: I64, pick: I64 | None = None, *, tail: i
     It does the copying: a binary array whose elements are by turns a slice and what lies between two slices, of which only the former
     are taken.
     """
+    import pyarrow.compute as pc  # takes long to load, and what only names these functions needs none of it
+
     size = 2 * starts.size
     offsets = np.empty(size + 1 + 2 * bool(tail), np.int64)
     offsets[0:size:2] = starts.ravel()

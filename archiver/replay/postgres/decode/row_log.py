@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from archiver.errors import Corrupt
 from archiver.journal.entry import Placed
@@ -156,6 +155,8 @@ def _decode(chunk: Chunk, at: int) -> object:
 
 
 def _equal(rows: Tuples, wanted: Mapping[int, bytes]) -> Bools:
+    import pyarrow.compute as pc  # takes long to load, and a row that history files tell needs none of it
+
     found = np.ones(len(rows.stops), np.bool_)
     for position, value in wanted.items():
         there = rows.kinds[:, position] == VALUE
