@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,19 @@ async def test_rows_as_of_a_moment_are_those_of_a_restore(database: str, slot: s
                 assert found == expected, (point, [name for name in expected if found[name] != expected[name]])
             gone = {"public.parent", "public.child"} - expected.keys()
             assert [ask(sql, name=name, moment=moment(planned)) for name in gone] == [[]] * 2
+            ((view,),) = ask(statement("Values with the types of the source"), name="public.runs")
+            values = [(json.loads(row), found) for row, found in ask(f"SELECT row, typed FROM ({view})")]
+            assert sorted(values[0][1]) == ["agent_id", "amount", "at", "delivery", "id", "ratio", "raw", "touched"]
+            assert {found["id"] for _, found in values} == {int(text["id"]) for text, _ in values}
+            for name, read in (
+                ("amount", Decimal),
+                ("ratio", float),
+                ("agent_id", uuid.UUID),
+                ("raw", lambda text: bytes.fromhex(text[2:])),
+            ):
+                fitting = [(read(text[name]), found[name]) for text, found in values if text.get(name) not in (None, "NaN", "Infinity")]
+                assert fitting, name
+                assert all(one == other for one, other in fitting), name
 
 
 async def journaled(made: Capture, name: str) -> list[dict[str, Any]]:
