@@ -102,7 +102,9 @@ def tell(halves: list[Half], console: Console, *, keep: bool) -> int:
             console.print(
                 f"journal, settings and log are in {folder}; look with: .venv/bin/archiver -c {folder}/archiver.yaml status --offline"
             )
-            console.print(f"the same as a page, at an address that this prints: .venv/bin/archiver -c {folder}/archiver.yaml web")
+            console.print(
+                f"the same as a page, at an address that this prints: .venv/bin/archiver -c {folder}/archiver.yaml web", soft_wrap=True
+            )
         else:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 import pytest
 import yaml
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.servers.browser import browsing, looking
 from tests.servers.warm_commands import WarmCommands
@@ -234,6 +234,37 @@ def test_what_is_not_known_is_said(served: Served) -> None:
         expect(page.locator("#doubts")).to_contain_text("Not known: db: all: slot_lost the slot was dropped")
         expect(page.locator("#list li.doubt")).to_contain_text("gap")
         picture(page, served, "timeline-gap")
+
+
+def test_a_gap_of_one_table_and_what_is_not_counted(served: Served) -> None:
+    """A gap of one table leaves the other half of the strip as it was; what was not counted is grey in each lane of its source, and said."""
+
+    def more(route: Route) -> None:
+        answer = route.fetch()
+        found = answer.json()
+        gap = {
+            "entry": 1,
+            "what": "table public.t",
+            "reason": "table_added",
+            "from_time": 0,
+            "to_time": BAD,
+            "from_position": "",
+            "to_position": "",
+        }
+        found["windows"]["sources"][0]["gaps"].append(gap)
+        found["uncounted"].append({"source": "db", "since": BAD, "until": BAD + 30 * MINUTE})
+        route.fulfill(response=answer, json=found)
+
+    with looking(served.browser, "about:blank") as page:
+        page.route("**/api/timeline*", more)
+        page.goto(served.address)
+        drawn(page, "2 minutes")
+        expect(page.locator("#field rect.gap")).to_have_count(2)
+        (whole, part) = page.locator("#field rect.gap").all()
+        assert [float(each.get_attribute("height") or 0) for each in (whole, part)] == [34, 17]
+        assert part.get_attribute("class") == "gap part"
+        expect(page.locator("#field rect.uncounted")).to_have_count(2)
+        expect(page.locator("#state")).to_contain_text("Not everything is counted")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

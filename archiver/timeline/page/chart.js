@@ -64,10 +64,11 @@ export class Chart {
       this.uncounted(lane.source), path("change", 1), path("deletion", 2));
   }
 
-  piece(name, since, until, title) {
+  // `part`: it concerns only some of what the strip stands for, and has half its height.
+  piece(name, since, until, title, part = false) {
     const [left, right] = [Math.max(0, this.x(since)), Math.min(WIDTH, this.x(until))];
     if (right < 0 || left > WIDTH || right < left) return null;
-    return svg("rect", { class: name, x: left, width: Math.max(2, right - left), y: 0, height: HEIGHT }, title ? svg("title", {}, title) : null);
+    return svg("rect", { class: part ? `${name} part` : name, x: left, width: Math.max(2, right - left), y: part ? HEIGHT / 2 : 0, height: part ? HEIGHT / 2 : HEIGHT }, title ? svg("title", {}, title) : null);
   }
 
   uncounted(source) {
@@ -79,7 +80,7 @@ export class Chart {
     const high = HEIGHT / Math.max(1, mine.length);
     const lines = mine.map((each, at) => svg("g", { transform: `translate(0 ${at * high}) scale(1 ${1 / Math.max(1, mine.length)})` },
       each.restorable.map((span) => this.piece("known", span.from_time, span.before_time ?? this.data.end, "can be restored")),
-      each.gaps.map((gap) => this.piece("gap", gap.from_time, gap.to_time ?? this.data.until, `gap: ${gap.what}, ${gap.reason}`))));
+      each.gaps.map((gap) => this.piece("gap", gap.from_time, gap.to_time ?? this.data.until, `gap: ${gap.what}, ${gap.reason}`, gap.what !== "all" && !each.source.includes("/")))));
     const drill = mine.find((each) => each.drill)?.drill;
     const at = drill && drill.finished >= this.data.since && drill.finished <= this.data.until ? el("span", {
       class: `drill ${drill.passed ? "" : "failed"}`, title: `drill ${drill.passed ? "passed" : "FAILED"} ${moment(drill.finished)} UTC`,
