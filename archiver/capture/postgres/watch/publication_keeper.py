@@ -35,6 +35,8 @@ class PublicationKeeper:
         self._blocked: frozenset[int] = frozenset()
         self.forbidden: frozenset[int] = frozenset()
         """Tables that the archiver's role may not publish."""
+        self.relisted: frozenset[int] = frozenset()
+        """Tables of which other columns are published since; the caller clears it when they are marked."""
 
     @property
     def known(self) -> Members:
@@ -56,8 +58,8 @@ class PublicationKeeper:
         return await read_members(session, self._config.publications)
 
     def in_line(self, seen: Members) -> bool:
-        """Whether nobody joined or left, and nobody is missing."""
-        return self._membership.unchanged(seen) and not self.forbidden
+        """Whether nobody joined or left, nobody is missing, and nobody whose list changed is to be marked."""
+        return self._membership.unchanged(seen) and not self.forbidden and not self.relisted
 
     def came_back(self, seen: Members) -> frozenset[int]:
         """Tables that left our publications and came back since they were last looked at."""
@@ -89,6 +91,7 @@ class PublicationKeeper:
         changed = await reconcile_publications(session, config, wanted, partly=True, journaled=journaled)
         if joined := changed.added | changed.moved | changed.relisted:
             self._marker.joined(joined, await running_here(session))
+        self.relisted |= changed.relisted
         self._blocked = changed.blocked
         # Whoever leaves after this reading is found by the next poll; who left before is still to be done, and looked for again.
         self.accept(await self.read(session), joined=joined, catalog=catalog)

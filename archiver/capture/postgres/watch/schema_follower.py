@@ -92,7 +92,9 @@ class SchemaFollower:
         exact = await read_fingerprint(session) == taken.schema.fingerprint
         catalog = taken.schema.catalog
         before = self._recorder.catalog or catalog
-        await self._marker.mark(before, catalog, forbidden=self._publications.forbidden, unpublished=rejoining | returned)
+        relisted = self._publications.relisted
+        await self._marker.mark(before, catalog, forbidden=self._publications.forbidden, unpublished=rejoining | returned | relisted)
+        self._publications.relisted -= relisted
         self._publications.accept(members, joined=returned, catalog=catalog)
         self._horizon.add(lsn, running, at)
         schema = msgspec.structs.replace(taken.schema, floor=self._horizon.floor(), since=since)
@@ -113,6 +115,10 @@ class SchemaFollower:
                 await self.follow(session, cause)
                 return
             await self._publications.reconcile(session, catalog, journaled=self._journaled())
+            if self._publications.relisted:
+                # The catalog was so before, and the list was not.
+                await self.follow(session, cause)
+                return
         self._marker.files_seen(seen.filenodes)
         self._horizon.add(seen.lsn, seen.running, self._clock.monotonic())
 

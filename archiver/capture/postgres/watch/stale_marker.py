@@ -66,6 +66,6 @@ class StaleMarker:
                 await self._gaps.mark(tables[oid], change.reason, change.detail, cause=change.reason, waits=waits)
         for oid in sorted(unpublished & tables.keys() - found.keys()):
             waits = self._unseen.get(oid, frozenset()) | self._earlier
-            await self._gaps.mark(tables[oid], "table_added", "it was in no publication for a while", waits=waits)
+            await self._gaps.mark(tables[oid], "table_added", "it, or a column of it, was in no publication for a while", waits=waits)
         self._unseen.clear()
         self._gaps.keep_only(after)

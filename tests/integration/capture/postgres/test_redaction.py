@@ -12,9 +12,11 @@ import psycopg
 import pyarrow.parquet as pq
 import pytest
 
+from archiver.capture.postgres import source
+from archiver.capture.postgres.catalog.redaction import Redaction
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.preflight.preflight import Preflight, preflight
-from archiver.capture.postgres.session.access import Access
+from archiver.capture.postgres.session.access import Access, Session
 from archiver.clock import SystemClock
 from archiver.errors import Refused
 from archiver.history.row_at import row_at
@@ -350,3 +352,32 @@ async def test_a_restore_gets_over_what_refuses_null(database: str, target_datab
         assert contents(database, "SELECT id, secret FROM restored.users ORDER BY 1") == [(1, None), (2, None), (3, None)]
         with pytest.raises(Refused, match=r"secret of public\.users is redacted"):
             await restored(made, database, excerpt=merge("users", tmp_path / "merge.sql"))
+
+
+@pytest.mark.postgres(18)
+async def test_a_column_that_comes_while_capture_begins_is_known(
+    database: str, target_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The baseline has it, and the list that was made just before has not: the table is copied again."""
+    run(database, "CREATE TABLE users (id int PRIMARY KEY, secret text)", f"INSERT INTO users VALUES (1, '{SECRET}'), (2, '{SECRET}')")
+
+    async def looked(session: Session, config: PostgresConfig, redaction: Redaction | None = None) -> Preflight:
+        report = await preflight(session, config, redaction)
+        run(database, "ALTER TABLE users ADD late text")
+        return report
+
+    monkeypatch.setattr(source, "preflight", looked)
+    async with capture(database, slot(), poll_seconds=0.3, redact=["public.users.secret"]) as made:
+        await baseline(made)
+        run(database, f"UPDATE users SET late = 'x', secret = '{SECRET} again' WHERE id = 1")
+
+        async def noticed() -> bool:
+            return bool(await made.gaps())
+
+        await made.until(noticed)
+        await quiet(made, database)
+        run(database, "UPDATE users SET late = 'y' WHERE id = 2")
+        await quiet(made, database)
+        await restore_to_database(await plan(made, "latest"), Reader(made.store), made.store, target_database)
+        assert contents(target_database, "SELECT id, late FROM users ORDER BY 1") == [(1, "x"), (2, "y")]
+        assert await shown(made, SECRET) == 0
