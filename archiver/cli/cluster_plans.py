@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.cli import output
+from archiver.cli.first_rows import print_first
 from archiver.cli.given import given_options
 from archiver.errors import Invalid
 
@@ -23,7 +24,7 @@ def read_plan(file: Path) -> PlanFile:
     """The plan, where nothing else was said that it has already."""
     from archiver.replay.kubernetes.plan_file import PlanFile
 
-    beside = {"--plan", "--to", "--dry-run", "--uid-map", "--json"}
+    beside = {"--plan", "--to", "--dry-run", "--uid-map", "--show-all", "--json"}
     for option in given_options().values():
         if option not in beside:
             raise Invalid(f"{option} does not go with --plan: the plan has what was chosen", hint="make another plan with --plan-file")
@@ -65,8 +66,8 @@ def write_plan(plans: Plans, file: Path | None) -> None:
         raise Invalid(f"--plan-file {file}: it cannot be written there: {error.strerror}", hint="name a file that may be written") from None
 
 
-def print_cluster(plan: ClusterPlan) -> None:
-    """The plan: what is to be known of it, totals by kind, then each object."""
+def print_cluster(plan: ClusterPlan, *, show_all: bool) -> None:
+    """The plan: what is to be known of it, totals by kind, then each object, or the first of very many."""
     counts: dict[str, int] = {}
     for total in plan.totals():
         counts[total.finding] = counts.get(total.finding, 0) + total.objects
@@ -83,11 +84,12 @@ def print_cluster(plan: ClusterPlan) -> None:
         ]
     )
     output.table("", ["kind", "", "objects"], [(each.resource, each.finding, each.objects) for each in plan.totals()])
-    output.table(
-        "",
+    print_first(
         ["", "resource", "namespace", "name", "level", "status", "why"],
         [
             (each.finding, each.resource, each.namespace, each.name, each.level, "yes" if each.status else "", each.why)
             for each in plan.actions
         ],
+        "objects",
+        show_all=show_all,
     )

@@ -32,6 +32,7 @@ class Subject(msgspec.Struct, frozen=True):
     """What is asked about: a row or an object of one source."""
 
     source: str
+    """Empty: the archive's only one of that sort."""
     table: str = ""
     key: tuple[str, ...] = ()
     object: str = ""
@@ -50,7 +51,7 @@ def subject(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--key", multiple=True, metavar="COLUMN=VALUE", help="The row's key; repeat for each column of it."),
         click.option("--table", default="", metavar="SCHEMA.TABLE", help="A table."),
-        click.option("--source", required=True, metavar="NAME", help="Source, as in the settings."),
+        click.option("--source", default="", metavar="NAME", help="Source, as in the settings; needed where several have such things."),
     ):
         command = option(command)
     return command
@@ -95,6 +96,7 @@ def _subject(source: str, table: str, key: tuple[str, ...], object_: str) -> Sub
 )
 @click.option("--follow", is_flag=True, help="Go on as the journal grows, until interrupted; from its end unless --from is given.")
 @click.option("--allow-gaps", is_flag=True, help="Exit code 0 although something of that time is not known.")
+@click.option("--show-all", is_flag=True, help="Every change, where a table has more than are shown otherwise.")
 @click.option("--json", "as_json", is_flag=True, help="JSON for scripts; without a key one document a line.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV, a line for each changed field.")
 @click.pass_obj
@@ -115,6 +117,7 @@ def log(
     keys: tuple[str, ...],
     follow: bool,
     allow_gaps: bool,
+    show_all: bool,
     as_json: bool,
     as_csv: bool,
 ) -> None:
@@ -126,7 +129,8 @@ def log(
     archiver log --source kube --object runs.example.com/agents/run-1
 
     Everything stands in the journal's order: a transaction where its commit was received. Exit code 3 when something of the asked time is
-    not known: it is named, at its place and at the end. What a field was before is said where it is known.
+    not known: it is named, at its place and at the end. What a field was before is said where it is known. A table shows the first 1000
+    changes, and says how many there are of what; --json and --csv have all, and so has --show-all.
 
     With --key or --object the answer is a table of that row's or object's changes: a gap is a line of it, and the exit code stays 0. Only
     --source, --table, --from, --until and --json go with them.
@@ -139,7 +143,7 @@ def log(
         raise Invalid("an answer has one form", hint="give --json or --csv")
     if follow and end != "latest":
         raise Invalid("--follow goes on for ever, and --until ends", hint="leave one of them out")
-    from archiver.cli.span_log import AskedSpan, print_span
+    from archiver.cli.span_log import AskedSpan, Form, print_span
     from archiver.history.span.selection import Selection
 
     selection = Selection(
@@ -152,7 +156,8 @@ def log(
         operations=frozenset(operations),
         keys=frozenset(keys),
     )
-    asked = AskedSpan(selection, start, end, "json" if as_json else "csv" if as_csv else "table", follow, allow_gaps)
+    form: Form = "json" if as_json else "csv" if as_csv else "table"
+    asked = AskedSpan(selection, start, end, form, follow, allow_gaps, show_all=show_all)
     for text in (start, end):
         if text:
             say_meaning(text)
@@ -188,12 +193,13 @@ def _one_subject(
 ) -> None:
     """The history of one row or object."""
     sources, tables, key, object_ = said
-    if len(sources) != 1 or len(tables) > 1:
+    if len(sources) > 1 or len(tables) > 1:
         raise Invalid("one row or object is of one source, and of one table", hint="give --source once, and --table for a row")
-    asked = _subject(sources[0], tables[0] if tables else "", key, object_)
+    wanted = _subject(sources[0] if sources else "", tables[0] if tables else "", key, object_)
     settings = context.settings()
 
     async def work(reader: Reader) -> None:
+        asked = await _with_source(reader, wanted)
         # Each takes longer to load than a key to find.
         since, until = await _points(reader, start, end) if start else (None, await _point(reader, end))
         if asked.table:
@@ -221,9 +227,10 @@ def show(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
     """Print one row or object as it was at a point. Exit code 1 when it did not exist then."""
     from archiver.replay.kubernetes.yaml_text import to_yaml
 
-    asked = _subject(source, table, key, object_)
+    wanted = _subject(source, table, key, object_)
 
     async def work(reader: Reader) -> int:
+        asked = await _with_source(reader, wanted)
         known: RowAt | ObjectAt
         if asked.table:
             known = await _row(reader, asked, await _point(reader, at))
@@ -253,9 +260,10 @@ def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
     """Compare one row or object between two points. Exit code 0 when it is the same, 1 when it differs."""
     from archiver.history.objects import differences, plain
 
-    asked = _subject(source, table, key, object_)
+    wanted = _subject(source, table, key, object_)
 
     async def work(reader: Reader) -> int:
+        asked = await _with_source(reader, wanted)
         one: Any
         other: Any
         first: RowAt | ObjectAt
@@ -287,6 +295,12 @@ def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
         return 1 if changed else 0
 
     return with_reader(context.settings(), work)
+
+
+async def _with_source(reader: Reader, asked: Subject) -> Subject:
+    from archiver.history.only_source import only_source
+
+    return asked if asked.source else msgspec.structs.replace(asked, source=await only_source(reader, cluster=bool(asked.object)))
 
 
 async def _row(reader: Reader, asked: Subject, at: Point) -> RowAt:

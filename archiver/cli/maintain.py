@@ -14,6 +14,8 @@ from archiver.errors import Invalid
 from archiver.maintenance.limits import MaintenanceLimits
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from archiver.maintenance.folded import Folded
 
 
@@ -60,9 +62,17 @@ def maintain(context: Context, *, sources: tuple[str, ...], behind: float, histo
         output.print_json(done if retained is None else [*done, {"retention": retained}])
         return
     columns = ["source", "checkpoint", "transactions", "written", "kept", "stopped because"]
-    output.table("", columns, [_row(each, behind) for each in done])
+    output.table("", columns, [_row(each, behind) for each in told(done)])
     if retained is not None:
         print_outcome(retained)
+
+
+def told(done: Sequence[Folded]) -> list[Folded]:
+    """The steps that say something: that nothing was left to do behind what was done is no line."""
+    from archiver.maintenance.folded import NOTHING_NEW
+
+    made = {each.source for each in done if each.key}
+    return [each for each in done if each.key or each.source not in made or each.reason != NOTHING_NEW]
 
 
 def _said(done: Folded) -> str:
@@ -72,7 +82,7 @@ def _said(done: Folded) -> str:
 def _row(done: Folded, behind: float) -> tuple[str, ...]:
     from archiver.maintenance.folded import NOTHING_NEW
 
-    sizes = output.size(done.written), output.size(done.kept)
+    sizes = (output.size(done.written), output.size(done.kept)) if done.key else ("-", "-")
     # What happened only just now is left for later, and must not look as if it were not there.
     until = f", up to {behind:g} s before the journal's end (--behind)" if done.reason == NOTHING_NEW and behind else ""
     return done.source, str(done.entry or "-"), str(done.transactions or "-"), *sizes, f"{done.reason}{until}" if done.reason else "-"

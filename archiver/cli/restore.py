@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from archiver.cli import output
-from archiver.cli.cluster_plans import as_planned, print_cluster, read_plan, write_plan
+from archiver.cli.cluster_plans import as_planned, read_plan, write_plan
 from archiver.cli.given import given_options
 from archiver.cli.main import Context, wait_for
 from archiver.cli.points import FORMS, say_meaning
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from archiver.replay.excerpt import Excerpt
     from archiver.replay.fitting import Place
     from archiver.replay.kubernetes.plan import Mode
-    from archiver.replay.postgres.restore import DatabaseRestoration
     from archiver.replay.restoration import Options
     from archiver.restore import Plans, RestoredSource
     from archiver.settings import Settings
@@ -150,6 +149,7 @@ if TYPE_CHECKING:
     help="PostgreSQL: load an empty database over N connections, in separate transactions; a failure leaves what it has done.",
 )
 @click.option("--pg-bin", default="", metavar="FOLDER", help="Into a folder: where pg_restore is; default: the newest that is found.")
+@click.option("--show-all", is_flag=True, help="Every object and table of a plan, where it has more than are shown otherwise.")
 @click.option("--json", "as_json", is_flag=True, help="JSON for scripts: the plan with --dry-run, else the report.")
 @click.pass_obj
 def restore(
@@ -184,6 +184,7 @@ def restore(
     left_out: Path,
     jobs: int,
     pg_bin: str,
+    show_all: bool,
     as_json: bool,
 ) -> None:
     """Bring sources back as they were at one point, into a fresh database, an API server, or a folder.
@@ -256,7 +257,16 @@ def restore(
     }
     done = wait_for(
         lambda: _restore(
-            settings, at, targets, sources, options, wait=wait, dry_run=dry_run or not targets, as_json=as_json, written=written
+            settings,
+            at,
+            targets,
+            sources,
+            options,
+            wait=wait,
+            dry_run=dry_run or not targets,
+            show_all=show_all,
+            as_json=as_json,
+            written=written,
         )
     )
     if uid_map is not None and done:
@@ -347,10 +357,12 @@ async def _restore(
     *,
     wait: float,
     dry_run: bool,
+    show_all: bool,
     as_json: bool,
     written: Mapping[str, Path | None],
 ) -> list[RestoredSource]:
     from archiver.cli.progress import steps
+    from archiver.cli.restore_plans import print_plans
     from archiver.clock import SystemClock
     from archiver.journal.kept_segments import KeptSegments
     from archiver.journal.reader import Reader
@@ -373,7 +385,7 @@ async def _restore(
         try:
             if dry_run:
                 write_plan(plans, written["--plan-file"])
-                output.print_json(plans.shown()) if as_json else _print_plans(plans)
+                output.print_json(plans.shown()) if as_json else print_plans(plans, show_all=show_all)
                 if targets:
                     _foresee(plans, options)
                 return []
@@ -401,34 +413,6 @@ def _foresee(plans: Plans, options: Options) -> None:
     found = [f"{each.source}: {text}" for each in plans.sources if isinstance(each, ClusterRestoration) for text in each.plan.would_fail]
     if found:
         raise Partial(f"the target would not take {len(found)} of it, first {found[0]}", hint="the plan lists all of them (--json)")
-
-
-def _print_plans(plans: Plans) -> None:
-    from archiver.cli.excerpts import print_planned
-    from archiver.replay.kubernetes.restore import ClusterRestoration
-    from archiver.replay.postgres.restore import DatabaseRestoration, ExcerptRestoration
-    from archiver.restore import summary
-
-    output.facts(list(summary(plans).items()))
-    for planned in plans.sources:
-        output.heading(planned.source, f" -> {planned.target.shown if planned.target else 'no target'}")
-        if isinstance(planned, DatabaseRestoration):
-            _print_database(planned)
-        elif isinstance(planned, ExcerptRestoration):
-            print_planned(planned)
-        elif isinstance(planned, ClusterRestoration):
-            print_cluster(planned.plan)
-
-
-def _print_database(planned: DatabaseRestoration) -> None:
-    from archiver.replay.postgres.restore import TABLE_COLUMNS
-
-    output.facts(planned.plan.facts())
-    output.table("", TABLE_COLUMNS, planned.plan.table_rows())
-    output.facts([("replaced in the target", text) for text in planned.in_the_way])
-    output.facts([("note", text) for text in planned.notes])
-    if planned.refusal is not None:
-        output.facts([("REFUSED", planned.refusal.message), ("hint", planned.refusal.hint)])
 
 
 def _print_done(done: RestoredSource) -> None:

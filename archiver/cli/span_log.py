@@ -15,7 +15,8 @@ from archiver.history.span.bounds import Bounds
 from archiver.history.span.changes import Change, Field
 from archiver.history.span.selection import Selection
 from archiver.history.span.span_log import SpanLog
-from archiver.replay.points import parse_point, resolve
+from archiver.history.span.totals import Totals
+from archiver.replay.points import parse_point, require_order, resolve
 from archiver.replay.restoration import require_whole
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ Form = Literal["table", "json", "csv"]
 _LOOK_SECONDS = 1.0
 _SHORT = 200
 """Characters of a value that a table shows."""
+SHOWN_CHANGES = 1000
+"""Changes of a table; ``--json`` and ``--csv`` have all."""
 _COLUMNS = [
     "entry", "at", "time", "source", "operation", "table", "kind", "namespace", "name", "key", "field", "old", "new", "old_known",
     "transaction", "lsn", "field_manager", "uid", "resource_version", "happened_from", "happened_until", "late", "detail",
@@ -41,6 +44,7 @@ class AskedSpan(msgspec.Struct, frozen=True):
     form: Form
     follow: bool
     allow_gaps: bool
+    show_all: bool = False
 
 
 async def print_span(reader: Reader, asked: AskedSpan) -> None:
@@ -48,6 +52,8 @@ async def print_span(reader: Reader, asked: AskedSpan) -> None:
     latest = asked.follow and asked.start == ""
     start = await resolve(reader, parse_point("latest" if latest else asked.start)) if asked.start or latest else None
     end = None if asked.follow else await resolve(reader, parse_point(asked.end))
+    if start is not None and end is not None:
+        require_order(start, end)
     log = SpanLog(reader, asked.selection, Bounds(start, end))
     clock = SystemClock()
 
@@ -56,21 +62,33 @@ async def print_span(reader: Reader, asked: AskedSpan) -> None:
         await clock.sleep(_LOOK_SECONDS)
 
     shown = _shower(asked.form)
-    found = 0
+    bound = 0 if asked.form != "table" or asked.show_all or asked.follow else SHOWN_CHANGES
+    totals = Totals()
     async with aclosing(log.changes(wait if asked.follow else None)) as changes:
         async for change in changes:
-            shown(change)
-            found += 1
+            if not bound or totals.all < bound:
+                shown(change)
+            totals.add(change)
             if not streams.is_read():
                 return
     for operation, texts in (("unknown", log.gaps), ("note", log.notes)):
         for text in texts:
             shown(Change(0, 0, 0, "", operation, detail=text))
-    if not found and asked.form == "table":
+    if bound and totals.all > bound:
+        _print_totals(totals, bound)
+    if not totals.all and asked.form == "table":
         output.say("the journal has no change of that sort in that time")
     require_whole(
         log.gaps, where="the asked time", allowed=asked.allow_gaps, hint="they are named above; --allow-gaps takes the answer as it is"
     )
+
+
+def _print_totals(totals: Totals, bound: int) -> None:
+    """How many changes there are of what, since not all of them are shown."""
+    output.answer("")
+    output.answer(f"{totals.all} changes, of which the first {bound} are shown:")
+    output.table("", ["source", "of", "changes", "by operation"], totals.lines())
+    output.say(f"{totals.all - bound} changes are not shown: choose a shorter time, --table, --kind or --operation, or say --show-all")
 
 
 def _shower(form: Form) -> Callable[[Change], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,9 +16,9 @@ from archiver.errors import Invalid
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from archiver.history.sql.engine import Engine
     from archiver.journal.reader import Reader
 
+_LISTS = re.compile(r"\s*SHOW\s+(ALL\s+)?TABLES\s*;?\s*", re.IGNORECASE)
 _SHOWN = 1000
 """Rows of a table; ``--json`` and ``--csv`` have all."""
 
@@ -34,6 +35,7 @@ def sql(context: Context, *, question: str, at: str, sources: tuple[str, ...], a
     """Ask about rows and objects as of a point, in the SQL of DuckDB.
 
     \b
+    archiver sql "SHOW TABLES"                                tables and kinds
     archiver sql --at "1 hour ago" "SELECT state, count(*) FROM runs GROUP BY ALL"
     archiver sql "SELECT name, object->>'$.status.phase' FROM kube.agentruns"
     archiver sql "SELECT * FROM db.public.runs r LEFT JOIN kube.agentruns o
@@ -50,12 +52,15 @@ def sql(context: Context, *, question: str, at: str, sources: tuple[str, ...], a
     form = _json if as_json else _csv if as_csv else _table
 
     async def work(reader: Reader) -> None:
-        from archiver.history.sql.as_of import put_in
+        from archiver.history.sql.as_of import all_tables, put_in
         from archiver.history.sql.engine import opened_engine
         from archiver.replay.points import parse_point, resolve
         from archiver.replay.restoration import require_whole
 
         point = await resolve(reader, parse_point(at))
+        if _LISTS.fullmatch(question):
+            form(["source", "schema", "name", "kind"], iter([each.shown for each in await all_tables(reader, point, sources)]))
+            return
         with opened_engine() as engine:
             found = await put_in(engine, reader, point, engine.names(question), sources)
             for word, texts in (("gap", found.gaps), ("note", found.notes)):
@@ -63,26 +68,23 @@ def sql(context: Context, *, question: str, at: str, sources: tuple[str, ...], a
                     output.say(f"{word}: {text}")
             hint = "they are named above; choose a point outside, or say --allow-gaps"
             require_whole(found.gaps, where="what the question names", allowed=allow_gaps, hint=hint)
-            form(engine, question)
+            form(*engine.ask(question))
 
     with_reader(context.settings(), work)
 
 
-def _json(engine: Engine, question: str) -> None:
-    titles, rows = engine.ask(question)
+def _json(titles: list[str], rows: Iterator[tuple[Any, ...]]) -> None:
     for row in _read(rows):
         output.print_json_line(dict(zip(titles, row, strict=True)))
 
 
-def _csv(engine: Engine, question: str) -> None:
-    titles, rows = engine.ask(question)
+def _csv(titles: list[str], rows: Iterator[tuple[Any, ...]]) -> None:
     output.csv_line(titles)
     for row in _read(rows):
         output.csv_line([None if value is None else str(value) for value in row])
 
 
-def _table(engine: Engine, question: str) -> None:
-    titles, rows = engine.ask(question)
+def _table(titles: list[str], rows: Iterator[tuple[Any, ...]]) -> None:
     shown, more = list[list[str]](), False
     for row in rows:
         if more := len(shown) == _SHOWN:

@@ -14,6 +14,12 @@ from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.stream_name import StreamName
 from archiver.replay.kubernetes.fold import read_streams
 from archiver.replay.kubernetes.folded_stream import Cut, FoldedStream
+from archiver.suggestions import nearest
+
+_SHOWN = 3
+"""Names that may have been meant."""
+_MOST_COMPARED = 10_000
+"""Names that a misspelt one is compared with: more take seconds."""
 
 
 class ObjectAt(msgspec.Struct, frozen=True):
@@ -42,7 +48,9 @@ async def object_at(reader: Reader, source: str, ref: ObjectRef, cut: Cut) -> Ob
     newest = sorted(folds, key=lambda fold: fold.observed, reverse=True)
     # Where the settings went from all namespaces to one or back, the stream that was heard last counts.
     fold = next((each for each in newest if each.state.listing is not None), newest[0])
-    return ObjectAt(_state(fold, ref), [f"{fold.name}: {gap}" for gap in fold.gaps], [f"{fold.name}: {note}" for note in fold.notes])
+    state = _state(fold, ref)
+    near = _near(fold, ref) if state is None else []
+    return ObjectAt(state, [f"{fold.name}: {gap}" for gap in fold.gaps], [*(f"{fold.name}: {note}" for note in fold.notes), *near])
 
 
 async def _streams(reader: Reader, source: str, ref: ObjectRef) -> set[str]:
@@ -58,11 +66,33 @@ async def _streams(reader: Reader, source: str, ref: ObjectRef) -> set[str]:
     if len(groups) > 1:
         raise Invalid(f"several groups have {ref.resource}", hint=f"name one: {', '.join(groups)}")
     covering = {str(name) for name in meant if name.namespace in ("", ref.namespace)}
+    if not covering and not ref.namespace:
+        raise _in_a_namespace(ref, sorted({name.namespace for name in meant}))
     if not covering:
         raise Invalid(
             f"source {source} does not capture {ref.resource} in namespace {ref.namespace}", hint="see `namespaces` in the settings"
         )
     return covering
+
+
+def _in_a_namespace(ref: ObjectRef, namespaces: list[str]) -> Invalid:
+    """Objects of the kind have a namespace, and ``ref`` names none; ``namespaces``: where it may be."""
+    named = [f"{ref.resource}/{namespace}/{ref.name}" for namespace in namespaces[:_SHOWN]]
+    hint = f"did you mean {' or '.join(named)}?" if named else "write plural.group/namespace/name"
+    return Invalid(f"{ref.resource} are in namespaces, and {ref.resource}/{ref.name} names none", hint=hint)
+
+
+def _near(fold: FoldedStream, ref: ObjectRef) -> list[str]:
+    """What may have been meant where there is no such object. ``Invalid`` when it should have named a namespace."""
+    objects = fold.state.objects
+    if not ref.namespace and any(namespace for namespace, _ in objects):
+        raise _in_a_namespace(ref, sorted(namespace for namespace, name in objects if name == ref.name))
+    elsewhere = [f"{namespace}/{name}" for namespace, name in sorted(objects) if name == ref.name]
+    if not elsewhere and len(objects) <= _MOST_COMPARED:
+        names = {name for namespace, name in objects if namespace == ref.namespace}
+        found = nearest(ref.name, names)
+        elsewhere = [f"{ref.namespace}/{found}" if ref.namespace else found] if found else []
+    return [f"did you mean {' or '.join(f'{ref.resource}/{each}' for each in elsewhere[:_SHOWN])}?"] if elsewhere else []
 
 
 def _state(fold: FoldedStream, ref: ObjectRef) -> dict[str, Any] | None:

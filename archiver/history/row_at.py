@@ -17,10 +17,12 @@ from archiver.history.row_states import State, text_of
 from archiver.postgres.records import SCHEMA_UNCERTAIN
 from archiver.replay.points import Point
 from archiver.replay.postgres.columnar.copy_text import escape, unescape
+from archiver.replay.postgres.plan.excerpt_plan import approximations_of
 from archiver.replay.postgres.plan.plan import GapLine
 from archiver.replay.postgres.plan.planner import plan_restore
 from archiver.replay.postgres.write.plan_records import PlanRecords, fold_changes, gather
 from archiver.replay.postgres.write.table_rows import rows_of
+from archiver.suggestions import table_hint
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
@@ -36,7 +38,7 @@ class RowAt(msgspec.Struct, frozen=True):
     gaps: list[str]
     """Why that may be otherwise, in words for people."""
     notes: list[str]
-    """All gaps and approximations of the database there, likewise."""
+    """All gaps and approximations that may be of its table, likewise."""
 
 
 async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowAt:
@@ -55,7 +57,7 @@ async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowA
     if table is None:
         raise Invalid(
             f"{source} has no table {ref.schema}.{ref.table} at this point{f', as far as is known ({gaps[0]})' if gaps else ''}",
-            hint="`archiver restore --at … --dry-run` lists the tables",
+            hint=table_hint(f"{ref.schema}.{ref.table}", (f"{each.schema}.{each.name}" for each in material.schema.catalog.tables)),
         )
     names = [column.name for column in table.carried]
     missing = [name for name in ref.key if name not in names]
@@ -63,7 +65,7 @@ async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowA
         raise Invalid(f"{ref.schema}.{ref.table} has no column {missing[0]} at this point", hint=f"its columns: {', '.join(names)}")
     filed = await filed_state(reader, plan, material, table, ref) if not gaps else None
     state = await _folded(reader, plan, material, table, ref) if filed is None else filed.state
-    return RowAt(state, gaps, [*plan.gap_texts, *plan.approximations])
+    return RowAt(state, gaps, [*(gap.text for gap in doubts), *approximations_of([table], plan, material.schema.catalog)])
 
 
 async def _folded(reader: Reader, plan: RestorePlan, material: PlanRecords, table: Table, ref: RowRef) -> State | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +22,7 @@ from archiver.replay.postgres.columnar.copy_text import escape, unescape
 from archiver.replay.postgres.decode.commits import Limit
 from archiver.replay.postgres.decode.row_log import DecodedChange, RowLog
 from archiver.replay.postgres.plan.journal_survey import FoundRecord, is_whole
+from archiver.suggestions import table_hint
 
 if TYPE_CHECKING:
     from archiver.history.filed_rows import FiledRows
@@ -141,9 +141,7 @@ class TableHistory:
         """``Invalid`` when the table, or a column of the key, was never seen."""
         name = f"{self.ref.schema}.{self.ref.table}"
         if not self.oids:
-            near = difflib.get_close_matches(name, sorted(self._seen), n=3, cutoff=0.75)
-            found = f"did you mean {' or '.join(near)}?" if near else "`archiver restore --at latest --dry-run` lists the tables"
-            raise Invalid(f"the journal has no table {name}", hint=found)
+            raise Invalid(f"the journal has no table {name}", hint=table_hint(name, self._seen))
         missing = sorted(set(self.ref.key) - self._columns)
         if missing:
             raise Invalid(f"{name} has no column {missing[0]}", hint=f"its columns: {', '.join(sorted(self._columns))}")

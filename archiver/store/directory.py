@@ -30,6 +30,8 @@ _T = TypeVar("_T")
 
 _THREADS = 8
 _STALE_SECONDS = 3600
+_TRIES = 20
+"""Times that a folder is made again which others take away."""
 _DEEPEST = 50
 """Folders in one another that are looked into."""
 _SCRATCH = "~tmp"
@@ -55,7 +57,7 @@ class DirectoryStore:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="directory-store")
         self._names = itertools.count()
         self._unique = uuid.uuid4().hex
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._durable: set[Path] = set()
         self._failed_sync = ""
         self._prepared = False
@@ -137,6 +139,21 @@ class DirectoryStore:
         if self._failed_sync:
             raise Unavailable(self._failed_sync, hint="check the disk, then restart the archiver")
         self._prepare()
+        for _ in range(_TRIES):
+            try:
+                return self._create_in_folder(path, data)
+            except FileNotFoundError:
+                if not self._scratch.is_dir():
+                    raise  # all of it is gone, and that is for people to look at
+                # Whoever deleted the last object in the folder took it away: another thread, or another archiver.
+                with self._lock:
+                    self._durable -= {path.parent, *path.parent.parents}
+                    with contextlib.suppress(FileNotFoundError):
+                        return self._create_in_folder(path, data)
+        return self._create_in_folder(path, data)
+
+    def _create_in_folder(self, path: Path, data: bytes) -> bool:
+        """``FileNotFoundError`` when its folder goes away before it is there."""
         if path.parent not in self._durable:
             with self._lock:
                 self._make_durable(path.parent)
@@ -156,7 +173,9 @@ class DirectoryStore:
                 created = _link(temp, path, handle)
             finally:
                 os.close(handle)
-            self._sync_directory(path.parent)
+            # Who deleted it at once may have taken its folder away.
+            with contextlib.suppress(FileNotFoundError):
+                self._sync_directory(path.parent)
             return created
         finally:
             temp.unlink(missing_ok=True)
@@ -166,7 +185,27 @@ class DirectoryStore:
             path.unlink()
         except (FileNotFoundError, NotADirectoryError):
             return
-        self._sync_directory(path.parent)
+        self._leave(path.parent)
+
+    def _leave(self, folder: Path) -> None:
+        """Make what was deleted in ``folder`` durable; a folder that nothing is in any more goes too, and so on upwards.
+
+        Who creates in one at that moment finds it gone, and makes it again.
+        """
+        while folder.is_relative_to(self._root):
+            with contextlib.suppress(FileNotFoundError):  # whoever deleted its last object took it away
+                self._sync_directory(folder)
+            if folder == self._root:
+                return
+            with self._lock:
+                try:
+                    folder.rmdir()
+                except FileNotFoundError:
+                    pass
+                except OSError:
+                    return
+                self._durable.discard(folder)
+            folder = folder.parent
 
     def _make_durable(self, folder: Path) -> None:
         """Create ``folder`` and what is above it, and sync every name on the way: an earlier process may have died before it did."""

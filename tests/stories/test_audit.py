@@ -33,6 +33,7 @@ ALTER TABLE accounts ALTER terms SET STORAGE EXTERNAL;
 INSERT INTO accounts VALUES (1, 'ann', 10, repeat('t', 5000)), (2, 'bob', 20, NULL), (3, E'x\\x1b[2J', 30, '');
 CREATE TABLE notes (text text);
 CREATE TABLE drafts (id int PRIMARY KEY);
+CREATE SEQUENCE numbers;
 """
 MERGE = "application/merge-patch+json"
 
@@ -114,6 +115,34 @@ def test_an_audit(audited: Audited) -> None:
     check_a_span(audited)
     check_ten_questions(audited)
     check_sql(audited)
+    check_what_need_not_be_said(audited)
+
+
+def check_what_need_not_be_said(audited: Audited) -> None:
+    """The only source is meant; what is misspelt is named; nothing is told of what was not asked for."""
+    call, space = audited.commands.call, audited.names["SPACE"]
+    for command in ("log", "show"):
+        row = call(command, "--table", "accounts", "--key", "id=1")
+        assert (row.returncode, "numbers" in row.stderr) == (0, False), row.stderr
+        thing = call(command, "--object", f"toolruns/{space}/new")
+        assert (thing.returncode, "new" in thing.stdout or command == "log") == (0, True), thing.stderr
+        bare = call(command, "--object", "toolruns/new")
+        assert (bare.returncode, bare.stdout) == (2, "")
+        assert f"did you mean toolruns/{space}/new?" in bare.stderr
+        wrong = call(command, "--table", "acounts", "--key", "id=1")
+        assert (wrong.returncode, "did you mean public.accounts?" in wrong.stderr) == (2, True), wrong.stderr
+    near = call("show", "--object", f"toolruns/{space}/nwe")
+    assert (near.returncode, f"did you mean toolruns/{space}/new?" in near.stderr) == (1, True)
+    assert call("diff", "--table", "accounts", "--key", "id=1", "--from", audited.names["FROM"]).returncode == 1
+    asked = call("sql", "SELECT count(*) FROM accounts")
+    assert (asked.returncode, asked.stderr) == (0, "")
+    listed = call("sql", "--json", "show tables;")
+    names = [(each["source"], each["schema"], each["name"]) for each in map(json.loads, listed.stdout.splitlines())]
+    assert names == [
+        ("db", "public", "accounts"),
+        ("db", "public", "notes"),
+        *(("agents", None, name) for name in ("customresourcedefinitions", "toolruns")),
+    ]
 
 
 def check_sql(audited: Audited) -> None:

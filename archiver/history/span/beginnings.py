@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from archiver.journal.reader import Reader
     from archiver.journal.segment import SegmentHeader
     from archiver.kubernetes.stream_state import Key, KnownObject
-    from archiver.postgres.checkpoint_records import KnownRelation
+    from archiver.postgres.checkpoint_records import FoldedCheckpoint, KnownRelation
     from archiver.replay.points import Point
 
 _log = structlog.get_logger()
@@ -116,7 +116,7 @@ async def _tables(reader: Reader, source: str, chosen: Beginning) -> dict[int, T
     if folded is not None:
         place = max((place for place in folded.schemas if place.entry <= folded.entry), key=lambda place: place.entry, default=None)
         if place is None:
-            raise Corrupt(f"the checkpoint at entry {folded.entry} of {source} names no schema", hint=CHECKPOINT_ANEW)
+            return await _tables_behind(reader, source, folded)
         entry, segment = place.entry, place.segment
     else:
         header = await reader.header(segment)
@@ -128,6 +128,15 @@ async def _tables(reader: Reader, source: str, chosen: Beginning) -> dict[int, T
                 if placed.run.source == source and placed.run.kind is Kind.PG_SCHEMA and placed.first <= entry:
                     found = {table.oid: table for table in read_schema(placed)[0].catalog.tables}
     return found
+
+
+async def _tables_behind(reader: Reader, source: str, folded: FoldedCheckpoint) -> dict[int, Table]:
+    """The catalog at a checkpoint whose schema was written down only behind it, as that of a baseline or of a last commit may be."""
+    async with aclosing(reader.read(folded.segment)) as runs:
+        async for placed in runs:
+            if placed.run.source == source and placed.run.kind is Kind.PG_SCHEMA and placed.first > folded.entry:
+                return {table.oid: table for table in read_schema(placed)[0].catalog.tables}
+    raise Corrupt(f"no schema follows the checkpoint at entry {folded.entry} of {source}, which names none", hint=CHECKPOINT_ANEW)
 
 
 def _relation(known: KnownRelation, table: Table) -> Relation:

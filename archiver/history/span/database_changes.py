@@ -7,7 +7,7 @@ Uncommitted and rolled back changes are never told, and a transaction that is se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -15,7 +15,7 @@ import numpy as np
 
 from archiver.errors import Corrupt
 from archiver.history.row_states import State, text_of
-from archiver.history.span.bounds import Mark, Told
+from archiver.history.span.bounds import Bounds, Mark, Told
 from archiver.history.span.changes import Change, Field, key_label
 from archiver.history.span.known_values import KnownValues
 from archiver.history.span.table_changes import is_redefined, name_of, table_changes
@@ -75,9 +75,11 @@ class DatabaseChanges:
         known: KnownValues[State],
         *,
         wanted: Callable[..., bool] = lambda *_: True,
+        keyed: Callable[[Sequence[str]], bool] = lambda _: True,
         spill: Spill | None = None,
     ) -> None:
-        """``wanted``: tables, by their names and those that they are within, of whose rows is told.
+        """``wanted``: tables, by their names and those that they are within, of whose rows is told; ``keyed``: of them, those that are
+        identified by these columns.
 
         ``spill``: where transactions go that have not ended, and are large.
         """
@@ -91,7 +93,7 @@ class DatabaseChanges:
         self.heard = 0
         """Time up to which every commit is known."""
         self.has_copy = bool(beginning.copy)
-        self._known, self._wanted, self._spill = known, wanted, spill
+        self._known, self._wanted, self._keyed_so, self._spill = known, wanted, keyed, spill
         self._relations: dict[int, tuple[int, Relation]] = dict(beginning.relations)
         self._streamed: dict[int, tuple[int, Relation]] = {}
         self._types: dict[int, TypeShape] = {}
@@ -149,6 +151,16 @@ class DatabaseChanges:
     def is_wanted(self, oid: int) -> bool:
         """Whether rows of this table are told."""
         return self._wanted(self._name(oid), *self._within(oid))
+
+    def doubts(self, bounds: Bounds) -> list[str]:
+        """What is not known of a span, and may be of what is wanted: by the catalog at the gap's place, or by the newest."""
+        found = []
+        for each in self.unknown.reaching(bounds):
+            # A table is often told of behind the gap with which its capture begins, and may have been renamed since.
+            judged = [known for known in (each.concerns, self._may_concern(each.gap)) if known is not None]
+            if any(judged) if judged else self._names_wanted(each.gap):
+                found.append(each.text)
+        return found
 
     def is_known_until(self, time: int) -> bool:
         """Whether every commit up to ``time`` was told, or never will be."""
@@ -346,9 +358,11 @@ class DatabaseChanges:
 
     def _gap(self, entry: int, observed: int, gap: Gap) -> Iterator[Told]:
         known = Mark(entry, entry, max(self.newest, self.heard), self._reader.reached)
-        self.unknown.begin(gap, known, self._here(entry, observed))
-        detail = f"{gap.what}: {gap.reason} {gap.detail}".strip()
-        yield self._line(entry, gap.from_time or observed, "gap", detail=detail, lsn=gap.from_position)
+        concerns = self._may_concern(gap)
+        self.unknown.begin(gap, known, self._here(entry, observed), concerns=concerns)
+        if concerns or (concerns is None and self._names_wanted(gap)):
+            detail = f"{gap.what}: {gap.reason} {gap.detail}".strip()
+            yield self._line(entry, gap.from_time or observed, "gap", detail=detail, lsn=gap.from_position)
         if is_whole(gap):
             if entry > self.beginning.copy:
                 # Another slot's stream follows, whose LSNs need not go on.
@@ -358,6 +372,21 @@ class DatabaseChanges:
             for oid, table in (self.tables or {}).items():
                 if gap.what == "schema" or gap.names(oid, table.schema, table.name):
                     self._known.forget((self.source, oid))
+
+    def _may_concern(self, gap: Gap) -> bool | None:
+        """Whether rows that are wanted may be missing. ``None``: it is of one table, which the catalog has not."""
+        if not gap.what.startswith("table "):
+            return True
+        known = [table for table in (self.tables or {}).values() if gap.names(table.oid, table.schema, table.name)]
+        return (
+            any(self._wanted(name_of(table), *self._within(table.oid)) and self._may_be_keyed(table) for table in known) if known else None
+        )
+
+    def _names_wanted(self, gap: Gap) -> bool:
+        return self._wanted(gap.what.removeprefix("table ").replace('"', ""))
+
+    def _may_be_keyed(self, table: Table) -> bool:
+        return table.mode != "key" or self._keyed_so([column.name for column in table.columns if column.attnum in table.key])
 
     def _forget_all(self) -> None:
         for oid in {*(self.tables or {}), *self._relations}:

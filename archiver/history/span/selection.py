@@ -1,12 +1,12 @@
 """Which changes are asked for. Pure.
 
 What is said of rows chooses among rows, what is said of objects among objects. Where only one of them is said, the other is not asked for.
-What is not known of a source is told whatever is asked for of it.
+What is not known of a source is told whatever is asked for of it; what is not known of one table, where its rows may be asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -14,6 +14,7 @@ import msgspec
 
 from archiver.errors import Invalid
 from archiver.history.span.changes import DOUBTS, OBJECT, OPERATIONS, ROW, TABLE, Change, key_label, object_label
+from archiver.history.span.key_patterns import may_match
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -73,6 +74,10 @@ class Selection(msgspec.Struct, frozen=True):
     def table(self, *names: str) -> bool:
         """Whether rows of a table may be asked for. ``names``: its own, and those of the tables that it is within."""
         return self.rows and (not self.tables or not self.tables.isdisjoint(names))
+
+    def row_of(self, columns: Sequence[str]) -> bool:
+        """Whether a row that these columns identify may be asked for, whatever is in them."""
+        return not self.keys or any(may_match(pattern, columns) for pattern in self.keys)
 
     def kind(self, kind: str) -> bool:
         """Whether objects of ``plural.group`` may be."""

@@ -10,7 +10,6 @@ newest ``KNOWN_BYTES`` each are known.
 
 from __future__ import annotations
 
-import difflib
 import heapq
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing
@@ -35,6 +34,7 @@ from archiver.kubernetes.stream_name import StreamName
 from archiver.postgres.lsn import parse_position
 from archiver.replay.postgres.plan.point_location import require_mark
 from archiver.replay.postgres.write.spill_file import SpillFile
+from archiver.suggestions import table_hint
 
 if TYPE_CHECKING:
     from archiver.history.span.selection import Selection
@@ -174,7 +174,8 @@ class SpanLog:
                     changes.remember(oid, key, row)
 
     def _database(self, source: str, beginning: DatabaseBeginning) -> DatabaseChanges:
-        made = DatabaseChanges(source, beginning, self._rows, wanted=self._selection.table, spill=SpillFile())
+        chosen = self._selection
+        made = DatabaseChanges(source, beginning, self._rows, wanted=chosen.table, keyed=chosen.row_of, spill=SpillFile())
         self._databases[source] = made
         return made
 
@@ -266,12 +267,10 @@ class SpanLog:
         bounds = self._bounds
         names = set[str]().union(*(each.names for each in self._databases.values()))
         for table in sorted(self._selection.tables - names):
-            near = difflib.get_close_matches(table, sorted(names), n=3, cutoff=0.75)
-            hint = f"did you mean {' or '.join(near)}?" if near else "`archiver restore --at … --dry-run` lists the tables"
-            raise Invalid(f"nothing was heard of a table {table} up to the end of that time", hint=hint)
+            raise Invalid(f"nothing was heard of a table {table} up to the end of that time", hint=table_hint(table, names))
         end = bounds.end
         for source, database in self._databases.items():
-            self.gaps += [f"{source}: {each.text}" for each in database.unknown.reaching(bounds)]
+            self.gaps += [f"{source}: {text}" for text in database.doubts(bounds)]
             if end is not None and end.kind == "time" and not database.is_known_until(end.number):
                 self.gaps.append(f"{source}: what it committed is known up to {to_text(max(database.newest, database.heard))}")
             partly = sorted(name for name in database.partly if self._selection.table(name))

@@ -16,6 +16,8 @@ class UnknownStretch:
     gap: Gap
     begin: Mark
     end: Mark | None = None
+    concerns: bool | None = None
+    """Whether it may be of what is asked for, by what was known where it stands; ``None``: that was not known."""
 
     @property
     def text(self) -> str:
@@ -30,12 +32,12 @@ class UnknownStretches:
         self._found: list[UnknownStretch] = []
         self._open: list[UnknownStretch] = []
 
-    def begin(self, gap: Gap, known: Mark, here: Mark) -> None:
+    def begin(self, gap: Gap, known: Mark, here: Mark, *, concerns: bool | None = None) -> None:
         """One more. ``known``: up to where all is known; ``here``: where the gap stands.
 
         To an entry before it nothing is missing: it was not received yet.
         """
-        stretch = UnknownStretch(gap, here._replace(time=gap.from_time or known.time, lsn=known.lsn))
+        stretch = UnknownStretch(gap, here._replace(time=gap.from_time or known.time, lsn=known.lsn), concerns=concerns)
         if gap.to_position:
             stretch.end = here._replace(time=gap.to_time or here.time)
         self._found.append(stretch)

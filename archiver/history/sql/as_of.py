@@ -21,9 +21,11 @@ from archiver.lake.row_records import unescaped
 from archiver.replay.kubernetes.fold import read_streams
 from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.postgres.columnar.copy_text import split_columns
+from archiver.replay.postgres.plan.excerpt_plan import approximations_of
 from archiver.replay.postgres.plan.planner import plan_restore
 from archiver.replay.postgres.write.plan_records import fold_changes, gather
 from archiver.replay.postgres.write.table_rows import rows_of
+from archiver.suggestions import meant
 
 if TYPE_CHECKING:
     from archiver.history.sql.engine import Engine
@@ -50,23 +52,15 @@ async def put_in(engine: Engine, reader: Reader, point: Point, names: set[str], 
 
     ``Invalid`` for a source, table or kind that there is not; errors as planning a restore has them.
     """
-    tail = await reader.tail()
-    known = sorted(tail.sources if tail else ())
-    there = {name.partition("/")[0] for name in known}
-    for name in sorted(set(sources) - there):
-        raise Invalid(f"the archive has no source {name!r}", hint=f"its sources: {', '.join(sorted(there))}")
-    streams = [StreamName.parse(name) for name in known if "/" in name and (not sources or name.partition("/")[0] in sources)]
-    kinds = list(dict.fromkeys(KnownTable(each.source, "main", each.plural, f"{each.plural}.{each.group}") for each in streams))
+    known = await _known(reader, sources)
+    kinds = _kinds(known)
     found = AsOf()
-    plans: dict[str, tuple[RestorePlan, PlanRecords]] = {}
+    plans: dict[str, _Planned] = {}
     tables = list(kinds)
     if not all(any(kind.is_named(parts_of(name)) for kind in kinds) for name in names):
-        for source in [name for name in known if "/" not in name and (not sources or name in sources)]:
-            plan = await plan_restore(reader, source, point)
-            records = await gather(plan, reader)
-            plans[source] = (plan, records)
-            rows = [table for table in records.schema.catalog.tables if table.mode != "excluded"]
-            tables += [KnownTable(source, table.schema, table.name) for table in rows]
+        for source in [name for name in known if "/" not in name]:
+            plans[source] = await _planned(reader, source, point)
+            tables += _captured(source, plans[source])
     asked = chosen(names, tables)
     for source, (plan, records) in plans.items():
         mine = [each for each in asked if each.source == source]
@@ -77,6 +71,41 @@ async def put_in(engine: Engine, reader: Reader, point: Point, names: set[str], 
     return found
 
 
+async def all_tables(reader: Reader, point: Point, sources: Sequence[str]) -> list[KnownTable]:
+    """What can be asked about at ``point``: tables by name, then kinds. ``sources`` and errors as of ``put_in``."""
+    known = await _known(reader, sources)
+    tables = [each for name in known if "/" not in name for each in _captured(name, await _planned(reader, name, point))]
+    return [*sorted(tables), *_kinds(known)]
+
+
+_Planned = tuple["RestorePlan", "PlanRecords"]
+
+
+async def _known(reader: Reader, sources: Sequence[str]) -> list[str]:
+    """Names in the journal of databases and streams of ``sources`` (empty: all)."""
+    tail = await reader.tail()
+    known = sorted(name for name in (tail.sources if tail else ()) if name)
+    there = {name.partition("/")[0] for name in known}
+    for name in sorted(set(sources) - there):
+        raise Invalid(f"the archive has no source {name!r}", hint=f"{meant(name, there)}its sources: {', '.join(sorted(there))}")
+    return [name for name in known if not sources or name.partition("/")[0] in sources]
+
+
+def _kinds(known: Sequence[str]) -> list[KnownTable]:
+    streams = [StreamName.parse(name) for name in known if "/" in name]
+    return list(dict.fromkeys(KnownTable(each.source, "main", each.plural, f"{each.plural}.{each.group}") for each in streams))
+
+
+async def _planned(reader: Reader, source: str, point: Point) -> _Planned:
+    plan = await plan_restore(reader, source, point)
+    return plan, await gather(plan, reader)
+
+
+def _captured(source: str, planned: _Planned) -> list[KnownTable]:
+    tables = planned[1].schema.catalog.tables
+    return [KnownTable(source, table.schema, table.name) for table in tables if table.mode != "excluded"]
+
+
 async def _put_rows(
     engine: Engine, reader: Reader, plan: RestorePlan, records: PlanRecords, asked: Sequence[KnownTable], found: AsOf
 ) -> None:
@@ -84,7 +113,8 @@ async def _put_rows(
     within = {each: _with_children(catalog[each.schema, each.name], records.schema.catalog.tables) for each in asked}
     refs = [RowRef(table.schema, table.name, {}) for tables in within.values() for table in tables]
     found.gaps += [f"{plan.source}: {gap.text}" for gap in plan.gaps if any(concerns(gap, ref) for ref in refs)]
-    found.notes += [f"{plan.source}: {text}" for text in plan.approximations]
+    read = [table for tables in within.values() for table in tables]
+    found.notes += [f"{plan.source}: {text}" for text in approximations_of(read, plan, records.schema.catalog)]
     fold, _ = await fold_changes(plan, records, reader)
     for each, tables in within.items():
         # A column that is hidden in one of them is none of the answer.

@@ -30,6 +30,11 @@ class KnownTable(NamedTuple):
         """As SQL has it."""
         return ".".join(map(quoted, (self.source, self.schema, self.name)))
 
+    @property
+    def shown(self) -> tuple[str, str | None, str, str | None]:
+        """Source, schema and name, by which it can be asked for, and of a cluster's, which has no schema, the kind."""
+        return self.source, None if self.long_name else self.schema, self.name, self.long_name or None
+
     def is_named(self, parts: Sequence[str]) -> bool:
         """Whether these parts of a name mean it: ``table``, ``schema.table``, ``source.schema.table``; ``kind``, ``source.kind``."""
         *before, last = (part.lower() for part in parts)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
+from archiver.cli.span_log import AskedSpan, print_span
 from archiver.clock import SystemClock
 from archiver.errors import Invalid
 from archiver.history.span.bounds import Bounds
@@ -243,3 +245,59 @@ async def test_questions_that_cannot_be_answered(database: str, slot: str) -> No
         changes, log = await told(made, "2001-01-01T00:00:00Z")
         assert changes == []
         assert "nothing is known of it before" in log.gaps[0]
+
+
+async def test_a_gap_of_a_table_that_is_not_asked_about(database: str, slot: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Is no gap of the answer: by the table's name, or by a pattern that no key of it can match. Of all else it stays one."""
+    run(database, "CREATE TABLE t (id int PRIMARY KEY, v text)", "INSERT INTO t VALUES (1, 'a')")
+    async with capture(database, slot, poll_seconds=0.2) as made:
+        await baseline(made)
+        run(database, "CREATE TABLE late (code text PRIMARY KEY)", "INSERT INTO late VALUES ('x')", "UPDATE t SET v = 'b'")
+        await quiet(made, database)
+        run(database, "UPDATE t SET v = 'c'")
+        await caught_up(made, database)
+        asked: tuple[tuple[dict[str, Any], bool], ...] = (
+            ({}, True),
+            ({"keys": frozenset({"code=x"})}, True),
+            ({"keys": frozenset({"*=?"})}, True),
+            ({"tables": frozenset({"public.late"})}, True),
+            ({"keys": frozenset({"id=1"})}, False),
+            ({"tables": frozenset({"public.t"})}, False),
+        )
+        for chosen, is_one in asked:
+            changes, log = await told(made, **chosen)
+            assert (log.gaps != []) is is_one, chosen
+            assert is_one or [each.operation for each in changes if each.operation == "update"] == ["update", "update"]
+        monkey = pytest.MonkeyPatch()
+        with monkey.context() as patch:
+            patch.setattr("archiver.cli.span_log.SHOWN_CHANGES", 1)
+            tables = Selection(tables=frozenset({"public.t"}))
+            for everything in (False, True):
+                await print_span(Reader(made.store), AskedSpan(tables, "", "latest", "table", False, False, show_all=everything))
+                said = capsys.readouterr()
+                assert said.out.count(" update ") == (2 if everything else 1)
+                assert ("2 changes, of which the first 1 are shown" in said.out) is not everything
+                assert ("1 changes are not shown" in said.err) is not everything
+            with pytest.raises(Invalid, match="lies behind"):
+                await print_span(Reader(made.store), AskedSpan(tables, "latest", "5", "table", False, False))
+
+
+async def test_from_a_checkpoint_whose_schema_was_written_behind_it(database: str, slot: str) -> None:
+    """The last commit before it changed a table, and the catalog was read a moment later: the log goes on from there as a restore does."""
+    run(database, "CREATE TABLE t (id int PRIMARY KEY, v text)", "INSERT INTO t VALUES (1, 'a')")
+    async with capture(database, slot, poll_seconds=0.2) as made:
+        await baseline(made)
+        run(database, "UPDATE t SET v = 'b'", "ALTER TABLE t ADD COLUMN w text")
+        start = await quiet(made, database)
+        reader = Reader(made.store)
+        assert (await fold_database(reader, SystemClock(), SOURCE, until=await reader.last())).reason == ""
+        body = next(iter([made.store.peek(key) for key in await made.store.list("checkpoints/")]))
+        assert body is not None
+        assert msgspec.json.decode(body)["schemas"] == []
+        run(database, "UPDATE t SET v = 'c'")
+        end = await caught_up(made, database)
+        changes, log = await told(made, start, end)
+        assert [[(field.name, field.old, field.new) for field in each.fields] for each in changes if each.operation == "update"] == [
+            [("v", "b", "c")]
+        ]
+        assert log.gaps == []

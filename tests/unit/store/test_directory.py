@@ -249,3 +249,52 @@ def test_killed_writer_leaves_whole_objects(tmp_path: Path) -> None:
         found = {int(path.name): path.read_text() for path in (tmp_path / "journal").iterdir()}
         assert set(reported) <= set(found)
         assert set(found.values()) == {"k" * 5000}
+
+
+def folders(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_dir() and path.name != "~tmp")
+
+
+async def test_a_folder_goes_with_its_last_object(tmp_path: Path) -> None:
+    """And those above it that hold nothing else; not the archive's own, nor what holds something that is no object of ours."""
+    store = DirectoryStore(tmp_path / "archive")
+    for key in ("probe/x/1/a", "probe/x/2/a", "probe/y/a", "kept/a", "kept/b"):
+        await store.put_if_absent(key, b"")
+    await asyncio.gather(*(store.delete(f"probe/x/{number}/a") for number in (1, 2)), store.delete("kept/a"), store.delete("none/a"))
+    assert folders(tmp_path / "archive") == ["kept", "probe", "probe/y"]
+    (tmp_path / "archive/probe/y/~mine").touch()
+    await store.delete("probe/y/a")
+    await store.delete("kept/b")
+    assert folders(tmp_path / "archive") == ["probe", "probe/y"]
+    assert await store.put_if_absent("kept/c/d", b"again")
+    assert await store.get("kept/c/d") == b"again"
+    await store.close()
+
+
+async def test_folders_that_others_take_away(tmp_path: Path) -> None:
+    """Two archivers create and delete in one folder at the same time: each object is there from its creation to its deletion."""
+    one, other = DirectoryStore(tmp_path), DirectoryStore(tmp_path)
+
+    async def come_and_go(store: DirectoryStore, name: str) -> None:
+        for number in range(40):
+            key = f"a/b/{name}-{number}"
+            assert await store.put_if_absent(key, b"x")
+            assert await store.get(key) == b"x"
+            await store.delete(key)
+            assert await store.get(key) is None
+
+    await asyncio.gather(*(come_and_go(store, f"{store is one}{number}") for store in (one, other) for number in range(3)))
+    assert folders(tmp_path) == []
+    await one.close()
+    await other.close()
+
+
+async def test_an_archive_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
+    """Somebody moved it away while it was in use: that is an error, and no empty archive stands in its place."""
+    store = DirectoryStore(tmp_path / "archive")
+    await store.put_if_absent("journal/0", b"x")
+    (tmp_path / "archive").rename(tmp_path / "moved")
+    with pytest.raises((Refused, Unavailable)):
+        await store.put_if_absent("journal/1", b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["moved"]
+    await store.close()

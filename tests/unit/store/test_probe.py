@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from archiver.clock import SystemClock
 from archiver.errors import Refused, Unavailable
+from archiver.store.directory import DirectoryStore
 from archiver.store.memory import MemoryStore
 from archiver.store.probe import FENCING, PREFIX, probe
 
@@ -155,3 +157,11 @@ async def test_unavailable_is_no_verdict() -> None:
     """A store that does not answer is unavailable, not refused."""
     with pytest.raises(Unavailable):
         await probe(Fails(), SystemClock(), allow_unfenced=True)
+
+
+async def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    """Of an archive that is a directory, no folder either."""
+    store = DirectoryStore(tmp_path)
+    await probe(store, SystemClock())
+    assert [path.name for path in tmp_path.iterdir()] == ["~tmp"]
+    await store.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from archiver.replay.excerpt import Excerpt
 from archiver.replay.postgres.plan.otherwise import naming_columns, otherwise
 from archiver.replay.postgres.plan.plan import GapLine, RestorePlan
 from archiver.replay.postgres.plan.table_coverage import inserts_only, redacted_of
+from archiver.suggestions import TABLES_LISTED, meant, table_hint
 
 UNOWNED_SEQUENCES = "sequences that no column owns"
 """How their approximation begins."""
@@ -80,9 +80,7 @@ def excerpt_tables(excerpt: Excerpt, catalog: Catalog) -> list[ExcerptTable]:
     for schema, name in excerpt.tables:
         table = by_name.get((schema, name))
         if table is None:
-            near = difflib.get_close_matches(f"{schema}.{name}", [".".join(each) for each in sorted(by_name)], n=3, cutoff=0.7)
-            found = f"did you mean {' or '.join(near)}?" if near else "`archiver restore --at … --dry-run` lists the tables there"
-            raise Invalid(f"there is no table {schema}.{name} at the point", hint=found)
+            raise Invalid(f"there is no table {schema}.{name} at the point", hint=table_hint(f"{schema}.{name}", map(".".join, by_name)))
         holders = _holders(table, catalog)
         if holders and all(each.mode == "excluded" for each in holders):
             raise Invalid(f"rows of {schema}.{name} were not captured", hint="`archiver check` says why; the physical backup may have them")
@@ -92,7 +90,7 @@ def excerpt_tables(excerpt: Excerpt, catalog: Catalog) -> list[ExcerptTable]:
         if not of_schema:
             raise Invalid(
                 f"there is no captured table in schema {schema} at the point",
-                hint="`archiver restore --at … --dry-run` lists the tables there",
+                hint=f"{meant(schema, {table.schema for table in catalog.tables})}{TABLES_LISTED}",
             )
         chosen |= {table.oid: table for table in of_schema}
     tables = {table.oid: table for table in catalog.tables}
@@ -115,7 +113,7 @@ def narrowed(plan: RestorePlan, chosen: Sequence[ExcerptTable], catalog: Catalog
         tables=lines,
         checkpoint=checkpoint,
         gaps=[gap for gap in plan.gaps if _concerns(gap, oids, known)],
-        approximations=[text for text in plan.approximations if _is_of(text, holders, catalog.tables)],
+        approximations=approximations_of(holders, plan, catalog),
         not_included=list(_not_included(chosen)),
         otherwise=otherwise(Catalog(holders, publications=[])),
         extensions=[],
@@ -126,6 +124,11 @@ def narrowed(plan: RestorePlan, chosen: Sequence[ExcerptTable], catalog: Catalog
         sequences_before=None,
         sequences_after=None,
     )
+
+
+def approximations_of(tables: Sequence[Table], plan: RestorePlan, catalog: Catalog) -> list[str]:
+    """What a plan does not know exactly of ``tables``, the relations that hold rows: nothing of other tables, and nothing of sequences."""
+    return [text for text in plan.approximations if _is_of(text, tables, catalog.tables)]
 
 
 def _above(table: Table, tables: dict[int, Table]) -> Iterator[Table]:
