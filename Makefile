@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # What needs no server: a rule, a golden file or an import that broke shows here first.
 QUICK := tests/unit tests/golden tests/test_architecture.py
 
-.PHONY: help setup controlplane browser quick test fuzz lint format types bench demo fidelity fidelity-kubernetes docs site changelog dist lock clean spark
+.PHONY: help setup controlplane browser promtool quick test fuzz lint format types bench demo fidelity fidelity-kubernetes docs site changelog dist lock clean spark
 
 help:
 	@echo "setup         virtual environment in .venv from requirements.lock (other targets call it)"
@@ -30,6 +30,7 @@ help:
 	@echo "dist          sdist and wheel in dist/, as docs/howto/release.md uses them"
 	@echo "controlplane  build the Kubernetes test server into the cache folder, once (minutes)"
 	@echo "browser       find Chromium, which tests of the page use, or install Debian's package"
+	@echo "promtool      put Debian's promtool into the cache folder, once: it tests the chart's alerts"
 	@echo "lock          resolve requirements.lock anew"
 	@echo "clean         remove .venv and caches of tools"
 
@@ -49,10 +50,14 @@ controlplane: setup
 browser: setup
 	@$(BIN)/python -m tests.servers.browser
 
+# Debian's, without its service; where it cannot be had, the chart's alerts are not tested, and this says why.
+promtool: setup
+	@$(BIN)/python -m tests.servers.promtool
+
 quick: setup
 	$(BIN)/pytest -q -n $(JOBS) $(QUICK) $(ARGS)
 
-test: setup controlplane browser
+test: setup controlplane browser promtool
 	$(BIN)/pytest -n $(JOBS) --dist loadfile $(if $(ARGS),$(ARGS),$(COVERAGE))
 
 fuzz: setup
