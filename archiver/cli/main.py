@@ -182,10 +182,10 @@ def cli(context: click.Context) -> None:
     context.ensure_object(Context)
 
 
-def run() -> int:
-    """Parse ``sys.argv``, run the command, and return the exit code (docs/reference/errors.md) once everything is written."""
+def run(command: click.Command = cli, name: str = "archiver") -> int:
+    """Parse ``sys.argv``, run ``command``, and return the exit code (docs/reference/errors.md) once everything is written."""
     context = Context()
-    code = _run(context)
+    code = _run(command, name, context)
     try:
         streams.flush()
     except ArchiverError as error:
@@ -194,9 +194,9 @@ def run() -> int:
     return code
 
 
-def _run(context: Context) -> int:
+def _run(command: click.Command, name: str, context: Context) -> int:
     try:
-        result = cli.main(standalone_mode=False, prog_name="archiver", obj=context)
+        result = command.main(standalone_mode=False, prog_name=name, obj=context)
     except click.exceptions.Abort:
         output.say("interrupted")
         return 130
