@@ -31,6 +31,9 @@ _LIVENESS = {"keepalives_idle": "15", "keepalives_interval": "5", "keepalives_co
 
 _QUOTES_BYTES_ONLY = ("22021", "22P05")
 """Text that is not of its encoding: the bytes of one character say where to look."""
+_NO_TEXT = (
+    "a name or a definition there is not UTF-8, as SQL_ASCII databases let in: rename it, with client_encoding SQL_ASCII; it is tried again"
+)
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,8 @@ def translated(error: psycopg.Error, doing: str) -> ArchiverError:
         text = f"{doing}: {lines[0] if lines and isinstance(error, psycopg.OperationalError) else type(error).__name__}"
     if state == "42501":
         return Refused(text, hint="`archiver check` names the missing rights and the GRANT for each")
+    if state in _QUOTES_BYTES_ONLY:
+        return Unavailable(text, hint=_NO_TEXT)
     return Unavailable(text, hint="it is tried again")
 
 
