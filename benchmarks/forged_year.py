@@ -40,7 +40,7 @@ from benchmarks.start_archive import CountingStore
 from tests.servers.postgres import PostgresServer
 from tests.unit.replay.postgres import wire
 
-SEGMENTS = 20_000
+SEGMENTS = 5_000
 YEAR = 3_000_000
 APART = 10_000_000
 """Microseconds from one segment to the next."""
