@@ -25,6 +25,8 @@ STRAYS_LIMIT = 100
 _PASSED_LIMIT = 20_000
 """Nor are more strays with other keys: they cost a listing of each thousand."""
 _PAGE = 1000
+_LONGEST_PAGE = 32_000
+"""A local directory reads all its names for each listing, so that many short ones of a long journal would cost its square."""
 _HOLES_LIMIT = 16
 """Holes behind which the journal's end is looked for."""
 
@@ -182,7 +184,7 @@ async def strays_of(store: Store, last: int) -> list[str]:
 
 
 def segment_keys(store: Store) -> AsyncIterator[str]:
-    """All keys where segments are, in order, a page at a time."""
+    """All keys where segments are, in order, in pages that get longer."""
     return _keys(store, "", first=_PAGE)
 
 
@@ -192,4 +194,4 @@ async def _keys(store: Store, after: str, *, first: int) -> AsyncIterator[str]:
     while keys := await store.list(SEGMENTS, after=after, limit=limit):
         for key in keys:
             yield key
-        after, limit = keys[-1], _PAGE
+        after, limit = keys[-1], _PAGE if limit < _PAGE else min(4 * limit, _LONGEST_PAGE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from archiver.journal.keys import segment_key
-from archiver.journal.last_segment import last_segment
+from archiver.journal.last_segment import last_segment, segment_keys
 from archiver.journal.segment import HEAD_MAGIC
 from tests.simulation.loop import play
 from tests.unit.journal.scripted import ScriptedStore
@@ -40,5 +40,25 @@ def test_what_does_not_begin_like_a_segment_has_its_number_all_the_same() -> Non
                     store.create(segment_key(number), b"x" if number == bad else HEAD_MAGIC)
                 found = await last_segment(store)
                 assert (found.number, found.hole, found.strays) == (max(count - 1, bad), None, ()), (count, bad)
+
+    play(story())
+
+
+def test_a_long_journal_is_listed_in_few_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All keys, each once and in order; a local directory reads all its names for each page."""
+
+    async def story() -> None:
+        store, pages = ScriptedStore(), list[int]()
+        for number in range(60_000):
+            store.create(segment_key(number), b"")
+        listed = store.list
+
+        async def noted(prefix: str, after: str = "", limit: int | None = None) -> list[str]:
+            pages.append(limit or 0)
+            return await listed(prefix, after, limit)
+
+        monkeypatch.setattr(store, "list", noted)
+        assert [key async for key in segment_keys(store)] == [segment_key(number) for number in range(60_000)]
+        assert pages == [1000, 4000, 16_000, 32_000, 32_000, 32_000]
 
     play(story())
