@@ -181,6 +181,7 @@ class ClusterRestoration:
 
 async def plan_objects(reader: Reader, source: str, target: Target | None, cut: Cut, options: Options, clock: Clock) -> ClusterRestoration:
     """``plan_cluster`` for a target as the user named it; its connection is open until the result is closed."""
+    tail = await reader.tail()
     api = await _open(target, clock)
     try:
         scope = options.scope
@@ -204,7 +205,6 @@ async def plan_objects(reader: Reader, source: str, target: Target | None, cut: 
         if api is not None:
             await api.close()
         raise
-    tail = await reader.tail()
     planned = ClusterRestoration(source, target, prepared, api, options, clock, tail.archive if tail else "", cut.text)
     if options.planned is not None:
         planned.departures = departures(options.planned, planned.file())
