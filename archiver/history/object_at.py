@@ -15,6 +15,7 @@ from archiver.kubernetes.stream_name import StreamName
 from archiver.replay.kubernetes.fold import read_streams
 from archiver.replay.kubernetes.folded_stream import Cut, FoldedStream
 from archiver.suggestions import nearest
+from archiver.untrusted import Unreadable
 
 _SHOWN = 3
 """Names that may have been meant."""
@@ -48,9 +49,14 @@ async def object_at(reader: Reader, source: str, ref: ObjectRef, cut: Cut) -> Ob
     newest = sorted(folds, key=lambda fold: fold.observed, reverse=True)
     # Where the settings went from all namespaces to one or back, the stream that was heard last counts.
     fold = next((each for each in newest if each.state.listing is not None), newest[0])
-    state = _state(fold, ref)
-    near = _near(fold, ref) if state is None else []
-    return ObjectAt(state, [f"{fold.name}: {gap}" for gap in fold.gaps], [*(f"{fold.name}: {note}" for note in fold.notes), *near])
+    gaps, notes = [f"{fold.name}: {gap}" for gap in fold.gaps], [f"{fold.name}: {note}" for note in fold.notes]
+    try:
+        state = _state(fold, ref)
+    except Unreadable as error:
+        entry = fold.state.objects[ref.namespace, ref.name].entry
+        unread = f"{fold.name}: it existed, and what it was cannot be read ({error}); its bytes are entry {entry}"
+        return ObjectAt(None, [*gaps, unread], notes)
+    return ObjectAt(state, gaps, [*notes, *(_near(fold, ref) if state is None else [])])
 
 
 async def _streams(reader: Reader, source: str, ref: ObjectRef) -> set[str]:

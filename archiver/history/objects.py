@@ -66,7 +66,7 @@ class ObjectChange(msgspec.Struct, frozen=True):
     changed: list[str] = []
     """Paths that differ from the state before, ``spec.image`` style; nothing for the first."""
     detail: str = ""
-    """For ABSENT the interval, for GAP the reason."""
+    """For ABSENT the interval, for GAP the reason; else why the state is not all that it was."""
     state: Document | None = None
     """The object; None when it is gone."""
     late: bool = False
@@ -190,6 +190,8 @@ class _Log:
         self._needle = msgspec.json.encode(ref.name) if _PLAIN.fullmatch(ref.name) else b""
         self._known: ObjectChange | None = None
         self._comparable = 0
+        self._unread: set[tuple[str, str]] = set()
+        """uid and resourceVersion of states of which only the name is known."""
 
     def take(self, placed: Placed) -> None:
         """The next run of a stream of the source."""
@@ -236,6 +238,9 @@ class _Log:
                 case _:
                     pass
 
+    def _document(self, body: bytes, stream: _Stream) -> tuple[Document, str]:
+        return kj.readable_document(body, stream.resource.group, stream.resource.version, stream.resource.kind)
+
     def _event(self, entry: int, observed: int, body: bytes, stream: _Stream) -> None:
         if self._needle not in body:
             return
@@ -243,8 +248,8 @@ class _Log:
         meta = event.object.metadata
         if (meta.namespace, meta.name) != (self._ref.namespace, self._ref.name):
             return
-        document = kj.document(kj.object_of(body), stream.resource.group, stream.resource.version, stream.resource.kind)
-        self._seen(entry, observed, event.type, document, late=stream.late(meta.resource_version), resumed=stream.resumed)
+        document, unread = self._document(kj.object_of(body), stream)
+        self._seen(entry, observed, event.type, document, unread=unread, late=stream.late(meta.resource_version), resumed=stream.resumed)
 
     def _item(self, entry: int, observed: int, body: bytes, stream: _Stream) -> None:
         if self._needle not in body:
@@ -253,10 +258,10 @@ class _Log:
         if (meta.namespace, meta.name) != (self._ref.namespace, self._ref.name):
             return
         stream.listed = True
-        document = kj.document(body, stream.resource.group, stream.resource.version, stream.resource.kind)
-        self._seen(entry, observed, "LISTED", document, late=False)
+        document, unread = self._document(body, stream)
+        self._seen(entry, observed, "LISTED", document, unread=unread, late=False)
 
-    def _seen(self, entry: int, observed: int, event: str, document: Document, *, late: bool, resumed: int = 0) -> None:
+    def _seen(self, entry: int, observed: int, event: str, document: Document, *, unread: str, late: bool, resumed: int = 0) -> None:
         metadata = document["metadata"]
         uid, version = str(metadata.get("uid", "")), str(metadata.get("resourceVersion", ""))
         recent = self.changes[max(self._comparable, len(self.changes) - _REACH) :]
@@ -266,12 +271,20 @@ class _Log:
         if event != "LISTED" and known is not None and known.uid == uid:
             late = late or kj.order(version, known.resource_version) < 0
         before = known.state if known is not None and known.uid == uid else None
-        changed = [path for path, _, _ in leaves(plain(before), plain(document))] if before is not None and event != "DELETED" else []
+        if before is not None and (uid, str(before["metadata"].get("resourceVersion", ""))) in self._unread:
+            before = None
+        if unread:
+            self._unread.add((uid, version))
+        compares = before is not None and event != "DELETED" and not unread
+        changed = [path for path, _, _ in leaves(plain(before or {}), plain(document))] if compares else []
         manager = manager_of(metadata, before) if event != "DELETED" else ""
         state = None if event == "DELETED" else document
         own = change_time(event, metadata, before["metadata"] if before is not None else None) if resumed else ChangeTime()
         own = own if own.since < resumed and own.until <= resumed else ChangeTime()
-        change = ObjectChange(entry, observed, event, uid, version, manager, [] if late else changed, "", state, late, own.since, own.until)
+        detail = f"what it was cannot be read ({unread}); its bytes are entry {entry}" if unread else ""
+        change = ObjectChange(
+            entry, observed, event, uid, version, manager, [] if late else changed, detail, state, late, own.since, own.until
+        )
         self._append(change)
 
     def _absent(self, entry: int, observed: int, absent: Absent) -> None:

@@ -186,6 +186,16 @@ def document(body: bytes, group: str, version: str, kind: str) -> dict[str, Any]
     return {"apiVersion": f"{group}/{version}" if group else version, "kind": kind} | plain(body)
 
 
+def readable_document(body: bytes, group: str, version: str, kind: str) -> tuple[dict[str, Any], str]:
+    """As ``document``, and why it is not all: of an object that a decoder does not take whole, only what it is called is there."""
+    try:
+        return document(body, group, version, kind), ""
+    except Unreadable as error:
+        meta = head.decode(body).metadata
+        named = {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid, "resourceVersion": meta.resource_version}
+        return {"apiVersion": f"{group}/{version}" if group else version, "kind": kind, "metadata": named}, str(error)
+
+
 def order(one: str, other: str) -> int:
     """Negative, zero or positive as ``one`` is older than, equal to or newer than ``other``; 0 too when they do not compare."""
     if one == other or not comparable(one) or not comparable(other):

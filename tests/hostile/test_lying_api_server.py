@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
+from archiver.history.object_at import object_at
+from archiver.history.objects import ObjectRef, object_log
+from archiver.history.span.bounds import Bounds
+from archiver.history.span.selection import Selection
+from archiver.history.span.span_log import SpanLog
 from archiver.journal.entry import Kind
+from archiver.journal.reader import Reader
+from archiver.replay.kubernetes.folded_stream import Cut
+from archiver.replay.points import parse_point, resolve
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import custom_resource, path
 from tests.servers.http_proxy import HttpFaultProxy, Request
@@ -167,3 +175,37 @@ async def test_a_watch_that_goes_back_or_nowhere(
     ]
     assert told == sorted(told, key=int)
     assert told.count(new["metadata"]["resourceVersion"]) == 2
+
+
+@pytest.mark.parametrize("spec", [b'{"image":"\xff"}', b'{"image":1e400}'], ids=["no UTF-8", "no number"])
+async def test_a_state_that_cannot_be_read_costs_no_other(
+    cluster: ControlPlane, namespace: str, proxy: HttpFaultProxy, capture: KubernetesCapture, spec: bytes
+) -> None:
+    """An object whose bytes no decoder takes is named as such in each answer about it, and stops no answer about others."""
+    stream = f"{TOOLS}@{namespace}"
+    await create(cluster, namespace, "a")
+    old = await asyncio.to_thread(cluster.request, "GET", path("Tool", namespace, "a"))
+    async with capture.running():
+        await capture.until_durable(stream, await create(cluster, namespace, "b"))
+    seen = await asyncio.to_thread(cluster.request, "PUT", path("Tool", namespace, "a"), {**old, "spec": {"image": "y"}})
+    body = json.dumps(seen | {"spec": "SPEC"}).encode().replace(b'"SPEC"', spec)
+    proxy.answer(200, match=watches, body=b'{"type":"MODIFIED","object":%b}\n' % body)
+    async with capture.running():
+        await capture.until_durable(stream, await create(cluster, namespace, "c"))
+        reader, ref = Reader(capture.store), ObjectRef("tools.tools.proompteng.ai", namespace, "a")
+        known = await object_at(reader, capture.name, ref, Cut())
+        assert known.state is None
+        assert "cannot be read" in known.gaps[-1]
+        put = await asyncio.to_thread(cluster.request, "PUT", path("Tool", namespace, "a"), {**seen, "spec": {"image": "newer"}})
+        await capture.until_durable(stream, put["metadata"]["resourceVersion"])
+    reader = Reader(capture.store)
+    changes = await object_log(reader, capture.name, ref)
+    assert [(each.event, each.changed, "cannot be read" in each.detail) for each in changes[1:]] == [
+        ("MODIFIED", [], True),
+        ("MODIFIED", [], False),
+    ]
+    log = SpanLog(reader, Selection(), Bounds(None, await resolve(reader, parse_point("latest"))))
+    told = [change async for change in log.changes() if change.name]
+    assert [(each.operation, each.name) for each in told] == [("added", "b"), ("modified", "a"), ("added", "c"), ("modified", "a")]
+    assert [each.name for each in told if "cannot be read" in each.detail] == ["a"]
+    assert all(field.old_known is False for field in told[-1].fields)

@@ -206,19 +206,20 @@ class StreamChanges:
         late = bool(self._since) and (meta.resource_version == self._since or kj.order(meta.resource_version, self._since) < 0)
         if known is not None and known.uid == meta.uid:
             late = late or kj.order(meta.resource_version, known.version) < 0
-        document = self._document(kj.object_of(body))
-        before = self._document(known.body) if known is not None and known.body and known.uid == meta.uid else None
+        document, unread = self._document(kj.object_of(body), entry)
+        before = self._before(known, meta.uid)
         said = change_time(event.type, _metadata(document), _metadata(before) if before is not None else None)
         # Shown where it came after a time in which nobody watched.
         own = said if self.resumed and said.since < self.resumed and said.until <= self.resumed else ChangeTime()
         mark = Mark(entry, entry, observed)
         gone = event.type == "DELETED"
-        fields = [] if late else _fields(document if gone else before, None if gone else document, made=event.type == "ADDED")
+        hidden = late or bool(unread)
+        fields = [] if hidden else _fields(document if gone else before, None if gone else document, made=event.type == "ADDED")
         told_by = before is not None or event.type == "ADDED"
         change = self._change(
             entry, observed, event.type.lower(), key, uid=meta.uid, resource_version=meta.resource_version, fields=fields, late=late,
             field_manager=manager_of(_metadata(document), before) if told_by and not gone else "",
-            happened_from=own.since, happened_until=own.until,
+            happened_from=own.since, happened_until=own.until, detail=unread,
         )  # fmt: skip
         yield Told(mark, change), said
         if late:
@@ -241,9 +242,10 @@ class StreamChanges:
         detail = "" if known is not None or not self._known.full else "it is not known whether it is new"
         verifies = self._listing is not None and self._listing.cause == "verify"
         if self._begun and not (detail and verifies):
-            before = self._document(known.body) if known is not None and known.body and known.uid == meta.uid else None
-            document = self._document(body)
-            fields = _fields(before, document, made=not detail)
+            before = self._before(known, meta.uid)
+            document, unread = self._document(body, entry)
+            fields = [] if unread else _fields(before, document, made=not detail)
+            detail = "; ".join(filter(None, (detail, unread)))
             manager = manager_of(_metadata(document), before) if before is not None else ""
             more: dict[str, Any] = {"uid": meta.uid, "resource_version": meta.resource_version, "fields": fields, "detail": detail}
             since = 0 if verifies else self._heard
@@ -283,7 +285,8 @@ class StreamChanges:
         self, entry: int, observed: int, key: Key, known: KnownState | None, detail: str, uid: str, version: str, *,
         since: int = 0, until: int = 0, late: bool = False,
     ) -> Told:  # fmt: skip
-        fields = _fields(self._document(known.body), None) if known is not None and known.body and not late else []
+        before = self._before(known, known.uid) if known is not None and not late else None
+        fields = _fields(before, None) if before is not None else []
         change = self._change(
             entry, observed, "absent", key, uid=uid, resource_version=version, fields=fields, detail=detail, late=late,
             happened_from=since, happened_until=until,
@@ -301,8 +304,17 @@ class StreamChanges:
     def _change(self, entry: int, time: int, operation: str, key: Key, **more: Any) -> Change:
         return Change(entry, entry, time, self._source, operation, kind=self.kind, namespace=key[0], name=key[1], **more)
 
-    def _document(self, body: bytes) -> dict[str, Any]:
-        return kj.document(body, self._resource.group, self._resource.version, self._resource.kind)
+    def _document(self, body: bytes, entry: int) -> tuple[dict[str, Any], str]:
+        """What it is, and what is said where that cannot be read."""
+        found, unread = kj.readable_document(body, self._resource.group, self._resource.version, self._resource.kind)
+        return found, f"what it was cannot be read ({unread}); its bytes are entry {entry}" if unread else ""
+
+    def _before(self, known: KnownState | None, uid: str) -> dict[str, Any] | None:
+        """The state that is known of the object of this uid; None where there is none, or it cannot be read."""
+        if known is None or not known.body or known.uid != uid:
+            return None
+        found, unread = self._document(known.body, 0)
+        return None if unread else found
 
     def _keep(self, key: Key, uid: str, version: str, body: bytes, heard: tuple[tuple[int, str, str], ...] = ()) -> None:
         heard = heard[-_REACH:] or ((self._epoch, uid, version),)
