@@ -19,7 +19,14 @@ from archiver.pages import BASE
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 REPOSITORY = BASE.removesuffix("/docs")
-SECTIONS = {"howto": "How to", "reference": "Reference", "explanation": "Explanation", "runbooks": "Operations", "design": "Design"}
+SECTIONS = {
+    "tutorials": "Tutorials",
+    "howto": "How to",
+    "reference": "Reference",
+    "explanation": "Explanation",
+    "runbooks": "Operations",
+    "design": "Design",
+}
 """Folders in the order of the navigation, by the names that readers see."""
 KINDS = {".md", ".svg", ".png", ".json"}
 _LINK = re.compile(r"(?<=\]\()([^)#:\s]+)(?=(?:#[^)]*)?\))")
