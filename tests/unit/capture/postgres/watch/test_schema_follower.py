@@ -83,6 +83,7 @@ class Rig:
                     in_line=lambda _: self.in_line,
                     came_back=lambda _: frozenset(),
                     forbidden=frozenset(),
+                    relisted=frozenset(),
                 ),
             ),
             marker=cast("Any", SimpleNamespace(mark=self.answer("marks", None), files_seen=lambda _: None)),
