@@ -74,6 +74,7 @@ def test_alerts(made: Callable[[], list[dict[str, Any]]], own: dict[str, str], t
     groups = made()
     rules = tmp_path / "rules.yaml"
     rules.write_text(yaml.safe_dump({"groups": groups}))
+    assert promtool.found(), "`make promtool` says why there is none"
     checked = subprocess.run([promtool.found(), "check", "rules", str(rules)], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     all_rules = [rule for group in groups for rule in group["rules"]]
