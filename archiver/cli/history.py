@@ -96,7 +96,7 @@ def _subject(source: str, table: str, key: tuple[str, ...], object_: str) -> Sub
 )
 @click.option("--follow", is_flag=True, help="Go on as the journal grows, until interrupted; from its end unless --from is given.")
 @click.option("--allow-gaps", is_flag=True, help="Exit code 0 although something of that time is not known.")
-@click.option("--show-all", is_flag=True, help="Every change, where a table has more than are shown otherwise.")
+@click.option("--show-all", is_flag=True, help="Every change, where a terminal is shown the first 1000.")
 @click.option("--json", "as_json", is_flag=True, help="JSON for scripts; without a key one document a line.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV, a line for each changed field.")
 @click.pass_obj
@@ -129,8 +129,8 @@ def log(
     archiver log --source kube --object runs.example.com/agents/run-1
 
     Everything stands in the journal's order: a transaction where its commit was received. Exit code 3 when something of the asked time is
-    not known: it is named, at its place and at the end. What a field was before is said where it is known. A table shows the first 1000
-    changes, and says how many there are of what; --json and --csv have all, and so has --show-all.
+    not known: it is named, at its place and at the end. What a field was before is said where it is known. A terminal is shown the
+    first 1000 changes, and how many there are of what; --show-all, --json, --csv and pipes have all.
 
     With --key or --object the answer is a table of that row's or object's changes: a gap is a line of it, and the exit code stays 0. Only
     --source, --table, --from, --until and --json go with them.
@@ -157,7 +157,7 @@ def log(
         keys=frozenset(keys),
     )
     form: Form = "json" if as_json else "csv" if as_csv else "table"
-    asked = AskedSpan(selection, start, end, form, follow, allow_gaps, show_all=show_all)
+    asked = AskedSpan(selection, start, end, form, follow, allow_gaps, show_all=output.is_whole(show_all=show_all))
     for text in (start, end):
         if text:
             say_meaning(text)

@@ -91,6 +91,11 @@ def terminal_width() -> int:
     return max(40, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 0
 
 
+def is_whole(*, show_all: bool) -> bool:
+    """Whether a long answer is shown whole: asked for, or read by a program, which would not see that something is missing."""
+    return show_all or not terminal_width()
+
+
 def document(text: str) -> None:
     """Lines of the answer, the last one with its end."""
     click.echo(visible_lines(text), nl=False)

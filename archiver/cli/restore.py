@@ -149,7 +149,7 @@ if TYPE_CHECKING:
     help="PostgreSQL: load an empty database over N connections, in separate transactions; a failure leaves what it has done.",
 )
 @click.option("--pg-bin", default="", metavar="FOLDER", help="Into a folder: where pg_restore is; default: the newest that is found.")
-@click.option("--show-all", is_flag=True, help="Every object and table of a plan, where it has more than are shown otherwise.")
+@click.option("--show-all", is_flag=True, help="Every object and table of a plan, where a terminal is shown the first 100.")
 @click.option("--json", "as_json", is_flag=True, help="JSON for scripts: the plan with --dry-run, else the report.")
 @click.pass_obj
 def restore(
@@ -264,7 +264,7 @@ def restore(
             options,
             wait=wait,
             dry_run=dry_run or not targets,
-            show_all=show_all,
+            show_all=output.is_whole(show_all=show_all),
             as_json=as_json,
             written=written,
         )

@@ -121,3 +121,11 @@ def test_a_word_without_room_stays_one(capsys: pytest.CaptureFixture[str], monke
     assert first == f"chain head  {head}"
     assert max(map(len, rest)) <= 80
     assert " ".join(rest).split() == ["strays", *["one,"] * 40, "empty", "-"]
+
+
+def test_what_a_program_reads_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe would not see that something is missing; a person does, and can ask for all."""
+    assert output.is_whole(show_all=False)
+    monkeypatch.setattr(output, "terminal_width", lambda: 80)
+    assert not output.is_whole(show_all=False)
+    assert output.is_whole(show_all=True)
