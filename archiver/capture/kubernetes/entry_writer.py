@@ -8,7 +8,7 @@ import msgspec
 
 from archiver.journal.entry import Kind, Run
 from archiver.journal.records import Gap
-from archiver.kubernetes.records import Absent, Listing, Verified, Watch
+from archiver.kubernetes.records import Absent, Listing, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,10 +53,6 @@ class EntryWriter:
     def progress(self, version: str) -> None:
         """Nothing that is captured happened up to ``version``."""
         self._put(Kind.PROGRESS, [b""], position=version)
-
-    def verified(self, verified: Verified) -> None:
-        """What is known at the resourceVersion of a list is what it found."""
-        self._put(Kind.PROGRESS, [msgspec.json.encode(verified)], position=verified.resource_version)
 
     def listed(self, listing: Listing, position: str) -> None:
         """A list is complete; ``position``: where the watch goes on, empty when that is unchanged."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.kubernetes.json_fields import Event, Meta, order
-from archiver.kubernetes.state_digest import state_digest
 from archiver.kubernetes.stream_state import Key
 
 if TYPE_CHECKING:
@@ -49,10 +48,6 @@ class KnownObjects:
             self.objects[key] = (meta.uid, meta.resource_version)
         elif self.objects.get(key, ("", ""))[0] == meta.uid:
             del self.objects[key]
-
-    def digest(self) -> str:
-        """Of all of them, as ``state_digest`` makes it."""
-        return state_digest(self.objects.items())
 
     def place(self, position: str) -> str:
         """The resourceVersion at which this was everything, when the watch is at ``position``; empty when there is none."""

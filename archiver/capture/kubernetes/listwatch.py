@@ -79,8 +79,6 @@ class ListWatch:
         """Set when the watch was given up because the journal could not keep up; until the next list or event."""
         self.rewound = False
         """The cluster has gone back in time, and nobody was told yet."""
-        self.unbroken = False
-        """Nothing failed since a list was journaled: the same server, or one like it, tells of the same objects with the same fields."""
         self._replaced = replaced
         self._proven = False
         """Whether the server's past is the one that is known."""
@@ -153,20 +151,10 @@ class ListWatch:
         self.overflowed = False
         self._errors = 0
         self._proven, self._failed_comparisons = True, 0
-        self.unbroken = True
         self._go(Step.WATCH)
-
-    def glanced(self) -> None:
-        """A verifying list is complete and was not journaled: the watch goes on where it was."""
-        self._go(Step.WATCH)
-
-    def contradicted(self) -> None:
-        """What it showed is not what is known: the next one is journaled."""
-        self.unbroken = False
 
     def list_failed(self, failure: Failure, now: float, chance: float) -> None:
         """The list did not become complete: once more from its beginning; a verifying one later, so that the watch goes on meanwhile."""
-        self.unbroken = False
         pause = failure.retry_after if failure.kind == "throttled" else max(failure.retry_after, self._backoff.pause(now, chance))
         self._go(Step.PROBE if self.cause == "verify" else Step.LIST, pause)
 
@@ -181,7 +169,7 @@ class ListWatch:
         before its time, as when the server was stopped.
         """
         if failure is not None or early:
-            self._proven = self.unbroken = False
+            self._proven = False
         if failure is not None:
             self._failed(failure, now, chance)
         elif lasted < _SHORT_SECONDS and not heard:
@@ -202,7 +190,6 @@ class ListWatch:
 
     def _failed(self, failure: Failure, now: float, chance: float) -> None:
         self._errors += 1
-        self.unbroken = False
         if failure.kind == "expired":
             self.cause = "expired"
             self._go(Step.LIST)

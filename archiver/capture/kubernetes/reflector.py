@@ -99,9 +99,8 @@ class Reflector:
             self._heed_rewinds()
             match machine.step:
                 case Step.LIST:
-                    glances = await self._may_glance()
                     async with context.lists:
-                        await self._list(glances=glances)
+                        await self._list()
                 case Step.PROBE:
                     async with context.probes:
                         await self._probe()
@@ -202,63 +201,38 @@ class Reflector:
         same = page is not None and self._journal.agrees(listed)
         self._machine.compared(failure, same=same, now=clock.monotonic(), chance=clock.random())
 
-    async def _may_glance(self) -> bool:
-        """Whether the list that is due only verifies, and nobody will need it in the journal."""
-        machine, generation = self._machine, self._interest.generation()
-        return (
-            machine.cause == "verify"
-            and machine.unbroken
-            and self._listed_generation in (0, generation)
-            and self._schedule.spares(self._context.clock.monotonic())
-            and self._journal.settled
-            and await self._context.folded.serves(self.scope.stream)
-        )
-
-    async def _list(self, *, glances: bool) -> None:
-        """One consistent list in pages. Its K8S_WATCH is journaled once the server has said at which resourceVersion it lists.
-        Nothing of it is when it only ``glances``.
-        """
+    async def _list(self) -> None:
+        """One consistent list in pages. Its K8S_WATCH is journaled once the server has said at which resourceVersion it lists."""
         context, clock = self._context, self._context.clock
         self.figures.phase = "listing"
         listed: dict[Key, Version] = {}
         first, version, follow, size, pages = 0, "", "", PageSize(context.config.page_size), ListPages()
         asked = clock.now()
-        self._journal.forget_glance()
         while True:
             page, follow, failure = await next_page(context.api, self.scope.path, follow, size, pages)
             if page is None:
                 assert failure is not None
                 self._note(failure)
-                if not glances:
-                    self._journal.list_failed(listed)
+                self._journal.list_failed(listed)
                 self._machine.list_failed(failure, clock.monotonic(), clock.random())
                 self._schedule.begin(clock.monotonic(), clock.random())
                 return
-            if not version:
+            if not first:
                 version = page.metadata.resource_version
                 if self._machine.cause == "expired" and self._listed_generation not in (0, self._interest.generation()):
                     self._machine.cause = "schema_changed"
-                cause = self._machine.list_began(version)
-                glances = glances and cause == "verify" and kj.comparable(version)
-                if not glances:
-                    self._listed_generation = self._interest.generation()
-                    first = await self._journal.list_began()
-            if glances:
-                self._journal.glanced(page.items or [], listed)
-            else:
-                self._journal.items(page.items or [], listed)
+                self._machine.list_began(version)
+                self._listed_generation = self._interest.generation()
+                first = await self._journal.list_began()
+            self._journal.items(page.items or [], listed)
             if not follow:
                 break
             if context.outbox.full:
                 await context.outbox.room()
-        if glances:
-            self._journal.glance(listed, version)
-            self._machine.glanced()
-        else:
-            self._journal.complete(listed, version, first, asked)
+        self._journal.complete(listed, version, first, asked)
         self._silence.broken()
         self._note(None)
-        self._schedule.listed(clock.monotonic(), clock.random(), whole=not glances)
+        self._schedule.listed(clock.monotonic(), clock.random())
 
     async def _watch(self) -> None:
         machine, clock = self._machine, self._context.clock
@@ -282,8 +256,6 @@ class Reflector:
         else:
             self.figures.restarts["timeout"] += 1
         early = lasted < asked - _EARLY_SECONDS
-        if failure is not None or early:
-            self._journal.forget_glance()
         if failure is None and early:
             # The server ends watches early when the definition changed. Until then it sent objects as the old schema has them, without
             # fields that they hold already; no event will ever bring those, a list does.
@@ -336,8 +308,7 @@ class Reflector:
     def _lines(self, lines: Sequence[bytes]) -> Failure | None:
         """Journal the events among ``lines``; a failure when one is an ERROR or no watch line."""
         batch = WatchBatch.of(lines, self._interest.keep, since=self._machine.position)
-        if not self._journal.events(batch):
-            self._schedule.at_once(self._context.clock.monotonic())
+        self._journal.events(batch)
         if batch.version:
             self._silence.broken()
             self._listed_generation = self._listed_generation or self._interest.generation()

@@ -10,7 +10,6 @@ import structlog
 
 from archiver.capture.kubernetes.cluster_capture import ClusterCapture
 from archiver.capture.kubernetes.discovery import DEFINITIONS, Discovery, Selector, discover, selects_nothing
-from archiver.capture.kubernetes.folded_base import FoldedBase
 from archiver.capture.kubernetes.journal_view import resume_ended, resume_living
 from archiver.capture.kubernetes.outbox import Outbox
 from archiver.capture.kubernetes.stream_context import Rewinds, StreamContext
@@ -115,5 +114,4 @@ class KubernetesSource:
             # One object from the watch cache costs next to nothing beside a list.
             probes=asyncio.Semaphore(8 * self._config.list_concurrency),
             rewinds=Rewinds(),
-            folded=FoldedBase(self._writer.reader, self.name, self._clock, self._config.heartbeat_seconds),
         )

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from archiver.capture.kubernetes.config import KubernetesConfig
-    from archiver.capture.kubernetes.folded_base import FoldedBase
     from archiver.capture.kubernetes.outbox import Outbox
     from archiver.clock import Clock
     from archiver.kubernetes import json_fields as kj
@@ -32,7 +31,6 @@ class StreamContext:
     """Bounds requests for one object at the same time."""
     rewinds: Rewinds
     """How often the cluster went back in time."""
-    folded: FoldedBase
 
 
 class Rewinds:

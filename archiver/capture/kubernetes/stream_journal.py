@@ -12,8 +12,7 @@ from archiver.capture.kubernetes.position_saver import PositionSaver
 from archiver.capture.kubernetes.stream_gaps import StreamGaps
 from archiver.capture.kubernetes.verify_findings import VerifyFindings
 from archiver.kubernetes import json_fields as kj
-from archiver.kubernetes.records import Listing, Verified
-from archiver.kubernetes.state_digest import state_digest
+from archiver.kubernetes.records import Listing
 from archiver.kubernetes.stream_state import NOT_SELECTED, RESOURCE_GONE, Key
 
 if TYPE_CHECKING:
@@ -62,8 +61,6 @@ class StreamJournal:
         self._gaps = StreamGaps(entries, figures, state)
         self._findings = VerifyFindings(resumed, interest)
         self._position = PositionSaver(entries, clock, heartbeat)
-        self._glance: Verified | None = None
-        """What a verifying list showed that is not journaled, until the watch has passed it."""
 
     @property
     def scope(self) -> StreamScope:
@@ -72,13 +69,8 @@ class StreamJournal:
 
     @property
     def verifying(self) -> bool:
-        """Whether a verifying list found what the watch has yet to explain, or showed what it has yet to come to."""
-        return self._findings.open or self._glance is not None
-
-    @property
-    def settled(self) -> bool:
-        """Whether what is known is what the journal has, as it was at one place."""
-        return self._covered and not self._known.loose
+        """Whether a verifying list found what the watch has yet to explain."""
+        return self._findings.open
 
     async def list_began(self) -> int:
         """Journal that a list begins: number of its entry, once the journal took it."""
@@ -99,27 +91,6 @@ class StreamJournal:
         if self._interest.keep is not None:
             listed = {key: version for key, version in listed.items() if self._interest.keep(key[1])}
         return listed == self._known.objects
-
-    def glanced(self, items: Sequence[msgspec.Raw], listed: dict[Key, Version]) -> None:
-        """Note in ``listed`` objects of a list that is not journaled."""
-        for item in items:
-            meta = kj.head.decode(item).metadata
-            if self._interest.keep is None or self._interest.keep(meta.name):
-                listed[meta.namespace, meta.name] = (meta.uid, meta.resource_version)
-
-    def glance(self, listed: dict[Key, Version], version: str) -> None:
-        """A verifying list at ``version`` is complete, and nothing of it is journaled before the watch has passed it: it shows then whether
-        what is known has come to the same.
-        """
-        now = self._clock.now()
-        self._glance = Verified(version, len(listed), state_digest(listed.items()), now)
-        self.figures.lists["verify"] += 1
-        self.figures.listed = now
-        _log.info("listed", stream=self.scope.stream, cause="verify", objects=len(listed), position=version, journaled=False)
-
-    def forget_glance(self) -> None:
-        """The watch does not go on as it was: what such a list showed counts no more. Another one follows."""
-        self._glance = None
 
     def items(self, items: Sequence[msgspec.Raw], listed: dict[Key, Version]) -> int:
         """Journal objects of a list and note them in ``listed``; how many bytes they were."""
@@ -175,32 +146,8 @@ class StreamJournal:
         self._conclude()
         _log.info("listed", stream=self.scope.stream, cause=cause, objects=len(listed), position=version, epoch=machine.epoch)
 
-    def events(self, batch: WatchBatch) -> bool:
-        """The watch brought ``batch``. False: what is known is not what a verifying list showed: another one has to be journaled."""
-        glance = self._glance
-        if glance is None or not batch.version or kj.order(batch.version, glance.resource_version) < 0:
-            self._take(batch)
-            return True
-        before, behind = batch.divided(glance.resource_version)
-        self._take(before)
-        self._glance = None
-        agrees = self._check(glance)
-        self._take(behind)
-        return agrees
-
-    def _check(self, glance: Verified) -> bool:
-        """The watch stands just where the list was made."""
-        if self._known.loose or self._known.digest() != glance.digest:
-            _log.warning("verify_differs", stream=self.scope.stream, listed=glance.count, known=len(self._known.objects))
-            self._machine.contradicted()
-            return False
-        self._entries.verified(glance)
-        self._position.saved()
-        self._findings.agreed = (glance.resource_version, glance.listed)
-        self.figures.verified = glance.listed
-        return True
-
-    def _take(self, batch: WatchBatch) -> None:
+    def events(self, batch: WatchBatch) -> None:
+        """The watch brought ``batch``."""
         for event in batch.events:
             self._known.event(event)
             if self._interest.noticed is not None:
@@ -249,7 +196,6 @@ class StreamJournal:
         self._covered = False
         self._gaps.heard_again()
         self._findings.give_up()
-        self._glance = None
         self.figures.objects = 0
 
     def leave(self) -> None:

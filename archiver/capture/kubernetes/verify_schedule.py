@@ -4,7 +4,6 @@ from __future__ import annotations
 
 _FIRST_SECONDS = 30.0
 _CALM_SECONDS = 2.0
-_WHOLE_SECONDS = 86400.0
 
 
 class VerifySchedule:
@@ -13,27 +12,14 @@ class VerifySchedule:
     def __init__(self, every: float) -> None:
         self._every = every
         self.at = float("inf")
-        self._whole_at = float("-inf")
 
     def begin(self, now: float, chance: float) -> None:
         """A watch begins from a position alone: the first list soon after shows whether it was still the same history."""
         self._after(min(_FIRST_SECONDS, self._every), now, chance)
 
-    def listed(self, now: float, chance: float, *, whole: bool = True) -> None:
-        """A list is complete, and was journaled ``whole`` or not: the next one after the usual time."""
+    def listed(self, now: float, chance: float) -> None:
+        """A list is complete: the next one after the usual time."""
         self._after(self._every, now, chance)
-        if whole:
-            self._whole_at = now
-
-    def at_once(self, now: float) -> None:
-        """Something is wrong: the next list now."""
-        self.at = now
-
-    def spares(self, now: float) -> bool:
-        """Whether a list now need not be journaled whole. Each day one is: it bounds what has to be read where checkpoints turn out bad,
-        and brings what the API server says otherwise of objects that did not change.
-        """
-        return now - self._whole_at < _WHOLE_SECONDS
 
     def ended_early(self, now: float) -> None:
         """The server ended a watch before its time: list as soon as changes have calmed down."""

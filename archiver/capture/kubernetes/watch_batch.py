@@ -30,17 +30,6 @@ class WatchBatch(msgspec.Struct):
     failure: Failure | None = None
     """Why reading ended before the last line: an ERROR, or no watch line."""
 
-    def divided(self, version: str) -> tuple[WatchBatch, WatchBatch]:
-        """What came up to ``version``, which the watch has passed with this, and what came after that."""
-        first = next(
-            (at for at, event in enumerate(self.events) if kj.order(event.object.metadata.resource_version, version) > 0), len(self.events)
-        )
-        behind = self.version if kj.order(self.version, version) > 0 else ""
-        return (
-            WatchBatch(self.events[:first], self.lines[:first], version),
-            WatchBatch(self.events[first:], self.lines[first:], behind, self.bookmark, self.failure),
-        )
-
     @classmethod
     def of(cls, lines: Sequence[bytes], keep: Callable[[str], bool] | None = None, *, since: str = "") -> WatchBatch:
         """Read complete ``lines`` of a watch that stands at ``since``; ``keep`` tells which names are captured, None: all."""

@@ -211,38 +211,3 @@ def test_backoff_doubles_to_its_limit_and_starts_again_when_healthy() -> None:
 def test_failures_are_told_apart(code: int, body: bytes, kind: str) -> None:
     """Status and in-stream forms of the same failure mean the same; a Status without reason, or no Status, is met too."""
     assert failure_of(code, body).kind == kind
-
-
-def test_lists_are_journaled_after_a_watch_broke() -> None:
-    """Another server may have answered since, and say the same objects otherwise. So too after a start, and when a list was contradicted."""
-    machine = watching()
-    assert not machine.unbroken
-    for failure, early, unbroken in ((None, False, True), (BROKEN, False, False), (None, True, False)):
-        machine.verify()
-        machine.list_began("150")
-        machine.listed("150")
-        after_list = machine.unbroken
-        machine.watch_ended(failure, 300, heard=True, early=early, now=0, chance=0)
-        assert (after_list, machine.unbroken) == (True, unbroken)
-        machine.verify()
-        machine.list_began("151")
-        machine.glanced()
-        assert (machine.step, machine.unbroken, machine.position) == (Step.WATCH, unbroken, "100")
-    machine.listed("152")
-    machine.contradicted()
-    assert not machine.unbroken
-
-
-@pytest.mark.parametrize("failing", ["probe", "list"])
-def test_lists_are_journaled_after_anything_failed(failing: str) -> None:
-    """The server was away, whatever was asked just then."""
-    machine = watching()
-    machine.verify()
-    machine.list_began("150")
-    machine.listed("150")
-    machine.watch_ended(None, 300, heard=True, early=False, now=0, chance=0)
-    if failing == "probe":
-        machine.probed(BROKEN, 0, 0)
-    else:
-        machine.list_failed(BROKEN, 0, 0)
-    assert (machine.step, machine.unbroken) == (Step.PROBE, False)

@@ -35,21 +35,3 @@ def test_a_watch_that_ended_early_hurries_the_list_and_never_puts_it_off() -> No
     schedule.ended_early(11.5)
     assert schedule.wait(11.5) == 0.5
     assert schedule.wait(50) == 0
-
-
-def test_a_list_is_journaled_whole_once_a_day() -> None:
-    """And the first one is; those that were not do not put it off."""
-    schedule = VerifySchedule(3600)
-    assert not schedule.spares(100)
-    schedule.listed(100, 0.5)
-    assert schedule.spares(100 + 86399)
-    schedule.listed(86000, 0.5, whole=False)
-    assert not schedule.spares(100 + 86400)
-
-
-def test_what_is_wrong_is_listed_at_once() -> None:
-    """Whatever was due when."""
-    schedule = VerifySchedule(3600)
-    schedule.listed(100, 0.5)
-    schedule.at_once(200)
-    assert schedule.wait(200) == 0
