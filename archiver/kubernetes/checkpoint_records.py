@@ -127,9 +127,9 @@ def stream_checkpoint(
     )
 
 
-def state_of(checkpoint: StreamCheckpoint, objects: dict[Key, KnownObject], *, bodies: bool = True) -> StreamState:
-    """The stream, ready for the entries behind ``through``; ``objects`` with their ``bodies`` or without."""
-    state = StreamState(bodies=bodies)
+def state_of(checkpoint: StreamCheckpoint, objects: dict[Key, KnownObject]) -> StreamState:
+    """The stream, ready for the entries behind ``through``."""
+    state = StreamState()
     state.objects = objects
     state.resource, state.namespace = checkpoint.resource, checkpoint.namespace
     state.cluster, state.server, state.epoch = checkpoint.cluster, checkpoint.server, checkpoint.epoch
@@ -146,7 +146,7 @@ def object_lines(objects: Iterable[tuple[Key, KnownObject]]) -> Iterator[bytes]:
         yield b"%b\n%b\n" % (msgspec.json.encode(line), seen.body)
 
 
-def read_objects(text: bytes, part: Part, *, bodies: bool = True) -> Iterator[tuple[Key, KnownObject]]:
+def read_objects(text: bytes, part: Part) -> Iterator[tuple[Key, KnownObject]]:
     """The objects of ``text``, which ``part`` holds. ``Corrupt`` when it is not what ``object_lines`` makes."""
     at, found = 0, 0
     while at < len(text):
@@ -158,7 +158,7 @@ def read_objects(text: bytes, part: Part, *, bodies: bool = True) -> Iterator[tu
         at = end + 1 + line.size
         if line.size < 0 or text[at : at + 1] != b"\n":
             raise Corrupt(f"part {part.key} does not hold an object of the size that its line says", hint=_HINT)
-        body = text[end + 1 : at] if bodies else b""
+        body = text[end + 1 : at]
         at += 1
         found += 1
         yield (line.namespace, line.name), KnownObject(line.uid, line.version, line.observed, line.entry, body)

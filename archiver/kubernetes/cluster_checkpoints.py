@@ -43,14 +43,12 @@ async def _read(reader: Reader, key: str, archive: str, source: str, entry: int)
     return found
 
 
-async def load_objects(
-    store: Store, stream: StreamCheckpoint, offload: Offload = asyncio.to_thread, *, bodies: bool = True
-) -> dict[Key, KnownObject]:
-    """The objects of one stream, with or without their ``bodies``. ``Corrupt`` when a part is not what the checkpoint says."""
+async def load_objects(store: Store, stream: StreamCheckpoint, offload: Offload = asyncio.to_thread) -> dict[Key, KnownObject]:
+    """The objects of one stream. ``Corrupt`` when a part is not what the checkpoint says."""
     found: dict[Key, KnownObject] = {}
     for part in stream.parts:
         text: bytes = await offload(opened, part, await fetch_part(store, part))
-        found.update(await offload(dict, read_objects(text, part, bodies=bodies)))
+        found.update(await offload(dict, read_objects(text, part)))
     if len(found) != stream.count:
         raise Corrupt(
             f"the parts of {stream.name} hold {len(found)} objects, and the checkpoint says {stream.count}",

@@ -12,8 +12,6 @@ import msgspec
 
 ENTRIES_PER_SECOND = 120_000
 STORED_BYTES_PER_SECOND = 10 << 20
-STALE_SECONDS = 3600.0
-STALE_SEGMENTS = 256
 _AT_ONCE = 8
 """Segments that a reader asks for at a time; of small ones it asks for more."""
 
@@ -37,14 +35,6 @@ def restore_seconds(tail: TailSize) -> float:
 def is_due(tail: TailSize, objective: float) -> bool:
     """Whether ``tail`` should be folded now. Half of the objective, in seconds, is left for what arrives until the fold is done."""
     return restore_seconds(tail) >= objective / 2
-
-
-def is_stale(segments: int, seconds: float) -> bool:
-    """Whether the newest checkpoint of a cluster, with so many ``segments`` behind it, made of the journal as of so long ago, should be
-    made anew however short its tail is. A start of capture reads what stands behind it; and while there is a fresh one, verifying lists
-    are not journaled whole. Kinds in which nothing changed cost nothing.
-    """
-    return segments >= STALE_SEGMENTS and seconds >= STALE_SECONDS
 
 
 def pause_after(spent: float, *, interval: float, rest_ratio: float) -> float:

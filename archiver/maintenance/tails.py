@@ -9,7 +9,7 @@ import msgspec
 
 from archiver.journal.boundary import Retired
 from archiver.journal.keys import checkpoint_entry, checkpoint_prefix, segment_key
-from archiver.maintenance.cadence import TailSize, is_stale, restore_seconds
+from archiver.maintenance.cadence import TailSize, restore_seconds
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -33,8 +33,6 @@ class Tail(msgspec.Struct, frozen=True):
     changed: int = 0
     """The newest time that the source itself gave for what happened there; a cluster gives none, and it is when that was received."""
     size: TailSize = TailSize()
-    stale: bool = False
-    """Of a cluster: its newest checkpoint is old enough that capture would soon journal full lists for want of a newer one."""
 
     @property
     def seconds(self) -> float:
@@ -63,12 +61,7 @@ async def tail_behind(reader: Reader, clock: Clock, source: str) -> Tail | None:
     first = await _segment_of(reader, begin + 1) if begin < last else end.number + 1
     count = max(0, end.number + 1 - first)
     stored, seconds = await _sampled(reader, clock, first, count)
-    stale = False
-    if source not in end.sources:
-        behind = end.number - (await _segment_of(reader, folded + 1) if folded < last else end.number)
-        stale = is_stale(behind, (end.time - time) / 1e6)
-    changed = max(mark.changed or mark.observed for mark in marks)
-    return Tail(folded, time, changed, TailSize(count, last - begin, stored, seconds), stale)
+    return Tail(folded, time, max(mark.changed or mark.observed for mark in marks), TailSize(count, last - begin, stored, seconds))
 
 
 async def _segment_of(reader: Reader, entry: int) -> int:

@@ -3,8 +3,7 @@
 Nothing of it is on the way of a commit: it has its own connections to the store, and what takes processors and memory is another process,
 which gives way; one at a time. Whatever happens to it is told by the log, the status and the metrics, and ends nothing.
 
-    look at each tail -> estimated restore time is half of the objective, or the checkpoint of a cluster is stale?
-                      -> a process folds one source -> it rests -> look again
+    look at each tail -> estimated restore time is half of the objective? -> a process folds one source -> it rests -> look again
                       -> something came since its history files? -> a process adds to them -> they rest -> look again
 """
 
@@ -125,7 +124,7 @@ class Maintainer:
             return
         if (tail := of.tail) is None:
             return
-        due = self._limits.enabled and (tail.stale or is_due(tail.size, self._limits.restore_time_objective))
+        due = self._limits.enabled and is_due(tail.size, self._limits.restore_time_objective)
         if due and self._is_turn(folding, tail) and await self._tried(source, folding, self._fold(source, folding, tail)):
             await self._tried(source, folding, self._look(reader, source, of))
         if self._limits.history_files and self._is_turn(filing, tail):

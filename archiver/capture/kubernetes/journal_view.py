@@ -1,22 +1,17 @@
-"""What the archive knows of each stream when capture begins: its objects, and the verifying list that is not concluded yet."""
+"""What the journal knows of each stream when capture begins: its objects, and the verifying list that is not concluded yet."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import structlog
-
 from archiver.capture.kubernetes.known_objects import KnownObjects, Verification
-from archiver.errors import Corrupt
 from archiver.journal.checkpoints import named_checkpoint, newest_checkpoint
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
 from archiver.journal.spans import Span, first_segment_of, last_segment_of, read_spans
 from archiver.kubernetes import json_fields as kj
-from archiver.kubernetes.checkpoint_records import state_of
-from archiver.kubernetes.cluster_checkpoints import load_objects, newest_cluster_checkpoint
-from archiver.kubernetes.records import Listing, Verified, Watch
+from archiver.kubernetes.records import Listing, Watch
 from archiver.kubernetes.stream_silence import has_ended
 from archiver.kubernetes.stream_state import StreamState
 
@@ -26,10 +21,7 @@ if TYPE_CHECKING:
     from archiver.capture.kubernetes.known_objects import Version
     from archiver.journal.entry import SourceMark
     from archiver.journal.reader import Reader
-    from archiver.kubernetes.checkpoint_records import StreamCheckpoint
     from archiver.kubernetes.stream_state import Key
-
-_log = structlog.get_logger()
 
 EVENTS_MISSED = "events_missed"
 """Reason of the gap that concludes a verifying list whose differences no event explains."""
@@ -38,12 +30,11 @@ EVENTS_MISSED = "events_missed"
 class ResumedStream:
     """One stream, folded without bodies."""
 
-    def __init__(self, state: StreamState | None = None, agreed: tuple[str, int] = ("", 0)) -> None:
-        """``state``: as a folded checkpoint has it, where no verifying list was open, and what the list in it ``agreed`` at."""
-        self.state = state or StreamState(bodies=False)
+    def __init__(self) -> None:
+        self.state = StreamState(bodies=False)
         self.verification: Verification | None = None
         """A verifying list that the watch has not passed."""
-        self.agreed = agreed
+        self.agreed: tuple[str, int] = ("", 0)
         """resourceVersion and time of the newest list that nothing contradicted."""
         self._before: dict[Key, Version] = {}
 
@@ -57,11 +48,6 @@ class ResumedStream:
             case Kind.CHECKPOINT:
                 for body in run.bodies():
                     self._listed(read_record(body, Listing, placed), run.observed)
-            case Kind.PROGRESS if self.verification is None:
-                for body in run.bodies():
-                    if body:
-                        verified = read_record(body, Verified, placed)
-                        self.agreed = (verified.resource_version, verified.listed or run.observed)
             case Kind.K8S_EVENT if self.verification is not None:
                 for body in run.bodies():
                     self.verification.event(kj.event.decode(body))
@@ -104,56 +90,23 @@ async def resume_ended(reader: Reader, marks: Mapping[str, SourceMark], stream: 
 
 
 async def resume_streams(reader: Reader, marks: Mapping[str, SourceMark], name: str) -> dict[str, ResumedStream]:
-    """Every stream of source ``name`` as the archive has it, by stream name.
+    """Every stream of source ``name`` as the journal has it, by stream name.
 
-    Reads each stream from its newest complete list, or from a folded checkpoint behind that, to its newest entry, and no segment in between
-    that lies in no stream's span: a stream that ended long ago costs a few reads, however long the journal has grown since. Errors as of
-    ``Reader``.
+    Reads each stream from its newest complete list to its newest entry, and no segment in between that lies in no stream's span: a stream
+    that ended long ago costs a few reads, however long the journal has grown since. Errors as of ``Reader``.
     """
     streams = {stream: mark for stream, mark in marks.items() if stream.startswith(f"{name}/")}
+    resumed = {stream: ResumedStream() for stream in streams}
     begins = {stream: await beginning_of(reader, stream, mark) for stream, mark in streams.items()}
-    resumed = await _folded(reader, name, begins)
-    begins |= {stream: begin for stream, (begin, _) in resumed.items()}
-    found = {stream: resumed[stream][1] if stream in resumed else ResumedStream() for stream in streams}
     spans = [Span(begins[stream].segment, await last_segment_of(reader, stream, mark)) for stream, mark in streams.items()]
     async for placed in read_spans(reader, spans):
-        one = found.get(placed.run.source)
+        one = resumed.get(placed.run.source)
         if one is not None and placed.first >= begins[placed.run.source].seq and placed.run.kind is not Kind.MARK:
             one.apply(placed)
-    for stream, one in found.items():
+    for stream, one in resumed.items():
         # A verifying list has no position of its own: that may stand before everything that was read.
         one.state.position = one.state.position or streams[stream].position
-    return found
-
-
-async def _folded(reader: Reader, name: str, begins: Mapping[str, Beginning]) -> dict[str, tuple[Beginning, ResumedStream]]:
-    """The streams that the newest folded checkpoint has as they were after the very list that reading would begin with."""
-    if not any(begin.listed for begin in begins.values()):
-        return {}
-    tail = await reader.tail()
-    checkpoint = await newest_cluster_checkpoint(reader, name, tail.first + tail.count - 1) if tail is not None else None
-    found = {}
-    try:
-        for stream in checkpoint.streams if checkpoint is not None else ():
-            begin = begins.get(stream.name)
-            if begin is None or stream.listing.first != begin.seq or not _concluded(stream):
-                continue
-            state = state_of(stream, await load_objects(reader.store, stream, reader.offload, bodies=False), bodies=False)
-            agreed = (stream.listing.resource_version, begin.listed)
-            found[stream.name] = (Beginning(stream.through + 1, stream.segment, begin.listed), ResumedStream(state, agreed))
-    except Corrupt as error:
-        # The journal has all that it had.
-        _log.warning("checkpoint_passed_over", source=name, entry=checkpoint.entry if checkpoint else 0, reason=error.message)
-        return {}
-    return found
-
-
-def _concluded(stream: StreamCheckpoint) -> bool:
-    """Whether the watch had passed the list there, so that no event after that explains what it found."""
-    version = stream.listing.resource_version
-    if stream.listing.cause != "verify" or not kj.comparable(version):
-        return True
-    return stream.position == version or kj.order(stream.position, version) > 0
+    return resumed
 
 
 class Beginning(NamedTuple):
@@ -161,12 +114,10 @@ class Beginning(NamedTuple):
 
     seq: int
     segment: int
-    listed: int = 0
-    """When the list that it begins with was complete; 0: it begins with none that is."""
 
 
 async def beginning_of(reader: Reader, stream: str, mark: SourceMark) -> Beginning:
-    """Where a start reads a stream from, where no folded checkpoint serves.
+    """Where a start reads a stream from.
 
     First entry of the newest complete list, and where that is a verifying one that the watch has not passed, of the one before it.
 
@@ -178,19 +129,18 @@ async def beginning_of(reader: Reader, stream: str, mark: SourceMark) -> Beginni
             if mark.control_segment >= 0
             else Beginning(1, await first_segment_of(reader, stream))
         )
-    placed = await named_checkpoint(reader, stream, mark)
-    newest, listed = _listing(placed), placed.run.observed
+    newest = _listing(await named_checkpoint(reader, stream, mark))
     if newest.cause == "verify" and kj.order(mark.position, newest.resource_version) < 0:
         before = await newest_checkpoint(reader, stream, newest.first)
         if before is not None:
             first = _listing(before).first
-            return Beginning(first, await reader.find_seq(first), before.run.observed)
+            return Beginning(first, await reader.find_seq(first))
     # Nearly always the list's own beginning is the last one before its end, and then its place is known.
     header = await reader.header(mark.checkpoint_segment)
     there = header.sources.get(stream) if header is not None else None
     if there is not None and there.control == newest.first:
-        return Beginning(newest.first, there.control_segment, listed)
-    return Beginning(newest.first, await reader.find_seq(newest.first), listed)
+        return Beginning(newest.first, there.control_segment)
+    return Beginning(newest.first, await reader.find_seq(newest.first))
 
 
 def _listing(placed: Placed) -> Listing:

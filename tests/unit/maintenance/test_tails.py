@@ -108,28 +108,6 @@ def test_a_cluster_has_one_tail() -> None:
         forgery.store.create(checkpoint_key("kube", 5), b"{}")
         tail = await tail_behind(reader, SystemClock(), "kube")
         assert tail is not None
-        assert (tail.folded_entry, tail.size.entries, tail.size.segments, tail.stale) == (5, 1, 1, False)
-
-    play(story())
-
-
-def test_a_checkpoint_of_a_cluster_is_stale_after_an_hour() -> None:
-    """And behind as many segments as are worth it, however short the tail: full lists shorten that, and are what it saves."""
-
-    async def story() -> None:
-        forgery = Forgery()
-        forgery.open()
-        hour = 3_600_000_000
-        forgery.add(frames("db", b"x", kind=Kind.CHECKPOINT, observed=1), time=hour)
-        forgery.add(frames("kube/g/a", b"{}", kind=Kind.CHECKPOINT, observed=1))
-        found = []
-        for number in range(1200):
-            forgery.add(frames("kube/g/a", b"{}", kind=Kind.CHECKPOINT, observed=2 + number), time=forgery.end.time + hour // 400)
-            if number == 599:
-                forgery.store.create(checkpoint_key("kube", forgery.end.next - 1), b"{}")
-            if number % 100 == 99:
-                tails = [await tail_behind(Reader(forgery.store, offload=inline), SystemClock(), source) for source in ("kube", "db")]
-                found.append([tail.stale for tail in tails if tail is not None])
-        assert found == [[number in (2, 3, 4, 9, 10, 11), False] for number in range(12)]
+        assert (tail.folded_entry, tail.size.entries, tail.size.segments) == (5, 1, 1)
 
     play(story())

@@ -174,12 +174,12 @@ async def seen(store: MemoryStore, cut: Cut) -> Any:
 
 
 async def resumed(store: MemoryStore) -> Any:
-    """What capture would begin with, but for when lists agreed last: a folded checkpoint does not have what was proven before it."""
+    """What capture would begin with."""
     reader = Reader(store, offload=inline)
     tail = await reader.tail()
     assert tail is not None
     found = await resume_streams(reader, tail.sources, "kube")
-    return {name: (each.state.position, dict(sorted(each.state.known().items()))) for name, each in found.items()}
+    return {name: (each.state.position, each.agreed, dict(sorted(each.state.known().items()))) for name, each in found.items()}
 
 
 def same(one: Any, other: Any) -> bool:

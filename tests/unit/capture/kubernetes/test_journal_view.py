@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archiver.capture.kubernetes.journal_view import ResumedStream, resume_ended, resume_living, resume_streams
-from archiver.clock import SystemClock
 from archiver.journal.entry import Kind, Run
 from archiver.journal.reader import Reader
 from archiver.journal.records import Gap
 from archiver.kubernetes.records import Listing, Resource, Watch
 from archiver.kubernetes.stream_silence import open_silence
-from archiver.maintenance.cluster_folding import fold_cluster
 from archiver.replay.kubernetes.fold import read_streams
 from archiver.replay.kubernetes.folded_stream import Cut
 from tests.simulation.loop import inline, play
@@ -147,66 +143,3 @@ def test_what_is_skipped_says_nothing(seed: int, steps: int) -> None:
                 assert state.complete == wanted.complete
 
     play(story())
-
-
-@given(st.integers(0, 2**32), st.integers(1, 60), st.data())
-@settings(max_examples=60, deadline=None)
-def test_a_start_from_a_checkpoint_knows_what_one_from_lists_knows(seed: int, steps: int, data: st.DataObject) -> None:
-    """Checkpoints made at any places of any history: the same objects, position and verifying list that is not concluded. What lists agreed
-    on is as new, or older where that was journaled as a proof before the checkpoint.
-    """
-
-    async def story() -> None:
-        past = Past(seed).make(steps)
-        lists = await resume_streams(Reader(past.forgery.store, offload=inline), past.forgery.end.sources, "kube")
-        for place in sorted(data.draw(st.lists(st.integers(1, past.forgery.number - 1), min_size=1, max_size=3))):
-            await fold_cluster(Reader(past.forgery.store, offload=inline), SystemClock(), "kube", until=place)
-        found = await resume_streams(Reader(past.forgery.store, offload=inline), past.forgery.end.sources, "kube")
-        assert found.keys() == lists.keys()
-        for name, one in found.items():
-            other = lists[name]
-            for of in (
-                "objects",
-                "listing",
-                "ended",
-                "selected",
-                "position",
-                "complete",
-                "loose",
-                "observed",
-                "heard",
-                "epoch",
-                "disproved",
-            ):
-                assert getattr(one.state, of) == getattr(other.state, of), of
-            assert one.state.known() == other.state.known()
-            assert (one.verification is None) == (other.verification is None)
-            if one.verification is not None and other.verification is not None:
-                assert vars(one.verification) == vars(other.verification)
-            assert one.agreed[1] <= other.agreed[1]
-            assert bool(one.agreed[0]) == bool(other.agreed[0])
-
-    asyncio.run(story())
-
-
-def test_a_start_reads_what_stands_behind_the_newest_checkpoint() -> None:
-    """However long ago the newest full list was. A checkpoint whose parts are not there costs no more than the time that it would save."""
-
-    async def story() -> None:
-        long = Long(3)
-        store = long.forgery.store
-        for number in range(500):
-            long.forgery.add(Run.of(LIVING, Kind.PROGRESS, [b""], observed=100 + number, position=str(6 + number)))
-        fresh = await reads_of(long)
-        assert (await fold_cluster(Reader(store, offload=inline), SystemClock(), "kube", until=long.forgery.number - 3)).reason == ""
-        folded = await reads_of(long)
-        assert (fresh > 500, folded < 40) == (True, True), (fresh, folded)
-
-    asyncio.run(story())
-
-
-async def reads_of(long: Long) -> int:
-    before = long.reads
-    found = await at_start(long)
-    assert (found[LIVING].state.complete, found[LIVING].state.position) == (True, "505")
-    return long.reads - before
