@@ -13,7 +13,7 @@ import structlog
 from archiver.errors import Corrupt, Refused
 from archiver.history.row_states import State, text_of
 from archiver.history.span.database_changes import DatabaseBeginning, key_of
-from archiver.history.span.folded_beginning import FAR_ENTRIES, SEGMENT_ENTRIES, FoldedState, state_before
+from archiver.history.span.folded_beginning import FAR_ENTRIES, FoldedState, state_before
 from archiver.history.span.object_changes import StreamBeginning
 from archiver.journal.entry import Kind
 from archiver.journal.parts import fetch_part, opened
@@ -91,10 +91,7 @@ async def begin_database(reader: Reader, tail: SegmentHeader, source: str, start
 async def _state(reader: Reader, source: str, start: Point, chosen: Beginning, end: int, most_bytes: int) -> FoldedState | None:
     """The state at ``start``, in segment ``end``, where that is far behind ``chosen``."""
     header = await reader.header(end)
-    if start.kind != "time" or header is None:
-        return None
-    segments = end - (chosen.folded.segment if chosen.folded else chosen.found.ref.segment)
-    if header.first - chosen.found.record.replay_from < FAR_ENTRIES + SEGMENT_ENTRIES * segments:
+    if start.kind != "time" or header is None or header.first - chosen.found.record.replay_from < FAR_ENTRIES:
         return None
     return await state_before(reader, source, start, most_bytes=most_bytes)
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 FAR_ENTRIES = 10_000
 """So many between copy and span make a fold worth its while."""
-SEGMENT_ENTRIES = 8
-"""And so many for each segment between them: a fold reads those twice, to plan and to fold, which takes as long as telling so many."""
 
 
 class FoldedState(NamedTuple):
