@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from archiver.postgres.records import Column, Table
     from archiver.replay.points import Point
 
-FAR_ENTRIES = 10_000
+FAR_ENTRIES = 20_000
 """So many between copy and span make a fold worth its while."""
 
 
