@@ -10,7 +10,7 @@ from archiver.clock import to_text
 from archiver.history.span import beginnings
 from archiver.history.span.bounds import Bounds
 from archiver.history.span.changes import Change
-from archiver.history.span.folded_beginning import FoldedState, state_before
+from archiver.history.span.folded_beginning import FoldedState
 from archiver.history.span.selection import Selection
 from archiver.history.span.span_log import SpanLog
 from archiver.journal.reader import Reader
@@ -43,6 +43,7 @@ async def test_as_from_the_copy_on(database: str, slot: str, monkeypatch: pytest
         INSERT INTO keyed SELECT g, E'tab\\t' || g, repeat('b', 5000) FROM generate_series(1, 5) g; INSERT INTO whole VALUES (1, 'x')""",
     )
     folded: list[FoldedState | None] = []
+    state_before = beginnings.state_before
 
     async def noted(reader: Reader, source: str, start: Point, *, most_bytes: int) -> FoldedState | None:
         folded.append(await state_before(reader, source, start, most_bytes=most_bytes))
