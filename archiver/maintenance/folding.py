@@ -24,10 +24,10 @@ from archiver.journal.put_once import put_once
 from archiver.maintenance.folded import MOST_ENTRIES, NOTHING_NEW, Folded
 from archiver.maintenance.part_writer import PartWriter
 from archiver.postgres.checkpoint_records import FoldedCheckpoint, Origin, Place
+from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import Snapshot, TableRows
 from archiver.replay.points import Point
 from archiver.replay.postgres.plan.checkpoint_choice import beginnings
-from archiver.replay.postgres.plan.foldable import entry_of, unsuited
 from archiver.replay.postgres.plan.planner import AHEAD_SECONDS, plan_restore
 from archiver.replay.postgres.write.plan_records import PlanRecords, fold_changes, gather
 from archiver.replay.postgres.write.table_rows import rows_of
@@ -113,6 +113,28 @@ async def _places(reader: Reader, source: str, settled: int, most: int) -> Async
 def _last_of(header: SegmentHeader) -> Point:
     number = header.first + header.count - 1
     return Point(str(number), "entry", number)
+
+
+def entry_of(plan: RestorePlan) -> int:
+    """The last entry that a checkpoint at the point of ``plan`` has: the last commit's, or where nothing was committed, the point's own."""
+    return plan.point.entry if plan.point.transactions else int(plan.point.asked)
+
+
+def unsuited(plan: RestorePlan) -> str:
+    """Why no checkpoint can be made at the point of ``plan``; empty when one can."""
+    entry = entry_of(plan)
+    if plan.gaps:
+        return f"{plan.gaps[0].what} is not known there: {plan.gaps[0].reason}"
+    written_later = plan.schema.ref.seq > entry and parse_lsn(plan.schema.lsn) > parse_lsn(plan.point.lsn)
+    if not plan.schema.certain or written_later:
+        return f"the schema is not certain there: {plan.schema.reason}"
+    if plan.point.begun_before:
+        return f"{plan.point.begun_before} long transactions were unfinished there"
+    if any(copy.seq > entry for copy in plan.recopies):
+        return "a copy of a table that belongs there was written later"
+    if any(ref.seq <= entry for ref in plan.ahead):
+        return "what was read at the source behind it was written before it"
+    return ""
 
 
 async def _fold(reader: Reader, clock: Clock, plan: RestorePlan) -> Folded:

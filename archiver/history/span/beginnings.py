@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,7 +13,6 @@ import structlog
 from archiver.errors import Corrupt, Refused
 from archiver.history.row_states import State, text_of
 from archiver.history.span.database_changes import DatabaseBeginning, key_of
-from archiver.history.span.folded_beginning import FAR_ENTRIES, FoldedState, state_before
 from archiver.history.span.object_changes import StreamBeginning
 from archiver.journal.entry import Kind
 from archiver.journal.parts import fetch_part, opened
@@ -47,23 +46,16 @@ class FoundDatabase(NamedTuple):
     rows: Snapshot | None
     too_late: bool = False
     """The point lies before all that is known."""
-    state: FoldedState | None = None
-    """The rows at the point itself, where it lies far behind ``rows``."""
 
 
-async def begin_database(reader: Reader, tail: SegmentHeader, source: str, start: Point | None, most_bytes: int) -> FoundDatabase:
-    """From the nearest copy before ``start``, folded or not; without one from its first. Errors as of ``Reader``.
-
-    Where ``start`` is a time far behind that copy, whose rows have no more than ``most_bytes``: from the state there, folded in memory.
-    """
+async def begin_database(reader: Reader, tail: SegmentHeader, source: str, start: Point | None) -> FoundDatabase:
+    """From the nearest copy before ``start``, folded or not; without one from its first. Errors as of ``Reader``."""
     chosen, too_late = None, False
     if start is not None:
         try:
             end = min(await end_segment(reader, source, start), tail.number)
             async with aclosing(beginnings(reader, source, start, end)) as found:
                 chosen = await anext(found)
-            if state := await _state(reader, source, start, chosen, end, most_bytes):
-                return FoundDatabase(await _begun(reader, state), chosen.found.record, state=state)
         except Refused:
             too_late = True
     if chosen is None:
@@ -86,28 +78,6 @@ async def begin_database(reader: Reader, tail: SegmentHeader, source: str, start
         relations = {each.oid: (each.entry, _relation(each, tables[each.oid])) for each in folded.relations if each.oid in tables}
         beginning = replace(beginning, relations=relations)
     return FoundDatabase(replace(beginning, tables=tables), record, too_late)
-
-
-async def _state(reader: Reader, source: str, start: Point, chosen: Beginning, end: int, most_bytes: int) -> FoldedState | None:
-    """The state at ``start``, in segment ``end``, where that is far behind ``chosen``."""
-    header = await reader.header(end)
-    if start.kind != "time" or header is None or header.first - chosen.found.record.replay_from < FAR_ENTRIES:
-        return None
-    return await state_before(reader, source, start, most_bytes=most_bytes)
-
-
-async def _begun(reader: Reader, state: FoldedState) -> DatabaseBeginning:
-    relations = {each.oid: (each.entry, _relation(each, state.tables[each.oid])) for each in state.relations if each.oid in state.tables}
-    return DatabaseBeginning(
-        entry=state.entry + 1,
-        segment=await reader.find_seq(state.entry),
-        from_lsn=parse_lsn(state.lsn),
-        newest=state.time,
-        copy=state.entry,
-        taken=state.time,
-        relations=relations,
-        tables=state.tables,
-    )
 
 
 async def _tables(reader: Reader, source: str, chosen: Beginning) -> dict[int, Table] | None:
@@ -153,15 +123,6 @@ def _relation(known: KnownRelation, table: Table) -> Relation:
 _Rows = tuple[int, list[tuple[str, State]]]
 
 
-def folded_rows(state: FoldedState, keys: Mapping[int, list[int]]) -> Iterator[_Rows]:
-    """The rows of ``state``, by table. ``keys`` as of ``copied_rows``."""
-    for oid, attnums in keys.items():
-        if attnums and (known := state.rows.get(oid)):
-            names = [column.name for column in known.columns]
-            key = [place for place, column in enumerate(known.columns) if column.attnum in attnums]
-            yield oid, [_row(line, names, key) for line in known.lines()]
-
-
 async def copied_rows(reader: Reader, rows: Snapshot, keys: Mapping[int, list[int]], most_bytes: int) -> AsyncGenerator[_Rows]:
     """The rows of a copy, by table, while they have ``most_bytes`` together; tables that have more are left out, whole.
 
@@ -176,13 +137,12 @@ async def copied_rows(reader: Reader, rows: Snapshot, keys: Mapping[int, list[in
         left -= size
         for part in table.parts:
             text = await asyncio.to_thread(opened, part, await fetch_part(reader.store, part))
-            yield table.oid, [_row(line, table.columns, key) for line in text.split(b"\n")[:-1]]
-
-
-def _row(line: bytes, columns: list[str], key: list[int]) -> tuple[str, State]:
-    """The key and the values of a line of COPY text. ``key``: the places of its columns."""
-    values = [text_of(unescape(value)) for value in line.split(b"\t")]
-    return key_of({columns[place]: values[place] for place in key}), dict(zip(columns, values, strict=True))
+            found = []
+            for line in text.split(b"\n")[:-1]:
+                values = [text_of(unescape(value)) for value in line.split(b"\t")]
+                row = dict(zip(table.columns, values, strict=True))
+                found.append((key_of({table.columns[place]: values[place] for place in key}), row))
+            yield table.oid, found
 
 
 class FoundStream(NamedTuple):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from archiver.clock import to_text
 from archiver.errors import Invalid
 from archiver.history.row_states import State
-from archiver.history.span.beginnings import begin_cluster, begin_database, copied_rows, folded_rows
+from archiver.history.span.beginnings import begin_cluster, begin_database, copied_rows
 from archiver.history.span.bounds import Bounds, Mark, Told
 from archiver.history.span.changes import Change
 from archiver.history.span.database_changes import DatabaseBeginning, DatabaseChanges
@@ -152,8 +152,7 @@ class SpanLog:
         return self._selection.kind(_kind(stream)) and (not scope or not self._selection.namespaces or scope in self._selection.namespaces)
 
     async def _begin_database(self, tail: SegmentHeader, source: str, start: Point | None) -> None:
-        most = self._rows.room // 4
-        found = await begin_database(self._reader, tail, source, start, most)
+        found = await begin_database(self._reader, tail, source, start)
         changes = self._database(source, found.beginning)
         self._segments[source] = found.beginning.segment
         if found.rows is None:
@@ -163,12 +162,7 @@ class SpanLog:
             self.gaps.append(f"{source}: nothing is known of it before {to_text(found.beginning.taken)}, its first baseline")
         tables = changes.tables or {}
         keys = {oid: each.key for oid, each in tables.items() if each.mode == "key" and changes.is_wanted(oid)}
-        if found.state is not None:
-            for oid, each in folded_rows(found.state, keys):
-                for key, row in each:
-                    changes.remember(oid, key, row)
-            return
-        async with aclosing(copied_rows(self._reader, found.rows, keys, most)) as rows:
+        async with aclosing(copied_rows(self._reader, found.rows, keys, self._rows.room // 4)) as rows:
             async for oid, each in rows:
                 for key, row in each:
                     changes.remember(oid, key, row)
