@@ -31,9 +31,12 @@ def test_package_takes_its_version_from_the_code() -> None:
 
 
 def test_command_is_called_archiver() -> None:
-    """The distribution's name is another than the command's and the import's, which users type."""
+    """The distribution's name is another than the command's and the import's, which users type. kubectl finds its plugin by name, too."""
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert pyproject["project"]["scripts"] == {"archiver": "archiver.__main__:main"}
+    assert pyproject["project"]["scripts"] == {
+        "archiver": "archiver.__main__:main",
+        "kubectl-archiver": "archiver.cli.kubectl_plugin:main",
+    }
     assert "archiver" in {command.name for command in importlib.metadata.entry_points(group="console_scripts")}
 
 
