@@ -281,6 +281,8 @@ class Look(msgspec.Struct, frozen=True):
     that have a gap. Empty: not known, or there is no such table."""
     counted_at: int = 0
     """Server time, microseconds: so it is of what committed before it."""
+    end: str = ""
+    """LSN: the look saw nothing that committed at or behind it. Empty: not known."""
 
 
 class Sequences(msgspec.Struct, frozen=True):

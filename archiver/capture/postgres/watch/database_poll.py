@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -31,6 +31,8 @@ class DatabasePoll:
     """Insert-only tables to updates and deletes counted so far."""
     time: int = 0
     """By the server's clock, before anything else was looked at."""
+    end: str = ""
+    """End of the log after everything was looked at: nothing was seen that committed behind it."""
 
 
 async def poll_database(session: Session, publications: tuple[str, str], catalog: Catalog | None) -> DatabasePoll:
@@ -41,7 +43,7 @@ async def poll_database(session: Session, publications: tuple[str, str], catalog
         lsn, running = await log_end_and_running(session)
         async with session.transaction():
             await session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            return DatabasePoll(
+            poll = DatabasePoll(
                 lsn,
                 running,
                 await read_fingerprint(session),
@@ -50,6 +52,8 @@ async def poll_database(session: Session, publications: tuple[str, str], catalog
                 await count_writes(session, catalog) if catalog else {},
                 time,
             )
+        [(end,)] = await _rows(session, "SELECT pg_current_wal_insert_lsn()::text")
+        return replace(poll, end=end)
     except psycopg.Error as error:
         raise translated(error, "looking at the database") from error
 

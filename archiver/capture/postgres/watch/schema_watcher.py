@@ -259,7 +259,8 @@ class SchemaWatcher:
             return
         floor, age = known
         until, ago = counted or ("", 0.0)
-        await self._recorder.looked(Look(floor, seen.time - int(age * 1e6), until, seen.time - int(ago * 1e6) if until else 0))
+        counted_at = seen.time - int(ago * 1e6) if until else 0
+        await self._recorder.looked(Look(floor, seen.time - int(age * 1e6), until, counted_at, seen.end))
 
     async def _keep_tables(self, session: Session, seen: DatabasePoll) -> bool:
         """Copy what can be copied; whether it became more or less than the journal says."""

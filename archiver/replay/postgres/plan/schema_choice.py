@@ -66,8 +66,8 @@ def choose(
     ``schemas``: not empty, oldest first, as far as the first one behind the point. ``before``: the entry has nothing from behind the
     point. ``changed``: what was announced and shows in the next entry. ``perhaps``: what was announced and mostly shows in none, but may be
     what differs between two. ``unchanged``: whether a look from behind the point, before the second entry if there is one, still found the
-    first. ``looked``: the newest LSN, not behind the last argument, from which a look found the first, when all that was announced before
-    that LSN is in ``changed``; 0 for none. It may lie behind the point.
+    first. ``looked``: the newest LSN before which every commit was seen by a look that found the first, and saw nothing behind the last
+    argument; 0 for none. It may lie behind the point.
 
     Where changes are announced, the entry that sees all of those before the point and none behind it is exact. Where they are not, the
     newest entry before the point is, unless the next one says something else: the change then lies somewhere between, but not before the

@@ -142,11 +142,14 @@ class StateAtPoint:
         return max(map(parse_position, (own, later.record.since if later is not None else "", *looks, *gaps)))
 
     def looked_until(self, newest: FoundRecord[Schema], later: FoundRecord[Schema] | None, most: int | None) -> int:
-        """LSN of the newest look that found ``newest``, before the entry ``later``, not behind ``most`` (``None`` for any), and not behind
-        what was read of the stream: what was announced there is not known. 0 for none.
+        """LSN before which every commit was seen by a look that found ``newest``, before the entry ``later``; 0 for none.
+
+        Only looks count that saw nothing behind ``most`` (``None`` for any), nor behind what was read of the stream: what was announced
+        there is not known, and it may have undone what came before.
         """
-        bound = min(self.survey.position, self.survey.position if most is None else most)
-        return max((lsn for _, look in self._looks(newest, later) if (lsn := parse_position(look.floor)) <= bound), default=0)
+        bound = self.survey.position if most is None else min(self.survey.position, most)
+        looks = [look for _, look in self._looks(newest, later) if look.end and parse_lsn(look.end) <= bound]
+        return max((parse_position(look.floor) for look in looks), default=0)
 
     def is_known_here(self, newest: FoundRecord[Schema], later: FoundRecord[Schema] | None) -> bool:
         """Whether a look from behind the point still found ``newest``.
@@ -166,7 +169,8 @@ class StateAtPoint:
         return survey.reached <= lsn if point.kind == "entry" else point.number <= time
 
     def _looks(self, newest: FoundRecord[Schema], later: FoundRecord[Schema] | None) -> list[tuple[int, Look]]:
-        return [(seq, look) for seq, look in self.survey.looks if self._between(newest, seq, later)]
+        broken = self.survey.broken
+        return [(seq, look) for seq, look in self.survey.looks if self._between(newest, seq, later) and (broken is None or seq < broken[0])]
 
     def _between(self, newest: FoundRecord[Schema], seq: int, later: FoundRecord[Schema] | None) -> bool:
         return newest.ref.seq < seq and (later is None or seq < later.ref.seq)

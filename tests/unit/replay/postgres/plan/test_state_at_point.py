@@ -116,6 +116,24 @@ def test_a_look_from_behind_the_point_tells_that_the_schema_was_still_the_same(p
     assert made.known_until(newest, schema(0x40)) == 0x30
 
 
+def test_a_look_settles_only_what_it_may_have_seen_whole() -> None:
+    """It may have seen more than what is sure to be in it: none of that may have been announced behind the point, nor be still unread."""
+    made, newest = state(POINTS[0], commits=(0x20,)), schema(0x30)
+    made.survey._position = 0x50
+    for look, most, until in (
+        (Look("0/40", TIME, end="0/48"), None, 0x40),
+        (Look("0/40", TIME, end="0/48"), 0x48, 0x40),
+        (Look("0/40", TIME, end="0/48"), 0x47, 0),
+        (Look("0/40", TIME, end="0/51"), None, 0),
+        (Look("0/40", TIME), None, 0),
+    ):
+        made.survey.looks = [(0x60, look)]
+        assert made.looked_until(newest, None, most) == until, (look, most)
+    made.survey.looks = [(0x60, Look("0/40", TIME, end="0/48"))]
+    made.survey.broken = (0x55, Gap(what="", reason="slot_lost", detail="", from_position="", from_time=0))
+    assert made.looked_until(newest, None, None) == 0
+
+
 def test_what_is_noticed_late_is_waited_for() -> None:
     """Updates of an insert-only table become a gap some time after they happened, whatever else was read meanwhile."""
     made = state(POINTS[0])
