@@ -25,7 +25,7 @@ from archiver.journal.record_reader import read_record
 from archiver.journal.records import ClockStep, Gap
 from archiver.postgres.announcements import PREFIX, DescribedChange, read_described
 from archiver.postgres.lsn import format_lsn, parse_lsn
-from archiver.postgres.records import Slot, Snapshot, Table, TypeShape, redacted_text
+from archiver.postgres.records import Schema, Slot, Snapshot, Table, TypeShape, redacted_text
 from archiver.postgres.schema_bodies import read_schema
 from archiver.replay.postgres.columnar.values import big_endian
 from archiver.replay.postgres.decode.commits import Commit
@@ -153,14 +153,11 @@ class DatabaseChanges:
         return self._wanted(self._name(oid), *self._within(oid))
 
     def doubts(self, bounds: Bounds) -> list[str]:
-        """What is not known of a span, and may be of what is wanted: by the catalog at the gap's place, or by the newest."""
-        found = []
-        for each in self.unknown.reaching(bounds):
-            # A table is often told of behind the gap with which its capture begins, and may have been renamed since.
-            judged = [known for known in (each.concerns, self._may_concern(each.gap)) if known is not None]
-            if any(judged) if judged else self._names_wanted(each.gap):
-                found.append(each.text)
-        return found
+        """What is not known of a span, and may be of what is wanted: by any name that its table had, at the gap or later.
+
+        A table that no catalog has had may be any.
+        """
+        return [each.text for each in self.unknown.reaching(bounds) if each.concerns is not False]
 
     def is_known_until(self, time: int) -> bool:
         """Whether every commit up to ``time`` was told, or never will be."""
@@ -217,6 +214,7 @@ class DatabaseChanges:
     def _describe(self, described: Relation, entry: int, *, streamed: bool) -> None:
         relation = _readable(described)
         self.names.add(f"{relation.schema}.{relation.name}")
+        self._judge_renamed(relation)
         before = self._described(relation.oid)
         if before is not None and not (set(before.columns) <= set(relation.columns) and before.identity == relation.identity):
             self._known.forget((self.source, relation.oid))
@@ -322,6 +320,26 @@ class DatabaseChanges:
         self.tables = now
         self._types = {each.oid: each for each in schema.catalog.types}
         self._note_tables()
+        yield from self._judge_anew(placed.first, schema)
+
+    def _judge_anew(self, entry: int, schema: Schema) -> Iterator[Told]:
+        """A table is told of behind the gap with which its capture begins, and may be renamed, detached or dropped behind it."""
+        for stretch in self.unknown:
+            if stretch.is_told and stretch.concerns:
+                continue
+            known = self._may_concern(stretch.gap)
+            stretch.concerns = stretch.concerns if known is None else stretch.concerns or known
+            if stretch.concerns and not stretch.is_told:
+                stretch.is_told = True
+                yield self._line(entry, schema.taken, "gap", detail=stretch.text, lsn=schema.lsn)
+
+    def _judge_renamed(self, relation: Relation) -> None:
+        """A name, or a key, that a table had between two schema entries."""
+        for stretch in self.unknown:
+            if not stretch.concerns and stretch.gap.relation == relation.oid:
+                key = [column.name for column in relation.columns if column.key]
+                named = self._wanted(f"{relation.schema}.{relation.name}", *self._within(relation.oid))
+                stretch.concerns = (named and (not key or self._keyed_so(key))) or stretch.concerns
 
     def _note_tables(self) -> None:
         for table in (self.tables or {}).values():
@@ -359,10 +377,10 @@ class DatabaseChanges:
     def _gap(self, entry: int, observed: int, gap: Gap) -> Iterator[Told]:
         known = Mark(entry, entry, max(self.newest, self.heard), self._reader.reached)
         concerns = self._may_concern(gap)
-        self.unknown.begin(gap, known, self._here(entry, observed), concerns=concerns)
-        if concerns or (concerns is None and self._names_wanted(gap)):
-            detail = f"{gap.what}: {gap.reason} {gap.detail}".strip()
-            yield self._line(entry, gap.from_time or observed, "gap", detail=detail, lsn=gap.from_position)
+        stretch = self.unknown.begin(gap, known, self._here(entry, observed), concerns=concerns)
+        if concerns or (concerns is None and self._wanted(_named_in(gap))):
+            stretch.is_told = True
+            yield self._line(entry, gap.from_time or observed, "gap", detail=stretch.text, lsn=gap.from_position)
         if is_whole(gap):
             if entry > self.beginning.copy:
                 # Another slot's stream follows, whose LSNs need not go on.
@@ -377,13 +395,16 @@ class DatabaseChanges:
         """Whether rows that are wanted may be missing. ``None``: it is of one table, which the catalog has not."""
         if not gap.what.startswith("table "):
             return True
-        known = [table for table in (self.tables or {}).values() if gap.names(table.oid, table.schema, table.name)]
-        return (
-            any(self._wanted(name_of(table), *self._within(table.oid)) and self._may_be_keyed(table) for table in known) if known else None
-        )
+        known = list(self._tables_of(gap))
+        if not known:
+            return None
+        own = _named_in(gap)
+        return any(self._wanted(own, name_of(table), *self._within(table.oid)) and self._may_be_keyed(table) for table in known)
 
-    def _names_wanted(self, gap: Gap) -> bool:
-        return self._wanted(gap.what.removeprefix("table ").replace('"', ""))
+    def _tables_of(self, gap: Gap) -> Iterator[Table]:
+        tables = self.tables or {}
+        named = [tables[gap.relation]] if gap.relation in tables else [] if gap.relation else tables.values()
+        return (table for table in named if gap.names(table.oid, table.schema, table.name))
 
     def _may_be_keyed(self, table: Table) -> bool:
         return table.mode != "key" or self._keyed_so([column.name for column in table.columns if column.attnum in table.key])
@@ -406,6 +427,11 @@ class DatabaseChanges:
         if lsn:
             mark = mark._replace(lsn=max(mark.lsn, parse_lsn(lsn)))
         return Told(mark, Change(entry, entry, time, self.source, operation, table=table, detail=detail, lsn=lsn))
+
+
+def _named_in(gap: Gap) -> str:
+    """The name that its table had there."""
+    return gap.what.removeprefix("table ").replace('"', "")
 
 
 _NO_KEY = "{}"

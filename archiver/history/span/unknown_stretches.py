@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from archiver.history.span.bounds import Bounds, Mark
@@ -17,7 +17,9 @@ class UnknownStretch:
     begin: Mark
     end: Mark | None = None
     concerns: bool | None = None
-    """Whether it may be of what is asked for, by what was known where it stands; ``None``: that was not known."""
+    """Whether it may be of what is asked for, by all that was known of its table so far; ``None``: nothing was known."""
+    is_told: bool = False
+    """Whether a line of the answer says so."""
 
     @property
     def text(self) -> str:
@@ -32,7 +34,7 @@ class UnknownStretches:
         self._found: list[UnknownStretch] = []
         self._open: list[UnknownStretch] = []
 
-    def begin(self, gap: Gap, known: Mark, here: Mark, *, concerns: bool | None = None) -> None:
+    def begin(self, gap: Gap, known: Mark, here: Mark, *, concerns: bool | None = None) -> UnknownStretch:
         """One more. ``known``: up to where all is known; ``here``: where the gap stands.
 
         To an entry before it nothing is missing: it was not received yet.
@@ -43,6 +45,7 @@ class UnknownStretches:
         self._found.append(stretch)
         if stretch.end is None:
             self._open.append(stretch)
+        return stretch
 
     def end(self, here: Mark, which: Callable[[Gap], bool] = lambda _: True) -> None:
         """What was open of these is known from ``here`` on."""
@@ -55,6 +58,9 @@ class UnknownStretches:
     def opened(self) -> bool:
         """Whether one is open."""
         return bool(self._open)
+
+    def __iter__(self) -> Iterator[UnknownStretch]:
+        return iter(self._found)
 
     def reaching(self, bounds: Bounds) -> list[UnknownStretch]:
         """Those that reach into a span."""
