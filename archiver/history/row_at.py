@@ -17,8 +17,7 @@ from archiver.history.row_states import State, text_of
 from archiver.postgres.records import SCHEMA_UNCERTAIN
 from archiver.replay.points import Point
 from archiver.replay.postgres.columnar.copy_text import escape, unescape
-from archiver.replay.postgres.plan.excerpt_plan import approximations_of
-from archiver.replay.postgres.plan.plan import GapLine
+from archiver.replay.postgres.plan.excerpt_plan import approximations_of, concerns
 from archiver.replay.postgres.plan.planner import plan_restore
 from archiver.replay.postgres.write.plan_records import PlanRecords, fold_changes, gather
 from archiver.replay.postgres.write.table_rows import rows_of
@@ -51,7 +50,8 @@ async def row_at(reader: Reader, source: str, ref: RowRef, point: Point) -> RowA
     plan = await plan_restore(reader, source, point)
     material = await gather(plan, reader)
     table = next((table for table in material.schema.catalog.tables if ref.names(table.schema, table.name)), None)
-    doubts = [gap for gap in plan.gaps if concerns(gap, ref)]
+    known = {each.oid for each in material.schema.catalog.tables}
+    doubts = [gap for gap in plan.gaps if concerns(gap, {table.oid} if table else (), known)]
     told = plan.schema.certain or plan.schema.known_until or any(gap.reason == SCHEMA_UNCERTAIN for gap in doubts)
     gaps = [*(gap.text for gap in doubts), *([] if told else [f"the schema: {plan.schema.reason}"])]
     if table is None:
@@ -90,10 +90,3 @@ async def _folded(reader: Reader, plan: RestorePlan, material: PlanRecords, tabl
                 found = {name: text_of(unescape(value)) for name, value in zip(names, values, strict=True) if name in known}
                 break
     return found
-
-
-def concerns(gap: GapLine, ref: RowRef) -> bool:
-    """Whether a gap may be one of the row's table: of the table, of a column of it, or of more than one table."""
-    kind, _, name = gap.what.replace('"', "").partition(" ")
-    table = f"{ref.schema}.{ref.table}".replace('"', "")
-    return kind not in ("table", "column") or name == table or name.startswith(f"{table}.")

@@ -97,7 +97,7 @@ class TableHistory:
         """Every relation that ever bore the name."""
         self._seen: set[str] = set()
         """The names of all tables."""
-        self.gaps: list[HistoryGap] = []
+        self._gaps: list[tuple[Gap, HistoryGap]] = []
         self._redacted: dict[int, str] = {}
         self._columns: set[str] = set()
         self._copies: list[tuple[int, Snapshot, bool]] = []
@@ -149,6 +149,12 @@ class TableHistory:
     def notes(self) -> list[RowChange]:
         """What no change of the row tells, as last lines of its history."""
         return [RowChange(0, "NOTE", detail=text) for text in dict.fromkeys(self._redacted.values()) if text]
+
+    @property
+    def gaps(self) -> list[HistoryGap]:
+        """Of the source, and of every relation that ever bore the name: one may have been given it behind its gap."""
+        name = f"{self.ref.schema}.{self.ref.table}".replace('"', "")
+        return [found for gap, found in self._gaps if is_whole(gap) or gap.relation in self.oids or gap.table == name]
 
     def logs(self, limit: Limit, era: int, files: FiledRows | None) -> list[RowLog]:
         """Readers of the row's changes in this era, one for each table; ``files``: they go on where these end, if it is the same era."""
@@ -219,9 +225,8 @@ class TableHistory:
         self._copies.append((entry, snapshot, baseline))
 
     def _gap(self, entry: int, gap: Gap) -> None:
-        if is_whole(gap) or gap.relation in self.oids or gap.what == f"table {self.ref.schema}.{self.ref.table}":
-            text = f"{gap.what}: {gap.reason} {gap.detail}".strip()
-            self.gaps.append(HistoryGap(self.era(entry), entry, gap.from_time, gap.from_position, text))
+        text = f"{gap.what}: {gap.reason} {gap.detail}".strip()
+        self._gaps.append((gap, HistoryGap(self.era(entry), entry, gap.from_time, gap.from_position, text)))
         if is_whole(gap) and entry > self.start.ref.seq:
             self._breaks.append(entry)
 

@@ -48,11 +48,17 @@ class Gap(msgspec.Struct, frozen=True):
     relation: int = 0
     """PostgreSQL: oid of the table that ``what`` names, which it keeps when it is renamed. 0: not told."""
 
+    @property
+    def table(self) -> str:
+        """The name that the one table had of which it is, without quotes; empty: it is of more, or of something else."""
+        kind, _, name = self.what.replace('"', "").partition(" ")
+        return name if kind == "table" else ""
+
     def names(self, relation: int, schema: str, table: str) -> bool:
         """Whether it is a gap of that table: by its oid where that is told, else by its name, however that is quoted."""
         if self.relation:
             return self.relation == relation
-        return self.what.replace('"', "") == f"table {schema}.{table}".replace('"', "")
+        return self.table == f"{schema}.{table}".replace('"', "")
 
 
 class ClockStep(msgspec.Struct, frozen=True):

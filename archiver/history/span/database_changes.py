@@ -378,7 +378,7 @@ class DatabaseChanges:
         known = Mark(entry, entry, max(self.newest, self.heard), self._reader.reached)
         concerns = self._may_concern(gap)
         stretch = self.unknown.begin(gap, known, self._here(entry, observed), concerns=concerns)
-        if concerns or (concerns is None and self._wanted(_named_in(gap))):
+        if concerns or (concerns is None and self._wanted(gap.table)):
             stretch.is_told = True
             yield self._line(entry, gap.from_time or observed, "gap", detail=stretch.text, lsn=gap.from_position)
         if is_whole(gap):
@@ -398,8 +398,7 @@ class DatabaseChanges:
         known = list(self._tables_of(gap))
         if not known:
             return None
-        own = _named_in(gap)
-        return any(self._wanted(own, name_of(table), *self._within(table.oid)) and self._may_be_keyed(table) for table in known)
+        return any(self._wanted(gap.table, name_of(table), *self._within(table.oid)) and self._may_be_keyed(table) for table in known)
 
     def _tables_of(self, gap: Gap) -> Iterator[Table]:
         tables = self.tables or {}
@@ -427,11 +426,6 @@ class DatabaseChanges:
         if lsn:
             mark = mark._replace(lsn=max(mark.lsn, parse_lsn(lsn)))
         return Told(mark, Change(entry, entry, time, self.source, operation, table=table, detail=detail, lsn=lsn))
-
-
-def _named_in(gap: Gap) -> str:
-    """The name that its table had there."""
-    return gap.what.removeprefix("table ").replace('"', "")
 
 
 _NO_KEY = "{}"

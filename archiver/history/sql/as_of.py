@@ -11,8 +11,6 @@ import pyarrow as pa
 
 from archiver.clock import to_text
 from archiver.errors import Invalid
-from archiver.history.row_at import concerns
-from archiver.history.rows import RowRef
 from archiver.history.sql.column_types import TEXT, column_type
 from archiver.history.sql.named_tables import KnownTable, chosen, parts_of
 from archiver.kubernetes.stream_name import StreamName
@@ -21,7 +19,7 @@ from archiver.lake.row_records import unescaped
 from archiver.replay.kubernetes.fold import read_streams
 from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.postgres.columnar.copy_text import split_columns
-from archiver.replay.postgres.plan.excerpt_plan import approximations_of
+from archiver.replay.postgres.plan.excerpt_plan import approximations_of, concerns
 from archiver.replay.postgres.plan.planner import plan_restore
 from archiver.replay.postgres.write.plan_records import fold_changes, gather
 from archiver.replay.postgres.write.table_rows import rows_of
@@ -111,9 +109,9 @@ async def _put_rows(
 ) -> None:
     catalog = {(table.schema, table.name): table for table in records.schema.catalog.tables}
     within = {each: _with_children(catalog[each.schema, each.name], records.schema.catalog.tables) for each in asked}
-    refs = [RowRef(table.schema, table.name, {}) for tables in within.values() for table in tables]
-    found.gaps += [f"{plan.source}: {gap.text}" for gap in plan.gaps if any(concerns(gap, ref) for ref in refs)]
     read = [table for tables in within.values() for table in tables]
+    oids, known = {table.oid for table in read}, {table.oid for table in records.schema.catalog.tables}
+    found.gaps += [f"{plan.source}: {gap.text}" for gap in plan.gaps if concerns(gap, oids, known)]
     found.notes += [f"{plan.source}: {text}" for text in approximations_of(read, plan, records.schema.catalog)]
     fold, _ = await fold_changes(plan, records, reader)
     for each, tables in within.items():

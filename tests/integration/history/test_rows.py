@@ -13,8 +13,14 @@ from archiver.errors import Invalid
 from archiver.history.row_at import row_at
 from archiver.history.row_states import differences
 from archiver.history.rows import RowRef, row_log
+from archiver.history.span.bounds import EVERYTHING
+from archiver.history.span.selection import Selection
+from archiver.history.span.span_log import SpanLog
+from archiver.history.sql.as_of import put_in
+from archiver.history.sql.engine import opened_engine
 from archiver.journal.reader import Reader
 from archiver.replay.points import Point, parse_point
+from tests.integration.capture.postgres.recorded import schemas
 from tests.integration.capture.postgres.rig import SOURCE, capture
 from tests.integration.history.both_ways import row_log_both_ways
 from tests.integration.replay.postgres.arrange import baseline, caught_up, quiet, run
@@ -186,3 +192,46 @@ async def test_history_files_end_where_the_point_does_and_know_lost_slots(databa
         assert [change.state and change.state["note"] for change in since] == ["nobody saw", "after 0", "after 1"]
         by_note = await row_log_both_ways(made.store, SOURCE, RowRef.parse("pairs", ["note=after 0"]), step_entries=99, used=False)
         assert [change.event for change in by_note if change.event != "GAP"] == ["UPDATE", "UPDATE"]
+
+
+async def test_a_gap_of_a_table_that_is_called_otherwise_now(database: str, slot: str) -> None:
+    """As a swap migration leaves it: each answer about the new name has the gap, none about another table has."""
+    run(database, "CREATE TABLE other (id int PRIMARY KEY)")
+    async with capture(database, slot, poll_seconds=0.2) as made:
+        await baseline(made)
+        await quiet(made, database)
+        with psycopg.connect(database) as open_for_long:
+            # A new table is copied only when this has ended.
+            open_for_long.execute("SELECT pg_current_xact_id()")
+            run(database, "CREATE TABLE runs_new (id int PRIMARY KEY)", "INSERT INTO runs_new VALUES (5)")
+
+            async def noticed() -> bool:
+                return bool(await made.gaps())
+
+            await made.until(noticed)
+            run(database, "ALTER TABLE runs_new RENAME TO runs", "INSERT INTO other VALUES (5)")
+
+            async def renamed() -> bool:
+                return any(table.name == "runs" for table in (await schemas(made))[-1].catalog.tables)
+
+            await made.until(renamed)
+            point = parse_point(await caught_up(made, database))
+            assert [(gap.what, bool(gap.relation)) for gap in await made.gaps()] == [("table public.runs_new", True)]
+            reader = Reader(made.store)
+            for name, has_gap in (("runs", True), ("other", False)):
+                row = RowRef("public", name, {"id": "5"})
+                shown = await row_at(reader, SOURCE, row, point)
+                with opened_engine() as engine:
+                    put = await put_in(engine, reader, point, {name}, [])
+                log = await row_log(reader, SOURCE, row, to_point=point)
+                span = SpanLog(reader, Selection(tables=frozenset({f"public.{name}"})), EVERYTHING)
+                lines = [change.operation async for change in span.changes()]
+                said = {
+                    "show": "table public.runs_new" in " ".join(shown.gaps) and bool(shown.notes),
+                    "sql": bool(put.gaps),
+                    "log of a row": "GAP" in [change.event for change in log],
+                    "line of a log": "gap" in lines,
+                    "log": bool(span.gaps),
+                }
+                assert set(said.values()) == {has_gap}, said
+            open_for_long.rollback()

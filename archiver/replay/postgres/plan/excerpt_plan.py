@@ -112,7 +112,7 @@ def narrowed(plan: RestorePlan, chosen: Sequence[ExcerptTable], catalog: Catalog
         plan,
         tables=lines,
         checkpoint=checkpoint,
-        gaps=[gap for gap in plan.gaps if _concerns(gap, oids, known)],
+        gaps=[gap for gap in plan.gaps if concerns(gap, oids, known)],
         approximations=approximations_of(holders, plan, catalog),
         not_included=list(_not_included(chosen)),
         otherwise=otherwise(Catalog(holders, publications=[])),
@@ -124,6 +124,14 @@ def narrowed(plan: RestorePlan, chosen: Sequence[ExcerptTable], catalog: Catalog
         sequences_before=None,
         sequences_after=None,
     )
+
+
+def concerns(gap: GapLine, oids: Collection[int], known: Collection[int]) -> bool:
+    """Whether a gap may be of the tables ``oids``, whatever its words call them; ``known``: all tables of the schema at the point.
+
+    A table that no schema knows may be any of them.
+    """
+    return not gap.relation or gap.relation in oids or gap.relation not in known
 
 
 def approximations_of(tables: Sequence[Table], plan: RestorePlan, catalog: Catalog) -> list[str]:
@@ -173,11 +181,6 @@ def _require_own_names(excerpt: Excerpt, chosen: Sequence[ExcerptTable]) -> None
         if excerpt.into_schema and (other := names.get(each.table.name)) is not None:
             raise Invalid(f"{other} and {each.name} have one name", hint="restore them into two schemas, with two commands")
         names[each.table.name] = each.name
-
-
-def _concerns(gap: GapLine, oids: Collection[int], known: Collection[int]) -> bool:
-    """A table that no schema knows may be any of them."""
-    return not gap.relation or gap.relation in oids or gap.relation not in known
 
 
 def _is_of(text: str, holders: Sequence[Table], tables: Sequence[Table]) -> bool:
