@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
@@ -31,7 +32,7 @@ Step = Sequence[Table] | str
 """A catalog, or a name under which the stream describes the table."""
 
 
-def asked(name: str, steps: Sequence[Step], **chosen: frozenset[str]) -> tuple[int, int]:
+def asked(name: str, steps: Sequence[Step], **chosen: Any) -> tuple[int, int]:
     """Lines that tell of a gap of the table with which its capture began as ``name``, before ``steps``; and how many count at the end."""
     world = World(Random(1), first_xid=1000)
     schema = Schema("0/1", "1:1:", 0, "ddl", 180000, "", Catalog([a_table("other", oid=9)]))
@@ -72,6 +73,7 @@ def put_schema(world: World, schema: Schema) -> None:
          "a partition that is dropped", "a partition that is detached", "attached and dropped"],
 )  # fmt: skip
 def test_a_gap_of_what_is_asked_for(table: str, name: str, steps: Sequence[Step]) -> None:
+    """Counts, and has its line, whichever of its table's names is asked for, and whatever became of that table."""
     lines, counted = asked(name, steps, tables=frozenset({f"public.{table}"}))
     assert counted == 1
     assert lines == 1
@@ -86,6 +88,7 @@ def test_a_gap_of_another_table() -> None:
 
 
 def test_a_key_that_is_called_otherwise_for_a_while() -> None:
+    """A pattern for the name that it had between counts the gap; one for a name that it never had does not."""
     keys = frozenset({"code=*"})
     assert asked("runs", [[a_table("runs")], [a_table("runs", key="code")], [a_table("runs", key="nr")]], keys=keys)[1] == 1
     assert asked("runs", [[a_table("runs")], [a_table("runs", key="nr")]], keys=keys)[1] == 0
