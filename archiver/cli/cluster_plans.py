@@ -12,6 +12,7 @@ from archiver.cli.given import given_options
 from archiver.errors import Invalid
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from archiver.replay.kubernetes.plan import ClusterPlan
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
     from archiver.restore import Plans
 
 
-def read_plan(file: Path) -> PlanFile:
-    """The plan, where nothing else was said that it has already."""
+def read_plan(file: Path, targets: Sequence[str]) -> PlanFile:
+    """The plan, where nothing else was said that it has already. What it allows is said on standard error.
+
+    ``Invalid`` without ``targets``: a kubeconfig names servers and programs that are run, so a file that others wrote does not choose it.
+    """
     from archiver.replay.kubernetes.plan_file import PlanFile
 
     beside = {"--plan", "--to", "--dry-run", "--uid-map", "--show-all", "--json"}
@@ -29,9 +33,17 @@ def read_plan(file: Path) -> PlanFile:
         if option not in beside:
             raise Invalid(f"{option} does not go with --plan: the plan has what was chosen", hint="make another plan with --plan-file")
     try:
-        return PlanFile.read(file.read_bytes(), str(file))
+        planned = PlanFile.read(file.read_bytes(), str(file))
     except OSError as error:
         raise Invalid(f"{file} cannot be read: {error.strerror}", hint="`restore --dry-run --plan-file FILE` writes a plan") from None
+    if not targets:
+        raise Invalid(
+            f"{file} does not choose what is written to: --to is missing",
+            hint=f"name the cluster that you mean; the plan was made for {planned.target}, and is refused for another cluster",
+        )
+    if planned.choices.allowed:
+        output.say(f"note: the plan was made with {', '.join(planned.choices.allowed)}")
+    return planned
 
 
 def as_planned(options: Options, planned: PlanFile) -> Options:

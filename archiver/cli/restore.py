@@ -103,7 +103,8 @@ if TYPE_CHECKING:
     "plan_name",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Carry out exactly this plan, instead of --at and all choices; refused if the target or the archive is not as it was made for.",
+    help="Carry out exactly this plan in the cluster of --to, instead of --at and all choices; refused if the target or the archive is not "
+    "as it was made for.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace what the target holds already of what the plan creates. The plan lists it.")
 @click.option(
@@ -210,7 +211,7 @@ def restore(
     from archiver.replay.kubernetes.selection import RestoreScope
     from archiver.replay.restoration import Options
 
-    planned = read_plan(plan_name) if plan_name is not None else None
+    planned = read_plan(plan_name, targets) if plan_name is not None else None
     if not at and planned is None:
         raise click.MissingParameter(param_hint="'--at'", param_type="option")
     if plan_file is not None and not dry_run:
@@ -248,7 +249,6 @@ def restore(
     )
     if planned is not None:
         at, sources, options = planned.at, (planned.source,), as_planned(options, planned)
-        targets = targets or (f"{planned.source}={planned.target}",)
     written = {
         "--plan-file": plan_file,
         "--uid-map": uid_map,

@@ -168,8 +168,12 @@ def test_ten_of_fifty_runs_come_back_beside_forty_that_nobody_touches(cluster: C
         runs, tools = "agentruns.agents.proompteng.ai", "toolruns.tools.proompteng.ai"
         assert [totals[kind, found] for kind in (runs, tools) for found in ("create", "unchanged")] == [10, 40, 10, 40]
         before = list(controller.submitted)
-        done = archiver.call("restore", "--plan", str(tmp_path / "plan.json"), "--json")
+        carried_out = ("restore", "--plan", str(tmp_path / "plan.json"), "--to", f"kubeconfig:{cluster.kubeconfig}")
+        unnamed = archiver.call(*carried_out[:3])
+        assert (unnamed.returncode, "--to is missing" in unnamed.stderr) == (2, True), unnamed.stderr
+        done = archiver.call(*carried_out, "--json")
         assert done.returncode == 0, done.stderr + done.stdout
+        assert f"made with --into-source, --hold-lease {namespace}/agents-controller-leader" in " ".join(done.stderr.split()), done.stderr
         looked = controller.looked
         until(lambda: controller.looked > looked + 3, "the controller leads again")
         there = snapshot(cluster, namespace, KINDS)
@@ -177,10 +181,10 @@ def test_ten_of_fifty_runs_come_back_beside_forty_that_nobody_touches(cluster: C
         assert {key: version for key, version in versions(there).items() if key in left} == versions(left)
         assert {key: there[key]["metadata"]["uid"] for key in left} == {key: item["metadata"]["uid"] for key, item in left.items()}
         assert controller.submitted == before
-        again = archiver.call("restore", "--plan", str(tmp_path / "plan.json"))
+        again = archiver.call(*carried_out)
         assert (again.returncode, f"{runs} {namespace}/run-0: create was planned, and now it is unchanged" in again.stderr) == (3, True)
         assert versions(snapshot(cluster, namespace, KINDS)) == versions(there)
-        beside = archiver.call("restore", "--plan", str(tmp_path / "plan.json"), "--allow-gaps")
+        beside = archiver.call(*carried_out, "--allow-gaps")
         assert (beside.returncode, "--allow-gaps does not go with --plan" in beside.stderr) == (2, True), beside.stderr
         assert archiver.stop() == 0
 

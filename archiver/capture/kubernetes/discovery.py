@@ -11,6 +11,7 @@ import msgspec
 from archiver.capture.kubernetes.failures import failure_of
 from archiver.errors import Invalid, Unavailable
 from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes import url_paths
 from archiver.kubernetes.api import not_an_api_server
 from archiver.kubernetes.list_pages import api_version
 from archiver.kubernetes.records import Resource
@@ -105,7 +106,7 @@ async def discover(api: Api, selectors: list[Selector]) -> Discovery:
     unanswered: set[str] = set()
     for group in groups:
         for version in group.ordered():
-            path = f"/apis/{group.name}/{version}" if group.name else f"/api/{version}"
+            path = url_paths.group_version(group.name, version)
             try:
                 listed = _decode(api, await _get(api, path), _Resources)
             except Unavailable:
@@ -136,7 +137,7 @@ async def missing_namespaces(api: Api, namespaces: list[str]) -> list[str]:
     found = []
     for name in namespaces:
         try:
-            if (await api.get(f"/api/v1/namespaces/{name}")).status == 404:
+            if (await api.get(url_paths.namespace(name))).status == 404:
                 found.append(name)
         except Unavailable:
             continue

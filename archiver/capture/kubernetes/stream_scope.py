@@ -6,6 +6,7 @@ import msgspec
 
 from archiver.kubernetes.records import Resource
 from archiver.kubernetes.stream_name import StreamName
+from archiver.kubernetes.url_paths import collection
 
 
 class StreamScope(msgspec.Struct, frozen=True):
@@ -31,5 +32,4 @@ class StreamScope(msgspec.Struct, frozen=True):
     @property
     def path(self) -> str:
         """URL path of the collection."""
-        base = f"/apis/{self.resource.group}/{self.resource.version}" if self.resource.group else f"/api/{self.resource.version}"
-        return f"{base}/namespaces/{self.namespace}/{self.resource.plural}" if self.namespace else f"{base}/{self.resource.plural}"
+        return collection(self.resource, self.namespace)

@@ -17,6 +17,7 @@ import structlog
 from archiver.clock import from_text, to_text
 from archiver.errors import ArchiverError, Invalid, Refused, Unavailable
 from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes.url_paths import member, segment
 from archiver.replay.kubernetes.patient_api import PatientApi
 from archiver.replay.kubernetes.target_objects import told
 
@@ -74,8 +75,8 @@ class _Lease:
             raise Invalid(f"{name!r} does not name a lease", hint="write namespace/name, for example agents/agents-controller-leader")
         self.wait = 0.0
         """How long the leader it was taken from may still act."""
-        self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
-        self._path = f"{self._collection}/{short}"
+        self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{segment(namespace)}/leases"
+        self._path = member(self._collection, short)
         self._short = short
         self._clock = clock
         self._server = PatientApi(api, clock, _PLAN_SECONDS)

@@ -8,6 +8,7 @@ import msgspec
 
 from archiver.clock import from_text
 from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes.url_paths import segment
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -40,7 +41,7 @@ async def living_leases(server: PatientApi, namespaces: list[str], clock: Clock)
         return found
     found.unseen.append("*")
     for namespace in namespaces:
-        page, answer = await server.page(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases")
+        page, answer = await server.page(f"/apis/coordination.k8s.io/v1/namespaces/{segment(namespace)}/leases")
         if page is not None:
             found.names += _living(page, clock)
         elif answer.status != 404:

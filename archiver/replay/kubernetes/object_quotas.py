@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes import url_paths
 
 if TYPE_CHECKING:
     from archiver.replay.kubernetes.patient_api import PatientApi
@@ -25,7 +26,7 @@ async def over_quota(server: PatientApi, created: Iterable[tuple[str, str]]) -> 
             by_namespace.setdefault(namespace, Counter())[resource] += 1
     found = []
     for namespace, counts in sorted(by_namespace.items()):
-        page, _ = await server.page(f"/api/v1/namespaces/{namespace}/resourcequotas")
+        page, _ = await server.page(f"{url_paths.namespace(namespace)}/resourcequotas")
         for item in (page.items or []) if page is not None else []:
             found += _exceeded(namespace, kj.plain(item), counts)
     return found

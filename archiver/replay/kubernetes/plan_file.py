@@ -20,6 +20,8 @@ from archiver.errors import Invalid
 from archiver.kubernetes.cluster import Cluster
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.label_selector import LabelSelector
+from archiver.replay.kubernetes.namespace_moves import parse_moves
+from archiver.replay.kubernetes.object_names import parse_object
 from archiver.replay.kubernetes.owners import owner_uids
 from archiver.replay.kubernetes.plan import ClusterPlan, Mode, known_uids
 from archiver.replay.kubernetes.selection import Key, Objects, RestoreScope, label
@@ -52,12 +54,27 @@ class Choices(msgspec.Struct, frozen=True):
 
     @property
     def scope(self) -> RestoreScope:
-        """What is meant of the source."""
-        named = [text.partition("/") for text in self.objects]
-        keys = {(kind, *rest.rpartition("/")[::2]) for kind, _, rest in named}
+        """What is meant of the source. ``Invalid`` for what no command line may say: anybody may have written the file."""
+        spaces = frozenset(self.namespaces)
         return RestoreScope(
-            frozenset(self.kinds), frozenset(self.namespaces), frozenset(keys), LabelSelector.parse(self.labels), dict(self.moves)
+            frozenset(self.kinds),
+            spaces,
+            frozenset(map(parse_object, self.objects)),
+            LabelSelector.parse(self.labels),
+            parse_moves([f"{old}={new}" for old, new in self.moves.items()], spaces),
         )
+
+    @property
+    def allowed(self) -> list[str]:
+        """What they allow that is refused by itself, as options."""
+        said = {
+            "--into-source": self.into_source,
+            "--allow-controllers": self.allow_controllers,
+            "--allow-gaps": self.allow_gaps,
+            f"--mode {self.mode}": self.mode != "create-missing",
+        }
+        moves = [f"--into-namespace {old}={new}" for old, new in self.moves.items()]
+        return [*(option for option, is_said in said.items() if is_said), *(f"--hold-lease {name}" for name in self.leases), *moves]
 
     @classmethod
     def of(cls, scope: RestoreScope, **chosen: object) -> Self:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes import url_paths
+from archiver.kubernetes.url_paths import collection, member
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.findings import lost_fields, paths_text
 from archiver.replay.kubernetes.object_quotas import over_quota
 from archiver.replay.kubernetes.plan import Action, ClusterPlan
 from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, label
-from archiver.replay.kubernetes.target_objects import collection, member, served, told
+from archiver.replay.kubernetes.target_objects import served, told
 
 if TYPE_CHECKING:
     from archiver.replay.kubernetes.manifests import Manifest
@@ -106,13 +108,13 @@ async def _namespaces(server: PatientApi, plan: ClusterPlan) -> set[str]:
     missing = set()
     planned = {action.name for action in plan.actions if action.resource == NAMESPACES and action.do != "skip"}
     for name in plan.namespaces:
-        answer = await server.get(f"/api/v1/namespaces/{name}")
+        answer = await server.get(url_paths.namespace(name))
         if answer.status != 404:
             continue
         missing.add(name)
         if name in planned:
             continue
-        answer, _ = await server.send("POST", "/api/v1/namespaces", manifests.namespace(name), _DRY)
+        answer, _ = await server.send("POST", url_paths.NAMESPACES, manifests.namespace(name), _DRY)
         if answer.status not in (200, 201, 409):
             plan.would_fail.append(f"namespace {name}: {told(answer)}")
     return missing

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes.url_paths import member
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.owners import owner_uids, references
-from archiver.replay.kubernetes.target_objects import member
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import urllib.parse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +14,8 @@ from archiver.kubernetes.api import TooLarge, not_an_api_server
 from archiver.kubernetes.list_pages import ListPages
 from archiver.kubernetes.page_size import PageSize
 from archiver.kubernetes.records import Resource
+from archiver.kubernetes.url_paths import collection, group_version, member
+from archiver.kubernetes.url_paths import namespace as namespace_path
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.owners import references
@@ -56,17 +57,6 @@ class _Status(msgspec.Struct):
     details: _Details | None = None
 
 
-def collection(resource: Resource, namespace: str = "") -> str:
-    """URL path of the objects of ``resource`` in ``namespace``; empty: in all, or of a cluster-scoped one."""
-    root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
-    return f"{root}/namespaces/{namespace}/{resource.plural}" if namespace else f"{root}/{resource.plural}"
-
-
-def member(path: str, name: str) -> str:
-    """URL path of one object of the collection at ``path``: some kinds take any name that holds neither ``/`` nor ``%``."""
-    return f"{path}/{urllib.parse.quote(name, safe='')}"
-
-
 def told(answer: Answer) -> str:
     """Code, reason, and the fields that are wrong, or what admission, quota and rights say. What the server itself finds wrong with a value
     quotes it, and is left out.
@@ -91,7 +81,7 @@ def _shown(message: str) -> str:
 
 async def served(server: PatientApi, group: str, version: str) -> dict[str, _ServedResource]:
     """Resources and subresources (``plural/status``) of one version of a group by name; empty when it is not served."""
-    answer = await server.get(f"/apis/{group}/{version}" if group else f"/api/{version}")
+    answer = await server.get(group_version(group, version))
     if answer.status != 200:
         return {}
     try:
@@ -190,7 +180,7 @@ async def unusable_namespaces(server: PatientApi, namespaces: list[str]) -> list
     """Those that are being deleted, as refusals."""
     found = []
     for name in namespaces:
-        answer = await server.get(f"/api/v1/namespaces/{name}")
+        answer = await server.get(namespace_path(name))
         if answer.status == 200 and manifests.terminating(kj.plain(answer.body)):
             found.append(f"namespace {name} is being deleted in the target")
     return found

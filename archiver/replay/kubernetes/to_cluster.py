@@ -15,6 +15,8 @@ import msgspec
 
 from archiver.errors import ArchiverError, Refused
 from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes import url_paths
+from archiver.kubernetes.url_paths import collection, member
 from archiver.replay.kubernetes import manifests, sure_writes
 from archiver.replay.kubernetes.field_managers import added_back, given_back
 from archiver.replay.kubernetes.manifests import Manifest
@@ -23,7 +25,7 @@ from archiver.replay.kubernetes.plan import KEPT, Action, ClusterPlan, known_uid
 from archiver.replay.kubernetes.plan_file import changed, version
 from archiver.replay.kubernetes.plan_file import told as differing_plans
 from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, label
-from archiver.replay.kubernetes.target_objects import collection, live_objects, member, served, told
+from archiver.replay.kubernetes.target_objects import live_objects, served, told
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -277,9 +279,9 @@ class Restorer:
 
     async def _namespaces(self) -> None:
         for name in self._plan.namespaces:
-            answer = await self._server.get(f"/api/v1/namespaces/{name}")
+            answer = await self._server.get(url_paths.namespace(name))
             if answer.status == 404:
-                answer = await sure_writes.create(self._server, "/api/v1/namespaces", manifests.namespace(name))
+                answer = await sure_writes.create(self._server, url_paths.NAMESPACES, manifests.namespace(name))
                 if answer.status not in (200, 201, 409):
                     # Its objects cannot be made either; those of other namespaces can.
                     self.report.failures.append(f"namespace {name}: {told(answer)}")

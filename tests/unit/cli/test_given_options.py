@@ -46,3 +46,12 @@ def test_options_that_do_not_go_together(words: tuple[str, ...], named: str, tmp
         cli.main(["--archive", f"file://{tmp_path}/journal", *words], standalone_mode=False, obj=Context())
     assert named in f"{raised.value.message} {raised.value.hint}"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_does_not_choose_the_target(tmp_path: Path) -> None:
+    """A kubeconfig may run programs: the one that is used was named by whoever runs the command."""
+    plan = tmp_path / "plan.json"
+    plan.write_bytes((Path(__file__).parents[2] / "golden/cluster-plan-v1/plan.json").read_bytes())
+    with pytest.raises(Invalid, match="--to is missing") as raised:
+        cli.main(["--archive", f"file://{tmp_path}/journal", "restore", "--plan", str(plan)], standalone_mode=False, obj=Context())
+    assert "made for kubeconfig:k8s#live" in raised.value.hint

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from archiver.errors import Invalid
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.plan import Mode, make_plan
 from archiver.replay.kubernetes.plan_file import FORMAT, VERSION, Choices, PlanFile, departures, digest, planned_objects, told
@@ -80,3 +81,28 @@ def test_the_hash_is_of_what_is_written() -> None:
     other["metadata"]["resourceVersion"] = "8"
     assert digest(one) == digest(other)
     assert digest(one) != digest(manifest("a", spec={"x": 1, "y": [2]}))
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        (Choices(moves={"a": "c", "b": "c"}), "objects of two namespaces would meet in c"),
+        (Choices(moves={"": "x"}), "is not OLD=NEW"),
+        (Choices(moves={"a": "x/../../secrets"}), "is not OLD=NEW"),
+        (Choices(moves={"a": "b=c"}), "is not OLD=NEW"),
+        (Choices(moves={"a": "c"}, namespaces=["b"]), "--namespace leaves it out"),
+        (Choices(objects=["agentruns"]), "does not name an object"),
+    ],
+)
+def test_choices_that_no_command_line_may_say_are_refused(choices: Choices, words: str) -> None:
+    """A file may come from anybody; two namespaces in one, for example, would write the objects of one over those of the other."""
+    with pytest.raises(Invalid, match=words):
+        _ = choices.scope
+
+
+def test_what_a_plan_allows_is_told() -> None:
+    """What would be refused without the option, what replaces, and what others depend on."""
+    chosen = Choices(mode="exact", into_source=True, allow_controllers=True, allow_gaps=True, leases=["n/l"], moves={"a": "b"})
+    told_of = ["--into-source", "--allow-controllers", "--allow-gaps", "--mode exact", "--hold-lease n/l", "--into-namespace a=b"]
+    assert chosen.allowed == told_of
+    assert Choices().allowed == []
