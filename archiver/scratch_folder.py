@@ -40,10 +40,14 @@ class ScratchFolder:
                 raise Invalid(f"scratch folder {self.path} is not empty", hint="name a folder that the drill may remove")
             if not self._locked(new=not found):
                 raise Invalid(f"another drill is at work in {self.path}", hint="name another folder, or wait until it has ended")
-            for each in self.path.iterdir():
-                if each.name != _MARK:
-                    shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
+            self._clear()
         return bool(found)
+
+    def _clear(self) -> None:
+        """Remove all but the mark."""
+        for each in self.path.iterdir():
+            if each.name != _MARK:
+                shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
 
     def _locked(self, *, new: bool) -> bool:
         """``new``: no mark was there, so that one which cannot be locked is ours."""
@@ -73,7 +77,10 @@ class ScratchFolder:
     def remove(self) -> None:
         """Remove it with all that is in it. ``Unavailable`` when it cannot be removed."""
         try:
-            shutil.rmtree(self.path)
+            # The mark goes last: whoever is killed before that leaves a folder that the next drill takes away.
+            self._clear()
+            (self.path / _MARK).unlink()
+            self.path.rmdir()
         except FileNotFoundError:
             pass
         except OSError as error:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,3 +68,45 @@ def test_temporary_folders_of_killed_drills_go(tmp_path: Path) -> None:
     assert remove_abandoned(tmp_path) == [f"{PREFIX}killed"]
     assert {each.name for each in tmp_path.iterdir()} == {f"{PREFIX}{name}" for name in ("working", "strange", "link")}
     working.remove()
+
+
+class _Killed(BaseException):
+    """Nothing after it runs."""
+
+
+@pytest.mark.parametrize("steps", range(20))
+def test_a_drill_that_is_killed_while_it_cleans_up_is_cleaned_up_after(steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After any number of removals the next drill knows the folder for one of a drill: its mark goes when nothing else is left."""
+    folder = tmp_path / f"{PREFIX}killed"
+    mine = ScratchFolder(folder)
+    mine.take()
+    for name in ("db/rows", "zz"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "a.sql").write_text("1")
+    for name in "0123456789":
+        (folder / name).write_text("1")
+    # File systems list by hash, or first what was put there last: whichever it is, the mark is not the last.
+    (folder / ".archiver-drill").rename(tmp_path / "mark")
+    (tmp_path / "mark").rename(folder / ".archiver-drill")
+    left = steps
+    unlink, rmdir = os.unlink, os.rmdir
+
+    def counted(removing: Callable[..., None]) -> Callable[..., None]:
+        def remove(*where: object, **options: object) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise _Killed
+            removing(*where, **options)
+
+        return remove
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", counted(unlink))
+        patched.setattr(os, "rmdir", counted(rmdir))
+        with contextlib.suppress(_Killed):
+            mine.remove()
+    if folder.exists() and any(folder.iterdir()):
+        assert remove_abandoned(tmp_path) == [folder.name]
+    else:
+        assert not ScratchFolder(folder).take()
