@@ -14,7 +14,7 @@ from typing import NamedTuple
 import click
 
 from archiver.cli import output, streams
-from archiver.cli.main import COMMANDS, run
+from archiver.cli.main import COMMANDS, cli, run
 from archiver.errors import Invalid, Refused, Unavailable
 from archiver.pages import page
 from archiver.suggestions import meant
@@ -60,6 +60,9 @@ def plugin(
         output.document(f"{context.get_help()}\n")
         return
     _require_allowed(words)
+    if words[0] == "restore":
+        # The Pod's version may know other options, and take for the value of one what is an option here.
+        words = ("restore", "--dry-run", *words[1:])
     given = {"--namespace": namespace, "--context": cluster, "--kubeconfig": kubeconfig, "--as": user}
     kubectl = ["kubectl", *(f"{option}={value}" for option, value in given.items() if value)]
     found = chosen(_releases(kubectl), release)
@@ -77,11 +80,20 @@ def _require_allowed(words: tuple[str, ...]) -> None:
         raise Refused(
             "the Pod captures already, and a second `archiver run` would take the archive from it", hint="see `kubectl archiver status`"
         )
-    if name not in ALLOWED or (name == "restore" and not {"--dry-run", "-h", "--help"} & set(words)):
+    if name not in ALLOWED or (name == "restore" and not _only_asks(words)):
         raise Refused(
             f"`archiver {name}` takes memory or disk that the Pod which captures does not have, or changes more than an answer should",
             hint=f"run it elsewhere with the archive's settings, or let the chart's jobs do it: {page('howto/kubectl.md')}",
         )
+
+
+def _only_asks(words: tuple[str, ...]) -> bool:
+    """Whether a restore is asked for its plan or its help: what looks like that may be the value of an option before it."""
+    command = cli.get_command(click.Context(cli), words[0])
+    assert command is not None
+    context = click.Context(command, info_name=words[0], help_option_names=["-h", "--help"])
+    _, _, given = command.make_parser(context).parse_args(list(words[1:]))
+    return any({"--dry-run", "--help"} & {*option.opts} for option in given)
 
 
 def _releases(kubectl: list[str]) -> list[Release]:

@@ -76,6 +76,8 @@ def test_it_finds_the_release_and_runs_there(cluster: ControlPlane, namespace: s
     expected = ["exec", "deployment/one-archiver", "-c", "archiver", "--", "archiver", *asked]
     assert shell.run_in_pod("-n", namespace, *asked) == [f"--namespace={namespace}", *expected]
     assert shell.run_in_pod("--namespace", namespace, "--context", "rig", *asked)[:2] == [f"--namespace={namespace}", "--context=rig"]
+    plan = ("--at", "latest", "--to", "kubeconfig:k8s", "--dry-run")
+    assert shell.run_in_pod("-n", namespace, "restore", *plan)[-7:] == ["restore", "--dry-run", *plan]
     install(cluster, namespace, "two")
     several = shell.call("-n", namespace, "status")
     assert (several.returncode, "name one with --release: one, two" in several.stderr) == (2, True)
@@ -125,7 +127,18 @@ def test_what_would_harm_the_capture_is_refused(monkeypatch: pytest.MonkeyPatch)
 
     for name in COMMANDS:
         assert refused(name) is (name not in kubectl_plugin.ALLOWED or name == "restore"), name
-    assert not refused("restore", "--at", "latest", "--dry-run")
+    for asking in (("--at", "latest", "--dry-run"), ("--dry-run", "--at", "latest"), ("--at", "latest", "-h"), ("--help",)):
+        assert not refused("restore", *asking), asking
+    for restoring in (
+        ("--at", "latest", "--to", "postgresql:///x", "--pg-bin", "--dry-run"),
+        ("--at", "--dry-run"),
+        ("--at", "latest", "--source", "-h"),
+        ("--at=latest", "--source=--dry-run"),
+        ("--at", "latest", "--", "--dry-run"),
+        ("-c", "--help", "--at", "latest"),
+        ("-l--dry-run", "--at", "latest"),
+    ):
+        assert refused("restore", *restoring), restoring
     with pytest.raises(Invalid, match="no command 'statsu'") as misspelt:
         CliRunner().invoke(kubectl_plugin.plugin, ["statsu"], catch_exceptions=False)
     assert "did you mean status?" in misspelt.value.hint
