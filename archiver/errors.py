@@ -7,7 +7,7 @@
     ├── Fenced        another writer has taken the archive over; stop      exit 5
     ├── HistoryLost   a source no longer has what the journal misses       exit 6
     ├── Corrupt       stored bytes are not what was written; run verify    exit 7
-    ├── Partial       all that could be restored is; the report names the rest   exit 8
+    ├── Partial       it was written to, and something is missing; it is named   exit 8
     └── Bug           a promise of this program is broken; report it       exit 70
 
 Messages start in lower case, end without a full stop, name what happened and where, and never carry row data or
@@ -70,7 +70,7 @@ class Corrupt(ArchiverError):
 
 
 class Partial(ArchiverError):
-    """A restore brought back all that the target could take. The report names the rest; of a database, a file holds it as SQL."""
+    """A restore wrote, and not everything came back. The report or the message names the rest; of a database, a file holds it as SQL."""
 
     exit_code = 8
 

@@ -5,8 +5,8 @@ The database comes first because it is one transaction; objects follow once it s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -16,7 +16,7 @@ import structlog
 
 from archiver import disk
 from archiver.clock import Clock, duration_text, to_local_text, to_text
-from archiver.errors import Invalid, Refused
+from archiver.errors import Invalid, Partial, Refused
 from archiver.journal.reader import Reader
 from archiver.postgres.captured_systems import newest_system
 from archiver.replay.fitting import require_fitting
@@ -183,21 +183,37 @@ async def make_plans_once_reached(
 
 
 async def carry_out(plans: Plans, options: Options, progress: Callable[[str], AbstractContextManager[Progress]]) -> list[RestoredSource]:
-    """Do what the plans say, in their order. Refusals and gaps of *all* plans are looked at before anything is touched."""
+    """Do what the plans say, in their order. Refusals and gaps of *all* plans are looked at before anything is touched.
+
+    Raises as they do; ``Partial`` for what one refuses after another one was carried out.
+    """
     targets = permitted(plans, options)
     pauses = [pause for planned in plans.sources if (pause := planned.pause()) is not None]
     async with AsyncExitStack() as stack:
         for pause in pauses if options.leases else ():
             await stack.enter_async_context(pause)
-        done = []
+        done: list[RestoredSource] = []
         for planned, target in zip(plans.sources, targets, strict=True):
             # Into a database, what is written to a disk is what was put aside.
             place = target.value if target.kind == "folder" else disk.temporary_folder()
-            with progress(planned.source) as shown, disk.errors("write what is restored", place):
+            with _named(done), progress(planned.source) as shown, disk.errors("write what is restored", place):
                 report = await planned.carry_out(shown)
             log.info("source_restored", source=planned.source, target=target.shown)
             done.append(RestoredSource(planned.source, target.shown, report, planned.doubts))
         return done
+
+
+@contextmanager
+def _named(done: list[RestoredSource]) -> Iterator[None]:
+    """Refusals mean that nothing was touched; once something is ``done`` they name it instead."""
+    try:
+        yield
+    except (Invalid, Refused) as error:
+        if not done:
+            raise
+        before = ", ".join(f"{each.source} is restored ({each.target})" for each in done)
+        hints = [*([error.hint] if error.hint else []), "restore alone what is missing, with --source"]
+        raise Partial(f"{before}, but then {error.message}", hint="; then ".join(hints)) from None
 
 
 def permitted(plans: Plans, options: Options) -> list[Target]:

@@ -271,7 +271,7 @@ def restore(
     )
     if uid_map is not None and done:
         _write_uids(uid_map, done)
-    _judge(done)
+    _judge(done, options)
 
 
 _ABOUT: dict[str, Place] = {
@@ -316,8 +316,8 @@ def _said(excerpt: Excerpt | None, mode: Mode, jobs: int) -> dict[str, Place]:
     return said
 
 
-def _judge(done: list[RestoredSource]) -> None:
-    """Raise when not everything came back."""
+def _judge(done: list[RestoredSource], options: Options) -> None:
+    """Raise when not everything came back, with the way to the rest."""
     from archiver.replay.postgres.restore import RestoreReport
 
     files = [each.report.left_out_file for each in done if isinstance(each.report, RestoreReport) and each.report.left_out_file]
@@ -332,8 +332,17 @@ def _judge(done: list[RestoredSource]) -> None:
     if problems:
         raise Partial(
             f"{len(problems)} objects are not as captured, first {problems[0]}",
-            hint="the report lists them (--json): mend what the target says, and run the same command again",
+            hint=f"the report lists them (--json): mend what the target says, then {_again(options)}",
         )
+
+
+def _again(options: Options) -> str:
+    """What brings back objects that were written in part, too: the default mode would leave them so, and call that done."""
+    if options.planned is not None:
+        return "make a new plan with --mode exact: what was written is not what this one was made for"
+    if options.mode == "create-missing" and not options.overwrite:
+        return "restore these (--object) with --mode exact: without it, what is there by now stays as it is"
+    return "run the same command again"
 
 
 def _write_uids(file: Path, done: list[RestoredSource]) -> None:

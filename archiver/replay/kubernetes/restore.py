@@ -308,9 +308,9 @@ async def restore_to_cluster(
     """Do what the plan says, then compare what the target holds with what was captured.
 
     An object that the server does not take is in ``failures`` and the others go on; what reads back otherwise is in ``differences``.
-    Raises ``Refused`` when the plan has refusals, or gaps without ``allow_gaps`` (nothing was changed then), or when the target does not
-    serve a kind (definitions were created then); ``Unavailable`` when it stops answering. A failure or cancellation leaves what was
-    created; a new plan with mode ``exact`` goes on.
+    Raises ``Refused`` when the plan has refusals, gaps without ``allow_gaps``, or a kind that the target does not serve, and nothing was
+    written; ``Partial`` for what stops it after something was; ``Unavailable`` when the target stops answering. A failure or cancellation
+    leaves what was created; a new plan with mode ``exact`` goes on.
     """
     _require(prepared.plan, allow_gaps=allow_gaps)
     return await _write(api, prepared, clock, progress)

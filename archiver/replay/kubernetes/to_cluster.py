@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from archiver.errors import ArchiverError, Refused
+from archiver.errors import ArchiverError, Invalid, Partial, Refused
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes import url_paths
 from archiver.kubernetes.url_paths import collection, member
@@ -95,6 +95,8 @@ class Restorer:
         self._lacking: list[Action] = []
         self._without: set[str] = set()
         """Namespaces that could not be made."""
+        self._spaces: list[str] = []
+        """Those that were."""
         kept = {action.key for action in plan.actions if action.do == "skip"}
         # What lives in the target and is not replaced keeps its UID.
         self._uids = known_uids(Objects({key: one for key, one in objects.by_key.items() if key in kept}), live, owners)
@@ -102,6 +104,17 @@ class Restorer:
 
     async def run(self) -> ClusterReport:
         """Do what the plan says, then compare. The contract is ``restore.restore_to_cluster``'s."""
+        try:
+            return await self._run()
+        except (Invalid, Refused) as error:
+            written = len(self._done) + len(self._spaces)
+            if not written:
+                raise
+            # Those two mean that nothing was touched.
+            hints = [*([error.hint] if error.hint else []), "make a new plan, which goes on from what is there"]
+            raise Partial(f"{written} objects were written, but then {error.message}", hint="; then ".join(hints)) from None
+
+    async def _run(self) -> ClusterReport:
         actions = [action for action in self._plan.actions if action.do != "skip"]
         self.report.skipped = len(self._plan.actions) - len(actions)
         others = [action for action in self._plan.actions if action.do == "skip" and action.why.startswith(f"{KEPT},")]
@@ -282,7 +295,9 @@ class Restorer:
             answer = await self._server.get(url_paths.namespace(name))
             if answer.status == 404:
                 answer = await sure_writes.create(self._server, url_paths.NAMESPACES, manifests.namespace(name))
-                if answer.status not in (200, 201, 409):
+                if answer.status in (200, 201):
+                    self._spaces.append(name)
+                elif answer.status != 409:
                     # Its objects cannot be made either; those of other namespaces can.
                     self.report.failures.append(f"namespace {name}: {told(answer)}")
                     self._without.add(name)

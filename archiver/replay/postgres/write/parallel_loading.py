@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import psycopg
 
-from archiver.errors import ArchiverError, Refused
+from archiver.errors import ArchiverError, Invalid, Partial, Refused
 from archiver.postgres.connecting import allow_views
 from archiver.replay.postgres.write.target_database import connected, explained, pin
 
@@ -53,8 +53,9 @@ async def refuse_occupied(connection: Connection) -> None:
 
 
 def partly_done(error: ArchiverError, tables: int) -> ArchiverError:
-    """``error``, and what is there of the restore."""
-    return type(error)(
+    """``error``, and what is there of the restore: ``Partial`` for what means that nothing was touched."""
+    kind = Partial if isinstance(error, Invalid | Refused) else type(error)
+    return kind(
         f"{error.message}; --jobs loads in separate transactions: the target has the schema and the rows of {tables} tables",
         hint="drop the database and make it anew, then try again",
     )

@@ -12,9 +12,10 @@ import msgspec
 import pytest
 import yaml
 
-from archiver.errors import Refused
+from archiver.errors import Partial, Refused
 from archiver.replay.kubernetes.restore import restore_to_folder
 from archiver.replay.kubernetes.selection import RestoreScope
+from archiver.replay.kubernetes.to_cluster import ClusterReport
 from tests.servers.agents_world import differences, snapshot
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import definitions, path, plural
@@ -93,6 +94,34 @@ async def test_why_a_definition_was_not_taken_is_told(captured: Captured, start_
         kubeconfig = target.kubeconfig_for(target.admin_token, server=f"http://127.0.0.1:{proxy.port}")
         with pytest.raises(Refused, match=r"does not serve .*, and does not take .* definitions?: .*403"):
             await captured.restore(kubeconfig, captured.world)
+
+
+async def test_what_is_there_of_a_restore_that_stopped_is_neither_denied_nor_passed_over(captured: Captured, start_cluster: Start) -> None:
+    """Once definitions are there, a kind that is not served is no refusal. An object without its status is named at each further restore,
+    and is mended by the mode that the hint names.
+    """
+    target = await asyncio.to_thread(start_cluster)
+
+    async def restore(method: str, inside: str, **options: Any) -> ClusterReport:
+        """The first request of that sort is not taken."""
+        with HttpFaultProxy.start("127.0.0.1", target.port, server_tls=ssl.create_default_context(cafile=str(target.ca))) as proxy:
+            proxy.answer(422, match=lambda request: request.method == method and inside in request.target)
+            kubeconfig = target.kubeconfig_for(target.admin_token, server=f"http://127.0.0.1:{proxy.port}")
+            return (await captured.restore(kubeconfig, captured.world, **options))[1]
+
+    with pytest.raises(Partial, match=r"^\d+ objects were written, but then the target does not serve .*422") as raised:
+        await restore("POST", "customresourcedefinitions")
+    assert "goes on from what is there" in raised.value.hint
+    first = await restore("PUT", "/status")
+    (failure,) = first.failures
+    lacking, _, told = failure.partition(" status: ")
+    assert told.startswith("422")
+    again = await restore("PUT", "nothing of it")
+    assert (again.problems, again.created) == ([], 0)
+    assert [line for line in again.kept if line.startswith(f"{lacking}: ") and "status" in line]
+    exact = await restore("PUT", "nothing of it", mode="exact")
+    assert (exact.problems, exact.kept) == ([], [])
+    assert differences(captured.wanted, snapshot(target, captured.spaces[0])) == []
 
 
 def _owner(item: dict[str, Any]) -> str:
