@@ -209,3 +209,15 @@ async def test_a_state_that_cannot_be_read_costs_no_other(
     assert [(each.operation, each.name) for each in told] == [("added", "b"), ("modified", "a"), ("added", "c"), ("modified", "a")]
     assert [each.name for each in told if "cannot be read" in each.detail] == ["a"]
     assert all(field.old_known is False for field in told[-1].fields)
+    assert [text for text in log.gaps if "cannot be read" in text] == log.gaps
+    assert len(log.gaps) == 1
+    # Whoever is asked for may have made the change, and the one behind it, which nothing can be compared with.
+    asked = {
+        Selection(managers=frozenset({"x"})): 2,
+        Selection(keys=frozenset({"*/c"})): 0,
+        Selection(operations=frozenset({"added"})): 0,
+    }
+    for chosen, many in asked.items():
+        log = SpanLog(reader, chosen, Bounds(None, await resolve(reader, parse_point("latest"))))
+        shown = [change.name async for change in log.changes() if change.name]
+        assert (len(log.gaps), shown.count("a")) == (many, many), chosen

@@ -28,6 +28,10 @@ class Told(NamedTuple):
 
     mark: Mark
     change: Change
+    unread: str = ""
+    """What of it cannot be read, for people."""
+    attributed: bool = True
+    """False: who made it would be said, if what it was before and is now could be read."""
 
     @property
     def order(self) -> tuple[int, int]:

@@ -207,7 +207,7 @@ class StreamChanges:
         if known is not None and known.uid == meta.uid:
             late = late or kj.order(meta.resource_version, known.version) < 0
         document, unread = self._document(kj.object_of(body), entry)
-        before = self._before(known, meta.uid)
+        before, is_read = self._before(known, meta.uid)
         said = change_time(event.type, _metadata(document), _metadata(before) if before is not None else None)
         # Shown where it came after a time in which nobody watched.
         own = said if self.resumed and said.since < self.resumed and said.until <= self.resumed else ChangeTime()
@@ -221,7 +221,7 @@ class StreamChanges:
             field_manager=manager_of(_metadata(document), before) if told_by and not gone else "",
             happened_from=own.since, happened_until=own.until, detail=unread,
         )  # fmt: skip
-        yield Told(mark, change), said
+        yield Told(mark, change, unread, attributed=gone or (is_read and not unread)), said
         if late:
             if known is not None:
                 self._keep(key, known.uid, known.version, known.body, (*known.heard, version))
@@ -242,7 +242,7 @@ class StreamChanges:
         detail = "" if known is not None or not self._known.full else "it is not known whether it is new"
         verifies = self._listing is not None and self._listing.cause == "verify"
         if self._begun and not (detail and verifies):
-            before = self._before(known, meta.uid)
+            before, is_read = self._before(known, meta.uid)
             document, unread = self._document(body, entry)
             fields = [] if unread else _fields(before, document, made=not detail)
             detail = "; ".join(filter(None, (detail, unread)))
@@ -250,7 +250,7 @@ class StreamChanges:
             more: dict[str, Any] = {"uid": meta.uid, "resource_version": meta.resource_version, "fields": fields, "detail": detail}
             since = 0 if verifies else self._heard
             change = self._change(entry, observed, "listed", key, **more, field_manager=manager, happened_from=since)
-            yield Told(Mark(entry, entry, observed), change)
+            yield Told(Mark(entry, entry, observed), change, unread, attributed=is_read and not unread)
         self._keep(key, meta.uid, meta.resource_version, body, heard)
 
     def _absent(self, entry: int, observed: int, absent: Absent) -> Iterator[Told]:
@@ -285,7 +285,7 @@ class StreamChanges:
         self, entry: int, observed: int, key: Key, known: KnownState | None, detail: str, uid: str, version: str, *,
         since: int = 0, until: int = 0, late: bool = False,
     ) -> Told:  # fmt: skip
-        before = self._before(known, known.uid) if known is not None and not late else None
+        before = self._before(known, known.uid)[0] if known is not None and not late else None
         fields = _fields(before, None) if before is not None else []
         change = self._change(
             entry, observed, "absent", key, uid=uid, resource_version=version, fields=fields, detail=detail, late=late,
@@ -309,12 +309,12 @@ class StreamChanges:
         found, unread = kj.readable_document(body, self._resource.group, self._resource.version, self._resource.kind)
         return found, f"what it was cannot be read ({unread}); its bytes are entry {entry}" if unread else ""
 
-    def _before(self, known: KnownState | None, uid: str) -> dict[str, Any] | None:
-        """The state that is known of the object of this uid; None where there is none, or it cannot be read."""
+    def _before(self, known: KnownState | None, uid: str) -> tuple[dict[str, Any] | None, bool]:
+        """The state that is known of the object of this uid, None where there is none; and False where there is one that cannot be read."""
         if known is None or not known.body or known.uid != uid:
-            return None
+            return None, True
         found, unread = self._document(known.body, 0)
-        return None if unread else found
+        return (None, False) if unread else (found, True)
 
     def _keep(self, key: Key, uid: str, version: str, body: bytes, heard: tuple[tuple[int, str, str], ...] = ()) -> None:
         heard = heard[-_REACH:] or ((self._epoch, uid, version),)

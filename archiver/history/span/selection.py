@@ -87,8 +87,8 @@ class Selection(msgspec.Struct, frozen=True):
         """Whether this object may be."""
         return (not self.namespaces or namespace in self.namespaces) and self._matches(object_label(namespace, name))
 
-    def shows(self, change: Change) -> bool:
-        """Whether a change is asked for."""
+    def shows(self, change: Change, *, attributed: bool = True) -> bool:
+        """Whether a change is asked for. ``attributed``: false where anybody may have made it, for all that can be read."""
         if change.source and not self.source(change.source):
             return False
         if change.operation in DOUBTS:
@@ -96,14 +96,14 @@ class Selection(msgspec.Struct, frozen=True):
         if self.operations and change.operation not in self.operations:
             return False
         if change.kind:
-            return self.kind(change.kind) and self._shows_object(change)
+            return self.kind(change.kind) and self._shows_object(change, attributed)
         return self._shows_row(change)
 
-    def _shows_object(self, change: Change) -> bool:
+    def _shows_object(self, change: Change, attributed: bool) -> bool:
         if not change.name:
             return not (self.namespaces or self.managers or self.keys)
         by = change.field_manager.rpartition(" (")[0] or change.field_manager
-        return (not self.managers or by in self.managers) and self.object(change.namespace, change.name)
+        return (not self.managers or not attributed or by in self.managers) and self.object(change.namespace, change.name)
 
     def _shows_row(self, change: Change) -> bool:
         if not self.table(change.table, *change.within):

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _BATCH_BYTES = 4 << 20
 _SHOWN = 20
-"""Notes of one sort."""
+"""Notes, or gaps, of one sort."""
 
 
 class SpanLog:
@@ -61,6 +61,9 @@ class SpanLog:
         self._objects: KnownValues[KnownState] = KnownValues()
         self._databases: dict[str, DatabaseChanges] = {}
         self._streams: dict[str, StreamChanges] = {}
+        self._unread: list[str] = []
+        """Of what is asked for, at most ``_SHOWN``."""
+        self._more_unread = 0
         self._segments: dict[str, int] = {}
         """Where the reading of each begins."""
 
@@ -232,8 +235,21 @@ class SpanLog:
                 mine.setdefault(source, []).append(placed)
         each = [self._of_database(name, runs) for name, runs in mine.items()]
         for told in heapq.merge(*each, self._of_objects(others), key=lambda told: told.order):
-            if self._bounds.holds(told.mark) and self._selection.shows(told.change):
+            if self._bounds.holds(told.mark) and self._selection.shows(told.change, attributed=told.attributed):
+                self._note_unread(told)
                 yield told.change
+
+    def _note_unread(self, told: Told) -> None:
+        """What cannot be read of what is asked for is not known, as in a restore."""
+        asks_who = bool(self._selection.managers) and not told.attributed
+        if not told.unread and not asks_who:
+            return
+        change = told.change
+        what = told.unread or f"who made the change of entry {change.entry} is not known: what it was before cannot be read"
+        if len(self._unread) < _SHOWN:
+            self._unread.append(f"{change.source}: {change.what}: {what}")
+        else:
+            self._more_unread += 1
 
     def _of_database(self, source: str, runs: Iterable[Placed]) -> Iterator[Told]:
         changes = self._databases.get(source) or self._database(source, DatabaseBeginning())
@@ -282,6 +298,9 @@ class SpanLog:
                 late = f"{pause.changes} changes came late; they count as of when they happened, by what the objects say of themselves"
                 told = late if pause.changes else "nothing came late"
                 self.notes.append(f"{name}: nobody watched from {to_text(pause.since)} to {to_text(pause.until)}; {told}")
+        self.gaps += self._unread
+        if self._more_unread:
+            self.gaps.append(f"{self._more_unread} more changes of objects cannot be read; their lines say so")
         # To an entry nothing is missing before it: it was not received yet.
         by_time = bounds.start is not None and bounds.start.kind == "time"
         for source in sorted({name.partition("/")[0] for name in self._streams} if by_time else ()):

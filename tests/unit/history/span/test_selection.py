@@ -35,6 +35,16 @@ FILTERS: dict[str, Any] = {
 SELECTIONS = st.fixed_dictionaries({}, optional={name: st.frozensets(st.sampled_from(sorted(some))) for name, some in FILTERS.items()})
 
 
+@given(SELECTIONS, CHANGES)
+@settings(max_examples=200, deadline=None)
+def test_who_may_have_made_a_change_is_asked_for_with_everybody(chosen: dict[str, Any], change: Change) -> None:
+    """Where that cannot be read, a choice of managers leaves nothing out; every other choice holds."""
+    others = Selection(**{**chosen, "managers": frozenset(), "kinds": chosen.get("kinds") or frozenset({change.kind or "none"})})
+    selection = Selection(**{**chosen, "kinds": others.kinds})
+    assert selection.shows(change, attributed=False) is others.shows(change)
+    assert selection.shows(change, attributed=False) or not selection.shows(change)
+
+
 @given(SELECTIONS, st.lists(CHANGES, max_size=20))
 @settings(max_examples=200, deadline=None)
 def test_what_is_asked_for_is_a_part_and_more_filters_ask_for_less(chosen: dict[str, Any], changes: list[Change]) -> None:
