@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from archiver.history.object_at import object_at
-from archiver.history.objects import ObjectRef, leaves, object_log, plain
+from archiver.history.objects import ObjectChange, ObjectRef, leaves, object_log, plain
 from archiver.history.rows import RowRef, row_log
 from archiver.history.span.bounds import Bounds
 from archiver.history.span.selection import Selection
@@ -155,17 +157,25 @@ async def _row(reader: Reader, asked: SubjectQuestion) -> LifeAnswer:
 
 async def _object(reader: Reader, asked: SubjectQuestion) -> LifeAnswer:
     ref = ObjectRef(asked.kind, asked.namespace, asked.name)
+    changes = await object_log(reader, asked.source, ref)
+    found = await asyncio.to_thread(_object_states, changes)
+    known: ObjectAt = await object_at(reader, asked.source, ref, Cut.at(await resolve(reader, parse_point("latest"))))
+    return LifeAnswer(found, len(changes) - len(found), known.gaps, known.notes)
+
+
+def _object_states(changes: Sequence[ObjectChange]) -> list[ShownState]:
+    """The newest ones; the others are only what they differ from."""
     found, before = list[ShownState](), dict[str, Any]()
-    for each in await object_log(reader, asked.source, ref):
+    for number, each in enumerate(changes, MOST_STATES - len(changes)):
         after = plain(each.state) if each.state is not None else {}
         told = each.event == "GAP" or each.late
-        fields = [] if told else _differences(before, after)
-        made = _state(each.entry, each.entry, each.observed, each.event, each.manager, fields, each.detail, each.state)
-        found.append(msgspec.structs.replace(made, late=each.late, happened_from=each.since, happened_until=each.until))
+        if number >= 0:
+            fields = [] if told else _differences(before, after)
+            made = _state(each.entry, each.entry, each.observed, each.event, each.manager, fields, each.detail, each.state)
+            found.append(msgspec.structs.replace(made, late=each.late, happened_from=each.since, happened_until=each.until))
         if not told:
             before = after
-    known: ObjectAt = await object_at(reader, asked.source, ref, Cut.at(await resolve(reader, parse_point("latest"))))
-    return LifeAnswer(found[-MOST_STATES:], max(0, len(found) - MOST_STATES), known.gaps, known.notes)
+    return found
 
 
 def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[Difference]:

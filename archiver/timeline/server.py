@@ -63,7 +63,8 @@ class TimelineServer:
             app.router.add_get(path, _file(name, kind), allow_head=False)
         for name, answer in {"timeline": self._timeline, "changes": self._changes, "life": self._life, "restore": self._restore}.items():
             app.router.add_get(f"{API}{name}", self._answered(answer), allow_head=False)
-        self._runner = web.AppRunner(app, access_log=None)
+        # The page gives a question up at each zoom: its answer makes room for the next one's.
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
         await self._runner.setup()
         try:
             handler = self._runner.server
