@@ -44,6 +44,8 @@ class _Counted(msgspec.Struct):
     """What is counted of one source."""
 
     files: dict[str, Counts] = {}
+    whole: bool = False
+    """Whether all that there are are counted, and it is known where to go on behind them."""
     covered: int = -1
     """Entry up to which the files have all."""
     tail: TailCounts | None = None
@@ -76,7 +78,10 @@ class Counter:
         self._whole = Counts()
 
     async def counted(self, patience: float) -> Counted:
-        """What is counted, once all is, or after ``patience`` seconds. Raises what reading the journal's end raises."""
+        """What is counted, once all is, or after ``patience`` seconds. Raises what reading the journal's end raises.
+
+        Who asks may be cancelled: what is being counted goes on.
+        """
         # Several ask at once: each waits for the one task.
         task = self._task = self._task or asyncio.create_task(self._count())
         await asyncio.wait([task], timeout=patience)
@@ -87,9 +92,9 @@ class Counter:
         each = list(self._sources.values())
         problems = [one.problem for one in each if one.problem]
         left = [
-            Uncounted(source, known.tail.reached, self._end)
+            Uncounted(source, known.tail.reached if known.tail is not None and known.whole else 0, self._end)
             for source, known in self._sources.items()
-            if known.tail is not None and not busy and known.tail.segment <= self._seen
+            if not busy and (not known.whole or (known.tail is not None and known.tail.segment <= self._seen))
         ]
         return Counted(self._whole, left, problems, self._begin, self._end, busy, self._clusters)
 
@@ -97,7 +102,7 @@ class Counter:
         """End what runs."""
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.gather(self._task, return_exceptions=True)
 
     async def _count(self) -> None:
         reader = Reader(self._store, kept=self._kept)
@@ -128,14 +133,19 @@ class Counter:
     async def _count_source(self, reader: Reader, source: str, known: _Counted, tail: SegmentHeader, deadline: float) -> None:
         state = await read_table(reader.store, source)
         progress = state.progress if state.progress is not None and await is_of_this_journal(reader, state.progress) else None
+        covered = progress.covered if progress else 0
+        if known.covered != covered or (known.tail is not None and known.tail.broken):
+            # Before the files are counted: they may have what the tail has, and the next one may not be readable.
+            known.covered, known.tail = covered, None
+        known.whole = False
         known.files = {path: counts for path, counts in known.files.items() if progress and path in state.files}
         for path in sorted(state.files if progress else ()):
             if path not in known.files:
                 known.files[path] = await self._file(await open_file(reader.store, source, path, state), source)
                 self._join()
-        covered = progress.covered if progress else 0
-        if known.tail is None or known.covered != covered:
-            known.covered, known.tail = covered, await TailCounts.begun(reader, source, progress, list(tail.sources))
+        if known.tail is None:
+            known.tail = await TailCounts.begun(reader, source, progress, list(tail.sources))
+        known.whole = True
         if known.tail is not None:
             await known.tail.go_on(reader, tail.number, lambda: self._clock.monotonic() > deadline)
         else:

@@ -12,6 +12,7 @@ from archiver.timeline.windows import FoundWindows
 MOST_LANES = 24
 """Those with the most changes in the span; what others have is summed by source."""
 MOST_GAPS = 500
+"""Of a source, the newest ones."""
 SHORTEST = 60
 """Seconds of a span: a minute."""
 
@@ -49,6 +50,8 @@ class Drawing(msgspec.Struct, frozen=True):
     busy: bool
     windows: FoundWindows
     clusters: list[str]
+    gaps_left_out: dict[str, int]
+    """By source, where there are more than ``MOST_GAPS``: the older ones."""
 
 
 def drawing(asked: SpanQuestion, counted: Counted, found: FoundWindows, archive: str) -> Drawing:
@@ -73,10 +76,12 @@ def drawing(asked: SpanQuestion, counted: Counted, found: FoundWindows, archive:
             numbers[lane.source] = numbers.get(lane.source, 0) + 1
     lanes += [_drawn(each, Lane(source, ""), since, until, step, numbers[source]) for source, each in rest.items()]
     shown = [msgspec.structs.replace(each, gaps=each.gaps[-MOST_GAPS:]) for each in found.sources]
+    left_out = {each.source: len(each.gaps) - MOST_GAPS for each in found.sources if len(each.gaps) > MOST_GAPS}
     return Drawing(
         archive, counted.begin, counted.end, since * 1_000_000, until * 1_000_000, step * 1_000_000, counts.resolution,
         sum(int(each.changes.sum()) for each in totals.values()), sorted(lanes, key=lambda lane: lane.source), counted.uncounted,
         counted.problems, counted.busy, msgspec.structs.replace(found, sources=shown), counted.clusters,
+        left_out,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from archiver.errors import ArchiverError
 from archiver.lake.database_changes import DatabaseChanges
 from archiver.lake.object_changes import ObjectChanges
 from archiver.maintenance import database_history, object_history
@@ -40,6 +41,10 @@ class TailCounts:
         """The next one that is read."""
         self.reached = 0
         """When the last run that was read was received, microseconds."""
+        self.broken = False
+        """Something ended in the middle of a run: what was counted of it is not known, and this is of no further use."""
+        self._fed = 0
+        """The last run that was counted, by its first entry."""
         self._source, self._changes = source, changes
         self._waiting: list[pa.Table] = []
 
@@ -59,21 +64,36 @@ class TailCounts:
         return cls(source, changes, progress.segment if cluster else progress.resume_segment)
 
     async def go_on(self, reader: Reader, last: int, is_late: Callable[[], bool]) -> None:
-        """Read up to segment ``last``, or to the end of one after which ``is_late``."""
+        """Read up to segment ``last``, or to the end of one after which ``is_late``.
+
+        Errors as of ``Reader``: what came before is counted, and the next call goes on there; unless ``broken``.
+        """
         if self.segment > last:
             return
         stopped = last + 1
-        async with aclosing(reader.read(self.segment, last=last)) as runs:
-            async for placed in runs:
-                if placed.segment > self.segment and is_late():
-                    stopped = placed.segment
-                    break
-                self.segment = placed.segment
-                if placed.run.source.partition("/")[0] == self._source:
-                    self.reached = placed.run.observed
-                    await asyncio.to_thread(self._feed, placed)
-        await asyncio.to_thread(self._flush)
+        try:
+            async with aclosing(reader.read(self.segment, last=last)) as runs:
+                async for placed in runs:
+                    if placed.segment > self.segment and is_late():
+                        stopped = placed.segment
+                        break
+                    self.segment = placed.segment
+                    # After an error it goes on with a segment that was read already.
+                    if placed.run.source.partition("/")[0] == self._source and placed.first > self._fed:
+                        self.reached = placed.run.observed
+                        await self._to_its_end(self._feed, placed)
+                        self._fed = placed.first
+        except ArchiverError:
+            if not self.broken:
+                await self._to_its_end(self._flush)
+            raise
+        await self._to_its_end(self._flush)
         self.segment = stopped
+
+    async def _to_its_end(self, work: Callable[..., None], *given: Placed) -> None:
+        self.broken = True
+        await asyncio.to_thread(work, *given)
+        self.broken = False
 
     def _feed(self, placed: Placed) -> None:
         self._keep(self._changes.feed(placed))

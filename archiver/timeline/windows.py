@@ -6,8 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
+import structlog
 
-from archiver.journal.drill_reports import newest
+from archiver.errors import ArchiverError
+from archiver.journal.drill_reports import DrillReport, newest
 from archiver.journal.verifier import verify
 from archiver.journal.window import SourceWindow, windows
 
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
     from archiver.store.protocol import Store
 
 AGAIN_SECONDS = 60.0
-"""The whole journal is read for it: not more often than this, nor than a hundredth of the time can go into it."""
+"""The whole journal is read for it: not more often than this, nor than a hundredth of the time can go into it; after a failure, a tenth."""
+_log = structlog.get_logger()
 
 
 class FoundWindows(msgspec.Struct, frozen=True):
@@ -26,8 +29,10 @@ class FoundWindows(msgspec.Struct, frozen=True):
     damage: str
     """What is bad in the archive; empty: nothing."""
     ready: bool
-    """False: it was not read through yet."""
+    """False: it is being read for the first time."""
     progress: float
+    problem: str = ""
+    """Why not all of it is known, or not anew; empty: it is."""
 
 
 class Windows:
@@ -40,8 +45,8 @@ class Windows:
         self._again = 0.0
 
     async def found(self, patience: float) -> FoundWindows:
-        """What there is after ``patience`` seconds at most. Raises as ``verify`` and ``newest``."""
-        if self._task is None and (not self._found.ready or self._clock.monotonic() >= self._again):
+        """What there is after ``patience`` seconds at most. Who asks may be cancelled: what is being read goes on."""
+        if self._task is None and self._clock.monotonic() >= self._again:
             self._task = asyncio.create_task(self._read())
         if (task := self._task) is not None:
             await asyncio.wait([task], timeout=patience)
@@ -54,16 +59,36 @@ class Windows:
         """End what runs."""
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.gather(self._task, return_exceptions=True)
 
     async def _read(self) -> None:
-        begun = self._clock.monotonic()
+        begun, failed = self._clock.monotonic(), True
+        try:
+            await self._look()
+            failed = bool(self._found.problem)
+        except ArchiverError as error:
+            self._found = msgspec.structs.replace(self._found, ready=True, problem=_problem(error))
+        finally:
+            ended = self._clock.monotonic()
+            self._again = ended + max(AGAIN_SECONDS, (10 if failed else 100) * (ended - begun))
+
+    async def _look(self) -> None:
         report = await verify(self._store, self._note)
-        _, drills = await newest(self._store, {each.source.partition("/")[0] for each in report.restorable})
-        self._found = FoundWindows(windows(report, drills), report.verdict if not report.ok else "", ready=True, progress=1.0)
-        ended = self._clock.monotonic()
-        self._again = ended + max(AGAIN_SECONDS, 100 * (ended - begun))
+        drills, problem = dict[str, DrillReport](), ""
+        try:
+            _, drills = await newest(self._store, {each.source.partition("/")[0] for each in report.restorable})
+        except ArchiverError as error:
+            # Gaps are known all the same.
+            problem = _problem(error)
+        self._found = FoundWindows(
+            windows(report, drills), report.verdict if not report.ok else "", ready=True, progress=1.0, problem=problem
+        )
 
     def _note(self, done: int, total: int) -> None:
         if not self._found.ready:
             self._found = msgspec.structs.replace(self._found, progress=done / max(1, total))
+
+
+def _problem(error: ArchiverError) -> str:
+    _log.warning("timeline_windows_not_found", reason=error.message)
+    return f"{error.message}; {error.hint}" if error.hint else error.message

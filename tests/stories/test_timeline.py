@@ -98,6 +98,9 @@ def picture(page: Page, served: Served, name: str) -> None:
         page.evaluate(rename, [f"{served.folder}/archiver.yaml", "/etc/archiver/archiver.yaml"])
         page.evaluate(rename, [str(served.folder), "/var/lib/archiver"])
         page.mouse.move(0, 0)
+        # The list comes later than the drawing.
+        expect(page.locator("#told")).not_to_have_text(re.compile("^$|Reading"))
+        expect(page.locator("#list")).not_to_have_attribute("aria-busy", "true")
         page.screenshot(path=DOCS / f"{name}.png", scale="css")
 
 
@@ -237,14 +240,17 @@ def test_what_is_not_known_is_said(served: Served) -> None:
 
 
 def test_a_gap_of_one_table_and_what_is_not_counted(served: Served) -> None:
-    """A gap of one table leaves the other half of the strip as it was; what was not counted is grey in each lane of its source, and said."""
+    """A gap of one table leaves the other half of the strip as it was; what was not counted is grey in each lane of its source, and said.
+
+    So is what is not drawn, and no title hides anything.
+    """
 
     def more(route: Route) -> None:
         answer = route.fetch()
         found = answer.json()
         gap = {
             "entry": 1,
-            "what": "table public.t",
+            "what": "table public.t\u202e",
             "reason": "table_added",
             "from_time": 0,
             "to_time": BAD,
@@ -252,6 +258,9 @@ def test_a_gap_of_one_table_and_what_is_not_counted(served: Served) -> None:
             "to_position": "",
         }
         found["windows"]["sources"][0]["gaps"].append(gap)
+        found["windows"]["problem"] = "drills/1.json\u202e is not a report"
+        found["gaps_left_out"] = {"db": 7}
+        found["lanes"][0]["name"] += "\u202e"
         found["uncounted"].append({"source": "db", "since": BAD, "until": BAD + 30 * MINUTE})
         route.fulfill(response=answer, json=found)
 
@@ -263,6 +272,12 @@ def test_a_gap_of_one_table_and_what_is_not_counted(served: Served) -> None:
         (whole, part) = page.locator("#field rect.gap").all()
         assert [float(each.get_attribute("height") or 0) for each in (whole, part)] == [34, 17]
         assert part.get_attribute("class") == "gap part"
+        assert part.locator("title").text_content() == r"gap: table public.t\u202e, table_added"
+        expect(page.locator(".label button").first).to_have_attribute("title", re.compile(r"^List the changes of [\w.]+\\u202e$"))
+        expect(page.locator("#state")).to_contain_text(r"Gaps and drills are not all known: drills/1.json\u202e is not a report.")
+        expect(page.locator("#state")).to_contain_text("7 older gaps of db are not drawn")
+        page.get_by_text("The drawing as tables").click()
+        expect(page.get_by_role("cell", name="7 older gaps left out")).to_be_visible()
         expect(page.locator("#field rect.uncounted")).to_have_count(2)
         expect(page.locator("#state")).to_contain_text("Not everything is counted")
 
@@ -302,7 +317,7 @@ def test_texts_of_a_source_do_nothing(served: Served) -> None:
         expect(page.locator("article").first).to_contain_text(SCRIPT)
         page.locator("article").first.get_by_text("The whole state here").click()
         page.locator("article").first.get_by_role("button", name="Restore to here").click()
-        expect(page.locator("article code").first).to_contain_text(r"--rows $'id=evil\342\200\256txt.exe\033[2J\'")
+        expect(page.locator("article code").first).to_contain_text(r"""--rows $'id=evil\342\200\256txt.exe\033[2J\047"; rm -rf $HOME'""")
         assert page.title() == "Timeline · archiver"
         assert page.locator("main img, dialog img, main script, dialog script").count() == 0
         assert not re.search("[\u202e\x1b]", page.locator("body").inner_text())

@@ -1,6 +1,6 @@
 // The drawing: a line of bars for each table or kind, and for each source a strip of what can be restored.
 
-import { clock, day, el, length, moment, number, plural, svg, told, when } from "./elements.js";
+import { clock, day, el, length, moment, number, plural, svg, told, visible, when } from "./elements.js";
 
 const WIDTH = 1000;
 const HEIGHT = 34;
@@ -37,7 +37,7 @@ export class Chart {
       for (const lane of data.lanes.filter((each) => each.source === source)) {
         const name = lane.name ? told(lane.name) : `${plural(lane.others, "other")}`;
         labels.push(el("div", { class: "label" },
-          lane.name ? el("button", { type: "button", title: `List the changes of ${lane.name}`, onclick: () => this.choose(lane) }, name) : name,
+          lane.name ? el("button", { type: "button", title: `List the changes of ${visible(lane.name)}`, onclick: () => this.choose(lane) }, name) : name,
           el("span", { class: "count" }, number(lane.changes))));
         parts.push(el("div", { class: "row" }, this.lane(lane)));
       }
@@ -68,7 +68,7 @@ export class Chart {
   piece(name, since, until, title, part = false) {
     const [left, right] = [Math.max(0, this.x(since)), Math.min(WIDTH, this.x(until))];
     if (right < 0 || left > WIDTH || right < left) return null;
-    return svg("rect", { class: part ? `${name} part` : name, x: left, width: Math.max(2, right - left), y: part ? HEIGHT / 2 : 0, height: part ? HEIGHT / 2 : HEIGHT }, title ? svg("title", {}, title) : null);
+    return svg("rect", { class: part ? `${name} part` : name, x: left, width: Math.max(2, right - left), y: part ? HEIGHT / 2 : 0, height: part ? HEIGHT / 2 : HEIGHT }, title ? svg("title", {}, visible(title)) : null);
   }
 
   uncounted(source) {
@@ -188,6 +188,7 @@ export function tables(data) {
   const windows = data.windows.sources.flatMap((each) => [
     ...each.restorable.map((span) => [told(each.source), "can be restored", when(span.from_time), span.before_time === null ? "the end" : when(span.before_time)]),
     ...each.gaps.map((gap) => [told(each.source), el("span", {}, "gap: ", told(`${gap.what}, ${gap.reason}`)), gap.from_time ? when(gap.from_time) : "the beginning", gap.to_time === null ? "open" : when(gap.to_time)]),
+    ...(data.gaps_left_out[each.source] ? [[told(each.source), `${plural(data.gaps_left_out[each.source], "older gap")} left out: archiver window has all`, "", ""]] : []),
     ...(each.drill ? [[told(each.source), `drill ${each.drill.passed ? "passed" : "FAILED"}`, when(each.drill.finished), ""]] : []),
   ]);
   return [

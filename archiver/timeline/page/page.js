@@ -46,6 +46,8 @@ function draw() {
   if (data.busy) lines.push("Still counting…");
   if (!data.windows.ready) lines.push(`Reading the journal for gaps: ${Math.floor(data.windows.progress * 100)} %.`);
   if (data.windows.damage) lines.push(`The archive is not what was written: ${visible(data.windows.damage)}. See archiver verify.`);
+  if (data.windows.problem) lines.push(`Gaps and drills are not all known: ${visible(data.windows.problem)}.`);
+  lines.push(...Object.entries(data.gaps_left_out).map(([source, count]) => `${plural(count, "older gap")} of ${visible(source)} ${count === 1 ? "is" : "are"} not drawn: archiver window has all.`));
   if (data.uncounted.length) lines.push("Not everything is counted: what is grey was not read yet. Refresh reads on; history files (archiver maintain --history) make it quick.");
   lines.push(...data.problems.map((each) => `Not counted: ${visible(each)}.`));
   at("state").textContent = lines.join(" ");

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from archiver.journal.window import SourceWindow, WindowGap
 from archiver.timeline.counting import Counted, Uncounted
 from archiver.timeline.counts import Cells, Counts, Lane, merged, step_for
-from archiver.timeline.drawing import MOST_LANES, drawing
+from archiver.timeline.drawing import MOST_GAPS, MOST_LANES, drawing
 from archiver.timeline.questions import SpanQuestion
 from archiver.timeline.windows import FoundWindows
 
@@ -72,3 +73,13 @@ def test_a_drawing_of_nothing_and_of_too_many_lanes() -> None:
     assert found.changes == sum(lane.changes for lane in found.lanes)
     assert found.since <= 1_000_000_000
     assert found.until >= 2_000_000_000
+
+
+def test_gaps_that_are_left_out_are_counted() -> None:
+    """Of a source with too many the newest are drawn, and it is said how many are not."""
+    gaps = [WindowGap(entry, "all", "slot_lost", entry, entry + 1, "", "") for entry in range(MOST_GAPS + 3)]
+    windows = FoundWindows([SourceWindow("db", [], gaps), SourceWindow("few", [], gaps[:5])], "", ready=True, progress=1.0)
+    found = drawing(SpanQuestion(0, 0), Counted(Counts(), [], [], 0, 0, busy=False, clusters=[]), windows, "file:///x")
+    assert [len(each.gaps) for each in found.windows.sources] == [MOST_GAPS, 5]
+    assert found.windows.sources[0].gaps[0].entry == 3
+    assert found.gaps_left_out == {"db": 3}
