@@ -29,9 +29,10 @@ def word(text: str) -> str:
 
 
 def _escaped(sign: str) -> str:
-    if sign in "\\'":
-        return f"\\{sign}"
-    if not HIDDEN.match(sign):
+    if sign == "\\":
+        return r"\\"
+    # History expansion of an interactive bash sees `!` here, and takes a quote for the end of what is quoted.
+    if sign not in "!'" and not HIDDEN.match(sign):
         return sign
     return "".join(f"\\{byte:03o}" for byte in sign.encode("utf-8", "surrogateescape"))
 

@@ -11,6 +11,8 @@ from archiver.untrusted import Unreadable, decode_untrusted
 
 _LONGEST = 4096
 """Characters of one value: a request's line has no more than twice as many bytes."""
+_LONGEST_PATTERN = 300
+"""It is compared with every key of a span."""
 _LAST = 1 << 53
 """What a browser counts exactly."""
 
@@ -54,7 +56,8 @@ def span_question(query: Mapping[str, str]) -> SpanQuestion:
         _number(query, "since", 0, _LAST),
         _number(query, "until", 0, _LAST),
         _number(query, "bars", 240, 500),
-        *(_text(query, name) for name in ("source", "table", "kind", "find")),
+        **{name: _text(query, name) for name in ("source", "table", "kind")},
+        find=_text(query, "find", _LONGEST_PATTERN),
     )
     if asked.bars < 1 or (asked.until and asked.until <= asked.since):
         raise Invalid("that span has no time in it", hint="until lies behind since")
@@ -75,9 +78,9 @@ def subject_question(query: Mapping[str, str]) -> SubjectQuestion:
     return SubjectQuestion(**names, key=key, at=_number(query, "at", 0, _LAST))
 
 
-def _text(query: Mapping[str, str], name: str) -> str:
+def _text(query: Mapping[str, str], name: str, longest: int = _LONGEST) -> str:
     value = query.get(name, "")
-    if len(value) > _LONGEST:
+    if len(value) > longest:
         raise Invalid(f"{name}: it is too long to be asked about here", hint="ask on the command line")
     return value
 

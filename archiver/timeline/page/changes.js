@@ -50,7 +50,7 @@ export class Changes {
   line(change) {
     const doubt = DOUBTS.includes(change.operation);
     const subject = visible(change.kind ? [change.kind.replace(/\.$/, ""), [change.namespace, change.name].filter(Boolean).join("/")].filter(Boolean).join(" ") : [change.table, keyText(change.key)].filter(Boolean).join(" "));
-    const what = el("span", { class: "what" }, el("span", { class: `operation ${doubt ? "doubt" : change.operation}` }, change.operation), " ", told(change.source), " ", el("bdi", { class: "subject" }, subject));
+    const what = el("span", { class: "what" }, el("span", { class: `operation ${doubt ? "doubt" : visible(change.operation)}` }, visible(change.operation)), " ", told(change.source), " ", el("bdi", { class: "subject" }, subject));
     const able = change.kind ? change.name : change.table && Object.keys(change.key).length;
     const about = [change.about, change.field_manager && `by ${change.field_manager} (field manager, as claimed)`, change.transaction && `transaction ${change.transaction}`,
       change.late && "received late: something newer was known",

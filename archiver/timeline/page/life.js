@@ -50,7 +50,7 @@ export class Life {
     const about = [state.by && (this.subject.kind ? `by ${state.by} (field manager, as claimed)` : state.by), state.at && `entry ${state.at}`, state.detail, state.late && "received late: something newer was known",
       (state.happened_from || state.happened_until) && `happened at ${exact(state.happened_from)} UTC or ${state.happened_until ? `before ${exact(state.happened_until)} UTC` : "later"}`].filter(Boolean);
     return el("article", { class: `${asked ? "asked" : ""} ${gap ? "gap" : ""}`, "aria-current": asked ? "true" : false },
-      el("h3", {}, when(state.time), " ", el("span", { class: `operation ${state.event.toLowerCase()}` }, state.event.toLowerCase()), asked ? el("small", {}, " the change that you opened") : null),
+      el("h3", {}, when(state.time), " ", el("span", { class: `operation ${visible(state.event.toLowerCase())}` }, visible(state.event.toLowerCase())), asked ? el("small", {}, " the change that you opened") : null),
       state.fields.length ? fieldList(state.fields, state.more_fields) : null,
       about.length ? el("p", { class: "about" }, told(about.join(" · "))) : null,
       state.state ? el("details", {}, el("summary", {}, "The whole state here"), el("pre", {}, visibleLines(state.state.text), state.state.more ? `\n… ${plural(state.state.more, "more character")}` : "")) : null,

@@ -12,7 +12,22 @@ from archiver.timeline.commands import restore_commands, word
 from archiver.timeline.questions import SubjectQuestion, span_question, subject_question
 
 BEGIN = ["archiver", "-c", "/etc/my settings.yaml"]
-TEXTS = ["plain", "", "two words", "'", "a'b\"c", "$HOME `id` !x", "\\n\n\\", "\x1b[2J\u202e", "-", "ä😀", "#x", "~", "\ufeff'\\"]
+TEXTS = [
+    "plain",
+    "",
+    "two words",
+    "'",
+    "a'b\"c",
+    "$HOME `id` !x",
+    "\\n\n\\",
+    "\x1b[2J\u202e",
+    "-",
+    "ä😀",
+    "#x",
+    "~",
+    "\ufeff'\\",
+    "\n!!'x!$ '",
+]
 
 
 def test_each_word_is_one_word_of_a_shell() -> None:
@@ -21,6 +36,8 @@ def test_each_word_is_one_word_of_a_shell() -> None:
     done = subprocess.run(["bash", "-c", f"printf '%s\\0' {' '.join(words)}"], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"})
     assert done.stdout.decode().split("\0")[:-1] == TEXTS
     assert not any(sign in " ".join(words) for sign in "\n\x1b\u202e\ufeff")
+    # As a bash that a user sits before has it, which would put an older command in their place.
+    assert word("it's\x1b!x") == r"$'it\047s\033\041x'"
 
 
 def test_commands_of_rows_tables_and_objects() -> None:
@@ -62,3 +79,6 @@ def test_a_span_and_what_is_looked_for() -> None:
     for wrong in ({"since": "-1"}, {"until": "1e3"}, {"since": "9", "until": "9"}, {"bars": "0"}, {"bars": "501"}, {"since": "٣"}):
         with pytest.raises(Invalid):
             span_question(wrong)
+    assert span_question({"find": "x" * 300}).find == "x" * 300
+    with pytest.raises(Invalid, match="find: it is too long"):
+        span_question({"find": "x" * 301})
