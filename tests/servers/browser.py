@@ -13,6 +13,9 @@ from typing import Any
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_SECONDS = 300
+"""For the lists of packages, and for the package."""
+_PATIENCE = [f"-o{name}=60" for name in ("Acquire::http::Timeout", "Acquire::https::Timeout", "DPkg::Lock::Timeout")]
 MISSING = "tests of the page need Chromium: install Debian's package (apt-get install --no-install-recommends chromium), or Google Chrome"
 
 
@@ -53,6 +56,16 @@ def looking(browser: Browser, address: str, width: int = 1080, height: int = 800
         context.close()
 
 
+def _refused(command: list[str], environment: dict[str, str]) -> str:
+    """Why it failed; empty when it did not."""
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", timeout=_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return f"it took longer than {_SECONDS} s"
+    said = done.stderr.strip() or done.stdout.strip() or "no reason was given"
+    return f"{said[-2000:]} (exit code {done.returncode})" if done.returncode else ""
+
+
 def main() -> int:
     """0 when there is one, now."""
     if found():
@@ -61,9 +74,8 @@ def main() -> int:
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         sys.stderr.write("installing Debian's chromium\n")
         for words in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", "chromium"]):
-            done = subprocess.run(["apt-get", *words], env=environment, capture_output=True, text=True, check=False)
-            if done.returncode:
-                sys.stderr.write(done.stderr[-2000:])
+            if said := _refused(["apt-get", *_PATIENCE, *words], environment):
+                sys.stderr.write(f"apt-get {words[0]} failed: {said}\n")
         if found():
             return 0
     sys.stderr.write(f"{MISSING}\n")
