@@ -83,7 +83,7 @@ async def _postgres(name: str, settings: Settings) -> list[Check]:
     connection = await access.connect()
     try:
         protection = await protection_of(access, connection)
-        report = await preflight(connection, config, await _redaction(name, settings, config))
+        report = await preflight(connection, config, await _redaction(name, settings, config, connection))
         slot = await read_health(connection, config.slot)
         large = await _large_rows(name, connection, report, config)
     finally:
@@ -146,10 +146,10 @@ async def _large_rows(name: str, session: Session, report: Preflight, config: Po
     return found
 
 
-async def _redaction(name: str, settings: Settings, config: PostgresConfig) -> Redaction:
+async def _redaction(name: str, settings: Settings, config: PostgresConfig, session: Session) -> Redaction:
     """What is to be hidden, and what the archive hides already, whatever it is called by now."""
     from archiver.capture.postgres.catalog.redaction import Redaction
-    from archiver.capture.postgres.start.journal_view import newest_schema
+    from archiver.capture.postgres.start.recalling import recall
 
     redaction = Redaction(config.redact)
     if not redaction.lines:
@@ -158,8 +158,8 @@ async def _redaction(name: str, settings: Settings, config: PostgresConfig) -> R
     try:
         reader = Reader(store)
         tail = await reader.tail()
-        if tail is not None and name in tail.sources and (newest := await newest_schema(reader, name, tail.sources[name])) is not None:
-            redaction.recall(newest.catalog)
+        if tail is not None and name in tail.sources:
+            await recall(reader, name, tail.sources[name], session, redaction)
     except Invalid:
         # There is no archive yet.
         return redaction

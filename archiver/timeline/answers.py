@@ -144,15 +144,17 @@ async def life_answer(reader: Reader, asked: SubjectQuestion) -> LifeAnswer:
 
 async def _row(reader: Reader, asked: SubjectQuestion) -> LifeAnswer:
     ref = RowRef.parse(asked.table, [f"{name}={value}" for name, value in asked.key.items() if value is not None])
-    found, before = list[ShownState](), dict[str, str | None]()
-    changes = await row_log(reader, asked.source, ref)
-    for each in changes:
+    found, notes, before = list[ShownState](), list[str](), dict[str, str | None]()
+    for each in await row_log(reader, asked.source, ref):
+        if each.event == "NOTE":
+            notes.append(each.detail)
+            continue
         fields = [] if each.event == "GAP" else _differences(before, each.state or {})
         by = ", ".join(text for text in (f"transaction {each.xid}" if each.xid else "", each.lsn) if text)
         found.append(_state(each.entry, each.commit_entry or each.entry, each.time, each.event, by, fields, each.detail, each.state))
         if each.event != "GAP":
             before = each.state or {}
-    return LifeAnswer(found[-MOST_STATES:], max(0, len(found) - MOST_STATES))
+    return LifeAnswer(found[-MOST_STATES:], max(0, len(found) - MOST_STATES), notes=notes)
 
 
 async def _object(reader: Reader, asked: SubjectQuestion) -> LifeAnswer:

@@ -21,7 +21,9 @@ class PostgresOptions(msgspec.Struct, frozen=True, kw_only=True):
     """``schema.table`` names that are not captured; ``*`` matches within a part."""
     redact: list[str] = []
     """``schema.table.column`` names whose values are never captured: the server does not publish them, copies leave them out, and a restore
-    has NULL there. ``*`` matches within a part. Not for columns that are NOT NULL or part of a key. What was captured before stays."""
+    has NULL there. ``*`` is anything within a part, dots too. Not for columns that are NOT NULL or part of a key. What was captured before
+    stays. Name tables, too, that take values over, that become children of a redacted one (``INHERIT``), or that are made anew with other
+    names, before they have rows: nothing else tells of these."""
     strict: bool = False
     """A name in ``schemas`` that the database does not have, and a line of ``exclude_tables`` that matches no table, are refused, and
     count against readiness when they come to match nothing later. Otherwise check, log, ``/readyz`` and a metric name them."""

@@ -34,7 +34,8 @@ from archiver.capture.postgres.session.slot_health import ask_status, await_conf
 from archiver.capture.postgres.session.snapshot import HeldSnapshot, hold_snapshot
 from archiver.capture.postgres.source_entries import SourceEntries
 from archiver.capture.postgres.start.decision import FreshStart, Resumption, ServerView, decide
-from archiver.capture.postgres.start.journal_view import newest_dump, newest_schema, read_journal
+from archiver.capture.postgres.start.journal_view import newest_dump, read_journal
+from archiver.capture.postgres.start.recalling import recall
 from archiver.capture.postgres.start.repeated_failure import RepeatedFailure
 from archiver.capture.postgres.start.server_view import read_server
 from archiver.capture.postgres.stream.continuation import Diverged
@@ -55,7 +56,6 @@ from archiver.waiting import cancel, first_of
 if TYPE_CHECKING:
     from archiver.capture.postgres.config import PostgresConfig
     from archiver.clock import Clock
-    from archiver.journal.reader import Reader
     from archiver.journal.writer import Writer
     from archiver.postgres.records import Catalog
 
@@ -156,7 +156,7 @@ class PostgresSource:
         async with await self._access.connect() as query:
             reader = self._writer.reader()
             mark = self._writer.marks.get(self.name, SourceMark())
-            hidden = await self._recall(reader, mark)
+            hidden = await recall(reader, self.name, mark, query, self._redaction)
             report = await preflight(query, self._config, self._redaction)
             self._figures.warnings = report.told(slot_made=False)
             self._unmatched.found(report.unmatched)
@@ -200,13 +200,6 @@ class PostgresSource:
                 stream, _ = await self._start(replication, report, server, where, fresh=False)
                 await self._capture(stream, query, stop, self._watch_once_proven(stream, tools, newest))
 
-    async def _recall(self, reader: Reader, mark: SourceMark) -> Catalog | None:
-        """Have in mind what the journal's newest catalog hides. That catalog, where columns are redacted."""
-        if not self._redaction.lines or (newest := await newest_schema(reader, self.name, mark)) is None:
-            return None
-        self._redaction.recall(newest.catalog)
-        return newest.catalog
-
     @contextlib.asynccontextmanager
     async def _replication(self) -> AsyncIterator[Connection]:
         """The replication connection; its thread has ended before it is closed."""
@@ -228,6 +221,7 @@ class PostgresSource:
         created = await make_slot(
             self._config, self._entries, query, replication, server, report.catalog, failover=report.failover, drop=decision.drop
         )
+        self._redaction.renew(report.catalog)
         self._figures.warnings = report.told(slot_made=True)
         self._unpublished = self._diverged = self._exposed = ""
         self._undecodable = RepeatedFailure(_HOPELESS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from psycopg import sql
 from archiver.capture.postgres.catalog.capture_mode import Cause, choose_mode
 from archiver.capture.postgres.catalog.outside_schemas import read_outside
 from archiver.capture.postgres.catalog.own_objects import OWN_SCHEMAS
-from archiver.capture.postgres.catalog.redaction import Named, Redaction, ancestors
+from archiver.capture.postgres.catalog.redaction import Named, Redaction, ancestors, row_columns
 from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.catalog.user_publications import read_user_publications
 from archiver.capture.postgres.session.access import Session, translated
@@ -230,9 +230,10 @@ async def _tables(session: Session, scope: Scope) -> tuple[list[Table], dict[int
     causes: dict[int, Cause] = {}
     naming = {row[0] for row in await _rows(session, _NAMING)}
     found = await _rows(session, _TABLES)
-    redacting = await _Redacting.read(session, scope.redaction, {oid: Named(schema, name) for oid, schema, name, *_ in found})
+    redacting = await _Redacting.read(session, scope.redaction, {row[0]: Named(row[1], row[2]) for row in found}, columns)
+    redacting.see_partitioned(row[0] for row in found if row[3] == "p")
     for oid, schema, name, kind, persistence, identity, filenode, natts, parent, index_key in found:
-        redacted = redacting.hidden(oid, columns)
+        redacted = redacting.hidden(oid)
         hidden = {each.attnum for each in redacted}
         if hidden:
             columns[oid] = [msgspec.structs.replace(each, missing=None) if each.attnum in hidden else each for each in columns[oid]]
@@ -279,17 +280,21 @@ class _Redacting:
     def __init__(self, redaction: Redaction) -> None:
         self._redaction = redaction
         self._named: Mapping[int, Named] = {}
+        self._columns: Mapping[int, Sequence[Column]] = {}
+        self._alike: dict[frozenset[str], dict[str, str]] = {}
         self._parents: dict[int, list[int]] = defaultdict(list)
         self._keys: dict[int, str] = {}
         self._refusing: set[tuple[int, int]] = set()
 
     @classmethod
-    async def read(cls, session: Session, redaction: Redaction, named: Mapping[int, Named]) -> _Redacting:
-        """``named``: all tables, by oid. Nothing is asked where nothing is hidden."""
+    async def read(
+        cls, session: Session, redaction: Redaction, named: Mapping[int, Named], columns: Mapping[int, list[Column]]
+    ) -> _Redacting:
+        """``named``, ``columns``: of all tables, by oid. Nothing is asked where nothing is hidden."""
         made = cls(redaction)
         if not redaction.lines:
             return made
-        made._named = named
+        made._named, made._columns = named, dict(columns)
         for child, parent in await _rows(session, _INHERITS):
             made._parents[child].append(parent)
         for oid, attnum, _, key, refuses in await _rows(session, _NEEDED):
@@ -306,16 +311,24 @@ class _Redacting:
         """Whether a line names the table, whose columns can be listed."""
         return self._redaction.is_about(self._line(oid)) and not all(column.generated for column in columns)
 
-    def hidden(self, oid: int, columns: Mapping[int, Sequence[Column]]) -> list[RedactedColumn]:
-        """Of the columns of ``oid``; ``columns``: of all tables. What is hidden above it is hidden in it, by the name of the moment."""
+    def see_partitioned(self, oids: Iterable[int]) -> None:
+        """Partitioned tables: another table with the very columns of one may be attached at any moment, and is hidden as a partition is."""
+        for oid in oids if self._redaction.lines else ():
+            names = {column.attnum: column.name for column in self._columns.get(oid, ())}
+            if found := {names[one.attnum]: one.line for one in self.hidden(oid)}:
+                self._alike.setdefault(row_columns(self._columns[oid]), {}).update(found)
+
+    def hidden(self, oid: int) -> list[RedactedColumn]:
+        """Of the columns of ``oid``. What is hidden above it, or in what it may be attached to, is hidden by the name of the moment."""
         if not self._redaction.lines:
             return []
-        above: dict[str, str] = {}
+        columns = self._columns.get(oid, ())
+        above = dict(self._alike.get(row_columns(columns), {})) if self._alike else {}
         for each in ancestors(oid, self._parents)[1:]:
-            names = {column.attnum: column.name for column in columns.get(each, ())}
-            above |= {names[one.attnum]: one.line for one in self._redaction.hidden(each, self._line(each), columns.get(each, ()))}
-        own = {one.attnum: one for one in self._redaction.hidden(oid, self._line(oid), columns.get(oid, ()))}
-        found = [own.get(each.attnum) or RedactedColumn(each.attnum, above.get(each.name, "")) for each in columns.get(oid, ())]
+            names = {column.attnum: column.name for column in self._columns.get(each, ())}
+            above |= {names[one.attnum]: one.line for one in self._redaction.hidden(each, self._line(each), self._columns.get(each, ()))}
+        own = {one.attnum: one for one in self._redaction.hidden(oid, self._line(oid), columns)}
+        found = [own.get(each.attnum) or RedactedColumn(each.attnum, above.get(each.name, "")) for each in columns]
         return [each for each in found if each.line]
 
     def needed(self, oid: int, columns: Sequence[Column]) -> set[int]:

@@ -11,7 +11,7 @@ from archiver.capture.postgres.catalog.catalog import ObservedCatalog, count_wri
 from archiver.capture.postgres.catalog.ddl_triggers import installed
 from archiver.capture.postgres.catalog.own_objects import Candidate, candidates
 from archiver.capture.postgres.catalog.publication import Publication, read_publication
-from archiver.capture.postgres.catalog.redaction import Redaction
+from archiver.capture.postgres.catalog.redaction import Before, Redaction
 from archiver.capture.postgres.catalog.scope import Scope
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.session.access import Session, restricts_views, translated
@@ -110,8 +110,8 @@ class Facts:
     """Transactions of this database prepared for two-phase commit."""
     writes: dict[int, int] = field(default_factory=dict)
     """Insert-only tables to the updates and deletes that the server has counted."""
-    hidden_before: frozenset[int] | None = None
-    """Tables that the journal's newest catalog hides columns of; ``None``: there is none, or none was asked for."""
+    before: Before | None = None
+    """What the journal hides already; ``None``: it has no catalog, or none was asked for."""
     breaking: dict[str, list[str]] = field(default_factory=dict)
     """Publications of others to the tables whose UPDATE they make fail."""
 
@@ -248,7 +248,7 @@ async def _gather(session: Session, config: PostgresConfig, scope: Scope, *, tri
             )
         ),
         prepared=[row[0] for row in await rows("SELECT gid FROM pg_prepared_xacts WHERE database = current_database() ORDER BY prepared")],
-        hidden_before=scope.redaction.journaled,
+        before=scope.redaction.before,
         writes=await count_writes(session, observed.catalog),
         breaking=breaking,
     )

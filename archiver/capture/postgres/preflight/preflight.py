@@ -93,7 +93,7 @@ def judge(facts: Facts, config: PostgresConfig) -> Preflight:
         *_publications(facts, config),
         *tables,
         *unmatched_selectors(facts.schemas, facts.observed.catalog, config),
-        *unmatched_redaction(facts.observed.catalog, config, begun=facts.hidden_before is not None),
+        *unmatched_redaction(facts.observed.catalog, config, before=facts.before),
         *_database(facts, config),
     ]
     return Preflight(

@@ -99,13 +99,14 @@ _TOO_MUCH: dict[Cause, tuple[str, str]] = {
 
 
 def _redacted(facts: Facts, named: dict[int, str]) -> Iterator[Finding]:
-    known = facts.hidden_before or frozenset()
+    tables_now = {table.oid: table for table in facts.observed.catalog.tables}
     for cause, (reason, remedy) in _TOO_MUCH.items():
         found = [oid for oid, why in facts.observed.causes.items() if why == cause]
-        # What is so since the history began must not end it: such a table is left alone.
-        if later := [named[oid] for oid in found if oid in known]:
-            yield Finding(cause, several("table", later), f"not captured any more: {reason}", remedy, "warning")
-        if tables := [named[oid] for oid in found if oid not in known]:
+        # What came to be so must not end a history whose slot keeps WAL meanwhile: such a table is left alone.
+        later = [oid for oid in found if _is_left_alone(facts, tables_now[oid])]
+        if later:
+            yield Finding(cause, several("table", [named[oid] for oid in later]), f"not captured: {reason}", remedy, "warning")
+        if tables := [named[oid] for oid in found if oid not in later]:
             yield Finding(cause, several("table", tables), reason, remedy)
     listed = [named[table.oid] for table in facts.observed.catalog.tables if table.listed]
     if listed:
@@ -117,6 +118,24 @@ def _redacted(facts: Facts, named: dict[int, str]) -> Iterator[Finding]:
             "in the same transaction first ALTER PUBLICATION … DROP TABLE; the table is published and copied again",
             "note",
         )
+
+
+def _is_left_alone(facts: Facts, table: Table) -> bool:
+    """Whether too much of ``table`` is hidden by what was done to the database, not by a line that was written just now."""
+    if facts.before is None or facts.before.catalog is None:
+        return False
+    journaled = facts.before.catalog.tables
+    old = next((each for each in journaled if each.oid == table.oid), None)
+    if old is not None and old.redacted:
+        return True
+    if not facts.slot_exists:
+        return False
+    if old is None or old.mode == "excluded" or (old.schema, old.name) != (table.schema, table.name):
+        return True
+    known = {each.line for one in journaled for each in one.redacted}
+    names = {column.attnum: column.name for column in table.columns}
+    captured = {column.attnum: column.name for column in old.carried}
+    return not any(each.line not in known and captured.get(each.attnum) == names[each.attnum] for each in table.redacted)
 
 
 def _columns(facts: Facts, wanted: Callable[[Table, Column], bool]) -> list[str]:

@@ -81,6 +81,27 @@ async def schema_knowledge(reader: Reader, source: str, mark: SourceMark, last: 
     return SchemaKnowledge(found, until, announced)
 
 
+async def schema_system(reader: Reader, source: str, mark: SourceMark) -> tuple[str, str] | None:
+    """System and database of the newest PG_SCHEMA entry; ``None``: there is none, or it cannot be told. Raises as ``newest_schema``."""
+    if mark.checkpoint > mark.control:
+        slot = await newest_slot(reader, source, mark)
+        return (slot.system_id, slot.database) if slot is not None else None
+    # A slot and a stream may have been made since, at another system: what stands before the schema counts.
+    if mark.schema_segment < 0:
+        return None
+    found: Stream | None = None
+    last: Stream | None = None
+    if (before := await reader.header(mark.schema_segment - 1)) is not None and (marked := before.sources.get(source)) is not None:
+        last = await _newest(reader, source, marked.stream_segment, Kind.PG_STREAM, Stream)
+    async for placed in reader.read(mark.schema_segment, last=mark.schema_segment):
+        if placed.run.source == source and placed.run.kind is Kind.PG_STREAM:
+            *_, body = placed.run.bodies()
+            last = read_record(body, Stream, placed)
+        elif placed.run.source == source and placed.run.kind is Kind.PG_SCHEMA:
+            found = last
+    return (found.system_id, found.database) if found is not None else None
+
+
 async def newest_slot(reader: Reader, source: str, mark: SourceMark) -> Slot | None:
     """What the journal says of the slot of ``source``; None where it never had one. Raises ``Corrupt``, ``Unavailable``."""
     found: Slot | None = await _newest(reader, source, mark.control_segment, Kind.PG_SLOT, Slot)

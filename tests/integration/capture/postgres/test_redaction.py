@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import sys
-import uuid
 from pathlib import Path
 
-import psycopg
-import pyarrow.parquet as pq
 import pytest
 
 from archiver.capture.postgres import source
@@ -26,46 +20,13 @@ from archiver.maintenance.folding import fold_database
 from archiver.maintenance.history_files import write_history
 from archiver.replay.points import parse_point, resolve
 from archiver.replay.postgres.restore import restore_to_database
-from archiver.store.memory import MemoryStore
+from archiver.timeline.answers import life_answer
+from archiver.timeline.questions import SubjectQuestion
 from tests.integration.capture.postgres.recorded import schemas
+from tests.integration.capture.postgres.redacted import LINES, SECRET, TABLES, contents, shown, slot
 from tests.integration.capture.postgres.rig import SOURCE, Capture, capture
 from tests.integration.replay.postgres.arrange import ask, baseline, plan, quiet, run
 from tests.integration.replay.postgres.excerpts import beside, merge, planned, restored
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
-SECRET = "hunter2-kept-nowhere"
-MAGIC = b"\x28\xb5\x2f\xfd"
-
-
-def slot() -> str:
-    return f"archiver_{uuid.uuid4().hex[:12]}"
-
-
-async def stored(store: MemoryStore) -> list[bytes]:
-    """Every object as it is, and all that is compressed in it end to end; of history files all values."""
-    found = []
-    for key in await store.list(""):
-        data = store.peek(key)
-        assert data is not None
-        opened, at = [], data.find(MAGIC)
-        while at >= 0:
-            # The magic number can also stand in the midst of a frame.
-            with contextlib.suppress(zstd.ZstdError):
-                opened.append(zstd.ZstdDecompressor().decompress(data[at:]))
-            at = data.find(MAGIC, at + 1)
-        found += [data, b"".join(opened)]
-        if data.startswith(b"PAR1"):
-            found.append(str(pq.read_table(io.BytesIO(data)).to_pylist()).encode())
-    return found
-
-
-async def shown(made: Capture, text: str) -> int:
-    """In how many places of the archive ``text`` stands."""
-    return sum(text.encode() in data for data in await stored(made.store))
 
 
 async def history(made: Capture) -> None:
@@ -80,14 +41,12 @@ async def answers(made: Capture) -> None:
     changes = await row_log(Reader(made.store), SOURCE, ref)
     assert [(each.event, each.detail) for each in changes][-1] == ("NOTE", "hidden redacted: values are kept out of the archive")
     assert all("hidden" not in (each.state or {}) and "secret" not in (each.state or {}) for each in changes)
+    told = await life_answer(Reader(made.store), SubjectQuestion(SOURCE, "public.people", {"id": "1"}))
+    assert told.notes == [changes[-1].detail]
+    assert "NOTE" not in [each.event for each in told.states]
     found = await row_at(Reader(made.store), SOURCE, ref, latest)
     assert found.state == {"id": "1", "name": "down", "added": "seen", "more": None}
     assert any("hidden redacted" in note for note in found.notes)
-
-
-def contents(dsn: str, query: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(dsn) as session:
-        return session.execute(query.encode()).fetchall()
 
 
 async def look(dsn: str, *lines: str) -> Preflight:
@@ -98,14 +57,6 @@ async def look(dsn: str, *lines: str) -> Preflight:
         await session.close()
 
 
-TABLES = [
-    "CREATE TABLE users (id int PRIMARY KEY, name text, secret text DEFAULT 'none', lower text GENERATED ALWAYS AS (lower(secret)) STORED)",
-    "ALTER TABLE users ALTER secret SET STORAGE EXTERNAL",
-    "CREATE TABLE logins (at int, secret text)",
-    "CREATE TABLE parts (id int, secret text, day int, PRIMARY KEY (day, id)) PARTITION BY RANGE (day)",
-    "CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10)",
-]
-LINES = ["public.users.secret", "public.logins.secret", "public.parts.secret"]
 ROWS = [
     f"INSERT INTO users (id, name, secret) SELECT n, 'name ' || n, '{SECRET}' || n FROM generate_series(1, 9) n",
     f"INSERT INTO logins SELECT n, '{SECRET}' FROM generate_series(1, 9) n",
