@@ -113,3 +113,26 @@ def test_strict_settings_are_not_ready_when_what_they_name_goes(start_cluster: C
         plane.apply(kinds[1])
         archiver.wait(lambda: archiver.get("/readyz")[0] == 200, "not ready again")
         assert archiver.stop() == 0
+
+
+@pytest.mark.postgres(18)
+def test_a_redacted_column_that_is_not_found_after_a_move_is_refused(database: str, target_database: str, tmp_path: Path) -> None:
+    """``check`` says it before, and ``run`` captures nothing: under another name its values would be in the archive."""
+    for dsn, name in ((database, "secret"), (target_database, "renamed")):
+        create_table(dsn)
+        with psycopg.connect(dsn) as session:
+            session.execute(f"ALTER TABLE note ADD {name} text".encode())
+    line = {"redact": ["public.note.secret"]}
+    with Archiver(tmp_path, {"db": database_source(database, **line)}, serve=True) as archiver:
+        archiver.start()
+        captured(archiver, "db", database)
+        assert archiver.stop() == 0
+        assert archiver.call("check").returncode == 0
+    moved = database_source(target_database, adopt_new_system=True, slot="archiver_moved", **line)
+    with Archiver(tmp_path, {"db": moved}, serve=True) as archiver:
+        told = "redact: public.note.secret"
+        done = archiver.call("check")
+        assert (done.returncode, told in done.stdout) == (3, True), done.stdout
+        archiver.start()
+        assert archiver.process.wait(60) == 3
+        assert f"{told}: it hid a column of the database that was captured until now" in archiver.log()
