@@ -101,6 +101,18 @@ async def test_a_table_that_may_be_attached_is_hidden_before_it_is(database: str
         assert not [gap for gap in await made.gaps() if gap.what == "all"]
         await restore_to_database(await plan(made, "latest"), Reader(made.store), made.store, target_database)
         assert contents(target_database, "SELECT id, secret FROM parts ORDER BY 1") == [(10, None), (11, None)]
+        # One that fits only since a moment ago is not taken.
+        run(database, "CREATE TABLE r (id int, sec text, day int, PRIMARY KEY (day, id))")
+        await quiet(made, database)
+        run(
+            database,
+            "BEGIN; ALTER TABLE r RENAME sec TO secret; ALTER TABLE parts ATTACH PARTITION r FOR VALUES FROM (20) TO (30);"
+            f" INSERT INTO parts VALUES (21, '{SECRET}', 21); COMMIT",
+        )
+        await made.until(lambda: any("public.r.secret" in error.message for error in made.errors), 60)
+        await quiet(made, database)
+        assert [gap.reason for gap in await made.gaps() if gap.what == "all"] == ["redacted"]
+        assert await shown(made, SECRET) == 0
 
 
 @pytest.mark.postgres(15)
