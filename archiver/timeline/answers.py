@@ -11,7 +11,7 @@ import msgspec
 
 from archiver.history.object_at import object_at
 from archiver.history.objects import ObjectChange, ObjectRef, leaves, object_log, plain
-from archiver.history.rows import RowRef, row_log
+from archiver.history.rows import RowChange, RowRef, row_log
 from archiver.history.span.bounds import Bounds
 from archiver.history.span.selection import Selection
 from archiver.history.span.span_log import SpanLog
@@ -144,17 +144,27 @@ async def life_answer(reader: Reader, asked: SubjectQuestion) -> LifeAnswer:
 
 async def _row(reader: Reader, asked: SubjectQuestion) -> LifeAnswer:
     ref = RowRef.parse(asked.table, [f"{name}={value}" for name, value in asked.key.items() if value is not None])
-    found, notes, before = list[ShownState](), list[str](), dict[str, str | None]()
+    changes, notes = list[RowChange](), list[str]()
     for each in await row_log(reader, asked.source, ref):
         if each.event == "NOTE":
             notes.append(each.detail)
-            continue
-        fields = [] if each.event == "GAP" else _differences(before, each.state or {})
-        by = ", ".join(text for text in (f"transaction {each.xid}" if each.xid else "", each.lsn) if text)
-        found.append(_state(each.entry, each.commit_entry or each.entry, each.time, each.event, by, fields, each.detail, each.state))
+        else:
+            changes.append(each)
+    found = await asyncio.to_thread(_row_states, changes)
+    return LifeAnswer(found, len(changes) - len(found), notes=notes)
+
+
+def _row_states(changes: Sequence[RowChange]) -> list[ShownState]:
+    """As ``_object_states``."""
+    found, before = list[ShownState](), dict[str, str | None]()
+    for number, each in enumerate(changes, MOST_STATES - len(changes)):
+        if number >= 0:
+            fields = [] if each.event == "GAP" else _differences(before, each.state or {})
+            by = ", ".join(text for text in (f"transaction {each.xid}" if each.xid else "", each.lsn) if text)
+            found.append(_state(each.entry, each.commit_entry or each.entry, each.time, each.event, by, fields, each.detail, each.state))
         if each.event != "GAP":
             before = each.state or {}
-    return LifeAnswer(found[-MOST_STATES:], max(0, len(found) - MOST_STATES), notes=notes)
+    return found
 
 
 async def _object(reader: Reader, asked: SubjectQuestion) -> LifeAnswer:
