@@ -335,9 +335,11 @@ def _both(first: RowAt | ObjectAt, last: RowAt | ObjectAt) -> dict[str, dict[str
 
 def _doubts(known: ObjectAt) -> list[ObjectChange]:
     """What is not known of a history's end, as its last lines."""
+    from archiver.history.object_at import NEAR
     from archiver.history.objects import ObjectChange
 
-    return [ObjectChange(0, 0, event, detail=text) for event, texts in (("UNKNOWN", known.gaps), ("NOTE", known.notes)) for text in texts]
+    notes = [note for note in known.notes if not note.startswith(NEAR)]
+    return [ObjectChange(0, 0, event, detail=text) for event, texts in (("UNKNOWN", known.gaps), ("NOTE", notes)) for text in texts]
 
 
 def _before(change: ObjectChange, point: Point) -> bool:

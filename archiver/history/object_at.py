@@ -22,6 +22,9 @@ _SHOWN = 3
 _MOST_COMPARED = 10_000
 """Names that a misspelt one is compared with: more take seconds."""
 
+NEAR = "did you mean "
+"""How the note begins that names objects of other names: a hint for who asked, and nothing about the object."""
+
 
 class ObjectAt(msgspec.Struct, frozen=True):
     """The object at a point."""
@@ -98,7 +101,7 @@ def _near(fold: FoldedStream, ref: ObjectRef) -> list[str]:
         names = {name for namespace, name in objects if namespace == ref.namespace}
         found = nearest(ref.name, names)
         elsewhere = [f"{ref.namespace}/{found}" if ref.namespace else found] if found else []
-    return [f"did you mean {' or '.join(f'{ref.resource}/{each}' for each in elsewhere[:_SHOWN])}?"] if elsewhere else []
+    return [f"{NEAR}{' or '.join(f'{ref.resource}/{each}' for each in elsewhere[:_SHOWN])}?"] if elsewhere else []
 
 
 def _state(fold: FoldedStream, ref: ObjectRef) -> dict[str, Any] | None:
