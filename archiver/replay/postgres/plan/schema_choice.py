@@ -47,11 +47,6 @@ def _none(one: Schema, other: Schema) -> Changes:
     return Changes()
 
 
-def _never(found: FoundRecord[Schema], later: FoundRecord[Schema] | None, before: int | None) -> int:
-    del found, later, before
-    return 0
-
-
 def choose(
     schemas: Sequence[FoundRecord[Schema]],
     *,
@@ -59,7 +54,7 @@ def choose(
     changed: Changes,
     perhaps: Callable[[Schema, Schema], Changes] = _none,
     unchanged: Callable[[FoundRecord[Schema], FoundRecord[Schema] | None], bool],
-    looked: Callable[[FoundRecord[Schema], FoundRecord[Schema] | None, int | None], int] = _never,
+    looked: Callable[[FoundRecord[Schema], FoundRecord[Schema] | None, int | None], int],
 ) -> SchemaChoice:
     """The schema at the point.
 
