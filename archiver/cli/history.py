@@ -327,6 +327,8 @@ def _warn(known: ObjectAt, where: str = "") -> None:
     for word, texts in (("gap", known.gaps), ("note", known.notes)):
         for text in texts:
             output.say(f"{word}: {where}{text}")
+    if known.near:
+        output.say(f"note: {where}did you mean {' or '.join(known.near)}?")
 
 
 def _both(first: RowAt | ObjectAt, last: RowAt | ObjectAt) -> dict[str, dict[str, list[str]]]:
@@ -335,11 +337,10 @@ def _both(first: RowAt | ObjectAt, last: RowAt | ObjectAt) -> dict[str, dict[str
 
 def _doubts(known: ObjectAt) -> list[ObjectChange]:
     """What is not known of a history's end, as its last lines."""
-    from archiver.history.object_at import NEAR
     from archiver.history.objects import ObjectChange
 
-    notes = [note for note in known.notes if not note.startswith(NEAR)]
-    return [ObjectChange(0, 0, event, detail=text) for event, texts in (("UNKNOWN", known.gaps), ("NOTE", notes)) for text in texts]
+    texts = (("UNKNOWN", known.gaps), ("NOTE", known.notes))
+    return [ObjectChange(0, 0, event, detail=text) for event, found in texts for text in found]
 
 
 def _before(change: ObjectChange, point: Point) -> bool:

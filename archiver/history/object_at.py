@@ -22,9 +22,6 @@ _SHOWN = 3
 _MOST_COMPARED = 10_000
 """Names that a misspelt one is compared with: more take seconds."""
 
-NEAR = "did you mean "
-"""How the note begins that names objects of other names: a hint for who asked, and nothing about the object."""
-
 
 class ObjectAt(msgspec.Struct, frozen=True):
     """The object at a point."""
@@ -35,6 +32,8 @@ class ObjectAt(msgspec.Struct, frozen=True):
     """Why that may be otherwise."""
     notes: list[str] = []
     """What should be known about it."""
+    near: list[str] = []
+    """Objects of other names that may have been meant, where there is none of this one: a hint, and nothing about the object."""
 
 
 async def object_at(reader: Reader, source: str, ref: ObjectRef, cut: Cut) -> ObjectAt:
@@ -59,7 +58,7 @@ async def object_at(reader: Reader, source: str, ref: ObjectRef, cut: Cut) -> Ob
         entry = fold.state.objects[ref.namespace, ref.name].entry
         unread = f"{fold.name}: it existed, and what it was cannot be read ({error}); its bytes are entry {entry}"
         return ObjectAt(None, [*gaps, unread], notes)
-    return ObjectAt(state, gaps, [*notes, *(_near(fold, ref) if state is None else [])])
+    return ObjectAt(state, gaps, notes, _near(fold, ref) if state is None else [])
 
 
 async def _streams(reader: Reader, source: str, ref: ObjectRef) -> set[str]:
@@ -92,7 +91,7 @@ def _in_a_namespace(ref: ObjectRef, namespaces: list[str]) -> Invalid:
 
 
 def _near(fold: FoldedStream, ref: ObjectRef) -> list[str]:
-    """What may have been meant where there is no such object. ``Invalid`` when it should have named a namespace."""
+    """Objects that may have been meant where there is no such object. ``Invalid`` when it should have named a namespace."""
     objects = fold.state.objects
     if not ref.namespace and any(namespace for namespace, _ in objects):
         raise _in_a_namespace(ref, sorted(namespace for namespace, name in objects if name == ref.name))
@@ -101,7 +100,7 @@ def _near(fold: FoldedStream, ref: ObjectRef) -> list[str]:
         names = {name for namespace, name in objects if namespace == ref.namespace}
         found = nearest(ref.name, names)
         elsewhere = [f"{ref.namespace}/{found}" if ref.namespace else found] if found else []
-    return [f"{NEAR}{' or '.join(f'{ref.resource}/{each}' for each in elsewhere[:_SHOWN])}?"] if elsewhere else []
+    return [f"{ref.resource}/{each}" for each in elsewhere[:_SHOWN]]
 
 
 def _state(fold: FoldedStream, ref: ObjectRef) -> dict[str, Any] | None:

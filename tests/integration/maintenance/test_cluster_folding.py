@@ -13,7 +13,7 @@ import msgspec
 
 from archiver.clock import SystemClock
 from archiver.history.filed_streams import filed_streams
-from archiver.history.object_at import NEAR, ObjectAt, object_at
+from archiver.history.object_at import ObjectAt, object_at
 from archiver.history.objects import ObjectRef
 from archiver.journal.keys import CHECKPOINTS
 from archiver.journal.reader import Reader
@@ -116,7 +116,7 @@ async def test_points_behind_a_checkpoint_are_as_without_it(cluster: ControlPlan
 async def object_told(store: Store, source: str, ref: ObjectRef, cut: Cut) -> ObjectAt:
     """What is known of the object, without names that are near: those are of what was read for it."""
     known = await object_at(Reader(store), source, ref, cut)
-    return msgspec.structs.replace(known, notes=[note for note in known.notes if not note.startswith(NEAR)])
+    return msgspec.structs.replace(known, near=[])
 
 
 async def test_the_command_folds_a_cluster(cluster: ControlPlane, namespace: str, tmp_path: Path) -> None:
