@@ -116,6 +116,21 @@ SELECT DISTINCT convert_to(p.oid::regprocedure::text, %s) FROM pg_type t JOIN pg
 """Functions of users that the checks of a domain (schema and name) call with the rights of whoever makes a value, those of roles with the
 asking role's rights aside: with their arguments, quoted, in an encoding."""
 
+FUNCTIONS_OF_OTHERS = """
+SELECT DISTINCT convert_to(p.oid::regprocedure::text, %s) FROM unnest(%s::text[]) AS wanted (name)
+  JOIN pg_proc p ON p.oid = to_regprocedure(wanted.name) JOIN pg_language l ON l.oid = p.prolang JOIN pg_roles r ON r.oid = p.proowner
+ WHERE l.lanname NOT IN ('c', 'internal') AND p.prokind = 'f' AND NOT p.prosecdef AND NOT r.rolsuper AND r.rolname <> current_user
+"""
+"""Those of some functions (quoted, with their arguments) that run with the rights of whoever calls them, those of roles with the asking
+role's rights aside: written as the server writes them, in an encoding."""
+
+HAS_KEY = """
+SELECT EXISTS (SELECT FROM pg_partitioned_table t JOIN pg_class c ON c.oid = t.partrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE t.partexprs IS NOT NULL AND n.nspname = %s AND c.relname = %s)
+"""
+"""Whether rows of a table (schema and name) are told apart by an expression. The server computes what is constant in it whenever it opens
+the table: to attach a partition, to make a trigger or a foreign key."""
+
 _PLANNED_WITH = """
 EXISTS (
     SELECT FROM pg_depend d LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid

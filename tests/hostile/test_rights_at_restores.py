@@ -75,6 +75,22 @@ WAYS = {
     + """CREATE TABLE {0}.t (id int, v int) PARTITION BY RANGE (id); CREATE TABLE {0}.a (id int, v int, CHECK ({0}.f(1) = 1));
         ALTER TABLE {0}.t ATTACH PARTITION {0}.a DEFAULT; CREATE TABLE {0}.p PARTITION OF {0}.t FOR VALUES FROM (0) TO (9);
         INSERT INTO {0}.t VALUES (1, 1)""",
+    "generated column": _FUNCTION
+    + """CREATE TABLE {0}.t (id int PRIMARY KEY, v int GENERATED ALWAYS AS (id + {0}.f(1)) STORED); INSERT INTO {0}.t VALUES (1)""",
+    "generated column over an operator": _FUNCTION
+    + """CREATE OPERATOR {0}.@@@ (FUNCTION = {0}.f, RIGHTARG = int);
+        CREATE TABLE {0}.t (id int PRIMARY KEY, v int GENERATED ALWAYS AS (id + (OPERATOR({0}.@@@) 1)) STORED); INSERT INTO {0}.t VALUES (1)""",
+    "generated column of a foreign table": _FUNCTION
+    + "CREATE FOREIGN TABLE {0}.t (id int, v int GENERATED ALWAYS AS (id + {0}.f(1)) STORED) SERVER {1}",
+    "key of a partitioned table": _FUNCTION
+    + """CREATE TABLE {0}.t (id int, v int) PARTITION BY RANGE ((id + {0}.f(1)));
+        CREATE TABLE {0}.p PARTITION OF {0}.t FOR VALUES FROM (0) TO (9); INSERT INTO {0}.t VALUES (1, 1)""",
+    "trigger beside the key of a partitioned table": _FUNCTION
+    + """CREATE TABLE {0}.t (id int, v int) PARTITION BY RANGE ((id + {0}.f(1)));
+        CREATE TABLE {0}.p PARTITION OF {0}.t FOR VALUES FROM (0) TO (9); INSERT INTO {0}.t VALUES (1, 1); CREATE INDEX ON {0}.t (v);
+        CREATE FUNCTION {0}.tf() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+        CREATE TRIGGER tr BEFORE INSERT ON {0}.t FOR EACH ROW EXECUTE FUNCTION {0}.tf(); ALTER TABLE {0}.t DISABLE TRIGGER tr;
+        CREATE TABLE {0}.a (id int PRIMARY KEY); INSERT INTO {0}.a VALUES (1); ALTER TABLE {0}.t ADD FOREIGN KEY (v) REFERENCES {0}.a""",
 }
 """Made by the role whose schema it is; ``g`` takes over where it has the rights for it."""
 _XML = {
@@ -90,6 +106,8 @@ _XML = {
 async def test_nobody_gets_the_restorers_rights(database: str, target_database: str, tmp_path: Path, mallory: str) -> None:
     """Each way by itself: whichever gives the role rights names itself. All of it comes back."""
     ways = {**WAYS, **(_XML if _knows_xml(database) else {})}
+    run(database, f"CREATE FOREIGN DATA WRAPPER {mallory}; CREATE SERVER {mallory} FOREIGN DATA WRAPPER {mallory}")
+    run(database, f"GRANT USAGE ON FOREIGN SERVER {mallory} TO {mallory}")
     for number, statements in enumerate(ways.values()):
         schema = f"{mallory}_{number}"
         run(database, f"CREATE SCHEMA {schema} AUTHORIZATION {mallory}")

@@ -13,6 +13,7 @@ from archiver.errors import Refused
 from archiver.postgres.calling_code import ATTACHED, CHECKED, JOINED, PLANNED_BESIDE
 from archiver.postgres.connecting import OWN_PATH
 from archiver.replay.postgres.plan.plan import LeftOutItem
+from archiver.replay.postgres.write.called_functions import CalledFunctions
 from archiver.replay.postgres.write.domain_checks import DomainChecks
 from archiver.replay.postgres.write.dump_items import Item, Items
 from archiver.replay.postgres.write.search_paths import SearchPaths
@@ -47,6 +48,7 @@ class SchemaWriter:
         self._waiting: list[tuple[Item, psycopg.Error]] = []
         self._weaker: list[LeftOutItem] = []
         self._everything = {item.number: item for item in items}
+        self._called = CalledFunctions(connection, self._everything, items.encoding)
         self._unchecked: set[int] = set()
         self.made = 0
         """How many items are there."""
@@ -58,7 +60,7 @@ class SchemaWriter:
         Raises ``Unavailable``; where strict what ``explained`` says of the first failure.
         """
         await pin_for_schema(self._connection, self._items.encoding, backslashes=self._items.backslashes)
-        for some in _batches(items, _TOGETHER if together and not self._strict else 1):
+        for some in _batches(items, _TOGETHER if together and not self._strict else 1, self._called):
             at_once = len(some) > 1 and not await self._may_call(some)
             if at_once and await self._attempt(b"".join(item.runnable(item.sql) for item in some), doing) is None:
                 self.made += len(some)
@@ -77,6 +79,7 @@ class SchemaWriter:
     async def check_domains(self, doing: str) -> None:
         """Put the checks of domains in place, once everything is there that values of theirs stand in."""
         await self._domains.release()
+        await self._called.release()
         await self.make([*self._domains.taken, *self._items.domains], doing)
 
     async def again(self, doing: str, *, last: bool = False, domains: bool = False) -> None:
@@ -129,7 +132,9 @@ class SchemaWriter:
         return len(self._waiting) < len(waiting)
 
     async def _make(self, item: Item, doing: str, _: psycopg.Error | None = None) -> None:
-        error = await self._attempt(await self._script(item), f"{doing}: {item.name}")
+        script = await self._script(item)
+        async with self._called.harmless(item):
+            error = await self._attempt(script, f"{doing}: {item.name}")
         if error is None:
             await self._is_there(item)
         else:
@@ -146,7 +151,9 @@ class SchemaWriter:
         if before.sqlstate in _NOT_FOUND:
             for path in await self._paths.of(item.schema, item.owner):
                 script = await self._script(item, f"{path}, pg_temp")
-                if await self._attempt(_in_path(f"{path}, pg_temp") + script + b"\n" + _in_path(OWN_PATH), doing) is None:
+                async with self._called.harmless(item):
+                    error = await self._attempt(_in_path(f"{path}, pg_temp") + script + b"\n" + _in_path(OWN_PATH), doing)
+                if error is None:
                     await self._is_there(item)
                     self.notes.append(f"{item.name} was made with search_path = {path}, which it needs")
                     return
@@ -208,7 +215,8 @@ class SchemaWriter:
             if not name:
                 break
             left.append(name)
-            failed = await self._attempt(shorter, doing)
+            async with self._called.harmless(item):
+                failed = await self._attempt(shorter, doing)
             if failed is None:
                 self.made += 1
                 self.notes.append(f"{item.name} was made without {', '.join(left)}, which the target does not know{self._written_by}")
@@ -237,11 +245,16 @@ class SchemaWriter:
 _Form = Callable[[Item, str, psycopg.Error], Awaitable[None]]
 
 
-def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    """In their order. Before a domain is used it is made harmless, and before partitions are made their checks are looked at."""
+def _batches(items: Sequence[Item], size: int, called: CalledFunctions) -> Iterator[Sequence[Item]]:
+    """In their order. Before a domain is used it is made harmless, as is what a table calls before that is made; and before partitions are
+    made their checks are looked at.
+    """
     batch: list[Item] = []
+    calls = False
     for item in items:
-        if batch and (len(batch) == size or "DOMAIN" in (item.kind, batch[-1].kind) or _attaches(item) != _attaches(batch[-1])):
+        called_before, calls = calls, bool(called.of(item))
+        alone = calls or called_before or "DOMAIN" in (item.kind, batch[-1].kind if batch else "")
+        if batch and (len(batch) == size or alone or _attaches(item) != _attaches(batch[-1])):
             yield batch
             batch = []
         batch.append(item)

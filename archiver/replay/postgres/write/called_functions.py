@@ -1,0 +1,67 @@
+"""Functions that the server calls while it makes a table, although no row is written: they get no more rights than their owner has.
+
+It computes what is constant in the expressions of generated columns, and in keys of partitioned tables, with the rights of whoever makes
+the table; in a key again whenever it opens the table. So those functions are SECURITY DEFINER while the table is made, and those of keys
+until the schema is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from archiver.postgres.calling_code import FUNCTIONS_OF_OTHERS, HAS_KEY
+from archiver.replay.postgres.write.dump_items import Item
+
+if TYPE_CHECKING:
+    from archiver.replay.postgres.write.target_database import Connection
+
+_MAKING = frozenset({"FOREIGN TABLE", "TABLE"})
+_COMPUTING = (b"GENERATED ALWAYS", b"PARTITION BY")
+"""As pg_dump writes them. Defaults and checks are computed when rows come."""
+
+
+class CalledFunctions:
+    """Those of one restore."""
+
+    def __init__(self, connection: Connection, everything: Mapping[int, Item], encoding: str) -> None:
+        """``everything``: items by their numbers. ``encoding``: what their SQL is written in, by the server's name."""
+        self._connection, self._everything, self._encoding = connection, everything, encoding
+        self._of_keys: list[bytes] = []
+
+    def of(self, item: Item) -> list[str]:
+        """Functions that ``item`` may call where it is made, quoted: by itself, and by its operators."""
+        if item.kind not in _MAKING or not any(word in item.sql for word in _COMPUTING):
+            return []
+        needed = [self._everything[number] for number in item.needs if number in self._everything]
+        needed += [
+            self._everything[number] for each in needed if each.kind == "OPERATOR" for number in each.needs if number in self._everything
+        ]
+        return sorted({each.reference for each in needed if each.kind == "FUNCTION" and each.reference})
+
+    @asynccontextmanager
+    async def harmless(self, item: Item) -> AsyncIterator[None]:
+        """``item`` is made within it. Raises ``psycopg.Error``."""
+        names = self.of(item)
+        if not names:
+            yield
+            return
+        cursor = await self._connection.execute(FUNCTIONS_OF_OTHERS.encode(), (self._encoding, names))
+        functions = [bytes(function) for (function,) in await cursor.fetchall()]
+        await self._turn(functions, b"DEFINER")
+        yield
+        cursor = await self._connection.execute(HAS_KEY.encode(), (item.schema, item.tag))
+        if await cursor.fetchone() == (True,):
+            self._of_keys += functions
+        else:
+            await self._turn(functions, b"INVOKER")
+
+    async def release(self) -> None:
+        """Make those of keys what they were. Raises ``psycopg.Error``."""
+        await self._turn(self._of_keys, b"INVOKER")
+        self._of_keys.clear()
+
+    async def _turn(self, functions: list[bytes], to: bytes) -> None:
+        for function in functions:
+            await self._connection.execute(b"ALTER FUNCTION " + function + b" SECURITY " + to)
