@@ -29,10 +29,6 @@ class Unreadable(msgspec.DecodeError):
     """The bytes are too large, nested too deeply, not UTF-8, not JSON, or not of the form asked for. The message has none of them."""
 
 
-class TooDeep(Unreadable):
-    """The bytes may be whole, but nest deeper than a decoder goes: ``members`` and ``elements`` take them apart without one."""
-
-
 def decode_untrusted(body: bytes | memoryview | msgspec.Raw, of: type[T], *, most: int, strict: bool = True) -> T:
     """``body`` as an ``of``. ``most``: bytes that it may have. ``strict`` as msgspec has it. Raises ``Unreadable`` and nothing else."""
     size = memoryview(body).nbytes
@@ -41,12 +37,13 @@ def decode_untrusted(body: bytes | memoryview | msgspec.Raw, of: type[T], *, mos
     try:
         found: T = _decoder(cast(Hashable, of), strict).decode(body)
     except RecursionError:
-        raise TooDeep("it is nested too deeply") from None
+        raise Unreadable("it is nested too deeply") from None
     except UnicodeError:
         raise Unreadable("it is not UTF-8") from None
     except msgspec.ValidationError as error:
-        # What follows the place may quote a value.
-        raise Unreadable("it has another form" + "".join(str(error).rpartition(" - at ")[1:])) from None
+        # What stands before the place may quote a value, and where all of it is meant there is no place.
+        _, at, place = str(error).rpartition(" - at ")
+        raise Unreadable(f"it has another form{at}{place if at else ''}") from None
     except msgspec.MsgspecError as error:
         raise Unreadable(str(error)) from None
     return found

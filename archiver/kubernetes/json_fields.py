@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from archiver.errors import Corrupt
-from archiver.untrusted import TooDeep, Unreadable, UntrustedDecoder, decode_untrusted, depth, elements, members
+from archiver.untrusted import Unreadable, UntrustedDecoder, decode_untrusted, depth, elements, members
 
 T = TypeVar("T")
 
@@ -96,14 +96,15 @@ _KEPT_LEVELS = 4
 """Of an object that nests deeper, so many levels are read all the same: ``metadata.managedFields[0].manager``."""
 
 
-class AnyDepth(UntrustedDecoder[T]):
-    """``UntrustedDecoder`` of a form that one object, or what holds one, may fill, and that nesting cannot stop.
+class Anything(UntrustedDecoder[T]):
+    """``UntrustedDecoder`` of a form that one object, or what holds one, may fill, and that nothing else in that object can stop.
 
-    Whoever may write an object chooses how deep it nests; the API server takes ten times what a decoder takes.
+    Whoever may write an object chooses how deep it nests; the API server takes ten times what a decoder takes. What is no API server of
+    Kubernetes may send texts and numbers that are none. Neither costs the objects beside it.
     """
 
     def __init__(self, of: type[T], *, most: int, taken_apart: Callable[[dict[str, bytes]], T]) -> None:
-        """``taken_apart``: the form from its members, for bytes that nest too deeply."""
+        """``taken_apart``: the form from its members, for bytes that a decoder does not take."""
         super().__init__(of, most=most)
         self._taken_apart = taken_apart
 
@@ -111,18 +112,26 @@ class AnyDepth(UntrustedDecoder[T]):
         """Raises ``Unreadable`` and nothing else."""
         try:
             return super().decode(body)
-        except TooDeep:
-            return self._taken_apart(members(bytes(body)))
+        except Unreadable:
+            whole = bytes(body)
+            if len(whole) > self._most:
+                raise
+            return self._taken_apart(members(whole))
 
 
 def _text(found: Mapping[str, bytes], name: str) -> str:
-    return decode_untrusted(found.get(name, b'""'), str, most=OBJECT_BYTES)
+    return _value(found, name, str) or ""
+
+
+def _value(found: Mapping[str, bytes], name: str, of: type[T]) -> T | None:
+    """``None`` for what is not there, or is null, which says as much."""
+    value = found.get(name, b"null")
+    return None if value == b"null" else decode_untrusted(value, of, most=OBJECT_BYTES)
 
 
 def _meta(found: Mapping[str, bytes]) -> Meta:
     name, namespace, uid = _text(found, "name"), _text(found, "namespace"), _text(found, "uid")
-    generation = decode_untrusted(found.get("generation", b"0"), int, most=OBJECT_BYTES)
-    return Meta(name, namespace, uid, _text(found, "resourceVersion"), generation)
+    return Meta(name, namespace, uid, _text(found, "resourceVersion"), _value(found, "generation", int) or 0)
 
 
 def _head(found: Mapping[str, bytes]) -> Head:
@@ -144,11 +153,19 @@ def _page(found: Mapping[str, bytes]) -> Page:
     return Page(metadata, listed, _text(found, "apiVersion"), _text(found, "kind"))
 
 
-head = AnyDepth(Head, most=OBJECT_BYTES, taken_apart=_head)
-event = AnyDepth(Event, most=OBJECT_BYTES, taken_apart=lambda found: Event(_text(found, "type"), _head(members(_object(found)))))
-line = AnyDepth(Line, most=OBJECT_BYTES, taken_apart=lambda found: Line(_text(found, "type"), msgspec.Raw(_object(found))))
-page = AnyDepth(Page, most=PAGE_BYTES, taken_apart=_page)
+head = Anything(Head, most=OBJECT_BYTES, taken_apart=_head)
+event = Anything(Event, most=OBJECT_BYTES, taken_apart=lambda found: Event(_text(found, "type"), _head(members(_object(found)))))
+line = Anything(Line, most=OBJECT_BYTES, taken_apart=lambda found: Line(_text(found, "type"), msgspec.Raw(_object(found))))
+page = Anything(Page, most=PAGE_BYTES, taken_apart=_page)
 status = UntrustedDecoder(Status, most=OBJECT_BYTES)
+
+
+def listed(item: bytes | msgspec.Raw) -> Meta:
+    """Of an object of a list. Raises ``Unreadable`` for one that does not say which object it is, and of which version."""
+    meta = head.decode(item).metadata
+    if not meta.name or not meta.resource_version:
+        raise Unreadable("one of its objects has no name or no resourceVersion")
+    return meta
 
 
 def object_of(watch_line: bytes) -> bytes:

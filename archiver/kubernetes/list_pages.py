@@ -46,7 +46,7 @@ class ListPages:
         if page.metadata.resource_version != self.version:
             raise Unreadable("its pages are of different resourceVersions")
         if page.metadata.continue_:
-            first = kj.head.decode(page.items[0]).metadata if page.items else kj.Meta()
+            first = kj.listed(page.items[0]) if page.items else kj.Meta()
             if (first.namespace, first.name) in self._begun or not page.items:
                 raise Unreadable("it goes on without end")
             self._begun.add((first.namespace, first.name))

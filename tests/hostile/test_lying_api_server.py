@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from archiver.clock import SystemClock
 from archiver.history.object_at import object_at
 from archiver.history.objects import ObjectRef, object_log
 from archiver.history.span.bounds import Bounds
@@ -18,6 +19,8 @@ from archiver.history.span.span_log import SpanLog
 from archiver.journal.entry import Kind
 from archiver.journal.reader import Reader
 from archiver.replay.kubernetes.folded_stream import Cut
+from archiver.replay.kubernetes.restore import plan_cluster
+from archiver.replay.kubernetes.selection import RestoreScope
 from archiver.replay.points import parse_point, resolve
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import custom_resource, path
@@ -125,6 +128,61 @@ async def test_what_is_no_discovery_says_nothing(
     assert not await capture.records(stream, Kind.GAP)
 
 
+ITEMS: dict[str, Any] = {
+    "no object": "a",
+    "null": None,
+    "nobody": {"metadata": {"resourceVersion": "1"}},
+    "no version": {"metadata": {"name": "a"}},
+    "a number": {"metadata": {"name": 1, "resourceVersion": "1"}},
+}
+
+
+@pytest.mark.parametrize("item", ITEMS.values(), ids=ITEMS)
+async def test_an_object_that_is_nobodys_stops_no_other_kind(
+    cluster: ControlPlane, namespace: str, proxy: HttpFaultProxy, capture: KubernetesCapture, item: Any
+) -> None:
+    """Nothing is known of a kind whose list holds it, which is said, and listed again; the others go on."""
+    await create(cluster, namespace, "a", "b")
+    listed = await asyncio.to_thread(cluster.request, "GET", path("Tool", namespace))
+    body = json.dumps(listed | {"items": [*listed["items"], item]}).encode()
+    capture.config.resources.append("toolruns.tools.proompteng.ai")
+    proxy.answer(200, match=lambda request: lists(request) and "/tools?" in request.target, body=body, times=None)
+    async with capture.running(streaming=False):
+        await capture.until(lambda status: "not a list" in status.detail and status.parts[0].state == "streaming", "it is seen")
+        run = await asyncio.to_thread(cluster.request, "POST", path("ToolRun", namespace), custom_resource("ToolRun", namespace, "r"))
+        await capture.until_durable(f"tools.proompteng.ai/toolruns@{namespace}", run["metadata"]["resourceVersion"])
+        proxy.reset()
+        await capture.until_streaming()
+    await agrees(capture, cluster, namespace)
+
+
+async def test_a_strange_object_costs_no_list_and_no_restore(
+    cluster: ControlPlane, namespace: str, proxy: HttpFaultProxy, capture: KubernetesCapture
+) -> None:
+    """A text that is none is kept as it came; what is null is not there. A restore to a time while nobody watched names it, and the rest."""
+    stream = f"{TOOLS}@{namespace}"
+    await create(cluster, namespace, "a", "b")
+    listed = await asyncio.to_thread(cluster.request, "GET", path("Tool", namespace))
+    first, second = listed["items"]
+    strange = [first | {"spec": {"image": "\ud800"}}, second | {"metadata": second["metadata"] | {"generation": None}}]
+    proxy.answer(200, match=lists, body=json.dumps(listed | {"items": strange}).encode())
+    async with capture.running():
+        pass
+    moment = SystemClock().now()
+    seen = await asyncio.to_thread(cluster.request, "PUT", path("Tool", namespace, "b"), {**second, "spec": {"image": "y"}})
+    line = json.dumps({"type": "MODIFIED", "object": seen | {"spec": {"image": "\ud800"}}}).encode()
+    proxy.answer(200, match=lambda request: "resourceVersionMatch=Exact" in request.target, body=json.dumps(listed).encode())
+    proxy.answer(200, match=watches, body=line + b"\n")
+    async with capture.running():
+        await capture.until_durable(stream, await create(cluster, namespace, "c"))
+    prepared = await plan_cluster(Reader(capture.store), capture.name, Cut(time=moment), RestoreScope(), None, SystemClock())
+    assert [action.name for action in prepared.plan.actions] == ["b"]
+    when, what = prepared.plan.gaps
+    assert "cannot be told" in when
+    assert f"{namespace}/b" in when
+    assert f"{namespace}/a cannot be restored" in what
+
+
 @pytest.mark.parametrize("version", ["", "1"], ids=["that begins anew", "of another time"])
 async def test_pages_that_make_no_list(
     cluster: ControlPlane, namespace: str, proxy: HttpFaultProxy, capture: KubernetesCapture, version: str
@@ -177,7 +235,9 @@ async def test_a_watch_that_goes_back_or_nowhere(
     assert told.count(new["metadata"]["resourceVersion"]) == 2
 
 
-@pytest.mark.parametrize("spec", [b'{"image":"\xff"}', b'{"image":1e400}'], ids=["no UTF-8", "no number"])
+@pytest.mark.parametrize(
+    "spec", [b'{"image":"\xff"}', b'{"image":1e400}', b'{"image":"\\ud800"}'], ids=["no UTF-8", "no number", "half a character"]
+)
 async def test_a_state_that_cannot_be_read_costs_no_other(
     cluster: ControlPlane, namespace: str, proxy: HttpFaultProxy, capture: KubernetesCapture, spec: bytes
 ) -> None:

@@ -35,7 +35,7 @@ async def next_page(
             if not size.too_large():
                 return None, "", Failure("unavailable", error.message)
         except Unreadable as error:
-            return None, "", _no_list(error)
+            return None, "", no_list(error)
 
 
 async def page_of(api: Api, path: str, params: dict[str, str], size: PageSize | None = None) -> tuple[kj.Page | None, Failure | None]:
@@ -55,9 +55,9 @@ async def page_of(api: Api, path: str, params: dict[str, str], size: PageSize | 
     try:
         return list_page(answer.body, path), None
     except Unreadable as error:
-        return None, _no_list(error)
+        return None, no_list(error)
 
 
-def _no_list(error: Unreadable) -> Failure:
+def no_list(error: Unreadable) -> Failure:
     """An answer, or the pages of several, that are no list for the reason of ``error``."""
     return Failure("unavailable", f"an answer that is not a list: {error}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from archiver.capture.kubernetes.collection import next_page, page_of
+from archiver.capture.kubernetes.collection import next_page, no_list, page_of
 from archiver.capture.kubernetes.entry_writer import EntryWriter
 from archiver.capture.kubernetes.failures import Failure, failure_of
 from archiver.capture.kubernetes.listwatch import ListWatch, Step
@@ -22,6 +22,7 @@ from archiver.errors import Unavailable
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.list_pages import ListPages
 from archiver.kubernetes.page_size import SINGLE_BYTES, PageSize
+from archiver.untrusted import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -188,17 +189,16 @@ class Reflector:
         follow, size, pages = "", PageSize(context.config.page_size), ListPages()
         while True:
             page, follow, failure = await next_page(context.api, self.scope.path, follow, size, pages, exact=place)
-            if page is None:
-                assert failure is not None
-                if failure.kind != "expired":
-                    self._note(failure)
+            try:
+                for meta in map(kj.listed, (page.items or []) if page is not None else []):
+                    listed[meta.namespace, meta.name] = (meta.uid, meta.resource_version)
+            except Unreadable as error:
+                failure = no_list(error)
+            if failure is not None and failure.kind != "expired":
+                self._note(failure)
+            if failure is not None or not follow:
                 break
-            for item in page.items or []:
-                meta = kj.head.decode(item).metadata
-                listed[meta.namespace, meta.name] = (meta.uid, meta.resource_version)
-            if not follow:
-                break
-        same = page is not None and self._journal.agrees(listed)
+        same = failure is None and self._journal.agrees(listed)
         self._machine.compared(failure, same=same, now=clock.monotonic(), chance=clock.random())
 
     async def _list(self) -> None:
@@ -212,10 +212,7 @@ class Reflector:
             page, follow, failure = await next_page(context.api, self.scope.path, follow, size, pages)
             if page is None:
                 assert failure is not None
-                self._note(failure)
-                self._journal.list_failed(listed)
-                self._machine.list_failed(failure, clock.monotonic(), clock.random())
-                self._schedule.begin(clock.monotonic(), clock.random())
+                self._list_failed(failure, listed)
                 return
             if not first:
                 version = page.metadata.resource_version
@@ -224,7 +221,11 @@ class Reflector:
                 self._machine.list_began(version)
                 self._listed_generation = self._interest.generation()
                 first = await self._journal.list_began()
-            self._journal.items(page.items or [], listed)
+            try:
+                self._journal.items(page.items or [], listed)
+            except Unreadable as error:
+                self._list_failed(no_list(error), listed)
+                return
             if not follow:
                 break
             if context.outbox.full:
@@ -233,6 +234,13 @@ class Reflector:
         self._silence.broken()
         self._note(None)
         self._schedule.listed(clock.monotonic(), clock.random())
+
+    def _list_failed(self, failure: Failure, listed: dict[Key, Version]) -> None:
+        now, chance = self._context.clock.monotonic(), self._context.clock.random()
+        self._note(failure)
+        self._journal.list_failed(listed)
+        self._machine.list_failed(failure, now, chance)
+        self._schedule.begin(now, chance)
 
     async def _watch(self) -> None:
         machine, clock = self._machine, self._context.clock

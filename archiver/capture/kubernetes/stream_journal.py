@@ -93,10 +93,12 @@ class StreamJournal:
         return listed == self._known.objects
 
     def items(self, items: Sequence[msgspec.Raw], listed: dict[Key, Version]) -> int:
-        """Journal objects of a list and note them in ``listed``; how many bytes they were."""
+        """Journal objects of a list and note them in ``listed``; how many bytes they were. ``Unreadable`` when one is nobody's, and then
+        none is journaled.
+        """
         bodies: list[bytes] = []
         for item in items:
-            meta = kj.head.decode(item).metadata
+            meta = kj.listed(item)
             if self._interest.keep is None or self._interest.keep(meta.name):
                 listed[meta.namespace, meta.name] = (meta.uid, meta.resource_version)
                 bodies.append(bytes(item))

@@ -22,6 +22,7 @@ from archiver.kubernetes.stream_name import StreamName
 from archiver.kubernetes.stream_state import UNWATCHED, Key, StreamState
 from archiver.replay.kubernetes.folded_stream import Cut, FoldedStream, part_of
 from archiver.replay.kubernetes.late_events import Late, divide
+from archiver.untrusted import Unreadable
 
 _BACKLOG = 10_000_000
 """Microseconds. What waited for somebody to watch comes at once: a longer pause ends it."""
@@ -196,7 +197,10 @@ async def _backlog(reader: Reader, tail: SegmentHeader, fold: FoldedStream, foll
 
 
 def _metadata(body: bytes) -> dict[str, Any]:
-    found = kj.plain(body).get("metadata")
+    try:
+        found = kj.plain(body).get("metadata")
+    except Unreadable:
+        return {}
     return found if isinstance(found, dict) else {}
 
 

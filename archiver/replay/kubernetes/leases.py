@@ -16,14 +16,13 @@ import structlog
 
 from archiver.clock import from_text, to_text
 from archiver.errors import ArchiverError, Invalid, Refused, Unavailable
-from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.url_paths import member, segment
 from archiver.replay.kubernetes.patient_api import PatientApi
 from archiver.replay.kubernetes.target_objects import told
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
-    from archiver.kubernetes.api import Api
+    from archiver.kubernetes.api import Answer, Api
 
 _PREFIX = "archiver-restore-"
 _NEW_SECONDS = 15
@@ -95,9 +94,9 @@ class _Lease:
                 answer, _ = await self._server.send("POST", self._collection, body)
                 self._created = answer.status == 201
             elif answer.status == 200:
-                answer = await self._take_from(kj.plain(answer.body))
+                answer = await self._take_from(self._server.manifest(answer.body))
             if answer.status in (200, 201):
-                self._document = kj.plain(answer.body)
+                self._document = self._server.manifest(answer.body)
                 _log.info("lease_taken", lease=self.name, identity=self._identity)
                 return
             if answer.status != 409:
@@ -157,15 +156,15 @@ class _Lease:
             answer, _ = await self._server.send("PUT", self._path, {**self._document, "spec": spec})
             if answer.status == 409:
                 answer = await self._server.get(self._path)
-                if answer.status == 200 and _holder(answer.body) == self._identity:
-                    self._document = kj.plain(answer.body)
+                if answer.status == 200 and self._holder(answer) == self._identity:
+                    self._document = self._server.manifest(answer.body)
                     continue
-            if answer.status != 200 or _holder(answer.body) != self._identity:
+            if answer.status != 200 or self._holder(answer) != self._identity:
                 raise _LostLease(
-                    f"lease {self.name} was taken by {_holder(answer.body) or 'nobody' if answer.status == 200 else told(answer)}",
+                    f"lease {self.name} was taken by {self._holder(answer) or 'nobody' if answer.status == 200 else told(answer)}",
                     hint="the restore stopped: scale the controller to 0, then run it again with --overwrite",
                 )
-            self._document = kj.plain(answer.body)
+            self._document = self._server.manifest(answer.body)
             return
 
     async def give_back(self) -> None:
@@ -173,9 +172,9 @@ class _Lease:
         try:
             for _ in range(_TAKES):
                 answer = await self._server.get(self._path)
-                if answer.status != 200 or _holder(answer.body) != self._identity:
+                if answer.status != 200 or self._holder(answer) != self._identity:
                     return
-                document = kj.plain(answer.body)
+                document = self._server.manifest(answer.body)
                 if self._created:
                     metadata = document["metadata"]
                     conditions = {"preconditions": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}}
@@ -189,11 +188,9 @@ class _Lease:
         except ArchiverError as error:
             _log.warning("lease_not_given_back", lease=self.name, reason=error.message, expires_seconds=self._duration)
 
+    def _holder(self, answer: Answer) -> str:
+        return str((self._server.manifest(answer.body).get("spec") or {}).get("holderIdentity") or "")
+
 
 class _LostLease(Unavailable):
     """Somebody else holds it."""
-
-
-def _holder(body: bytes) -> str:
-    document: dict[str, Any] = kj.plain(body)
-    return str((document.get("spec") or {}).get("holderIdentity") or "")

@@ -37,22 +37,22 @@ async def living_leases(server: PatientApi, namespaces: list[str], clock: Clock)
     found = LivingLeases()
     page, _ = await server.page("/apis/coordination.k8s.io/v1/leases")
     if page is not None:
-        found.names = _living(page, clock)
+        found.names = _living(server, page, clock)
         return found
     found.unseen.append("*")
     for namespace in namespaces:
         page, answer = await server.page(f"/apis/coordination.k8s.io/v1/namespaces/{segment(namespace)}/leases")
         if page is not None:
-            found.names += _living(page, clock)
+            found.names += _living(server, page, clock)
         elif answer.status != 404:
             found.unseen.append(namespace)
     return found
 
 
-def _living(page: kj.Page, clock: Clock) -> list[str]:
+def _living(server: PatientApi, page: kj.Page, clock: Clock) -> list[str]:
     names = []
     for item in page.items or []:
-        lease = kj.plain(item)
+        lease = server.manifest(item)
         metadata = lease["metadata"]
         if metadata.get("namespace") not in _OF_THE_CLUSTER and _held(lease.get("spec") or {}, clock.now()):
             names.append(f"{metadata.get('namespace', '')}/{metadata.get('name', '')}")

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes import url_paths
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ async def over_quota(server: PatientApi, created: Iterable[tuple[str, str]]) -> 
     for namespace, counts in sorted(by_namespace.items()):
         page, _ = await server.page(f"{url_paths.namespace(namespace)}/resourcequotas")
         for item in (page.items or []) if page is not None else []:
-            found += _exceeded(namespace, kj.plain(item), counts)
+            found += _exceeded(namespace, server.manifest(item), counts)
     return found
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.errors import Unavailable
+from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.api import TooLarge, not_an_api_server
 from archiver.kubernetes.list_pages import list_page
 from archiver.kubernetes.page_size import SINGLE_BYTES
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from archiver.clock import Clock
-    from archiver.kubernetes import json_fields as kj
     from archiver.kubernetes.api import Answer, Api
+    from archiver.kubernetes.records import Resource
     from archiver.replay.kubernetes.manifests import Manifest
 
 _FIRST_PAUSE = 0.2
@@ -52,6 +53,24 @@ class PatientApi:
             return list_page(answer.body, path) if answer.status == 200 else None, answer
         except Unreadable:
             raise not_an_api_server(self.server) from None
+
+    def manifest(self, body: bytes | msgspec.Raw) -> Manifest:
+        """The object that ``body``, or a part of an answer, is. ``Unavailable`` where it is none."""
+        try:
+            found: Manifest = kj.plain(body)
+        except Unreadable:
+            raise not_an_api_server(self.server) from None
+        if not isinstance(found.get("metadata"), dict):
+            raise not_an_api_server(self.server)
+        return found
+
+    def document(self, item: msgspec.Raw, resource: Resource) -> Manifest:
+        """An item of a list of ``resource``, with the ``apiVersion`` and ``kind`` that items come without; otherwise as ``manifest``."""
+        version = f"{resource.group}/{resource.version}" if resource.group else resource.version
+        found: Manifest = {"apiVersion": version, "kind": resource.kind} | self.manifest(item)
+        if not found["metadata"].get("name"):
+            raise not_an_api_server(self.server)
+        return found
 
     async def send(self, method: str, path: str, body: Manifest, params: Mapping[str, str] | None = None) -> tuple[Answer, bool]:
         """One write: its last answer, and whether an earlier attempt, whose answer was lost, may have been done."""

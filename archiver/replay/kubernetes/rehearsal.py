@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes import url_paths
 from archiver.kubernetes.url_paths import collection, member
 from archiver.replay.kubernetes import manifests
@@ -68,7 +67,7 @@ async def rehearse(server: PatientApi, plan: ClusterPlan, objects: Objects, live
         if answer.status in (200, 201) and action.resource != DEFINITIONS:
             # Its metadata is the server's; a status may be written by itself alone.
             sent = {key: value for key, value in wanted.items() if key not in ("metadata", "status")}
-            lost[action.key] = lost_fields(sent, kj.plain(answer.body))
+            lost[action.key] = lost_fields(sent, server.manifest(answer.body))
         if answer.status in (200, 201) or (answer.status in (404, 409) and (elsewhere or action.do != "create")):
             # There by chance, or changed meanwhile: what the restore writes is looked at again first.
             return action

@@ -50,7 +50,7 @@ async def put_status(server: PatientApi, path: str, written: Manifest, status: o
         there = await server.get(place)
         if there.status != 200:
             return there
-        current = kj.plain(there.body)
+        current = server.manifest(there.body)
         if manifests.uid(current) != manifests.uid(written):
             break
         if kj.same(current.get("status"), status):
@@ -67,7 +67,7 @@ async def put_owners(server: PatientApi, place: str, uid: str, wanted: list[Mani
         answer = await server.get(place)
         if answer.status != 200:
             break
-        current: Manifest = kj.plain(answer.body)
+        current: Manifest = server.manifest(answer.body)
         if manifests.uid(current) != uid or references(current) == wanted:
             break
         current["metadata"]["ownerReferences"] = wanted
@@ -95,7 +95,7 @@ async def put_managers(
         there = await server.get(place)
         if there.status != 200:
             return there
-        current = kj.plain(there.body)
+        current = server.manifest(there.body)
         if manifests.uid(current) != manifests.uid(written):
             break
     return answer
@@ -106,7 +106,7 @@ async def _done_before(server: PatientApi, place: str, wanted: Manifest, answer:
     read = await server.get(place)
     if read.status != 200:
         return answer
-    there: Manifest = kj.plain(read.body)
+    there: Manifest = server.manifest(read.body)
     there.pop("status", None)
     plain = {key: value for key, value in wanted.items() if key != "status"}
     return answer if manifests.differing(plain, there, {owner: owner for owner in owner_uids(plain)}) else read

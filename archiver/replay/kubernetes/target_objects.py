@@ -130,7 +130,7 @@ async def _list(server: PatientApi, name: str, resource: Resource, namespace: st
             return answer
         size.came(len(answer.body))
         for item in page.items or []:
-            manifest = kj.document(bytes(item), resource.group, resource.version, resource.kind)
+            manifest = server.document(item, resource)
             found[name, *manifests.identity(manifest)] = manifest
         try:
             following = pages.follow(page)
@@ -164,7 +164,7 @@ async def living_owners(server: PatientApi, selection: Selection, live: Mapping[
         path = collection(Resource(*_split(version), resource.name, kind, resource.namespaced), namespace if resource.namespaced else "")
         async with gate:
             answer = await server.get(member(path, name))
-        return answer.status == 200 and kj.head.decode(answer.body).metadata.uid == uid
+        return answer.status == 200 and manifests.uid(server.manifest(answer.body)) == uid
 
     answers = await asyncio.gather(*map(lives, outside))
     return {uid: uid for uid, alive in zip(outside, answers, strict=True) if alive}
@@ -181,6 +181,6 @@ async def unusable_namespaces(server: PatientApi, namespaces: list[str]) -> list
     found = []
     for name in namespaces:
         answer = await server.get(namespace_path(name))
-        if answer.status == 200 and manifests.terminating(kj.plain(answer.body)):
+        if answer.status == 200 and manifests.terminating(server.manifest(answer.body)):
             found.append(f"namespace {name} is being deleted in the target")
     return found

@@ -206,7 +206,7 @@ class Restorer:
         if answer.status not in (200, 201):
             self.report.failures.append(f"{label(action.key)}: {told(answer)}")
             return
-        written: Manifest = kj.plain(answer.body)
+        written: Manifest = self._server.manifest(answer.body)
         self._uids[manifests.uid(manifest)] = self.report.uids[manifests.uid(manifest)] = manifests.uid(written)
         self._done.append(action)
         if live is not None and action.do == "merge":
@@ -221,7 +221,7 @@ class Restorer:
                 self.report.failures.append(f"{label(action.key)} status: {told(answer)}")
             else:
                 self.report.statuses += 1
-                written = kj.plain(answer.body)
+                written = self._server.manifest(answer.body)
         if not lost:
             await self._give_back(action, written)
 
@@ -253,12 +253,12 @@ class Restorer:
                 if answer.status != 200:
                     self.report.failures.append(f"{label(action.key)} owners: {told(answer)}")
                     continue
-                await self._give_back(action, kj.plain(answer.body))
+                await self._give_back(action, self._server.manifest(answer.body))
             elif action.key in done:
                 place = member(collection(self._plan.resources[action.resource], action.namespace), action.name)
                 answer = await self._server.get(place)
                 if answer.status == 200:
-                    await self._give_back(action, kj.plain(answer.body))
+                    await self._give_back(action, self._server.manifest(answer.body))
 
     async def _wait_until_served(self, names: set[str]) -> None:
         """A definition is usable when discovery and a list answer, not when its conditions say so."""

@@ -10,18 +10,19 @@ manifest.json                                with the commands that bring them b
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from archiver.clock import to_text
-from archiver.errors import Corrupt, Refused
+from archiver.errors import Refused
 from archiver.journal.segment import CONTENT_LIMIT
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.owners import owner_uids
 from archiver.replay.kubernetes.plan import ClusterPlan
-from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, label
+from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects
 from archiver.replay.kubernetes.yaml_text import to_yaml
 from archiver.untrusted import Unreadable, decode_untrusted
 
@@ -30,6 +31,9 @@ INCOMPLETE = "INCOMPLETE"
 """The manifest until every file that it lists is there."""
 
 _LONGEST_NAME = 200
+_NO_FILE_NAME = re.compile(r"[%/\0]|^\.{1,2}$")
+"""What cannot stand in the name of a file, or would lead elsewhere; and the sign that stands for it."""
+
 # Not `apply`: client-side it keeps a second copy of the object in an annotation; server-side the API server reads kubectl's JSON as YAML,
 # which refuses some texts and changes others.
 _COMMANDS = {
@@ -121,17 +125,22 @@ def _document(written: WrittenFile, objects: Objects) -> dict[str, Any]:
 
 
 def _place(key: Key) -> Path:
-    resource, namespace, name = key
-    if "/" in f"{resource}{namespace}{name}" or {namespace, name} & {".", ".."}:
-        raise Corrupt(f"{label(key)} cannot be the name of an object")
-    if len(name) > _LONGEST_NAME:
-        # File systems end at 255 bytes, names of objects at 253 characters.
-        name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    resource, namespace, name = map(_file_name, key)
     if resource == DEFINITIONS:
         return Path("definitions") / f"{name}.yaml"
     if resource == NAMESPACES:
         return Path("namespaces") / f"{name}.yaml"
     return Path("objects") / (namespace or "_cluster") / resource / f"{name}.yaml"
+
+
+def _file_name(name: str) -> str:
+    """``name`` as a part of a path, for each name another one. Roles may be named almost anything, at any length."""
+    safe = _NO_FILE_NAME.sub(lambda found: "".join(f"%{ord(sign):02X}" for sign in found[0]), name)
+    whole = safe.encode()
+    if len(whole) <= _LONGEST_NAME:
+        return safe
+    # File systems end at 255 bytes, names of most objects at 253 characters.
+    return f"{whole[:_LONGEST_NAME].decode(errors='ignore')}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def _write(file: Path, document: dict[str, Any]) -> None:
