@@ -59,7 +59,28 @@ def as_planned(options: Options, planned: PlanFile) -> Options:
         allow_controllers=choices.allow_controllers,
         allow_gaps=choices.allow_gaps,
         leases=tuple(choices.leases),
+        delete=choices.delete if isinstance(choices.delete, int) else None,
+        delete_managed=choices.delete_managed is True,
     )
+
+
+def require_deletable(options: Options) -> None:
+    """``Invalid`` for a deletion that is not narrowed down, or goes with nothing."""
+    if options.delete is None:
+        if options.delete_managed:
+            raise Invalid("--delete-managed widens --delete, which is missing", hint="add --delete N")
+        return
+    if options.mode != "exact" or options.overwrite:
+        raise Invalid("--delete goes with --mode exact, and without --overwrite", hint="say --mode exact --delete N")
+    if options.scope.moves:
+        raise Invalid(
+            "--delete does not go with --into-namespace", hint="what lives in the other namespace was never captured as it is there"
+        )
+    if options.scope.is_everything:
+        raise Invalid(
+            "--delete without a kind, a namespace, an object or a selector means everything that is captured",
+            hint="say what is meant, for example with --namespace",
+        )
 
 
 def write_plan(plans: Plans, file: Path | None) -> None:

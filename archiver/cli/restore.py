@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from archiver.cli import output
-from archiver.cli.cluster_plans import as_planned, read_plan, write_plan
+from archiver.cli.cluster_plans import as_planned, read_plan, require_deletable, write_plan
 from archiver.cli.given import given_options
 from archiver.cli.main import Context, wait_for
 from archiver.cli.points import FORMS, say_meaning
@@ -114,6 +114,15 @@ if TYPE_CHECKING:
     show_default=True,
     help="Kubernetes: what the target holds already stays, has what was captured laid over it, or becomes it (as --overwrite).",
 )
+@click.option(
+    "--delete",
+    "delete",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="With --mode exact and a named kind, namespace, object or selector: also delete what lives there and was not there at the point, N"
+    " objects at most. With --dry-run, 0 lists them. Refused where what was there is not certain.",
+)
+@click.option("--delete-managed", is_flag=True, help="With --delete: also objects that Argo CD or Helm manages.")
 @click.option("--allow-gaps", is_flag=True, help="Restore although part of the history in use is not known. The plan lists it.")
 @click.option("--no-owner", is_flag=True, help="PostgreSQL: leave out ownership and grants; needed where the roles are missing.")
 @click.option(
@@ -175,6 +184,8 @@ def restore(
     plan_name: Path | None,
     overwrite: bool,
     mode: Mode,
+    delete: int | None,
+    delete_managed: bool,
     allow_gaps: bool,
     no_owner: bool,
     into_source: bool,
@@ -233,6 +244,8 @@ def restore(
     options = Options(
         overwrite=overwrite,
         mode=mode,
+        delete=delete,
+        delete_managed=delete_managed,
         allow_gaps=allow_gaps,
         no_owner=no_owner,
         into_source=into_source,
@@ -249,6 +262,7 @@ def restore(
     )
     if planned is not None:
         at, sources, options = planned.at, (planned.source,), as_planned(options, planned)
+    require_deletable(options)
     written = {
         "--plan-file": plan_file,
         "--uid-map": uid_map,
@@ -281,6 +295,8 @@ _ABOUT: dict[str, Place] = {
     "--selector": "cluster",
     "--into-namespace": "cluster",
     "--mode": "into a cluster",
+    "--delete": "into a cluster",
+    "--delete-managed": "into a cluster",
     "--allow-controllers": "into a cluster",
     "--into-source": "into a cluster",
     "--hold-lease": "into a cluster",
@@ -454,10 +470,12 @@ def _print_done(done: RestoredSource) -> None:
                 ("created", report.created),
                 ("replaced", report.replaced),
                 ("merged", report.merged),
+                ("deleted", report.deleted),
                 ("skipped", report.skipped),
                 *(("kept", text) for text in report.kept),
                 ("with status", report.statuses),
                 *(("owner left out", text) for text in report.orphans),
+                *(("deleted, not gone yet", text) for text in report.going),
                 *(("fields not given back", text) for text in report.managers),
                 *(("not taken", text) for text in report.failures),
                 *(("differs", text) for text in report.differences),

@@ -53,6 +53,10 @@ class Options(msgspec.Struct, frozen=True):
     """``namespace/name`` of Leases in the target cluster, held while everything is restored, so that their controllers pause."""
     mode: Literal["create-missing", "merge", "exact"] = "create-missing"
     """What becomes of objects that a target cluster holds already. ``overwrite`` means ``exact``."""
+    delete: int | None = None
+    """With mode ``exact``, what lives in the scope and was not there at the point is deleted, so many objects at most."""
+    delete_managed: bool = False
+    """Also what Argo CD and Helm manage."""
     allow_controllers: bool = False
     """Objects with a status may be restored although controllers live in the target cluster."""
     ask_target: bool = False

@@ -14,7 +14,7 @@ from archiver.replay.kubernetes.owners import owner_uids
 if TYPE_CHECKING:
     from archiver.replay.kubernetes.manifests import Manifest
 
-Finding = Literal["create", "update", "status only", "unchanged", "conflict", "would be collected", "skipped"]
+Finding = Literal["create", "update", "status only", "unchanged", "conflict", "would be collected", "delete", "skipped"]
 """``conflict``: another state lives there, and stays. ``would be collected``: all of its owners are missing. With references to them the
 collector would take it at once, so it comes without. ``unchanged``: it lives as it was."""
 
@@ -22,6 +22,8 @@ _SHOWN_PATHS = 5
 _LOST_PATHS = 20
 _TRACKING = "argocd.argoproj.io/tracking-id"
 _INSTANCE = "argocd.argoproj.io/instance"
+_MANAGED_BY = "app.kubernetes.io/managed-by"
+_RELEASE = "meta.helm.sh/release-name"
 
 
 def in_place(differing: list[str]) -> Finding:
@@ -57,6 +59,15 @@ def gitops(manifest: Manifest) -> str:
         return f"Argo CD manages it (application {application}), and may take this back"
     managers = [str(entry.get("manager", "")) for entry in managers_of(manifest)]
     return "Argo CD manages it, and may take this back" if any(name.startswith("argocd-") for name in managers) else ""
+
+
+def managed_elsewhere(manifest: Manifest) -> str:
+    """Who else brings the object where it is gone, by its marks: Argo CD or Helm; empty where no mark is."""
+    if gitops(manifest):
+        return "Argo-managed"
+    metadata = manifest["metadata"]
+    labels, annotations = _texts(metadata.get("labels")), _texts(metadata.get("annotations"))
+    return "Helm-managed" if labels.get(_MANAGED_BY) == "Helm" or _RELEASE in annotations else ""
 
 
 def lost_fields(sent: Any, answered: Any, path: str = "") -> list[str]:

@@ -23,7 +23,7 @@ from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.owners import levels, owner_label, owner_uids, references
 from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, Selection, Stream, label
 
-Do = Literal["create", "replace", "merge", "skip"]
+Do = Literal["create", "replace", "merge", "delete", "skip"]
 Mode = Literal["create-missing", "merge", "exact"]
 """What becomes of objects that the target holds already: they stay, have what was captured laid over them, or become what was captured."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -23,7 +23,7 @@ from archiver.replay.kubernetes.label_selector import LabelSelector
 from archiver.replay.kubernetes.namespace_moves import parse_moves
 from archiver.replay.kubernetes.object_names import parse_object
 from archiver.replay.kubernetes.owners import owner_uids
-from archiver.replay.kubernetes.plan import ClusterPlan, Mode, known_uids
+from archiver.replay.kubernetes.plan import ClusterPlan, Do, Mode, known_uids
 from archiver.replay.kubernetes.selection import Key, Objects, RestoreScope, label
 from archiver.untrusted import Unreadable, decode_untrusted
 
@@ -51,6 +51,9 @@ class Choices(msgspec.Struct, frozen=True):
     allow_controllers: bool = False
     allow_gaps: bool = False
     leases: list[str] = []
+    delete: int | msgspec.UnsetType = msgspec.UNSET
+    """With mode ``exact``: how many objects that were not there may be deleted; unset: none is looked for."""
+    delete_managed: bool | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def scope(self) -> RestoreScope:
@@ -74,6 +77,8 @@ class Choices(msgspec.Struct, frozen=True):
             f"--mode {self.mode}": self.mode != "create-missing",
         }
         moves = [f"--into-namespace {old}={new}" for old, new in self.moves.items()]
+        said["--delete-managed"] = self.delete_managed is True
+        said[f"--delete {self.delete}"] = self.delete is not msgspec.UNSET
         return [*(option for option, is_said in said.items() if is_said), *(f"--hold-lease {name}" for name in self.leases), *moves]
 
     @classmethod
@@ -96,7 +101,7 @@ class Choices(msgspec.Struct, frozen=True):
 class PlannedObject(msgspec.Struct, frozen=True):
     """One object of the plan."""
 
-    do: Literal["create", "replace", "merge", "skip"]
+    do: Do
     finding: str
     resource: str
     namespace: str
@@ -174,7 +179,12 @@ def _planned(plan: ClusterPlan, objects: Objects, live: Mapping[Key, Manifest], 
         if action.do == "skip":
             yield PlannedObject(*words)
             continue
-        manifest, there = objects.by_key[action.key], live.get(action.key)
+        there = live.get(action.key)
+        if action.do == "delete":
+            assert there is not None
+            yield PlannedObject(*words, "", *version(there))
+            continue
+        manifest = objects.by_key[action.key]
         above = [uids.get(owner, "") for owner in owner_uids(manifest) if owner in uids or owner in own]
         yield PlannedObject(*words, digest(manifest), *(version(there) if there is not None else ("", "")), above)
 

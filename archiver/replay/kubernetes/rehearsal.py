@@ -11,7 +11,7 @@ import msgspec
 
 from archiver.kubernetes import url_paths
 from archiver.kubernetes.url_paths import collection, member
-from archiver.replay.kubernetes import manifests
+from archiver.replay.kubernetes import manifests, sure_writes
 from archiver.replay.kubernetes.findings import lost_fields, paths_text
 from archiver.replay.kubernetes.object_quotas import over_quota
 from archiver.replay.kubernetes.plan import Action, ClusterPlan
@@ -44,6 +44,10 @@ async def rehearse(server: PatientApi, plan: ClusterPlan, objects: Objects, live
     lost: dict[Key, list[str]] = {}
 
     async def ask(action: Action) -> Action | str:
+        if action.do == "delete":
+            async with gate:
+                answer = await sure_writes.delete(server, _place(plan, action), live[action.key], dry=True)
+            return action if answer.status in (200, 202, 404, 409) else f"{label(action.key)}: {told(answer)}"
         wanted, _ = manifests.desired(objects.by_key[action.key], uids)
         # With their old UIDs owners look like others; whether they are there is the plan's affair.
         wanted["metadata"].pop("ownerReferences", None)
@@ -93,6 +97,10 @@ async def rehearse(server: PatientApi, plan: ClusterPlan, objects: Objects, live
     plan.would_fail += await over_quota(server, [(action.resource, action.namespace) for action in taken])
     plan.actions = [_losing(action, lost.get(action.key, [])) for action in plan.actions]
     plan.not_asked = [f"{count} of {why}" for why, count in sorted(not_asked.items())]
+
+
+def _place(plan: ClusterPlan, action: Action) -> str:
+    return member(collection(plan.resources[action.resource], action.namespace), action.name)
 
 
 def _losing(action: Action, fields: list[str]) -> Action:

@@ -15,7 +15,8 @@ from archiver import __version__
 from archiver.errors import Invalid, Refused
 from archiver.kubernetes.api import Api
 from archiver.kubernetes.cluster import Cluster, identify
-from archiver.replay.kubernetes.fold import read_streams
+from archiver.replay.kubernetes.additions import add_deletions, listed_resources
+from archiver.replay.kubernetes.fold import place_of, read_streams
 from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.kubernetes.leases import hold_leases
 from archiver.replay.kubernetes.living_leases import living_leases
@@ -155,6 +156,8 @@ class ClusterRestoration:
             allow_controllers=options.allow_controllers,
             allow_gaps=options.allow_gaps,
             leases=list(options.leases),
+            **({} if options.delete is None else {"delete": options.delete}),
+            **({"delete_managed": True} if options.delete_managed else {}),
         )
         return PlanFile(
             FORMAT,
@@ -200,6 +203,8 @@ async def plan_objects(reader: Reader, source: str, target: Target | None, cut: 
             leases=options.leases,
             allow_controllers=options.allow_controllers,
             ask_target=options.ask_target,
+            delete=options.delete,
+            delete_managed=options.delete_managed,
         )
     except BaseException:
         if api is not None:
@@ -234,24 +239,27 @@ async def plan_cluster(
     leases: Sequence[str] = (),
     allow_controllers: bool = False,
     ask_target: bool = False,
+    delete: int | None = None,
+    delete_managed: bool = False,
 ) -> PreparedRestore:
     """What a restore of ``source`` as it was at ``cut`` would do; ``api``: the target, ``None`` for a folder. Changes nothing.
 
     ``leases``: held while it runs; ``allow_controllers``: others may live there. ``ask_target``: have the target say of each object whether
-    it would take it.
+    it would take it. ``delete``: with mode ``exact``, what lives in the scope and was not there is deleted, so many objects at most;
+    ``delete_managed``: also what Argo CD and Helm manage.
 
     What forbids the restore is in ``plan.refusals`` (the target is the captured cluster, controllers live there, …), what is not known of
     the history in ``plan.gaps``. Raises ``Invalid`` when the archive has no such source, ``HistoryLost`` when nothing of it is known at the
     cut, ``Unavailable`` when the target does not answer, ``Invalid`` when it does not let its user look; and the errors of ``Reader``.
     """
     folds = await read_streams(reader, source, cut)
-    selection = select(folds, scope)
+    selection = select(folds, scope, lenient=delete is not None)
     if api is None:
         plan, objects = make_plan(source, selection, None)
         return PreparedRestore(plan, objects, {}, {})
     server = PatientApi(api, clock, _PLAN_SECONDS)
     target = await identify(server)
-    live = await _live(server, selection)
+    live = await _live(server, selection, scope if delete is not None else None)
     owners = await living_owners(server, selection, live)
     plan, objects = make_plan(source, selection, live, overwrite=overwrite, mode=mode, strict=strict, anew=anew, owners=owners)
     plan.refusals = [
@@ -260,6 +268,9 @@ async def plan_cluster(
         *await _controllers(server, plan, leases, clock, allowed=allow_controllers),
         *plan.refusals,
     ]
+    if delete is not None:
+        moment = max(cut.time or await _latest(reader, cut), selection.observed) if _may_be(selection, target) else 0
+        add_deletions(plan, selection, scope, live, moment=moment, most=delete, managed=delete_managed)
     if ask_target:
         await rehearse(server, plan, objects, live)
     return PreparedRestore(plan, objects, live, owners, target.text)
@@ -285,12 +296,27 @@ async def _controllers(server: PatientApi, plan: ClusterPlan, held: Sequence[str
     return [] if chosen else [f"{text}; --hold-lease for each that acts on them, or --allow-controllers"]
 
 
-async def _live(server: PatientApi, selection: Selection) -> dict[Key, Manifest]:
-    """What the target holds of the selected resources. Definitions that its user may not list are left out of the selection."""
+async def _latest(reader: Reader, cut: Cut) -> int:
+    """When the entry at the cut was written, at the latest: the time of its segment."""
+    tail = await reader.tail()
+    if tail is None:
+        return 0
+    header = await reader.header(await place_of(reader, tail, cut.seq)) if cut.seq else tail
+    return (header or tail).time
+
+
+async def _live(server: PatientApi, selection: Selection, deleting: RestoreScope | None = None) -> dict[Key, Manifest]:
+    """What the target holds of the selected resources. Definitions that its user may not list are left out of the selection.
+
+    ``deleting``: of all resources that this scope reaches, too.
+    """
     by_key = selection.objects.by_key
     namespaces = {namespace for _, namespace, _ in by_key if namespace}
     names = {resource for resource, _, _ in by_key}
     resources = {name: selection.resources[name] for name in sorted(names - {DEFINITIONS})}
+    if deleting is not None:
+        resources |= listed_resources(selection)
+        namespaces |= deleting.spaces | {space for _, space, _ in deleting.objects if space}
     live = await live_objects(server, resources, namespaces)
     if DEFINITIONS in names:
         try:
@@ -342,6 +368,11 @@ def _require(plan: ClusterPlan, *, allow_gaps: bool) -> None:
     if plan.gaps and not allow_gaps:
         more = f", and {len(plan.gaps) - 1} more" if len(plan.gaps) > 1 else ""
         raise Refused(f"{plan.gaps[0]}{more}", hint="choose another point, or say --allow-gaps to restore what is known")
+
+
+def _may_be(selection: Selection, target: Cluster) -> bool:
+    """Whether the target may be a captured cluster: no other one, as far as UIDs tell."""
+    return any(not (captured.uid and target.uid) or captured.uid == target.uid for captured in map(Cluster.of, selection.clusters))
 
 
 def _own_source(selection: Selection, target: Cluster, url: str, *, into_source: bool) -> list[str]:

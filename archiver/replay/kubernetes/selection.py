@@ -93,6 +93,23 @@ class Stream(msgspec.Struct, frozen=True):
     """Entry of the folded checkpoint that it was read from; 0: of a list."""
 
 
+class Covered(msgspec.Struct, frozen=True):
+    """What a complete list had at the point: all objects of a resource, in one namespace or (empty) in all."""
+
+    resource: str
+    namespace: str
+    doubt: str = ""
+    """Why an object that is not known there may have been there all the same."""
+
+
+class Unmet(msgspec.Struct, frozen=True):
+    """A part of a scope that means nothing at the point: a namespace, an object, or (both empty) all of it."""
+
+    error: Invalid
+    namespace: str = ""
+    name: ObjectName | None = None
+
+
 class Selection(msgspec.Struct):
     """What is to be restored, whatever the target holds."""
 
@@ -114,6 +131,12 @@ class Selection(msgspec.Struct):
     """Namespaces whose objects were put into another one."""
     naming: list[str] = []
     """Places in moved objects that name the old namespace still."""
+    covered: list[Covered] = []
+    """Where what is not ``known`` was not there."""
+    known: set[Key] = set()
+    """Everything in the streams in use that existed at the point, or may have, meant or not."""
+    unmet: list[Unmet] = []
+    """What nothing at the point fits, where that is permitted."""
 
 
 def name_of(resource: Resource) -> str:
@@ -126,8 +149,10 @@ def label(key: Key) -> str:
     return f"{key[0]} {key[1]}/{key[2]}" if key[1] else f"{key[0]} {key[2]}"
 
 
-def select(folds: Sequence[FoldedStream], scope: RestoreScope) -> Selection:
-    """What ``scope`` means of ``folds``. Raises ``Invalid`` when it names a kind that was never captured."""
+def select(folds: Sequence[FoldedStream], scope: RestoreScope, *, lenient: bool = False) -> Selection:
+    """What ``scope`` means of ``folds``. Raises ``Invalid`` when it names a kind that was never captured, and for a part of it that means
+    nothing at the point; ``lenient``: that is in ``unmet`` then.
+    """
     newest = sorted(folds, key=lambda fold: fold.observed, reverse=True)
     used = [fold for fold in newest if fold.state.resource is not None and _wanted(fold, scope)]
     selection = Selection(
@@ -149,7 +174,10 @@ def select(folds: Sequence[FoldedStream], scope: RestoreScope) -> Selection:
     met = _Met()
     for fold in used:
         _take(selection, fold, scope, covered, met)
-    _require_met(selection, folds, scope, met)
+    if lenient:
+        selection.unmet = list(_unmet(folds, scope, met))
+    else:
+        _require_met(selection, folds, scope, met)
     _drop_definitions(selection, scope, met)
     _move(selection, scope.moves)
     selection.gaps.sort()
@@ -179,28 +207,30 @@ def _require_met(selection: Selection, folds: Sequence[FoldedStream], scope: Res
     """
     found = list(_unmet(folds, scope, met))
     if selection.gaps:
-        selection.gaps += [error.message for error in found]
+        selection.gaps += [each.error.message for each in found]
     elif found:
-        raise found[0]
+        raise found[0].error
 
 
-def _unmet(folds: Sequence[FoldedStream], scope: RestoreScope, met: _Met) -> Iterator[Invalid]:
+def _unmet(folds: Sequence[FoldedStream], scope: RestoreScope, met: _Met) -> Iterator[Unmet]:
     known = sorted({namespace for fold in folds for namespace, _ in fold.state.objects if namespace})
     told = f"known namespaces: {', '.join(known) or 'none'}; labels are those of the point, not today's"
     # Objects that are asked for by name say better what is missing.
     for namespace in sorted(scope.spaces - met.namespaces) if not scope.objects else ():
-        yield Invalid(
+        error = Invalid(
             f"nothing in namespace {namespace!r} is known at that point that fits what was asked for",
             hint=told if namespace in known else meant(namespace, known) + told,
         )
+        yield Unmet(error, namespace)
     for kind, namespace, name in sorted(scope.objects - met.objects):
         text = "/".join(part for part in (kind, namespace, name) if part)
-        yield Invalid(
+        error = Invalid(
             f"no object {text} is known at that point that fits what was asked for",
             hint=f"`archiver log --object {text}` says when there was one; it is plural.group/namespace/name",
         )
+        yield Unmet(error, name=(kind, namespace, name))
     if not met.some and not scope.is_everything and not scope.spaces and not scope.objects:
-        yield Invalid("no object at that point fits what was asked for", hint="labels are those of the point, not today's")
+        yield Unmet(Invalid("no object at that point fits what was asked for", hint="labels are those of the point, not today's"))
 
 
 def _move(selection: Selection, moves: Mapping[str, str]) -> None:
@@ -244,10 +274,13 @@ def _take(selection: Selection, fold: FoldedStream, scope: RestoreScope, covered
         return
     selection.gaps += [f"{fold.name}: {gap}" for gap in fold.gaps]
     selection.notes += [f"{fold.name}: {note}" for note in fold.notes]
+    selection.known |= {(name, *key) for key in fold.state.known()}
     if fold.state.listing is None:
         return
-    if selection.observed - fold.observed > _STALE and not fold.state.ended:
+    stale = selection.observed - fold.observed > _STALE and not fold.state.ended
+    if stale:
         selection.notes.append(f"{fold.name}: nothing was received after {to_text(fold.observed)}")
+    selection.covered.append(Covered(name, fold.state.namespace, _doubt(fold, stale=stale)))
     for (namespace, object_name), seen in sorted(fold.state.objects.items()):
         meant_by_name = scope.has(resource, namespace, object_name)
         if (name, namespace) in covered or (name != DEFINITIONS and not meant_by_name):
@@ -268,6 +301,15 @@ def _take(selection: Selection, fold: FoldedStream, scope: RestoreScope, covered
         else:
             selection.objects.by_key[key] = manifest
     covered.add((name, fold.state.namespace))
+
+
+def _doubt(fold: FoldedStream, *, stale: bool) -> str:
+    """Why what is not known of a stream may have been there all the same."""
+    if fold.state.ended:
+        return "its kind was not served then"
+    if fold.gaps or fold.notes:
+        return [*fold.gaps, *fold.notes][0]
+    return f"nothing was received after {to_text(fold.observed)}" if stale else ""
 
 
 def _drop_definitions(selection: Selection, scope: RestoreScope, met: _Met) -> None:

@@ -36,6 +36,30 @@ async def replace(server: PatientApi, path: str, wanted: Manifest, live: Manifes
     return await _done_before(server, place, wanted, answer) if unsure and answer.status == 409 else answer
 
 
+async def delete(server: PatientApi, place: str, there: Manifest, *, dry: bool = False) -> Answer:
+    """DELETE of the object as it is ``there``, provided that nobody wrote to it since it was read; what it owns stays, without its owner.
+
+    ``dry``: nothing is deleted. 404 is as good as done. Where an answer was lost and the object is on its way out, or another one, the
+    answer is that of reading it.
+    """
+    metadata = there["metadata"]
+    preconditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+    body: Manifest = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions, "propagationPolicy": "Orphan"}
+    if dry:
+        # In the body: beside one, the server passes over what the address says, and would delete.
+        body["dryRun"] = ["All"]
+    answer, unsure = await server.send("DELETE", place, body)
+    if unsure and answer.status == 409:
+        read = await server.get(place)
+        if read.status == 404:
+            return read
+        if read.status == 200:
+            now: Manifest = kj.plain(read.body)
+            if manifests.uid(now) != manifests.uid(there) or manifests.terminating(now):
+                return read
+    return answer
+
+
 async def put_status(server: PatientApi, path: str, written: Manifest, status: object) -> Answer:
     """PUT of the status subresource of an object just written; ``None``: none. A write of somebody else in between is met with another
     attempt, as long as it is the same object.

@@ -1,8 +1,8 @@
 """Carries out a plan against an API server, and reads back whether it is what was captured.
 
-Order: definitions until they are served, namespaces, then objects level by level of ownership; each object is created and at once given its
-status, because a controller that sees a run without its status starts it again. New UIDs replace old ones in owner references; those to
-owners that come later (of namespaces, of a ring) are put in at the end.
+Order: definitions until they are served, namespaces, then objects level by level of ownership, then what is deleted. Each object is created
+and at once given its status, because a controller that sees a run without its status starts it again. New UIDs replace old ones in owner
+references; those to owners that come later (of namespaces, of a ring) are put in at the end.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes import url_paths
 from archiver.kubernetes.url_paths import collection, member
 from archiver.replay.kubernetes import manifests, sure_writes
+from archiver.replay.kubernetes.deleting import delete_objects
 from archiver.replay.kubernetes.field_managers import added_back, given_back
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.owners import owner_uids, references
@@ -44,6 +45,9 @@ class ClusterReport(msgspec.Struct):
     created: int = 0
     replaced: int = 0
     merged: int = 0
+    deleted: int = 0
+    going: list[str] = []
+    """Deleted objects that are there until their finalizers have done their work."""
     skipped: int = 0
     statuses: int = 0
     """Statuses put back."""
@@ -107,7 +111,7 @@ class Restorer:
         try:
             return await self._run()
         except (Invalid, Refused) as error:
-            written = len(self._done) + len(self._spaces)
+            written = len(self._done) + len(self._spaces) + self.report.deleted
             if not written:
                 raise
             # Those two mean that nothing was touched.
@@ -119,11 +123,13 @@ class Restorer:
         self.report.skipped = len(self._plan.actions) - len(actions)
         others = [action for action in self._plan.actions if action.do == "skip" and action.why.startswith(f"{KEPT},")]
         self.report.kept = [f"{label(action.key)}: {action.why}" for action in others]
+        deletions = [action for action in actions if action.do == "delete"]
+        actions = [action for action in actions if action.do != "delete"]
         definitions = [action for action in actions if action.resource == DEFINITIONS]
         namespaces = [action for action in actions if action.resource == NAMESPACES]
         rest = [action for action in actions if action.resource not in (DEFINITIONS, NAMESPACES)]
         if self._versions is not None:
-            await self._require(actions, self._versions)
+            await self._require([*actions, *deletions], self._versions)
         await self._wait_until_served({action.resource for action in (*definitions, *namespaces)})
         if self._versions is None:
             await self._look_again([action for action in actions if action.do in ("replace", "merge")])
@@ -137,6 +143,7 @@ class Restorer:
             await self._level([action for action in rest if action.level == level], f"objects, level {level}")
         await self._late_owners()
         await self._compare()
+        await delete_objects(self._server, self._plan, deletions, self._live, self.report, self._progress)
         return self.report
 
     async def _require(self, actions: list[Action], versions: Mapping[Key, tuple[str, str]]) -> None:
