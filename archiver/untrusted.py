@@ -75,22 +75,41 @@ def depth(body: bytes) -> int:
 
 def members(body: bytes) -> dict[str, bytes]:
     """The members of a JSON object, each as its own bytes, however deep those nest. Raises ``Unreadable`` and nothing else."""
-    found = {}
-    pieces = _pieces(body, b"{", b"}")
-    for key in pieces:
-        if not key.startswith(b'"') or next(pieces, b"") != b":":
-            raise Unreadable("it is not JSON")
-        found[decode_untrusted(key, str, most=len(key))] = next(pieces)
-    return found
+    return {member.key: body[member.value : member.end] for member in member_places(body)}
 
 
 def elements(body: bytes) -> list[bytes]:
     """The elements of a JSON list, as ``members``."""
-    return list(_pieces(body, b"[", b"]"))
+    return [body[at:end] for at, end in element_places(body)]
 
 
-def _pieces(body: bytes, opening: bytes, closing: bytes) -> Iterator[bytes]:
-    """The values between two brackets, and for each key of an object its colon. ``Unreadable`` where the form is another."""
+class Member(msgspec.Struct, frozen=True, gc=False):
+    """Where a member of a JSON object stands in its bytes."""
+
+    key: str
+    start: int
+    """Of the key."""
+    value: int
+    end: int
+
+
+def member_places(body: bytes) -> Iterator[Member]:
+    """The members of a JSON object in their order, those that stand twice, too. Raises ``Unreadable`` and nothing else."""
+    places = _places(body, b"{", b"}")
+    for at, end in places:
+        if body[at : at + 1] != b'"':
+            raise Unreadable("it is not JSON")
+        value, behind = next(places)
+        yield Member(decode_untrusted(body[at:end], str, most=end - at), at, value, behind)
+
+
+def element_places(body: bytes) -> Iterator[tuple[int, int]]:
+    """Where the elements of a JSON list begin and end. Raises ``Unreadable`` and nothing else."""
+    return _places(body, b"[", b"]")
+
+
+def _places(body: bytes, opening: bytes, closing: bytes) -> Iterator[tuple[int, int]]:
+    """Where the values between two brackets stand, of an object each key before its value. ``Unreadable`` where the form is another."""
     at = _space(body, 0)
     if body[at : at + 1] != opening:
         raise Unreadable("it has another form")
@@ -100,15 +119,14 @@ def _pieces(body: bytes, opening: bytes, closing: bytes) -> Iterator[bytes]:
     else:
         while True:
             end = _end(body, at)
-            yield body[at:end]
+            yield at, end
             at = _space(body, end)
             if opening == b"{":
                 if body[at : at + 1] != b":":
                     raise Unreadable("it is not JSON")
-                yield b":"
                 at = _space(body, at + 1)
                 end = _end(body, at)
-                yield body[at:end]
+                yield at, end
                 at = _space(body, end)
             sign, at = body[at : at + 1], _space(body, at + 1)
             if sign == closing:

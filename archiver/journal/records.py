@@ -37,7 +37,7 @@ class Gap(msgspec.Struct, frozen=True):
     reason: str
     """A stable word: slot_lost, slot_ahead, publication_lost, redacted, log_undecodable, system_changed, timeline_changed, table_added,
     table_rewritten, table_not_readable, updates_not_published, too_large, schema_uncertain, watch_expired, cluster_changed, events_missed,
-    resource_gone, unwatched, not_selected, overflow, unknown."""
+    resource_gone, unwatched, not_selected, overflow, unredacted, unknown."""
     detail: str = ""
     from_position: str = ""
     """Last position that is known. Empty: from the source's beginning."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from archiver.errors import Corrupt
+from archiver.kubernetes.redaction_mark import REDACTED
 from archiver.untrusted import Unreadable, UntrustedDecoder, decode_untrusted, depth, elements, members
 
 T = TypeVar("T")
@@ -25,6 +26,8 @@ class Meta(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     uid: str = ""
     resource_version: str = ""
     generation: int = 0
+    archiver_redacted: msgspec.Raw = msgspec.Raw()
+    """The mark of a captured object of which fields were cut (``redaction_mark``)."""
 
 
 class Cause(msgspec.Struct, frozen=True, gc=False):
@@ -131,7 +134,8 @@ def _value(found: Mapping[str, bytes], name: str, of: type[T]) -> T | None:
 
 def _meta(found: Mapping[str, bytes]) -> Meta:
     name, namespace, uid = _text(found, "name"), _text(found, "namespace"), _text(found, "uid")
-    return Meta(name, namespace, uid, _text(found, "resourceVersion"), _value(found, "generation", int) or 0)
+    mark = msgspec.Raw(found.get(REDACTED, b""))
+    return Meta(name, namespace, uid, _text(found, "resourceVersion"), _value(found, "generation", int) or 0, mark)
 
 
 def _head(found: Mapping[str, bytes]) -> Head:

@@ -36,7 +36,7 @@ class Watch(msgspec.Struct, frozen=True):
     cause: Literal["start", "resume", "expired", "error", "schema_changed", "cluster_changed", "verify"]
 
 
-class Listing(msgspec.Struct, frozen=True):
+class Listing(msgspec.Struct, frozen=True, omit_defaults=True):
     """A consistent list is complete: its items are the K8S_ITEM entries of the stream from ``first`` to here (kind CHECKPOINT)."""
 
     resource: Resource
@@ -47,6 +47,8 @@ class Listing(msgspec.Struct, frozen=True):
     first: int
     """Sequence number of the K8S_WATCH entry that began the list."""
     cause: str
+    redacted: list[str] = []
+    """Paths that the settings kept out of the stream's objects when it was made (``redaction_mark``)."""
 
 
 class Verified(msgspec.Struct, frozen=True):

@@ -41,8 +41,8 @@ class ObjectChanges:
         self._progress = progress
         self._newest = progress.newest
         self._streams = set(progress.streams)
-        self._last: dict[str, dict[str, tuple[str, str]]] = {}
-        """By stream and key: uid and resourceVersion that were recorded last."""
+        self._last: dict[str, dict[str, tuple[str, str, bytes]]] = {}
+        """By stream and key: uid, resourceVersion and mark of redaction that were recorded last."""
         self._epochs: dict[str, int] = {}
 
     def feed(self, placed: Placed) -> list[pa.Table]:
@@ -74,11 +74,11 @@ class ObjectChanges:
                 line = kj.line.decode(body)
                 meta = event.object.metadata
                 key = object_key(meta.namespace, meta.name)
-                self._last.setdefault(run.source, {})[key] = (meta.uid, meta.resource_version)
+                self._last.setdefault(run.source, {})[key] = _version(meta)
                 return key, event.type, bytes(line.object).decode("utf-8", "replace")
             if run.kind is Kind.K8S_ITEM:
                 meta = kj.head.decode(body).metadata
-                key, version = object_key(meta.namespace, meta.name), (meta.uid, meta.resource_version)
+                key, version = object_key(meta.namespace, meta.name), _version(meta)
                 last = self._last.setdefault(run.source, {})
                 known = last.get(key) == version
                 last[key] = version
@@ -117,6 +117,11 @@ class ObjectChanges:
             missing = [None if field.nullable else 0] * count
             arrays.append(pa.array(columns.get(field.name, missing), field.type))
         return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def _version(meta: kj.Meta) -> tuple[str, str, bytes]:
+    # The same state has other bytes since its kind is redacted, or is so no more.
+    return meta.uid, meta.resource_version, bytes(meta.archiver_redacted)
 
 
 def as_run(record: dict[str, Any]) -> Run | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from archiver.capture.kubernetes.field_path import parse_field
 from archiver.errors import Invalid
 from archiver.secrets import Secret
 from archiver.settings.model import Archive, Retention, Settings, Source
@@ -72,6 +73,11 @@ def _check_source(name: str, source: Source, origin: str) -> None:
                     f"{origin}: sources.{name}.postgres.redact: {line!r} names no column",
                     hint="write schema.table.column; * matches within a part",
                 )
+    for line in source.kubernetes.redact if source.kubernetes is not None else ():
+        try:
+            parse_field(line)
+        except Invalid as error:
+            raise Invalid(f"{origin}: sources.{name}.kubernetes.redact: {error.message}", hint=error.hint) from None
 
 
 def _check_secret(reference: str, setting: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
 
 from archiver.capture.kubernetes.definitions import Definitions
 from archiver.capture.kubernetes.discovery import DEFINITIONS, Discovery, discover, selects_nothing
+from archiver.capture.kubernetes.redaction import Redactor
 from archiver.capture.kubernetes.reflector import Reflector
 from archiver.capture.kubernetes.resource_absence import ResourceAbsence
 from archiver.capture.kubernetes.stream_scope import StreamScope
@@ -169,7 +171,7 @@ class ClusterCapture:
             self._context,
             resumed=resumed,
             replaced=resumed is not None and self._cluster.replaces(Cluster.of(resumed.state.cluster)),
-            interest=self._definitions.interest(scope.resource),
+            interest=replace(self._definitions.interest(scope.resource), redactor=Redactor.of(self._context.config.redact, scope.resource)),
         )
 
     async def _halt(self, *streams: str) -> None:

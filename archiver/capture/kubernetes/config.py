@@ -19,6 +19,11 @@ class KubernetesOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: all namespaces (needs cluster-wide rights)."""
     custom_resource_definitions: bool = True
     """Capture the CRDs of the resources too; skipped with a warning where the rights do not allow it."""
+    redact: list[str] = []
+    """``plural.group/path`` of fields whose values are never captured, like ``runs.example.com/spec.env[*].value``. ``*`` is every member
+    or element, a name with dots stands in brackets (``metadata.annotations[a.b/c]``), the resource may be written as in ``resources``. The
+    annotation of ``kubectl apply`` is cut, too. An object says which paths were cut; a restore leaves them out and names them. What was
+    captured before stays. Other copies of a value (a status that repeats it, other annotations) need lines of their own."""
     strict: bool = False
     """A kind that may not be read, a line of ``resources`` that selects nothing and a namespace that does not exist are refused, and count
     against readiness. Otherwise each costs itself alone, and is named by check, log, readiness and metrics."""

@@ -147,6 +147,10 @@ async def missing_namespaces(api: Api, namespaces: list[str]) -> list[str]:
 async def selects_nothing(api: Api, config: KubernetesConfig, found: Discovery) -> list[str]:
     """Lines of the settings that select nothing, each with the setting's name."""
     lines = [f"resources: {line}" for line in unmatched(config.resources, found)]
+    captured = msgspec.structs.replace(found, resources=[*found.resources, DEFINITIONS]) if config.custom_resource_definitions else found
+    unknown = set(unmatched([line.partition("/")[0] for line in config.redact], captured))
+    # The values of what was meant are captured.
+    lines += [f"redact: {line}" for line in config.redact if line.partition("/")[0] in unknown]
     return lines + [f"namespaces: {name}" for name in await missing_namespaces(api, config.namespaces)]
 
 

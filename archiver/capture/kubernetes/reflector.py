@@ -64,7 +64,11 @@ class Reflector:
             position=state.position if state else "",
             strict=context.config.strict,
         )
-        self._machine = _beginning(state, scope, replaced=replaced)
+        self._machine = _beginning(state, scope, self._interest.redacted, replaced=replaced)
+        self.warning = _newly_redacted(state, self._interest.redacted)
+        """What of the stream's past its user should know; empty: nothing."""
+        if self.warning:
+            _log.warning("redacted_from_now_on", stream=scope.stream, reason=self.warning)
         self._journal = StreamJournal(
             self._entries,
             self.figures,
@@ -315,7 +319,7 @@ class Reflector:
 
     def _lines(self, lines: Sequence[bytes]) -> Failure | None:
         """Journal the events among ``lines``; a failure when one is an ERROR or no watch line."""
-        batch = WatchBatch.of(lines, self._interest.keep, since=self._machine.position)
+        batch = WatchBatch.of(lines, self._interest.keep, since=self._machine.position, redactor=self._interest.redactor)
         self._journal.events(batch)
         if batch.version:
             self._silence.broken()
@@ -348,8 +352,8 @@ class Reflector:
         _log.warning("watch_interrupted", stream=self.scope.stream, kind=failure.kind, reason=failure.message)
 
 
-def _beginning(state: StreamState | None, scope: StreamScope, *, replaced: bool) -> ListWatch:
-    """Where a stream begins that the journal has as ``state``."""
+def _beginning(state: StreamState | None, scope: StreamScope, redacted: Sequence[str], *, replaced: bool) -> ListWatch:
+    """Where a stream begins that the journal has as ``state``. ``redacted``: the paths that the settings keep out of it now."""
     if state is None:
         return ListWatch(position="", epoch=0, resumable=False)
     # Another version of the API writes other bytes for the same objects: they are listed anew.
@@ -362,4 +366,16 @@ def _beginning(state: StreamState | None, scope: StreamScope, *, replaced: bool)
     )
     if state.complete and not same and not replaced:
         machine.cause = "schema_changed"
+    if machine.step is Step.PROBE and state.listing is not None and state.listing.redacted != list(redacted):
+        # What is known has the values still, or lacks some that are captured from now on; no event would ever tell.
+        machine.verify()
     return machine
+
+
+def _newly_redacted(state: StreamState | None, redacted: Sequence[str]) -> str:
+    """Which paths the journal has of a stream that are redacted by now, for people; empty: none."""
+    listing = state.listing if state is not None else None
+    newly = [path for path in redacted if path not in listing.redacted] if listing is not None else []
+    if not newly:
+        return ""
+    return f"{', '.join(newly)} redacted from now on: what was captured before has the values until retention deletes it"

@@ -51,7 +51,7 @@ class KubernetesSource:
         marks = self._writer.marks
         streams = [each.figures.show(marks[name].position if name in marks else "") for name, each in sorted(self._reflectors.items())]
         denied = f"{self.name}/{DEFINITIONS.group}/{DEFINITIONS.plural}"
-        warnings = []
+        warnings = [f"{name}: {each.warning}" for name, each in sorted(self._reflectors.items()) if each.warning]
         for stream in streams:
             if stream.name == denied and stream.state == "failed" and not (denied in marks and marks[denied].checkpoint):
                 # Without its definitions a resource is captured all the same. Once they were, nobody may think that they still are.

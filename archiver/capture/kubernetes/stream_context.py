@@ -1,4 +1,4 @@
-"""What one stream is given: what all streams of its source share, and which of its objects are captured."""
+"""What one stream is given: what all streams of its source share, and which of its objects are captured, and how much of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from archiver.capture.kubernetes.config import KubernetesConfig
     from archiver.capture.kubernetes.outbox import Outbox
+    from archiver.capture.kubernetes.redaction import Redactor
     from archiver.clock import Clock
     from archiver.kubernetes import json_fields as kj
     from archiver.kubernetes.api import Api
@@ -53,7 +54,7 @@ class Rewinds:
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """Which objects of a stream are captured, and who hears of them."""
+    """Which objects of a stream are captured, how much of them, and who hears of them."""
 
     keep: Callable[[str], bool] | None = None
     """Names of objects that are captured, None: all; the others are not journaled."""
@@ -61,3 +62,10 @@ class Interest:
     """Told of every object captured."""
     generation: Callable[[], int] = lambda: 0
     """Generation of the resource's definition, as far as it is known; 0 unknown."""
+    redactor: Redactor | None = None
+    """Cuts what must not be captured."""
+
+    @property
+    def redacted(self) -> list[str]:
+        """The paths that are cut."""
+        return self.redactor.paths if self.redactor is not None else []

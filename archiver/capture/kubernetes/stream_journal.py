@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from archiver.capture.kubernetes.watch_batch import WatchBatch
     from archiver.clock import Clock
 
+_NAMED = 5
+"""Objects that a gap names."""
+UNREDACTED = "unredacted"
+
 _log = structlog.get_logger()
 
 
@@ -61,6 +65,8 @@ class StreamJournal:
         self._gaps = StreamGaps(entries, figures, state)
         self._findings = VerifyFindings(resumed, interest)
         self._position = PositionSaver(entries, clock, heartbeat)
+        self._unread: dict[str, str] = {}
+        """Objects that could not be redacted, by uid, as they are called; empty once the journal says so."""
 
     @property
     def scope(self) -> StreamScope:
@@ -101,13 +107,33 @@ class StreamJournal:
             meta = kj.listed(item)
             if self._interest.keep is None or self._interest.keep(meta.name):
                 listed[meta.namespace, meta.name] = (meta.uid, meta.resource_version)
-                bodies.append(bytes(item))
+                bodies.append(self._redacted(bytes(item), meta))
                 if self._interest.noticed is not None:
                     self._interest.noticed(meta)
         self._entries.items(bodies)
         size = sum(map(len, bodies))
         self.figures.bytes += size
         return size
+
+    def _redacted(self, body: bytes, meta: kj.Meta) -> bytes:
+        if self._interest.redactor is None:
+            return body
+        left, whole = self._interest.redactor.object(body, meta)
+        if not whole:
+            self._set_aside(meta)
+        return left
+
+    def _set_aside(self, meta: kj.Meta) -> None:
+        self._unread.setdefault(meta.uid, f"{meta.namespace}/{meta.name}")
+
+    def _tell_unread(self, version: str) -> None:
+        """Journal which objects were set aside: what they were up to here is not known."""
+        named = sorted(name for name in self._unread.values() if name)
+        if named:
+            more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+            detail = f"what is redacted cannot be found in {', '.join(named[:_NAMED])}{more}: nothing else of them was kept either"
+            self._gaps.record(UNREDACTED, detail, to_position=version, to_time=self._clock.now())
+            self._unread = dict.fromkeys(self._unread, "")
 
     def complete(self, listed: dict[Key, Version], version: str, first: int, asked: int) -> None:
         """A list asked for at ``asked`` is complete: journal what is gone, and as a gap what happened while nobody watched."""
@@ -130,9 +156,10 @@ class StreamJournal:
                 detail = f"{changed} objects changed and {gone} gone while nobody watched ({cause})"
                 self._gaps.record(reason, detail, to_position=version, to_time=asked, from_position=since, from_time=time)
         resource, namespace = self.scope.resource, self.scope.namespace
-        listing = Listing(resource, namespace, machine.epoch, version, len(listed), first, cause)
+        listing = Listing(resource, namespace, machine.epoch, version, len(listed), first, cause, self._interest.redacted)
         self._entries.listed(listing, "" if cause == "verify" else version)
         self._known.replace(listed, version)
+        self._tell_unread(version)
         machine.listed(version)
         self._covered = True
         if cause != "verify":
@@ -176,6 +203,9 @@ class StreamJournal:
             self.figures.bytes += sum(map(len, bodies))
             self.figures.objects = len(self._known.objects)
             self._position.saved()
+            for meta in batch.unread:
+                self._set_aside(meta)
+            self._tell_unread(version)
         elif batch.bookmark or self._interest.keep is not None:
             self._position.moved(version)
 

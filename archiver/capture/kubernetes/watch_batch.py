@@ -13,6 +13,8 @@ from archiver.untrusted import Unreadable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from archiver.capture.kubernetes.redaction import Redactor
+
 _OBJECT_EVENTS = frozenset(("ADDED", "MODIFIED", "DELETED"))
 
 
@@ -22,7 +24,9 @@ class WatchBatch(msgspec.Struct):
     events: list[kj.Event]
     """Events of the objects that are captured."""
     lines: list[bytes]
-    """The line of each of ``events``."""
+    """The line of each of ``events``, without what is redacted."""
+    unread: list[kj.Meta]
+    """Objects of which nothing but the name was kept: what is to be redacted was not to be found in them."""
     version: str = ""
     """Where the watch stands after these lines; empty: they moved nothing."""
     bookmark: bool = False
@@ -31,9 +35,13 @@ class WatchBatch(msgspec.Struct):
     """Why reading ended before the last line: an ERROR, or no watch line."""
 
     @classmethod
-    def of(cls, lines: Sequence[bytes], keep: Callable[[str], bool] | None = None, *, since: str = "") -> WatchBatch:
-        """Read complete ``lines`` of a watch that stands at ``since``; ``keep`` tells which names are captured, None: all."""
-        batch, at = cls([], []), since
+    def of(
+        cls, lines: Sequence[bytes], keep: Callable[[str], bool] | None = None, *, since: str = "", redactor: Redactor | None = None
+    ) -> WatchBatch:
+        """Read complete ``lines`` of a watch that stands at ``since``; ``keep`` tells which names are captured, None: all. ``redactor``
+        cuts what must not be.
+        """
+        batch, at = cls([], [], []), since
         decode = kj.event.decode
         for line in lines:
             try:
@@ -60,5 +68,11 @@ class WatchBatch(msgspec.Struct):
                 batch.bookmark = True
             elif keep is None or keep(meta.name):
                 batch.events.append(event)
-                batch.lines.append(line)
+                if redactor is None:
+                    batch.lines.append(line)
+                    continue
+                left, whole = redactor.line(line, event.type, meta)
+                batch.lines.append(left)
+                if not whole:
+                    batch.unread.append(meta)
         return batch

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes.redaction_mark import REDACTED
 from archiver.replay.kubernetes.owners import owner_uids, rebound, references
 
 Manifest = dict[str, Any]
@@ -19,8 +20,9 @@ SERVER_FIELDS = (
     "selfLink",
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
+    REDACTED,
 )
-"""Of ``metadata``: set by the server, ignored or refused in a request."""
+"""Of ``metadata``: set by the server, ignored or refused in a request; and the archive's own mark."""
 
 
 def namespace(name: str) -> Manifest:

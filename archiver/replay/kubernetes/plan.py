@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from archiver.kubernetes.records import Resource
+from archiver.kubernetes.redaction_mark import redacted_paths
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.findings import (
     Finding,
@@ -28,6 +29,8 @@ Mode = Literal["create-missing", "merge", "exact"]
 """What becomes of objects that the target holds already: they stay, have what was captured laid over them, or become what was captured."""
 
 KEPT = "stays as the target has it"
+WITHHELD = f"{KEPT}, since it would lose what is redacted"
+"""Of what a user wanted to be replaced, or merged: the living object has fields that were never captured."""
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -161,12 +164,18 @@ def make_plan(
         elif there is not None and mode == "create-missing":
             skipped.append(_kept(key, manifest, there))
             continue
+        redacted = redacted_paths(manifest)
+        if there is not None and redacted:
+            skipped.append(Action("skip", *key, f"{WITHHELD} ({paths_text(redacted)})", finding="conflict"))
+            continue
         has_status = key[0] != DEFINITIONS and bool(manifest.get("status"))
         finding, reasons = _found(manifest, there, known, uids, mode)
+        reasons += [f"without what is redacted ({paths_text(redacted)})"] if redacted else []
         do: Do = "create" if there is None else "merge" if mode == "merge" else "replace"
         plan.actions.append(Action(do, *key, "; ".join(reasons), depth[manifests.uid(manifest)], has_status, finding))
     plan.actions.sort(key=lambda action: (_turn(action.resource), action.level, action.key))
     plan.actions += skipped
+    plan.notes += _redacted(objects)
     plan.namespaces = sorted({action.namespace for action in plan.actions if action.namespace and action.do != "skip"})
     for key, manifest in objects.by_key.items():
         lost = [reference for reference in references(manifest) if reference.get("uid", "") not in known]
@@ -208,6 +217,17 @@ def _found(manifest: Manifest, there: Manifest | None, known: set[str], uids: Ma
             finding = "would be collected" if there is None else finding
             reasons.append(f"owner missing ({labels}): it comes without, or would be collected at once")
     return finding, reasons
+
+
+def _redacted(objects: Objects) -> list[str]:
+    """Of which kinds objects are not whole, and what they lack."""
+    paths: dict[str, set[str]] = {}
+    counts: Counter[str] = Counter()
+    for (resource, _, _), manifest in objects.by_key.items():
+        if found := redacted_paths(manifest):
+            paths.setdefault(resource, set()).update(found)
+            counts[resource] += 1
+    return [f"{kind}: {', '.join(sorted(paths[kind]))} is redacted, and lacks in {counts[kind]} objects" for kind in sorted(paths)]
 
 
 def _turn(resource: str) -> int:

@@ -10,6 +10,7 @@ from archiver.clock import to_text
 from archiver.errors import Invalid
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.records import Resource
+from archiver.kubernetes.redaction_mark import EVERYTHING, redacted_paths
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.folded_stream import FoldedStream
 from archiver.replay.kubernetes.label_selector import LabelSelector
@@ -290,6 +291,10 @@ def _take(selection: Selection, fold: FoldedStream, scope: RestoreScope, covered
             manifest = kj.document(seen.body, resource.group, resource.version, resource.kind)
         except Unreadable as error:
             selection.gaps.append(f"{label(key)} cannot be restored ({error}); its bytes are entry {seen.entry}")
+            met.add(key, resource, asked=meant_by_name)
+            continue
+        if redacted_paths(manifest) == [EVERYTHING]:
+            selection.gaps.append(f"{label(key)} cannot be restored: what is redacted was not to be found in it, so nothing of it was kept")
             met.add(key, resource, asked=meant_by_name)
             continue
         fits = meant_by_name and scope.labels.matches(manifest["metadata"].get("labels"))

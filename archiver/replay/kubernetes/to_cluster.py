@@ -22,7 +22,7 @@ from archiver.replay.kubernetes.deleting import delete_objects
 from archiver.replay.kubernetes.field_managers import added_back, given_back
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.owners import owner_uids, references
-from archiver.replay.kubernetes.plan import KEPT, Action, ClusterPlan, known_uids
+from archiver.replay.kubernetes.plan import KEPT, WITHHELD, Action, ClusterPlan, known_uids
 from archiver.replay.kubernetes.plan_file import changed, version
 from archiver.replay.kubernetes.plan_file import told as differing_plans
 from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, label
@@ -55,6 +55,8 @@ class ClusterReport(msgspec.Struct):
     """Captured UID -> UID in the target, for stores that keep UIDs of objects."""
     kept: list[str] = []
     """What the target holds already and was left as it is, although it is another one: object and paths."""
+    withheld: list[str] = []
+    """Those of ``kept`` that were to be replaced or merged, and have fields that were never captured."""
     orphans: list[str] = []
     """Objects that lost a reference to an owner."""
     managers: list[str] = []
@@ -66,8 +68,8 @@ class ClusterReport(msgspec.Struct):
 
     @property
     def problems(self) -> list[str]:
-        """What was not taken by the target, or reads back otherwise than captured."""
-        return [*self.failures, *self.differences]
+        """What was not taken by the target or not written, or reads back otherwise than captured."""
+        return [*self.failures, *self.withheld, *self.differences]
 
 
 class Restorer:
@@ -123,6 +125,7 @@ class Restorer:
         self.report.skipped = len(self._plan.actions) - len(actions)
         others = [action for action in self._plan.actions if action.do == "skip" and action.why.startswith(f"{KEPT},")]
         self.report.kept = [f"{label(action.key)}: {action.why}" for action in others]
+        self.report.withheld = [f"{label(action.key)}: {action.why}" for action in others if action.why.startswith(WITHHELD)]
         deletions = [action for action in actions if action.do == "delete"]
         actions = [action for action in actions if action.do != "delete"]
         definitions = [action for action in actions if action.resource == DEFINITIONS]

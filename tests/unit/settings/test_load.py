@@ -50,6 +50,13 @@ def test_a_line_of_redact_names_a_column(line: str) -> None:
     parse({"sources": {"db": {"postgres": {"dsn": "dbname=a", "redact": ["public.*.secret"]}}}}, "file.yaml")
 
 
+@pytest.mark.parametrize("line", ["runs.example.com", "spec.token", "runs.example.com/metadata.name", "runs.example.com/spec..a"])
+def test_a_line_of_redact_names_a_field(line: str) -> None:
+    """Of a resource, and none that an object is known by."""
+    assert repr(line) in refused({"sources": {"kube": {"kubernetes": {"redact": [line]}}}})
+    parse({"sources": {"kube": {"kubernetes": {"redact": ["*.example.com/spec.env[*].value"]}}}}, "file.yaml")
+
+
 def test_for_ever_is_no_number(tmp_path: Path) -> None:
     """What no clock can count is refused where it is written, and not where somebody counts it."""
     for written in (".inf", "1e30", ".nan"):

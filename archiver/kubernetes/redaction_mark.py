@@ -1,0 +1,23 @@
+"""The mark of an object from which capture cut what the settings name.
+
+It stands in ``metadata``, whose fields are the API server's own: it takes none there that it does not know, so nobody who writes objects
+can forge it, and what is restored cannot carry it. Capture takes away what stands under its name in an object that it cuts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+REDACTED = "archiverRedacted"
+"""The member of ``metadata``: the paths of the settings that met something in the object."""
+
+EVERYTHING = "*"
+"""In place of paths: the object could not be read, so that nothing but its name, uid and resourceVersion was kept."""
+
+
+def redacted_paths(manifest: Mapping[str, Any]) -> list[str]:
+    """What was cut from a captured object."""
+    metadata = manifest.get("metadata")
+    found = metadata.get(REDACTED) if isinstance(metadata, dict) else None
+    return [str(path) for path in found] if isinstance(found, list) else []
