@@ -111,6 +111,11 @@ def history_prefix(source: str) -> str:
     return f"{HISTORY}{_level(source)}/"
 
 
+def history_counts_key(source: str, path: str) -> str:
+    """Key of what history file ``path`` of ``source`` counts to."""
+    return f"{history_prefix(source)}_counts/{path}.json.zst"
+
+
 def history_commit_prefix(source: str) -> str:
     """Prefix of the commits of its log."""
     return f"{history_prefix(source)}_delta_log/"

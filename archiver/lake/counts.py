@@ -19,11 +19,19 @@ STEPS = (
 """Seconds that one bar may stand for."""
 
 
+MOST_CELLS = 4_000_000
+COARSER = (60, 3600)
+"""Seconds that a cell stands for where there would be more."""
+
+
 class Lane(NamedTuple):
-    """What is drawn in one line: a table of a database, or a kind of a cluster."""
+    """A table of a database, or a kind of a cluster in one namespace: what somebody may see or not."""
 
     source: str
     name: str
+    """As records of history files have it."""
+    namespace: str = ""
+    """Of objects; empty for those of the cluster, and for tables."""
 
 
 class Cells(NamedTuple):
@@ -38,44 +46,65 @@ class Cells(NamedTuple):
         first, last = np.searchsorted(self.seconds, (since, until)).tolist()
         return Cells(*(each[first:last] for each in self))
 
-    def bars(self, since: int, until: int, step: int) -> list[tuple[int, int, int]]:
-        """Number of the bar, changes, deletions, for each bar that has any; the first begins at ``since``."""
-        part = self.part(since, until)
-        summed = _summed([Cells((part.seconds - since) // step, part.changes, part.deletions)])
-        return list(zip(*(each.tolist() for each in summed), strict=True))
-
 
 class Counts:
     """Cells by lane. Where there are more than ``most``, times are kept to the minute, and then to the hour."""
 
-    def __init__(self, most: int = 4_000_000) -> None:
+    def __init__(self, most: int = MOST_CELLS) -> None:
         self.resolution = 1
         """Seconds."""
         self.lanes: dict[Lane, Cells] = {}
         self._most, self._cells = most, 0
 
-    def add(self, lane: Lane, cells: Cells) -> None:
+    @property
+    def cells(self) -> int:
+        """How many there are."""
+        return self._cells
+
+    def add(self, lane: Lane, *several: Cells) -> None:
         """Count these too; in any order, seconds may stand there twice."""
         before = self.lanes.get(lane)
-        found = _summed([*([before] if before else []), _coarse(cells, self.resolution)])
+        found = summed([*([before] if before else []), *(_coarse(cells, self.resolution) for cells in several)])
         self._cells += len(found.seconds) - (len(before.seconds) if before else 0)
         self.lanes[lane] = found
-        for resolution in (60, 3600):
-            if self._cells > self._most and self.resolution < resolution:
-                self.resolution = resolution
-                self.lanes = {each: _summed([_coarse(known, resolution)]) for each, known in self.lanes.items()}
-                self._cells = sum(len(each.seconds) for each in self.lanes.values())
+        for resolution in COARSER:
+            if self._cells > self._most:
+                self.coarsen(resolution)
+
+    def coarsen(self, resolution: int) -> None:
+        """Keep times to so many seconds, if they are kept finer."""
+        if self.resolution < resolution:
+            self.resolution = resolution
+            self.lanes = {each: summed([_coarse(known, resolution)]) for each, known in self.lanes.items()}
+            self._cells = sum(len(each.seconds) for each in self.lanes.values())
 
 
 def merged(several: Iterable[Counts]) -> Counts:
     """All of them as one."""
-    whole = Counts()
+    whole, lanes = Counts(), dict[Lane, list[Cells]]()
     for each in several:
-        whole.resolution = max(whole.resolution, each.resolution)
-    for each in several:
+        whole.coarsen(each.resolution)
         for lane, cells in each.lanes.items():
-            whole.add(lane, cells)
+            lanes.setdefault(lane, []).append(cells)
+    for lane, found in lanes.items():
+        whole.add(lane, *found)
     return whole
+
+
+def same(one: Counts, other: Counts) -> bool:
+    """Whether both say the same."""
+    return (
+        one.resolution == other.resolution
+        and one.lanes.keys() == other.lanes.keys()
+        and all(np.array_equal(mine, theirs) for lane in one.lanes for mine, theirs in zip(one.lanes[lane], other.lanes[lane], strict=True))
+    )
+
+
+def bars(several: Iterable[Cells], since: int, until: int, step: int) -> list[tuple[int, int, int]]:
+    """Number of the bar, changes, deletions, for each bar that has any; the first begins at ``since``."""
+    parts = [each.part(since, until) for each in several]
+    found = summed([Cells((part.seconds - since) // step, part.changes, part.deletions) for part in parts])
+    return list(zip(*(each.tolist() for each in found), strict=True))
 
 
 def step_for(seconds: int, bars: int, resolution: int) -> int:
@@ -88,7 +117,8 @@ def _coarse(cells: Cells, resolution: int) -> Cells:
     return cells if resolution == 1 else cells._replace(seconds=cells.seconds // resolution * resolution)
 
 
-def _summed(several: list[Cells]) -> Cells:
+def summed(several: list[Cells]) -> Cells:
+    """All of them as one."""
     seconds = np.concatenate([each.seconds for each in several])
     unique, place = np.unique(seconds, return_inverse=True)
     changes, deletions = (

@@ -121,6 +121,9 @@ class Seal(msgspec.Struct, frozen=True):
     """Last bytes of the file."""
     groups: list[str]
     """Of each row group's bytes."""
+    counts: str = ""
+    """Of what the file counts to, which stands beside it; empty: that does not."""
+    counts_bytes: int = 0
 
 
 def seal_of(data: bytes) -> Seal:
@@ -128,7 +131,7 @@ def seal_of(data: bytes) -> Seal:
     metadata = pq.read_metadata(io.BytesIO(data))
     size = footer_bytes("", data)
     ranges = [_range(metadata.row_group(group)) for group in range(metadata.num_row_groups)]
-    return Seal(_hash(data[-size:]), size, [_hash(data[each.start : each.end]) for each in ranges])
+    return Seal(hash_of(data[-size:]), size, [hash_of(data[each.start : each.end]) for each in ranges])
 
 
 class DataFile:
@@ -138,7 +141,7 @@ class DataFile:
         """``tail``: its last ``seal.footer_bytes`` bytes, or more."""
         self.key, self.size, self._seal = key, size, seal
         self._tail = (size - len(tail), tail)
-        if not 0 < seal.footer_bytes <= len(tail) or _hash(tail[-seal.footer_bytes :]) != seal.footer:
+        if not 0 < seal.footer_bytes <= len(tail) or hash_of(tail[-seal.footer_bytes :]) != seal.footer:
             raise _unreadable(key)
         try:
             # The reader asks for more than the footer, unless it is the whole file.
@@ -191,7 +194,7 @@ class DataFile:
             raise _unreadable(self.key)
         for group in groups:
             start, end = _range(self._metadata.row_group(group))
-            if all(_hash(data[start - at : end - at]) != self._seal.groups[group] for at, data in held if at <= start <= at + len(data)):
+            if all(hash_of(data[start - at : end - at]) != self._seal.groups[group] for at, data in held if at <= start <= at + len(data)):
                 raise _unreadable(self.key)
         try:
             # Reading ahead goes on in threads of its own after an error, over a file that is gone: the process ended by that.
@@ -244,7 +247,8 @@ def _range(group: pq.RowGroupMetaData) -> Range:
     return Range(start, start + sum(each.total_compressed_size for each in columns))
 
 
-def _hash(data: bytes) -> str:
+def hash_of(data: bytes) -> str:
+    """SHA-256, hex."""
     return hashlib.sha256(data).hexdigest()
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import structlog
 
 from archiver import __version__
@@ -15,6 +16,7 @@ from archiver.journal.keys import (
     history_commit_key,
     history_commit_prefix,
     history_commit_version,
+    history_counts_key,
     history_prefix,
     history_summary_key,
     history_summary_prefix,
@@ -22,7 +24,10 @@ from archiver.journal.keys import (
 )
 from archiver.journal.put_once import put_once
 from archiver.journal.remedies import HISTORY_ANEW
-from archiver.lake.data_file import ASKED, DataFile, Wanted, chosen, seal_of, statistics, to_parquet
+from archiver.lake.counted_records import add_records
+from archiver.lake.counts import Counts
+from archiver.lake.counts_file import MOST_BYTES, from_counts_file, to_counts_file
+from archiver.lake.data_file import ASKED, DataFile, Wanted, chosen, hash_of, seal_of, statistics, to_parquet
 from archiver.lake.delta_log import COMMIT_LIMIT, Added, TableState, commit, follow
 from archiver.lake.log_checkpoint import from_summary
 from archiver.lake.merging import path_of
@@ -118,6 +123,20 @@ async def open_file(store: Store, source: str, path: str, state: TableState) -> 
     return await asyncio.to_thread(DataFile, key, size, tail, seal)
 
 
+async def read_counts(store: Store, source: str, path: str, state: TableState) -> Counts | None:
+    """What a file of ``state`` counts to, as it stands beside it; ``None`` where nothing does that is known here. ``Corrupt`` when it is
+    missing, or not what the log says.
+    """
+    seal = state.seals.get(path)
+    if seal is None or not seal.counts or not 0 < seal.counts_bytes <= MOST_BYTES:
+        return None
+    key = history_counts_key(source, path)
+    data = await store.get(key, 0, seal.counts_bytes)
+    if data is None or hash_of(data) != seal.counts:
+        raise Corrupt(f"counts {key} are missing or damaged", hint=HISTORY_ANEW)
+    return await asyncio.to_thread(from_counts_file, key, data, source)
+
+
 async def read_groups(store: Store, file: DataFile, groups: Sequence[int], columns: Sequence[str] | None = None) -> pa.Table:
     """The records of row groups of a file, or only these columns of them. ``Corrupt`` when they cannot be read."""
     ranges = file.ranges(groups)
@@ -151,12 +170,14 @@ class TableWriter:
         data, rows = await asyncio.to_thread(to_parquet, tables)
         path = path_of(self._level, self._identity, len(self.added))
         key = history_prefix(self._source) + path
-        if await put_once(self._store, self._clock, key, data) is not None:
-            raise Bug(f"history file {key} exists already with other content")
-        if await self._store.get(key) != data:
-            raise Corrupt(f"history file {key} does not come back as it was written", hint="the store loses data: do not trust it")
+        await self._put(key, data)
         seal = await asyncio.to_thread(seal_of, data)
-        self.added.append(Added(path, len(data), self._clock.now() // 1000, statistics(rows), seal))
+        size = len(data)
+        counts = await asyncio.to_thread(_counted, tables, self._source)
+        if counts is not None:
+            await self._put(history_counts_key(self._source, path), counts)
+            seal = msgspec.structs.replace(seal, counts=hash_of(counts), counts_bytes=len(counts))
+        self.added.append(Added(path, size, self._clock.now() // 1000, statistics(rows), seal))
         self.rows += rows
 
     async def commit(self, state: TableState, progress: Progress, removed: Sequence[str] = ()) -> bool:
@@ -170,4 +191,19 @@ class TableWriter:
         """Delete the files that nothing names."""
         for file in self.added:
             await self._store.delete(history_prefix(self._source) + file.path)
+            if file.seal is not None and file.seal.counts:
+                await self._store.delete(history_counts_key(self._source, file.path))
         self.added = []
+
+    async def _put(self, key: str, data: bytes) -> None:
+        if await put_once(self._store, self._clock, key, data) is not None:
+            raise Bug(f"history file {key} exists already with other content")
+        if await self._store.get(key) != data:
+            raise Corrupt(f"history file {key} does not come back as it was written", hint="the store loses data: do not trust it")
+
+
+def _counted(tables: Sequence[pa.Table], source: str) -> bytes | None:
+    counts = Counts()
+    for records in tables:
+        add_records(counts, records, source)
+    return to_counts_file(counts)

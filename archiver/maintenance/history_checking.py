@@ -1,7 +1,8 @@
 """Whether history files are what their log says, and what the journal gives: for ``verify``.
 
-names: each file is there, with its size -> hashes: its footer -> share, all: row groups, a thirtieth or every one; and one step, another
-one each day, is made from the journal anew: each of its records that was met must be one of them, and with all, each of them be there
+names: each file is there, with its size -> hashes: its footer, and what it counts to -> share, all: row groups, a thirtieth or every one;
+and one step, another one each day, is made from the journal anew: each of its records that was met must be one of them, and with all,
+each of them be there
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from archiver.errors import Corrupt
 from archiver.journal.boundary import Retired
 from archiver.journal.keys import history_commit_key, history_commit_prefix, history_commit_version, history_prefix
 from archiver.journal.verifier import BadHistory, CheckedHistory
+from archiver.lake.counted_records import add_records
+from archiver.lake.counts import Counts, same
 from archiver.lake.delta_log import COMMIT_LIMIT, TableState, follow
-from archiver.lake.history_table import is_of_this_journal, log_versions, open_file, read_groups, read_table
+from archiver.lake.history_table import is_of_this_journal, log_versions, open_file, read_counts, read_groups, read_table
 from archiver.maintenance import database_history, object_history
 from archiver.maintenance.chosen_sources import chosen_sources
 from archiver.maintenance.history_writing import StepWalk
@@ -88,14 +91,19 @@ class _Check:
         if level == "names":
             return
         file = await open_file(self._store, self._source, path, state)
+        told, counts = await read_counts(self._store, self._source, path, state), Counts()
         for group in range(file.count):
             if level == "all" or (level == "share" and (zlib.crc32(path.encode()) + group) % _OF == turn % _OF):
                 records = await read_groups(self._store, file, [group])
                 self._checked.groups += 1
+                if level == "all":
+                    await asyncio.to_thread(add_records, counts, records, self._source)
                 if step is not None:
                     self._met.update(await asyncio.to_thread(_digests, records, step[0].covered, step[1].covered))
             else:
                 self._checked.groups_left += 1
+        if level == "all" and told is not None and not same(told, counts):
+            raise Corrupt("it does not count to what stands beside it")
 
     async def _steps(self) -> list[tuple[Progress, Progress]]:
         """Where each step that the log still has began and ended."""

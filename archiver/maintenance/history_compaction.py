@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from archiver.journal.keys import history_prefix
+from archiver.journal.keys import history_counts_key, history_prefix
 from archiver.lake.history_table import TableWriter, open_file, read_groups, read_table
 from archiver.lake.merging import FAN, SortedMerge, to_merge
 from archiver.maintenance.history_step import FILE_BYTES, HistoryStep
@@ -72,13 +72,14 @@ async def sweep(reader: Reader, clock: Clock, source: str, *, keep_seconds: floa
     """Delete files that were replaced more than ``keep_seconds`` ago; how many there were."""
     state: TableState = await read_table(reader.store, source)
     old = clock.now() // 1000 - int(keep_seconds * 1000)
-    gone = {path for path, when in state.removed.items() if when <= old}
     prefix, after, count = history_prefix(source), "", 0
+    gone = {prefix + path: history_counts_key(source, path) for path, when in state.removed.items() if when <= old}
+    counts = set(gone.values())
     while gone and (keys := await reader.store.list(prefix, after=after, limit=_PAGE)):
         for key in keys:
-            if key.removeprefix(prefix) in gone:
+            if key in gone or key in counts:
                 await reader.store.delete(key)
-                count += 1
+                count += key in gone
         after = keys[-1]
     return count
 

@@ -1,7 +1,8 @@
 """Counts of an archive's changes: from its history files, and from the journal behind them.
 
-Of a history file the columns that say what, how and when are decoded, each file once: files never change. What the files do not have yet is
-read in the journal as they would be written (``TailCounts``), for ``MOST_SECONDS`` at a time; what was not reached is told as not counted.
+What a history file counts to stands beside it, and is read once: files never change. Of one without that the columns that say what, how and
+when are decoded. What the files do not have yet is read in the journal as they would be written (``TailCounts``), for ``MOST_SECONDS`` at a
+time; what was not reached is told as not counted. Where cells are too many, all of them are kept by the minute, and then by the hour.
 """
 
 from __future__ import annotations
@@ -12,23 +13,26 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from archiver.errors import ArchiverError
+from archiver.errors import ArchiverError, Corrupt
 from archiver.journal.reader import Reader
-from archiver.lake.history_table import is_of_this_journal, open_file, read_groups, read_table
-from archiver.timeline.counts import Counts, merged
-from archiver.timeline.tail_counts import COLUMNS, TailCounts, add_records
+from archiver.lake.counted_records import COLUMNS, add_records
+from archiver.lake.counts import COARSER, MOST_CELLS, Counts, merged
+from archiver.lake.history_table import is_of_this_journal, open_file, read_counts, read_groups, read_table, say_passed_over
+from archiver.timeline.tail_counts import TailCounts
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
     from archiver.journal.kept_segments import KeptSegments
     from archiver.journal.segment import SegmentHeader
-    from archiver.lake.data_file import DataFile
+    from archiver.lake.delta_log import TableState
     from archiver.store.protocol import Store
 
 MOST_SECONDS = 60.0
 """That the journal is read for all sources, before what is known is given."""
 _AT_ONCE = 8
-"""Row groups."""
+"""Row groups, or files."""
+_JOIN_SECONDS = 1.0
+"""How often what is known by then is made one while files are counted."""
 _log = structlog.get_logger()
 
 
@@ -76,6 +80,11 @@ class Counter:
         self._clusters: list[str] = []
         self._task: asyncio.Task[None] | None = None
         self._whole = Counts()
+        self._resolution = 1
+        """Seconds of a cell, of all that is kept."""
+        self._joined: tuple[object, ...] = ()
+        """What was joined last, and when."""
+        self._joined_at = float("-inf")
 
     async def counted(self, patience: float) -> Counted:
         """What is counted, once all is, or after ``patience`` seconds. Raises what reading the journal's end raises.
@@ -127,8 +136,14 @@ class Counter:
         self._join()
 
     def _join(self) -> None:
+        parts = tuple((tuple(one.files), one.tail, one.tail and one.tail.fed) for one in self._sources.values())
+        if parts == self._joined:
+            return
+        self._joined = parts
+        self._bound()
         tails = [one.tail.counts for one in self._sources.values() if one.tail is not None]
         self._whole = merged([*tails, *(each for one in self._sources.values() for each in one.files.values())])
+        self._joined_at = self._clock.monotonic()
 
     async def _count_source(self, reader: Reader, source: str, known: _Counted, tail: SegmentHeader, deadline: float) -> None:
         state = await read_table(reader.store, source)
@@ -139,10 +154,19 @@ class Counter:
             known.covered, known.tail = covered, None
         known.whole = False
         known.files = {path: counts for path, counts in known.files.items() if progress and path in state.files}
-        for path in sorted(state.files if progress else ()):
-            if path not in known.files:
-                known.files[path] = await self._file(await open_file(reader.store, source, path, state), source)
+        paths = sorted(path for path in (state.files if progress else ()) if path not in known.files)
+        for at in range(0, len(paths), _AT_ONCE):
+            # What one of them could not tell is an error once the others are known.
+            some = paths[at : at + _AT_ONCE]
+            found = await asyncio.gather(*(self._file(source, path, state) for path in some), return_exceptions=True)
+            for path, counts in zip(some, found, strict=True):
+                if isinstance(counts, Counts):
+                    known.files[path] = counts
+            if self._clock.monotonic() - self._joined_at > _JOIN_SECONDS:
                 self._join()
+            for each in found:
+                if isinstance(each, BaseException):
+                    raise each
         if known.tail is None:
             known.tail = await TailCounts.begun(reader, source, progress, list(tail.sources))
         known.whole = True
@@ -151,8 +175,27 @@ class Counter:
         else:
             known.problem = f"{source}: it has no complete baseline yet"
 
-    async def _file(self, file: DataFile, source: str) -> Counts:
-        found = Counts()
+    def _bound(self) -> None:
+        """Keep times coarser when there are too many cells."""
+        several = [each for one in self._sources.values() for each in one.files.values()]
+        for resolution in COARSER:
+            if sum(each.cells for each in several) > MOST_CELLS:
+                self._resolution = max(self._resolution, resolution)
+                for each in several:
+                    each.coarsen(resolution)
+
+    async def _file(self, source: str, path: str, state: TableState) -> Counts:
+        try:
+            found = await read_counts(self._store, source, path, state)
+        except Corrupt as error:
+            say_passed_over(source, error)
+            found = None
+        found = found or await self._decoded(source, path, state)
+        found.coarsen(self._resolution)
+        return found
+
+    async def _decoded(self, source: str, path: str, state: TableState) -> Counts:
+        file, found = await open_file(self._store, source, path, state), Counts()
         for at in range(0, file.count, _AT_ONCE):
             groups = list(range(at, min(at + _AT_ONCE, file.count)))
             records = await read_groups(self._store, file, groups, COLUMNS)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from archiver.lake.counts import Cells, bars, step_for
 from archiver.timeline.counting import Counted, Uncounted
-from archiver.timeline.counts import Counts, Lane, step_for
 from archiver.timeline.questions import SpanQuestion
 from archiver.timeline.windows import FoundWindows
 
@@ -64,30 +64,32 @@ def drawing(asked: SpanQuestion, counted: Counted, found: FoundWindows, archive:
     step = step_for(until - since, asked.bars, counts.resolution)
     since = since // step * step
     until = since + -(-(until - since) // step) * step
-    totals = {lane: cells.part(since, until) for lane, cells in counts.lanes.items()}
-    ordered = sorted(totals, key=lambda lane: (-int(totals[lane].changes.sum()), lane))
-    kept = sorted(lane for lane in ordered[:MOST_LANES])
-    lanes = [_drawn(counts, lane, since, until, step, 0) for lane in kept]
-    rest: dict[str, Counts] = {}
-    numbers: dict[str, int] = {}
-    for lane in ordered[MOST_LANES:]:
-        if len(totals[lane].seconds):
-            rest.setdefault(lane.source, Counts()).add(Lane(lane.source, ""), totals[lane])
-            numbers[lane.source] = numbers.get(lane.source, 0) + 1
-    lanes += [_drawn(each, Lane(source, ""), since, until, step, numbers[source]) for source, each in rest.items()]
+    parts: dict[tuple[str, str], list[Cells]] = {}
+    for lane, cells in counts.lanes.items():
+        # A kind in all its namespaces is one line.
+        parts.setdefault((lane.source, lane.name), []).append(cells.part(since, until))
+    totals = {line: sum(int(each.changes.sum()) for each in several) for line, several in parts.items()}
+    ordered = sorted(totals, key=lambda line: (-totals[line], line))
+    lanes = [_drawn(*line, 0, parts[line], since, until, step) for line in sorted(ordered[:MOST_LANES])]
+    rest: dict[str, list[list[Cells]]] = {}
+    for line in ordered[MOST_LANES:]:
+        if totals[line]:
+            rest.setdefault(line[0], []).append(parts[line])
+    for source, each in rest.items():
+        lanes.append(_drawn(source, "", len(each), [cells for several in each for cells in several], since, until, step))
     shown = [msgspec.structs.replace(each, gaps=each.gaps[-MOST_GAPS:]) for each in found.sources]
     left_out = {each.source: len(each.gaps) - MOST_GAPS for each in found.sources if len(each.gaps) > MOST_GAPS}
     return Drawing(
         archive, counted.begin, counted.end, since * 1_000_000, until * 1_000_000, step * 1_000_000, counts.resolution,
-        sum(int(each.changes.sum()) for each in totals.values()), sorted(lanes, key=lambda lane: lane.source), counted.uncounted,
+        sum(totals.values()), sorted(lanes, key=lambda lane: lane.source), counted.uncounted,
         counted.problems, counted.busy, msgspec.structs.replace(found, sources=shown), counted.clusters,
         left_out,
     )  # fmt: skip
 
 
-def _drawn(counts: Counts, lane: Lane, since: int, until: int, step: int, others: int) -> DrawnLane:
-    bars = counts.lanes[lane].bars(since, until, step)
-    return DrawnLane(lane.source, lane.name, others, sum(bar[1] for bar in bars), sum(bar[2] for bar in bars), bars)
+def _drawn(source: str, name: str, others: int, several: list[Cells], since: int, until: int, step: int) -> DrawnLane:
+    found = bars(several, since, until, step)
+    return DrawnLane(source, name, others, sum(bar[1] for bar in found), sum(bar[2] for bar in found), found)
 
 
 def _extent(counted: Counted) -> tuple[int, int]:

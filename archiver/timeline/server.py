@@ -32,6 +32,8 @@ ANSWER_SECONDS = 75.0
 """For one answer; the connection ends a little later."""
 PATIENCE_SECONDS = 1.5
 """How long an answer waits for what is being counted."""
+WINDOW_SECONDS = 0.05
+"""And for gaps, which the page can ask for again once it has drawn."""
 AT_ONCE = 3
 """Answers that are worked on; others wait their turn."""
 _FILES = {
@@ -106,7 +108,9 @@ class TimelineServer:
     async def _timeline(self, query: Mapping[str, str]) -> Any:
         asked = span_question(query)
         counted = await self._counter.counted(PATIENCE_SECONDS)
-        return drawing(asked, counted, await self._windows.found(0.2), self._store.url)
+        # One after the other: both read a lot, and counts are drawn first.
+        found = self._windows.known if counted.busy else await self._windows.found(WINDOW_SECONDS)
+        return drawing(asked, counted, found, self._store.url)
 
     async def _changes(self, query: Mapping[str, str]) -> Any:
         counted = await self._counter.counted(PATIENCE_SECONDS)

@@ -10,24 +10,21 @@ from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from archiver.errors import ArchiverError
+from archiver.lake.counted_records import COLUMNS, add_records
+from archiver.lake.counts import Counts
 from archiver.lake.database_changes import DatabaseChanges
 from archiver.lake.object_changes import ObjectChanges
 from archiver.maintenance import database_history, object_history
 from archiver.replay.postgres.write.spill_file import SpillFile
-from archiver.timeline.counts import CHANGES, DELETIONS, Cells, Counts, Lane
 
 if TYPE_CHECKING:
     from archiver.journal.entry import Placed
     from archiver.journal.reader import Reader
     from archiver.lake.progress import Progress
 
-COLUMNS = ("name", "committed", "operation")
-"""Of records: what is counted by."""
 _AT_ONCE = 100_000
 """Records."""
 
@@ -41,10 +38,10 @@ class TailCounts:
         """The next one that is read."""
         self.reached = 0
         """When the last run that was read was received, microseconds."""
+        self.fed = 0
+        """The last run that was counted, by its first entry."""
         self.broken = False
         """Something ended in the middle of a run: what was counted of it is not known, and this is of no further use."""
-        self._fed = 0
-        """The last run that was counted, by its first entry."""
         self._source, self._changes = source, changes
         self._waiting: list[pa.Table] = []
 
@@ -79,10 +76,10 @@ class TailCounts:
                         break
                     self.segment = placed.segment
                     # After an error it goes on with a segment that was read already.
-                    if placed.run.source.partition("/")[0] == self._source and placed.first > self._fed:
+                    if placed.run.source.partition("/")[0] == self._source and placed.first > self.fed:
                         self.reached = placed.run.observed
                         await self._to_its_end(self._feed, placed)
-                        self._fed = placed.first
+                        self.fed = placed.first
         except ArchiverError:
             if not self.broken:
                 await self._to_its_end(self._flush)
@@ -116,16 +113,3 @@ class TailCounts:
         if self._waiting:
             add_records(self.counts, pa.concat_tables(self._waiting), self._source)
             self._waiting = []
-
-
-def add_records(counts: Counts, records: pa.Table, source: str) -> None:
-    """Count those of ``records`` that are changes."""
-    operation = pc.utf8_lower(records["operation"])
-    chosen = pc.is_in(operation, pa.array(sorted(CHANGES)))
-    names = records["name"].filter(chosen).combine_chunks().dictionary_encode()
-    seconds = records["committed"].cast(pa.int64()).filter(chosen).to_numpy() // 1_000_000
-    deleted = pc.is_in(operation.filter(chosen), pa.array(sorted(DELETIONS))).to_numpy(zero_copy_only=False).astype(np.int64)
-    places = names.indices.to_numpy()
-    for place, name in enumerate(names.dictionary.to_pylist()):
-        mine = places == place
-        counts.add(Lane(source, name), Cells(seconds[mine], np.ones(int(mine.sum()), np.int64), deleted[mine]))

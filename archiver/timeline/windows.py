@@ -44,6 +44,11 @@ class Windows:
         self._found = FoundWindows([], "", ready=False, progress=0.0)
         self._again = 0.0
 
+    @property
+    def known(self) -> FoundWindows:
+        """What there is, without looking for more."""
+        return self._found
+
     async def found(self, patience: float) -> FoundWindows:
         """What there is after ``patience`` seconds at most. Who asks may be cancelled: what is being read goes on."""
         if self._task is None and self._clock.monotonic() >= self._again:

@@ -31,6 +31,7 @@ from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.checkpoint_records import decode_cluster_checkpoint, read_objects
 from archiver.kubernetes.records import Absent, Listing, Verified, Watch
 from archiver.kubernetes.stream_state import StreamState
+from archiver.lake.counts_file import from_counts_file
 from archiver.lake.data_file import DataFile, Wanted, footer_bytes, seal_of
 from archiver.lake.delta_log import TableState, follow
 from archiver.lake.log_checkpoint import from_summary
@@ -309,6 +310,7 @@ DECODERS = {
     "settings variable": Decoder(_variable, [b"file:///x", b'["a","b"]', b"5", b"SOURCES__DB__POSTGRES__DSN"]),
     "folded checkpoint": Decoder(_checkpoint, [CHECKPOINT.read_bytes()], files=("replay/postgres/plan/checkpoint_choice.py",)),
     "history commit": Decoder(_history_commit, [(HISTORY / "commit.json").read_bytes()]),
+    "history counts": Decoder(lambda body: from_counts_file("k", body, "db"), [(HISTORY / "counts.json.zst").read_bytes()], files=("lake/counts_file.py",)),
     "history summary": Decoder(lambda body: from_summary(0, body), [(HISTORY / "summary.json").read_bytes()]),
     "history file": Decoder(_history_file, [(HISTORY / "records.parquet").read_bytes()], files=("lake/data_file.py",)),
     "folded checkpoint of a cluster": Decoder(_cluster_checkpoint, [CLUSTER_CHECKPOINT.read_bytes()]),

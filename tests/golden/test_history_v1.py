@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
-from archiver.journal.keys import history_commit_key, history_commit_version, history_summary_key, history_summary_version
+import msgspec
+
+from archiver.journal.keys import (
+    history_commit_key,
+    history_commit_version,
+    history_counts_key,
+    history_summary_key,
+    history_summary_version,
+)
 from archiver.lake.columns import SCHEMA
-from archiver.lake.data_file import DataFile, Wanted, seal_of
+from archiver.lake.counts import Lane
+from archiver.lake.counts_file import from_counts_file
+from archiver.lake.data_file import DataFile, Wanted, hash_of, seal_of
 from archiver.lake.delta_log import TableState, follow
 from archiver.lake.log_checkpoint import from_summary
 from archiver.lake.progress import Identity, KnownMessage, KnownTable, Progress
@@ -66,6 +77,31 @@ def test_records_are_read_as_ever() -> None:
     ]
     assert (found[3]["row"], found[3]["unchanged"], found[3]["xid"]) == ('{"id":"1","state":"done"}', ["big"], 771)
     assert (found[4]["old"], found[4]["commit_entry"], found[4]["entry"], found[4]["segment"]) == ('{"id":"1"}', 31, 30, -1)
+
+
+def test_counts_are_read_as_ever() -> None:
+    """What a file counts to, by name, namespace and second."""
+    assert history_counts_key("agents db", "5f1e-000000.parquet") == "history/agents=20db/_counts/5f1e-000000.parquet.json.zst"
+    found = from_counts_file("k", (FOLDER / "counts.json.zst").read_bytes(), "kube")
+    assert found is not None
+    assert found.resolution == 1
+    assert {lane: [each.tolist() for each in cells] for lane, cells in found.lanes.items()} == {
+        Lane("kube", "jobs.batch", "a"): [[1_790_000_000, 1_790_000_007], [3, 1], [1, 0]],
+        Lane("kube", "nodes.", ""): [[1_790_000_001], [2], [0]],
+    }
+    (tags,) = [
+        line["add"]["tags"]
+        for line in map(msgspec.json.decode, (FOLDER / "commit-with-counts.json").read_bytes().splitlines())
+        if "add" in line
+    ]
+    assert msgspec.json.decode(tags["archiver.seal"])["counts"] == hashlib.sha256((FOLDER / "counts.json.zst").read_bytes()).hexdigest()
+    state = TableState()
+    follow(state, 0, (FOLDER / "commit-with-counts.json").read_bytes())
+    seal = state.seals["5f1e-000000.parquet"]
+    assert (seal.counts, seal.counts_bytes) == (
+        hash_of((FOLDER / "counts.json.zst").read_bytes()),
+        (FOLDER / "counts.json.zst").stat().st_size,
+    )
 
 
 def test_summaries_are_read_as_ever() -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from archiver.cli.verify import LEVELS
 from archiver.clock import SystemClock
-from archiver.journal.keys import HISTORY, history_commit_prefix, history_prefix
+from archiver.journal.keys import HISTORY, history_commit_prefix, history_counts_key, history_prefix
 from archiver.journal.reader import Reader
 from archiver.journal.verifier import CheckedHistory
 from archiver.journal.verify_levels import Level
@@ -248,6 +248,8 @@ async def test_whoever_is_killed_or_late_leaves_whole_files(database: str, slot:
     assert await contents(merged, tmp_path / "merged") == expected
     files = [len(list((tmp_path / name / history_prefix(SOURCE)).glob("*.parquet"))) for name in ("whole", "merged")]
     log = [key.rpartition("/")[2] for key in await merged.store.list(history_commit_prefix(SOURCE))]
+    beside = [key for key in await merged.store.list(HISTORY) if "/_counts/" in key]
+    assert beside == sorted(history_counts_key(SOURCE, path) for path in (await read_table(merged.store, SOURCE)).files)
     # What deltalake read began with a checkpoint: the first commits are gone.
     assert any(name.endswith(".checkpoint.parquet") for name in log)
     assert f"{0:020d}.json" not in log
@@ -311,6 +313,14 @@ async def test_verify_says_what_is_not_what_the_journal_gives(database: str, slo
         bad = [(await checked(damaged, level, 7)).bad for level in LEVELS if level != "share"]
         assert [bool(each) for each in bad] == [found > 3, found > 2, True], data
         assert all(each[0].key.endswith(path) for each in bad if each)
+    counts = history_counts_key(SOURCE, path)
+    for beside in (None, (made.store.peek(counts) or b"")[:-1]):
+        damaged = copied(made, history=True)
+        await damaged.store.delete(counts)
+        if beside is not None:
+            damaged.store.create(counts, beside)
+        told_of = [[each.reason for each in (await checked(damaged, level, 7)).bad] for level in ("names", "hashes", "all")]
+        assert told_of == [[], *([[f"counts {counts} are missing or damaged"]] * 2)]
     forged = copied(made, history=True)
     file = await open_file(forged.store, SOURCE, path, state)
     records = await read_groups(forged.store, file, list(range(file.count)))

@@ -21,10 +21,10 @@ from archiver.journal.entry import Placed
 from archiver.journal.kept_segments import KeptSegments
 from archiver.journal.keys import HISTORY, segment_key
 from archiver.journal.reader import Reader
+from archiver.lake.counts import CHANGES, DELETIONS, Lane
 from archiver.maintenance.history_files import write_history
 from archiver.store.directory import DirectoryStore
 from archiver.timeline.counting import Counted, Counter
-from archiver.timeline.counts import CHANGES, DELETIONS
 from archiver.timeline.tail_counts import TailCounts
 from archiver.timeline.windows import Windows
 from tests.stories.timeline_archive import forge
@@ -46,19 +46,23 @@ class BadStore(DirectoryStore):
         return await super().get(key, start, length)
 
 
-def told(counted: Counted) -> dict[tuple[str, str], list[tuple[int, int, int]]]:
+def told(counted: Counted) -> dict[Lane, list[tuple[int, ...]]]:
     assert (counted.problems, counted.uncounted, counted.busy) == ([], [], False)
     return {lane: list(zip(*(each.tolist() for each in cells), strict=True)) for lane, cells in counted.counts.lanes.items()}
 
 
-async def test_files_and_journal_count_the_same(tmp_path: Path) -> None:
-    """Files up to nine o'clock and the journal behind them, the journal alone, files alone, and the list: each second has the same counts."""
+async def test_files_and_journal_count_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files up to nine o'clock and the journal behind them, the journal alone, files alone, also where what they count to is damaged or gone,
+    and the list: each second has the same counts.
+    """
     await forge(tmp_path)
     store = DirectoryStore(tmp_path)
-    tally: dict[tuple[str, str], dict[int, list[int]]] = {}
+    tally: dict[Lane, dict[int, list[int]]] = {}
     async for change in SpanLog(Reader(store), Selection(), EVERYTHING).changes():
         if change.operation in CHANGES:
-            cell = tally.setdefault((change.source, change.kind or change.table), {}).setdefault(change.time // 1_000_000, [0, 0])
+            cell = tally.setdefault(Lane(change.source, change.kind or change.table, change.namespace), {}).setdefault(
+                change.time // 1_000_000, [0, 0]
+            )
             cell[0] += 1
             cell[1] += change.operation in DELETIONS
     listed = {lane: [(second, *cell) for second, cell in sorted(cells.items())] for lane, cells in tally.items()}
@@ -69,7 +73,23 @@ async def test_files_and_journal_count_the_same(tmp_path: Path) -> None:
             pass
         # The files reach to the end meanwhile, and nothing is counted twice.
         assert told(await counter.counted(60)) == listed
+        with monkeypatch.context() as patched:
+            # What stands beside the files is enough.
+            patched.setattr("archiver.timeline.counting.open_file", None)
+            assert told(await Counter(store, kept, SystemClock()).counted(60)) == listed
+        for folder in (tmp_path / HISTORY).glob("*/_counts"):
+            first, *others = sorted(folder.iterdir())
+            first.write_bytes(first.read_bytes()[:-1] + b"?")
+            for each in others[::2]:
+                each.unlink()
         assert told(await Counter(store, kept, SystemClock()).counted(60)) == listed
+        monkeypatch.setattr("archiver.timeline.counting.MOST_CELLS", 100)
+        coarse = await Counter(store, kept, SystemClock()).counted(60)
+        assert coarse.counts.resolution == 3600
+        assert sum(cells.changes.sum() for cells in coarse.counts.lanes.values()) == sum(
+            cell[1] for cells in listed.values() for cell in cells
+        )
+        monkeypatch.undo()
         shutil.rmtree(tmp_path / HISTORY)
         assert told(await counter.counted(60)) == listed
         await counter.stop()
@@ -145,7 +165,7 @@ async def test_nothing_is_counted_twice_after_an_error(tmp_path: Path, *, filed:
             shutil.move(tmp_path / HISTORY, tmp_path / "aside")
             assert told(await counter.counted(60)) == listed
             shutil.move(tmp_path / "aside", tmp_path / HISTORY)
-            store.bad = tuple(each[-1] for each in files)
+            store.bad = tuple(name for each in files for name in (each[-1], f"{each[-1]}.json.zst"))
         else:
             store.bad = (segment_key(tail.number - 5),)
         for _ in range(3):
@@ -153,7 +173,7 @@ async def test_nothing_is_counted_twice_after_an_error(tmp_path: Path, *, filed:
             assert [each.partition(": ")[0] for each in found.problems] == ["db", "kube"]
             assert {each.source for each in found.uncounted} == {"db", "kube"}
             for lane, cells in found.counts.lanes.items():
-                known = {second: changes for second, changes, _ in listed[lane]}
+                known = {cell[0]: cell[1] for cell in listed[lane]}
                 assert all(changes <= known[second] for second, changes in zip(cells.seconds.tolist(), cells.changes.tolist(), strict=True))
             if not filed:
                 # What stands before it is there.

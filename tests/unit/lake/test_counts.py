@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from archiver.journal.window import SourceWindow, WindowGap
+from archiver.lake.counts import Cells, Counts, Lane, bars, merged, step_for
 from archiver.timeline.counting import Counted, Uncounted
-from archiver.timeline.counts import Cells, Counts, Lane, merged, step_for
 from archiver.timeline.drawing import MOST_GAPS, MOST_LANES, drawing
 from archiver.timeline.questions import SpanQuestion
 from archiver.timeline.windows import FoundWindows
@@ -25,8 +25,8 @@ def test_cells_add_up_in_any_order() -> None:
     counts.add(RUNS, cells((20, 1, 1), (10, 2, 0)))
     counts.add(RUNS, cells((10, 3, 1), (10, 1, 0), (29, 1, 0), (30, 9, 9)))
     assert [each.tolist() for each in counts.lanes[RUNS]] == [[10, 20, 29, 30], [6, 1, 1, 9], [1, 1, 0, 9]]
-    assert counts.lanes[RUNS].bars(10, 30, 10) == [(0, 6, 1), (1, 2, 1)]
-    assert counts.lanes[RUNS].bars(11, 19, 2) == []
+    assert bars([counts.lanes[RUNS]], 10, 30, 10) == [(0, 6, 1), (1, 2, 1)]
+    assert bars([counts.lanes[RUNS]], 11, 19, 2) == []
 
 
 def test_what_is_too_much_is_kept_by_the_minute_and_then_by_the_hour() -> None:
