@@ -14,7 +14,7 @@ from archiver.errors import Invalid
 from archiver.maintenance.limits import MaintenanceLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from archiver.maintenance.folded import Folded
 
@@ -30,11 +30,41 @@ if TYPE_CHECKING:
     help="How far before the journal's end to stay: a schema change is often recorded a little later than it was made.",
 )
 @click.option("--history", is_flag=True, help="Write history files, for `log` and for engines that read Delta tables, and no checkpoints.")
+@click.option("--prove", is_flag=True, help="Make nothing: compute the newest checkpoints a second way, from history files, and compare.")
+@click.option(
+    "--engine",
+    default="duckdb",
+    show_default=True,
+    type=click.Choice(["duckdb", "spark"]),
+    help="Who computes with --prove: DuckDB here, or Spark on a cluster that reads the archive itself.",
+)
+@click.option("--master", default="", metavar="URL", help="With --engine spark: its master, such as local[4], spark://… or sc://….")
+@click.option(
+    "--one-in",
+    default=1,
+    show_default=True,
+    metavar="N",
+    type=click.IntRange(1, 1_000_000),
+    help="With --prove: look at one key of N, other ones each day.",
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")
 @click.pass_obj
-def maintain(context: Context, *, sources: tuple[str, ...], behind: float, history: bool, as_json: bool) -> None:
+def maintain(
+    context: Context,
+    *,
+    sources: tuple[str, ...],
+    behind: float,
+    history: bool,
+    prove: bool,
+    engine: str,
+    master: str,
+    one_in: int,
+    as_json: bool,
+) -> int:
     """Fold the journal of each source into newer checkpoints, so that restores need not read it from the first baseline on. Where the
     settings have `retention`, make a pass of it then, as `archiver retain` does; without it nothing is ever deleted.
+
+    With --prove the checkpoints that are there are computed a second way; exit code 7 when one differs.
 
     The sources are not asked, and the journal is only read. Safe beside `run`, beside restores and beside another `maintain`; it can be
     killed at any time. What is not known for certain somewhere is not folded there: the table says why.
@@ -44,13 +74,16 @@ def maintain(context: Context, *, sources: tuple[str, ...], behind: float, histo
     from archiver.maintenance.maintenance import maintain as work
 
     settings = context.settings()
+    _require_use(given_options().keys(), history=history, prove=prove, engine=engine)
     if history:
-        if "behind" in given_options():
-            raise Invalid("--behind is about checkpoints, and --history writes none", hint="leave one of them out")
         from archiver.cli.history_files import maintain_history
 
         maintain_history(settings, sources, as_json=as_json)
-        return
+        return 0
+    if prove:
+        from archiver.cli.proofs import prove_checkpoints
+
+        return prove_checkpoints(settings, sources, master=master if engine == "spark" else None, one_in=one_in, as_json=as_json)
     done = wait_for(
         lambda: carried_out(settings, sources, lambda reader: work(reader, SystemClock(), sources, behind_seconds=behind), _said)
     )
@@ -60,11 +93,25 @@ def maintain(context: Context, *, sources: tuple[str, ...], behind: float, histo
     retained = retain_archive(settings) if settings.retention.restore_seconds and not sources else None
     if as_json:
         output.print_json(done if retained is None else [*done, {"retention": retained}])
-        return
+        return 0
     columns = ["source", "checkpoint", "transactions", "written", "kept", "stopped because"]
     output.table("", columns, [_row(each, behind) for each in told(done)])
     if retained is not None:
         print_outcome(retained)
+    return 0
+
+
+def _require_use(given: Collection[str], *, history: bool, prove: bool, engine: str) -> None:
+    """``Invalid`` for options that say nothing together."""
+    both = "leave one of them out"
+    if history and prove:
+        raise Invalid("--history writes files, and --prove only reads them", hint=both)
+    if "behind" in given and (history or prove):
+        raise Invalid(f"--behind is about checkpoints that are made, and {'--history' if history else '--prove'} makes none", hint=both)
+    if not prove and (alone := sorted({"engine", "master", "one_in"}.intersection(given))):
+        raise Invalid(f"--{alone[0].replace('_', '-')} is of use with --prove only", hint="say --prove, or leave it out")
+    if "master" in given and engine != "spark":
+        raise Invalid("--master is Spark's", hint="say --engine spark, or leave it out")
 
 
 def told(done: Sequence[Folded]) -> list[Folded]:

@@ -113,7 +113,7 @@ class _Step:
             self._changes.identify(table.oid, names or None)
             for part in table.parts:
                 text = await asyncio.to_thread(opened, part, await fetch_part(self._reader.store, part))
-                for piece in _pieces(text):
+                for piece in pieces(text):
                     await self._writer.keep([await asyncio.to_thread(_rows, self._source, copy, table, key, piece)])
 
 
@@ -128,7 +128,7 @@ def _some(records: Iterator[pa.Table]) -> list[pa.Table]:
     return found
 
 
-def _pieces(text: bytes) -> Iterator[bytes]:
+def pieces(text: bytes) -> Iterator[bytes]:
     """Whole rows of COPY text, some of them at a time."""
     at = 0
     while at < len(text):
