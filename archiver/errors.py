@@ -8,6 +8,7 @@
     ├── HistoryLost   a source no longer has what the journal misses       exit 6
     ├── Corrupt       stored bytes are not what was written; run verify    exit 7
     ├── Partial       it was written to, and something is missing; it is named   exit 8
+    ├── Unmet         what was restored is not what its owner asserts      exit 9
     └── Bug           a promise of this program is broken; report it       exit 70
 
 Messages start in lower case, end without a full stop, name what happened and where, and never carry row data or
@@ -73,6 +74,12 @@ class Partial(ArchiverError):
     """A restore wrote, and not everything came back. The report or the message names the rest; of a database, a file holds it as SQL."""
 
     exit_code = 8
+
+
+class Unmet(ArchiverError):
+    """A drill restored everything, and the restored state is not what its owner asserts. The report names what does not hold."""
+
+    exit_code = 9
 
 
 class Bug(ArchiverError):

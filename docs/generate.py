@@ -8,7 +8,8 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
 import click
 import msgspec
@@ -43,10 +44,12 @@ def settings_page() -> str:
     ]
     texts = descriptions()
     for path, owner, field in _leaves(Settings, ()):
-        variable = "ARCHIVER_" + "__".join("NAME" if part == "<name>" else part.upper() for part in path)
+        # One of a list has no variable of its own: the list's is JSON.
+        of_list = any(part.endswith("[]") for part in path)
+        variable = "" if of_list else "ARCHIVER_" + "__".join("NAME" if part == "<name>" else part.upper() for part in path)
         default = "required" if field.required else f"`{_default(field)}`"
         meaning = texts[owner.__name__, field.name].replace("``", "`")
-        lines.append(f"| `{'.'.join(path)}` | `{variable}` | {_type(field.type)} | {default} | {meaning} |")
+        lines.append(f"| `{'.'.join(path)}` | {_code(variable)} | {_type(field.type)} | {default} | {meaning} |")
     return NOTE + "\n".join(lines) + "\n"
 
 
@@ -121,6 +124,7 @@ SETTING_OF = {
     "archive.segmentBytes": "archive.segment_bytes",
     "archive.heartbeatSeconds": "archive.heartbeat_seconds",
     "archive.takeoverAfterSeconds": "archive.takeover_after_seconds",
+    "drill.assertions": "drills.assertions",
     "maintain.background": "maintenance.enabled",
     "maintain.historyFiles": "maintenance.history_files",
     "maintain.restoreTimeObjective": "maintenance.restore_time_objective",
@@ -212,6 +216,8 @@ def _leaves(struct: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
             yield from _leaves(kinds[0], here)
         else:
             yield here, struct, field
+            if kinds:
+                yield from _leaves(kinds[0], (*path, f"{field.name}[]"))
 
 
 def _type(kind: Any) -> str:
@@ -221,10 +227,15 @@ def _type(kind: Any) -> str:
         bounds = "".join(f" {sign} {value}" for sign, value in ((">", meta.gt), ("≥", meta.ge), ("≤", meta.le)) if value is not None)
         kind = get_args(kind)[0]
     if get_origin(kind) is list:
-        return "list of text"
-    if get_args(kind):
+        return "list of text" if get_args(kind)[0] is str else "list"
+    if get_origin(kind) is Literal:
         return " or ".join(f"`{value}`" for value in get_args(kind))
-    return {"str": "text", "int": "integer", "float": "number", "bool": "true or false"}[kind.__name__] + bounds
+    if get_args(kind):
+        return " or ".join(_TYPES[value.__name__] for value in get_args(kind) if value is not NoneType)
+    return _TYPES[kind.__name__] + bounds
+
+
+_TYPES = {"str": "text", "int": "integer", "float": "number", "bool": "true or false"}
 
 
 def _default(field: msgspec.structs.FieldInfo) -> str:

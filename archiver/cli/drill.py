@@ -12,7 +12,7 @@ from archiver.cli import output
 from archiver.cli.given import given_options
 from archiver.cli.main import Context, wait_for
 from archiver.cli.points import say_meaning
-from archiver.errors import Corrupt, Invalid, Partial, Refused, Unavailable
+from archiver.errors import Corrupt, Invalid, Partial, Refused, Unavailable, Unmet
 from archiver.pages import page
 
 if TYPE_CHECKING:
@@ -41,6 +41,12 @@ if TYPE_CHECKING:
 @click.option("--no-owner", is_flag=True, help="The scratch server has not the roles of the source.")
 @click.option("--allow-gaps", is_flag=True, help="As for `restore`.")
 @click.option("--pg-bin", default="", metavar="FOLDER", help="As for `restore`.")
+@click.option(
+    "--evidence",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Write there what was restored and proven, or not: drill-TIME.json and .md.",
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")
 @click.pass_obj
 def drill(
@@ -54,13 +60,15 @@ def drill(
     no_owner: bool,
     allow_gaps: bool,
     pg_bin: str,
+    evidence: Path | None,
     as_json: bool,
 ) -> None:
     """Verify the archive, restore it into scratch places, compare, time each step, clean up.
 
-    The restore's time is the measured RTO. A passed drill is recorded in the archive and shown by /metrics. A failed one ends with
-    the exit code of what failed it: 7 when the archive is not whole, 3 for what a restore refuses, 8 when the scratch places did not take
-    everything, 2 or 4 for a scratch place of no use.
+    What `drills.assertions` of the settings say of a source is asked of what was restored. The restore's time is the measured RTO. A
+    passed drill is recorded in the archive and shown by /metrics. A failed one ends with the exit code of what failed it: 7 when the
+    archive is not whole, 3 for what a restore refuses, 8 when the scratch places did not take everything, 9 when an assertion does not
+    hold, 2 or 4 for a scratch place or an assertion of no use. 7, 8 and 9 are recorded and shown too.
     """
     from archiver.replay.restoration import Options
 
@@ -69,7 +77,7 @@ def drill(
     given = given_options().values()
     said = {option: place for option, place in _ABOUT.items() if option in given}
     options = Options(no_owner=no_owner, allow_gaps=allow_gaps, pg_bin=pg_bin, anew=True, said=said)
-    report = wait_for(lambda: _drill(settings, at, sources, scratch_folder, scratch_dsn, scratch_kubeconfig, options))
+    report = wait_for(lambda: _drill(settings, at, sources, scratch_folder, scratch_dsn, scratch_kubeconfig, options, evidence))
     if as_json:
         output.print_json(report)
     else:
@@ -78,6 +86,12 @@ def drill(
             ["step", "seconds", "", "detail"],
             [(step.name, f"{step.seconds:.2f}", "ok" if step.ok else "FAILED", step.detail) for step in report.steps],
         )
+        if report.assertions:
+            output.table(
+                "",
+                ["assertion", "source", "", "expected", "found"],
+                [(each.name, each.source, "holds" if each.holds else "FAILED", each.expected, each.found) for each in report.assertions],
+            )
         output.facts(
             [
                 ("result", "passed" if report.passed else "FAILED"),
@@ -88,7 +102,7 @@ def drill(
         )
     if not report.passed:
         failed = next(step for step in report.steps if not step.ok)
-        kind = next((kind for kind in (Corrupt, Invalid, Partial, Unavailable) if kind.exit_code == failed.exit_code), Refused)
+        kind = next((kind for kind in (Corrupt, Invalid, Partial, Unavailable, Unmet) if kind.exit_code == failed.exit_code), Refused)
         raise kind(f"the drill failed at {failed.name}: {failed.detail}", hint=f"see {page('runbooks/failed-drill.md')}")
 
 
@@ -102,7 +116,14 @@ _ABOUT: dict[str, Place] = {
 
 
 async def _drill(
-    settings: Settings, at: str, sources: tuple[str, ...], folder: Path | None, dsn: str, kubeconfig: str, options: Options
+    settings: Settings,
+    at: str,
+    sources: tuple[str, ...],
+    folder: Path | None,
+    dsn: str,
+    kubeconfig: str,
+    options: Options,
+    evidence: Path | None,
 ) -> DrillReport:
     import asyncio
     import signal
@@ -111,7 +132,7 @@ async def _drill(
     from archiver import disk
     from archiver.cli.progress import steps
     from archiver.clock import SystemClock
-    from archiver.drill import Scratch, run_drill
+    from archiver.drill import Proof, Scratch, run_drill
     from archiver.scratch_folder import PREFIX
     from archiver.service.sources import configured_databases
     from archiver.store.open import open_store
@@ -127,7 +148,8 @@ async def _drill(
         with disk.errors("make a scratch folder"):
             place = folder or Path(tempfile.mkdtemp(prefix=PREFIX))
         scratch = Scratch(place, dsn, kubeconfig)
-        return await run_drill(store, SystemClock(), at, sources, scratch, options, steps)
+        proof = Proof(settings.drills, evidence)
+        return await run_drill(store, SystemClock(), at, sources, scratch, options, steps, proof)
     except asyncio.CancelledError:
         raise click.Abort from None
     finally:

@@ -21,6 +21,8 @@ GAUGES = {
     "archiver_drill_last_success_timestamp_seconds": "When a drill last proved a restore, of the source proven longest ago; 0 for never.",
     "archiver_drill_proven_point_timestamp_seconds": "The point in time that this drill restored; 0 for none.",
     "archiver_drill_duration_seconds": "How long that drill's restore took: the measured RTO; 0 for none.",
+    "archiver_drill_failed_sources": "Sources of which a drill found something wrong and none has passed since.",
+    "archiver_drill_failed_assertions": "Assertions about them that did not hold in that drill.",
 }
 """Of the archive as a whole."""
 
@@ -126,6 +128,8 @@ class StatusCollector(Collector):
         whole["archiver_drill_last_success_timestamp_seconds"] = drill.finished / 1e6
         whole["archiver_drill_proven_point_timestamp_seconds"] = drill.point / 1e6
         whole["archiver_drill_duration_seconds"] = drill.seconds
+        whole["archiver_drill_failed_sources"] = status.failed_drills.sources
+        whole["archiver_drill_failed_assertions"] = status.failed_drills.assertions
         for name, value in whole.items():
             family = GaugeMetricFamily(name, GAUGES[name])
             family.add_metric([], value)

@@ -20,11 +20,11 @@ from archiver import __version__
 from archiver.capture.status import SourceStatus
 from archiver.clock import Clock
 from archiver.errors import ArchiverError, Bug, Corrupt, Fenced, HistoryLost, Invalid, Refused, Unavailable
-from archiver.journal.drill_reports import DrillReport, newest
+from archiver.journal.drill_reports import FAILED, DrillReport, newest
 from archiver.journal.writer import Writer, WriterLimits
 from archiver.service.clock_steps import record_steps
 from archiver.service.maintainer import Maintainer
-from archiver.service.status import ArchiveStatus, Drill, add_maintenance, lay_over, lines
+from archiver.service.status import ArchiveStatus, Drill, FailedDrills, add_maintenance, lay_over, lines
 from archiver.settings import Settings
 from archiver.store.open import open_store
 from archiver.store.probe import probe
@@ -84,6 +84,7 @@ class Service:
         self.sources: list[SupervisedSource] = []
         self.maintainer = Maintainer(settings, clock)
         self._drills: dict[str, DrillReport] = {}
+        self._failed_drills: dict[str, DrillReport] = {}
         self._failed = asyncio.Event()
         self._began = clock.now()
 
@@ -134,11 +135,13 @@ class Service:
 
     async def _watch_drills(self, store: Store) -> None:
         """Keep in mind what the newest recorded drills say."""
-        after = ""
+        after = after_failed = ""
         while True:
             try:
                 after, reports = await newest(store, self.settings.sources, after)
                 self._drills |= reports
+                after_failed, reports = await newest(store, self.settings.sources, after_failed, prefix=FAILED)
+                self._failed_drills |= reports
             except ArchiverError as error:
                 log.warning("drills_unknown", reason=error.message)
             await self.clock.sleep(DRILL_SECONDS)
@@ -150,6 +153,14 @@ class Service:
             return None
         oldest = min(self._drills.values(), key=lambda report: report.finished)
         return Drill(oldest.finished, oldest.point, oldest.restore_seconds)
+
+    @property
+    def failed_drills(self) -> FailedDrills:
+        """What is wrong by the newest drill of a source, and not made good by a later one."""
+        passed = {name: report.finished for name, report in self._drills.items()}
+        failed = {name: report for name, report in self._failed_drills.items() if report.finished > passed.get(name, 0)}
+        wrong = {(each.source, each.name) for report in failed.values() for each in report.assertions if not each.holds}
+        return FailedDrills(len(failed), sum(source in failed for source, _ in wrong))
 
     def status(self) -> ArchiveStatus:
         """How everything stands now. Before the journal is open it says so by zeros, and its age counts from the start of the process."""
@@ -164,6 +175,7 @@ class Service:
                 last_commit=0,
                 age_seconds=max(0.0, (now - self._began) / 1e6),
                 drill=self.drill,
+                failed_drills=self.failed_drills,
             )
         status = ArchiveStatus(
             archive=writer.archive,
@@ -176,6 +188,7 @@ class Service:
             buffered_bytes=writer.buffered_bytes,
             sources=lines(writer.marks, kinds(self.settings), now, writer.rpo_seconds),
             drill=self.drill,
+            failed_drills=self.failed_drills,
         )
         running = [(item.source.status(), item.failures, item.error.message if item.error else "") for item in self.sources]
         lay_over(status.sources, running)

@@ -30,6 +30,13 @@ class Drill(msgspec.Struct, frozen=True):
     """How long the restore took: the measured RTO."""
 
 
+class FailedDrills(msgspec.Struct, frozen=True):
+    """Sources whose newest drill found something wrong, and the assertions that did not hold in those."""
+
+    sources: int = 0
+    assertions: int = 0
+
+
 class SourceLine(msgspec.Struct, kw_only=True):
     """One source as the journal shows it and, where it was asked, as the source itself does."""
 
@@ -111,6 +118,7 @@ class ArchiveStatus(msgspec.Struct, kw_only=True):
     buffered_bytes: int = 0
     sources: list[SourceLine] = []
     drill: Drill | None = None
+    failed_drills: FailedDrills = FailedDrills()
     damage: str = ""
     """Why the journal may go on behind its last readable segment: points up to that one can be restored, ``latest`` cannot.
 

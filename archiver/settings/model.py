@@ -15,6 +15,7 @@ from archiver.capture.kubernetes.config import KubernetesOptions
 from archiver.capture.postgres.config import PostgresOptions
 from archiver.journal.limits import WriterLimits
 from archiver.maintenance.limits import MaintenanceLimits
+from archiver.replay.assertions import Assertion, DrillOptions
 from archiver.retention.limits import RetentionLimits, SourceRetention
 from archiver.store.options import S3Options
 
@@ -71,6 +72,13 @@ class Retention(RetentionLimits, frozen=True, forbid_unknown_fields=True):
     """By name: a source with a window of its own."""
 
 
+class Drills(DrillOptions, frozen=True, forbid_unknown_fields=True):
+    """What `archiver drill` asks of what it restored."""
+
+    assertions: list[Assertion] = msgspec.field(default_factory=list)
+    """What must hold of a restored source. A drill asks it, and fails with exit code 9 when it does not."""
+
+
 class Web(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Probes, status and metrics."""
 
@@ -98,6 +106,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Source name (``[a-z0-9-]``) to source."""
     maintenance: Maintenance = Maintenance()
     retention: Retention = Retention()
+    drills: Drills = Drills()
     web: Web = Web()
     log: Log = Log()
     grace_seconds: Positive = 25.0

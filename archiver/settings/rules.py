@@ -6,8 +6,9 @@ import re
 
 from archiver.capture.kubernetes.field_path import parse_field
 from archiver.errors import Invalid
+from archiver.replay.assertions import Assertion
 from archiver.secrets import Secret
-from archiver.settings.model import Archive, Retention, Settings, Source
+from archiver.settings.model import Archive, Drills, Retention, Settings, Source
 from archiver.store.open import place
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -19,6 +20,7 @@ def check(settings: Settings, origin: str) -> None:
     _check_retention(settings.retention, settings.archive, origin)
     for name, source in settings.sources.items():
         _check_source(name, source, origin)
+    _check_drills(settings.drills, origin)
 
 
 def _check_archive(archive: Archive, origin: str) -> None:
@@ -83,3 +85,38 @@ def _check_source(name: str, source: Source, origin: str) -> None:
 def _check_secret(reference: str, setting: str) -> None:
     if reference:
         Secret(reference, setting)
+
+
+def _check_drills(drills: Drills, origin: str) -> None:
+    seen = set[str]()
+    for number, each in enumerate(drills.assertions, 1):
+        where = f"{origin}: drills.assertions: {each.name or f'number {number}'}"
+        if not each.name or each.name in seen:
+            raise Invalid(f"{where}: {'the name is taken' if each.name else 'it has no name'}", hint="give each a name of its own")
+        seen.add(each.name)
+        _check_assertion(each, where)
+
+
+def _check_assertion(each: Assertion, where: str) -> None:
+    if not each.source or bool(each.sql) == bool(each.kind):
+        raise Invalid(f"{where}: it does not say what is asked", hint="give source, and exactly one of sql and kind")
+    if each.sql and (each.namespace or each.selector or each.path):
+        raise Invalid(f"{where}: namespace, selector and path are of objects", hint="leave them out, or give kind instead of sql")
+    between = each.at_least is not None or each.at_most is not None
+    if [each.equals is not None, between, each.nothing].count(True) != 1:
+        raise Invalid(f"{where}: it does not say what is expected", hint="give one: equals; at_least, at_most or both; nothing: true")
+    if any(value is not None and value != value for value in (each.at_least, each.at_most)):  # noqa: PLR0124 -- not a number
+        raise Invalid(f"{where}: nothing is compared with what is not a number", hint="give numbers")
+    if not between and not each.nothing and each.path == "" and each.kind and (isinstance(each.equals, (str, bool))):
+        raise Invalid(f"{where}: without a path objects are counted, and {each.equals!r} is no number", hint="give a path or a number")
+    if each.kind:
+        # Only what is about objects needs to know how those are read.
+        from archiver.replay.kubernetes.label_selector import LabelSelector
+        from archiver.replay.kubernetes.object_values import compile_path
+
+        try:
+            LabelSelector.parse(each.selector)
+            if each.path:
+                compile_path(each.path)
+        except Invalid as error:
+            raise Invalid(f"{where}: {error.message}", hint=error.hint) from None

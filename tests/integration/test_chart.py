@@ -41,7 +41,11 @@ FULL = {
     "serviceMonitor": {"enabled": True},
     "prometheusRule": {"enabled": True, "as": "configMap", "runbookBaseUrl": "https://example.com/runbooks/"},
     "grafanaDashboard": {"enabled": True},
-    "drill": {"enabled": True, "scratchDsnSecret": {"name": "scratch"}},
+    "drill": {
+        "enabled": True,
+        "scratchDsnSecret": {"name": "scratch"},
+        "assertions": [{"name": "many", "source": "agents-db", "sql": "SELECT count(*) FROM a WHERE b < 'é\"'", "equals": 12_000_000}],
+    },
     "maintain": {"enabled": True},
     "env": {"extra": [{"name": "ARCHIVER_LOG__LEVEL", "value": "debug"}], "fromSecrets": ["more"], "fromConfigMaps": ["more"]},
     "persistence": {"enabled": True},
@@ -80,7 +84,10 @@ def test_renders_and_validates(agents: ControlPlane, values: dict[str, Any], tmp
     documents = render(agents, values, tmp_path)
     validate(agents, documents)
     settings = next(document["data"]["archiver.yaml"] for document in documents if "archiver.yaml" in document.get("data", {}))
-    assert parse(yaml.safe_load(settings), "chart").sources
+    parsed = parse(yaml.safe_load(settings), "chart")
+    assert parsed.sources
+    wanted = values.get("drill", {}).get("assertions", [])
+    assert [(each.sql, each.equals) for each in parsed.drills.assertions] == [(each["sql"], each["equals"]) for each in wanted]
 
 
 def test_rendering_is_stable(agents: ControlPlane, tmp_path: Path) -> None:

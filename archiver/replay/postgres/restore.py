@@ -10,8 +10,10 @@ from archiver.errors import ArchiverError, Refused
 from archiver.replay.postgres.excerpt_restore import ExcerptReport, ExcerptRestoration, plan_excerpt
 from archiver.replay.postgres.plan.plan import TABLE_COLUMNS, RestorePlan, RestoreReport
 from archiver.replay.postgres.plan.planner import plan_restore
+from archiver.replay.postgres.write.owner_query import ask
 from archiver.replay.postgres.write.plan_records import Progress
 from archiver.replay.postgres.write.scratch_database import abandoned_databases, scratch_database
+from archiver.replay.postgres.write.table_hashes import HashedDatabase, hash_tables
 from archiver.replay.postgres.write.target_preview import occupied, preview_target
 from archiver.replay.postgres.write.to_database import write_database
 from archiver.replay.postgres.write.to_folder import write_folder
@@ -28,9 +30,12 @@ __all__ = [
     "DatabaseRestoration",
     "ExcerptReport",
     "ExcerptRestoration",
+    "HashedDatabase",
     "RestorePlan",
     "RestoreReport",
     "abandoned_databases",
+    "ask",
+    "hash_tables",
     "plan_database",
     "plan_restore",
     "refuse_gaps",

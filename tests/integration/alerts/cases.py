@@ -91,4 +91,6 @@ CASES = {
         (f"{DAY}m", f"{2 * DAY}m", f"{3 * DAY}m"),
         SLOW,
     ),
+    "a drill failed": Case("ArchiverDrillFailed", of("drill_failed_sources", "0x5 1x20"), {"7m": "A drill found something wrong"}, ("4m",)),
+    "a failed drill was made good": Case("ArchiverDrillFailed", of("drill_failed_sources", "1x5 0x20"), {}, ("8m", "20m")),
 }

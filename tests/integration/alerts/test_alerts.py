@@ -39,7 +39,7 @@ def promtool_test(name: str, case: Case, rules: list[dict[str, Any]], own: dict[
     """``case`` in promtool's words. With ``own`` labels it has the series of another release too, which is well."""
     series = [(metric, {**labels, **own}, values) for metric, (labels, values) in case.series.items()]
     of_source = next((labels for metric, labels, _ in series if metric.startswith("archiver_source_")), own)
-    labels = {} if case.alert == "ArchiverDrillStale" else of_source
+    labels = {} if case.alert.startswith("ArchiverDrill") else of_source
     if own:
         others = {"namespace": "others", "service": "others-archiver"}
         series += [("archiver_epoch", others, "1x9999"), ("archiver_drill_last_success_timestamp_seconds", others, "1e9x9999")]

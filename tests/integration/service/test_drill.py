@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -53,9 +54,9 @@ def databases(server: PostgresServer) -> list[str]:
         return [str(row[0]) for row in connection.execute("SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1")]
 
 
-def drill(archiver: Archiver, *words: str) -> tuple[int, dict[str, Any], str]:
+def drill(archiver: Archiver, *words: str, env: dict[str, str] | None = None) -> tuple[int, dict[str, Any], str]:
     """Exit code, report, standard error."""
-    done = archiver.call("drill", "--json", *words)
+    done = archiver.call("drill", "--json", *words, env=env)
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 
 
@@ -265,3 +266,144 @@ def test_a_drill_that_is_stopped_cleans_up(recorded: Archiver, scratch_server: P
     assert databases(scratch_server) == ["postgres"]
     assert not folder.exists()
     assert not (recorded.folder / "journal/drills").exists()
+
+
+def test_what_does_not_hold_fails_it_and_is_shown(database: str, scratch_server: PostgresServer, tmp_path: Path) -> None:
+    """Each assertion is asked, whatever comes of the others. A failed drill is recorded apart, and is over once one passes."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE note (id bigserial PRIMARY KEY, text text)")
+        connection.execute("CREATE FUNCTION delayed() RETURNS int LANGUAGE sql AS 'SELECT 1 FROM pg_sleep(60)'")
+        connection.execute("INSERT INTO note (text) VALUES ('precious')")
+    asked: list[tuple[str, str, dict[str, Any], bool, str]] = [
+        ("there", "SELECT count(*) FROM note", {"at_least": 1}, True, ""),
+        ("of the past", "SELECT text FROM public.note WHERE id = 1;", {"equals": "precious"}, True, "precious"),
+        ("none", "SELECT * FROM note WHERE text = 'lost'", {"nothing": True}, True, "nothing"),
+        ("by its own rights", "SELECT current_user", {"equals": "pg_read_all_data"}, True, ""),
+        ("many", "SELECT count(*) FROM note", {"at_least": 1000}, False, ""),
+        ("two", "SELECT id FROM (VALUES (1), (2)) v (id)", {"equals": 1}, False, "it gives more than one row with 1 columns"),
+        ("wide", "SELECT 1, 2", {"equals": 1}, False, "it gives one row with 2 columns"),
+        ("misspelt", "SELECT count(*) FROM notes", {"equals": 1}, False, 'the server does not do it: relation "notes" does not exist'),
+        ("writing", "WITH w AS (DELETE FROM note RETURNING 1) SELECT count(*) FROM w", {"at_least": 0}, False, "the server does not do it"),
+        ("writing behind", "SELECT setval('note_id_seq', 99)", {"equals": 99}, False, "the server does not do it"),
+        ("several", "SELECT 1; DROP TABLE note", {"equals": 1}, False, "the server does not do it: cannot insert multiple commands"),
+        ("slow", "SELECT delayed()", {"equals": 1}, False, "it was ended at its time limit"),
+    ]
+    drills = {
+        "statement_seconds": 2,
+        "assertions": [{"name": name, "source": "db", "sql": query, **expected} for name, query, expected, *_ in asked],
+    }
+    with Archiver(tmp_path, {"db": database_source(database)}, serve=True, drills=drills) as archiver:
+        archiver.start()
+        captured(archiver, "db", database)
+        assert archiver.stop() == 0
+        words = ("--scratch-dsn", scratch_server.dsn())
+        code, report, errors = drill(archiver, *words)
+        assert (code, failed(report)) == (9, ["assertions"]), errors
+        assert {each["name"]: each["holds"] for each in report["assertions"]} == {name: holds for name, *_, holds, _ in asked}
+        found = {each["name"]: each["found"] for each in report["assertions"]}
+        assert [(name, found[name]) for name, *_, words_found in asked if not found[name].startswith(words_found)] == []
+        assert "8 of 12 assertions do not hold: many, two, " in errors
+        assert "precious" not in errors
+        assert databases(scratch_server) == ["postgres"]
+        assert not (tmp_path / "journal/drills").exists()
+        wait_until_shown(archiver, passed=False, failures=(1, 8))
+        code, report, errors = drill(archiver, *words, env={"ARCHIVER_DRILLS__ASSERTIONS": "[]"})
+        assert code == 0, errors
+        wait_until_shown(archiver, passed=True, failures=(0, 0))
+
+
+def wait_until_shown(archiver: Archiver, *, passed: bool, failures: tuple[float, float]) -> None:
+    """An archiver that starts now shows whether a drill has passed, and how many sources and assertions have failed."""
+
+    def shown() -> bool:
+        seen = samples(archiver)
+        found = seen.get(("archiver_drill_failed_sources",)), seen.get(("archiver_drill_failed_assertions",))
+        return found == failures and (seen["archiver_drill_last_success_timestamp_seconds",] > 0) == passed
+
+    archiver.start()
+    archiver.wait(lambda: bool(archiver.live()) and shown(), f"/metrics does not show {failures}")
+    assert archiver.stop() == 0
+
+
+def test_evidence_names_what_was_restored_and_no_rows(
+    database: str, scratch_server: PostgresServer, cluster: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """Counts, hashes that the source agrees with, assertions, the verified head and the points; of a failed drill too."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE note (id bigserial PRIMARY KEY, text text)")
+        connection.execute('CREATE TABLE "no key" (a text, "t" numeric)')
+        connection.execute('ALTER TABLE "no key" REPLICA IDENTITY FULL')
+        connection.execute("INSERT INTO \"no key\" VALUES ('secret | row', 1), (NULL, 2), ('secret | row', 1), ('Ä', NULL)")
+    for name, phase in (("a", "Ready"), ("b", "Lost")):
+        body = {**custom_resource("Agent", namespace, name), "status": {"phase": phase}}
+        cluster.request("POST", path("Agent", namespace), body)
+        cluster.request(
+            "PUT",
+            path("Agent", namespace, name) + "/status",
+            {**body, "metadata": cluster.request("GET", path("Agent", namespace, name))["metadata"]},
+        )
+    of_objects = {"source": "agents", "kind": "agents.agents.proompteng.ai", "namespace": namespace}
+    drills = {
+        "assertions": [
+            {"name": "rows | of note", "source": "db", "sql": "SELECT count(*) FROM note", "at_least": 1},
+            {"name": "both agents", **of_objects, "equals": 2},
+            {"name": "one is lost", **of_objects, "path": "$.status[?@ == 'Lost']", "nothing": True},
+        ]
+    }
+    sources = {
+        "db": database_source(database),
+        "agents": {
+            "kubernetes": {"kubeconfig": str(cluster.kubeconfig), "namespaces": [namespace], "resources": ["*.agents.proompteng.ai"]}
+        },
+    }
+    with Archiver(tmp_path, sources, serve=True, drills=drills) as archiver:
+        archiver.start()
+        captured(archiver, "db", database)
+        stream = f"agents/agents.proompteng.ai/agents@{namespace}"
+        archiver.wait(lambda: archiver.live_source(stream).get("checkpoint"), "no list")
+        assert archiver.stop() == 0
+    head = archiver.call("verify", "--json")
+    code, report, errors = drill(archiver, "--scratch-dsn", scratch_server.dsn(), "--evidence", str(tmp_path / "proof"))
+    assert (code, failed(report)) == (9, ["assertions"]), errors
+    files = sorted(file.suffix for file in (tmp_path / "proof").iterdir())
+    assert files == [".json", ".md"]
+    text = next((tmp_path / "proof").glob("*.md")).read_text()
+    evidence = json.loads(next((tmp_path / "proof").glob("*.json")).read_text())
+    assert not evidence["passed"]
+    assert evidence["head"] == json.loads(head.stdout)["head"]
+    assert evidence["assertions"] == report["assertions"]
+    assert [each["holds"] for each in evidence["assertions"]] == [True, True, False]
+    db, agents = evidence["sources"]
+    tables = {each["name"]: each for each in db["tables"]}
+    for name, order in (("note", 'id::text COLLATE "C"'), ("no key", '(x.*)::text COLLATE "C"')):
+        with psycopg.connect(database) as connection, connection.cursor() as cursor:
+            query = sql.SQL("COPY (SELECT x.* FROM {} x ORDER BY " + order + ") TO STDOUT").format(sql.Identifier(name))
+            with cursor.copy(query) as copy:
+                rows = b"".join(copy)
+        assert tables[f"public.{name}"]["sha256"] == hashlib.sha256(rows).hexdigest()
+        assert tables[f"public.{name}"]["rows"] == rows.count(b"\n") > 0
+    assert db["lsn"]
+    assert db["restored_into"].startswith("PostgreSQL ")
+    assert agents["objects"]["agents.agents.proompteng.ai"] == 2
+    for leak in ("secret", "Lost", "Ready"):
+        assert leak not in json.dumps(evidence["sources"]) + json.dumps(evidence["steps"])
+    assert "| rows \\| of note | db | holds | at least 1 |" in text
+    assert "DOES NOT HOLD" in text
+
+
+def test_an_assertion_that_is_never_asked_fails_it(recorded: Archiver, tmp_path: Path) -> None:
+    """A database in a folder answers no query, and a source that the archive has not is misspelt. Evidence does not go into the archive."""
+    base = {"name": "many", "source": "db", "sql": "SELECT 1", "equals": 1}
+    for more, words in (
+        ({}, "restored into a folder"),
+        ({"source": "dbb"}, "the archive has only db"),
+        ({"sql": "", "kind": "runs"}, "a database"),
+    ):
+        given = json.dumps([{**base, **more}])
+        code, report, errors = drill(recorded, env={"ARCHIVER_DRILLS__ASSERTIONS": given})
+        assert code == 2, errors
+        assert words in errors + json.dumps(report)
+    code, report, errors = drill(recorded, "--evidence", str(tmp_path / "journal/proof"))
+    assert (code, report) == (3, {})
+    assert "in the archive itself" in errors
+    assert not (tmp_path / "journal/failed-drills").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from archiver.errors import Corrupt
-from archiver.journal.drill_reports import PREFIX, DrillReport, Step, newest, record
+from archiver.journal.drill_reports import FAILED, PREFIX, AssertionOutcome, DrillReport, Step, newest, record
 from archiver.store.memory import MemoryStore
 
 
@@ -49,3 +49,16 @@ async def test_what_is_no_report_is_named() -> None:
     await store.put_if_absent(f"{PREFIX}x", b"\xff")
     with pytest.raises(Corrupt, match="drills/x"):
         await newest(store, ["db"])
+
+
+async def test_a_failed_drill_is_kept_apart() -> None:
+    """What found something wrong proves nothing, to older programs neither; one that knew no source yet is about all of them."""
+    store = MemoryStore()
+    outcome = AssertionOutcome("many", "db", holds=False, expected="at least 1", found="0")
+    await record(store, DrillReport("latest", 1, 1_000, sources=["db"], assertions=[outcome]))
+    assert await newest(store, ["db"]) == ("", {})
+    _, failed = await newest(store, ["db", "agents"], prefix=FAILED)
+    assert {name: report.assertions for name, report in failed.items()} == {"db": [outcome]}
+    await record(store, DrillReport("latest", 1, 1_001, steps=[Step("verify", exit_code=7)]))
+    _, failed = await newest(store, ["db", "agents"], prefix=FAILED)
+    assert {name: report.finished for name, report in failed.items()} == {"db": 1_001, "agents": 1_001}

@@ -211,3 +211,39 @@ def test_a_misspelt_variable_and_a_misplaced_key_are_named_with_what_was_meant()
         overlay({}, {"ARCHIVER_ARCHIVE__SEGMENTBYTES": "1"})
     assert "did you mean archive.segment_bytes?" in refused({"segment_bytes": 70000})
     assert "did you mean sources.NAME.kubernetes.namespaces?" in refused({"sources": {"crs": {"namespaces": ["a"]}}})
+
+
+SQL = {"name": "a", "source": "db", "sql": "SELECT 1"}
+OBJECTS = {"name": "a", "source": "agents", "kind": "runs.example.com"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({**SQL, "name": "", "equals": 1}, "number 1: it has no name"),
+        ({**SQL, "source": "", "equals": 1}, "a: it does not say what is asked"),
+        ({"name": "a", "source": "db", "equals": 1}, "does not say what is asked"),
+        ({**SQL, "kind": "runs", "equals": 1}, "does not say what is asked"),
+        ({**SQL, "path": "$.a", "equals": 1}, "are of objects"),
+        (SQL, "does not say what is expected"),
+        ({**SQL, "equals": 1, "nothing": True}, "does not say what is expected"),
+        ({**SQL, "equals": 1, "at_most": 2}, "does not say what is expected"),
+        ({**SQL, "at_least": float("nan")}, "not a number"),
+        ({**OBJECTS, "equals": "1"}, "without a path objects are counted"),
+        ({**OBJECTS, "selector": "a b", "equals": 1}, "a: .* is no label selector"),
+        ({**OBJECTS, "path": "status", "equals": 1}, "a: 'status' is no JSONPath"),
+    ],
+)
+def test_an_assertion_says_what_is_asked_and_expected(given: dict[str, object], message: str) -> None:
+    """A drill that cannot be meant is refused with the settings, not at three in the morning."""
+    with pytest.raises(Invalid, match=message):
+        parse({"drills": {"assertions": [given]}}, "file")
+
+
+def test_assertions_have_names_of_their_own_and_may_come_from_the_environment() -> None:
+    """A name that stands twice could be either in a report."""
+    with pytest.raises(Invalid, match="the name is taken"):
+        parse({"drills": {"assertions": [{**SQL, "equals": 1}, {**OBJECTS, "equals": 1}]}}, "file")
+    text = '[{"name": "a", "source": "db", "sql": "SELECT 1", "equals": 1}]'
+    (found,) = parse(overlay({}, {"ARCHIVER_DRILLS__ASSERTIONS": text}), "environment").drills.assertions
+    assert (found.sql, found.equals) == ("SELECT 1", 1)

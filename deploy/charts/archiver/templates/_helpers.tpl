@@ -112,6 +112,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
     "memory_bytes" (int64 .Values.maintain.memoryBytes))
   "log" (dict "level" .Values.log.level "format" "json")
   "grace_seconds" .Values.graceSeconds | toYaml }}
+{{- with .Values.drill.assertions }}
+{{- /* As JSON, which is YAML too: toYaml would write a million as 1e+06, which YAML 1.1 reads as text. */}}
+drills: {{ dict "assertions" . | toJson }}
+{{- end }}
 {{- end }}
 
 {{- define "archiver.env" -}}

@@ -1,0 +1,58 @@
+"""What restored objects have at a path, for whoever asserts something of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from archiver.errors import Invalid
+from archiver.replay.assertions import Answer, Assertion
+from archiver.replay.kubernetes.label_selector import LabelSelector
+from archiver.replay.kubernetes.manifests import Manifest
+from archiver.replay.kubernetes.selection import Key, label
+
+if TYPE_CHECKING:
+    from jsonpath import CompoundJSONPath, JSONPath
+
+
+def compile_path(text: str) -> JSONPath | CompoundJSONPath:
+    """A JSONPath of RFC 9535, without the extensions of the library. Raises ``Invalid``."""
+    from jsonpath import JSONPathError, compile  # noqa: A004 -- as the library calls it
+
+    try:
+        return compile(text, strict=True)
+    except (JSONPathError, RecursionError) as error:
+        raise Invalid(
+            f"{text!r} is no JSONPath: {str(error).partition(chr(10))[0]}",
+            hint="as RFC 9535 has it: $.status.conditions[?@.type=='Ready'].status",
+        ) from None
+
+
+def values_of(assertion: Assertion, objects: Mapping[Key, Manifest]) -> Answer:
+    """What ``assertion`` asks of ``objects``: how many fit, or every value at its path.
+
+    An object without a value at the path is a fault, unless nothing is what is expected; so is that no object fits.
+    """
+    selector = LabelSelector.parse(assertion.selector)
+    fitting = {
+        key: manifest
+        for key, manifest in objects.items()
+        if assertion.kind in (key[0], key[0].partition(".")[0])
+        and assertion.namespace in ("", key[1])
+        and selector.matches(manifest["metadata"].get("labels"))
+    }
+    if not assertion.path:
+        return Answer(list(fitting)) if assertion.nothing else Answer([len(fitting)])
+    path = compile_path(assertion.path)
+    found: list[Any] = []
+    for key, manifest in sorted(fitting.items()):
+        try:
+            values = path.findall(manifest)
+        except Exception as error:  # noqa: BLE001 -- whatever a path makes of an object, the others are still asked
+            return Answer(fault=f"{label(key)}: the path cannot be followed ({type(error).__name__})")
+        if not values and not assertion.nothing:
+            return Answer(fault=f"{label(key)} has nothing at the path")
+        found += values
+    if not fitting and not assertion.nothing:
+        return Answer(fault="there is no such object")
+    return Answer(found)
