@@ -35,7 +35,8 @@ def read_file(path: Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         where = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise Invalid(f"settings file {path} is not YAML{where}: {error.problem}", hint="check indentation and quotes there") from None
-    except (yaml.YAMLError, ValueError, TypeError):
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
+        # The library reads what a tag such as ``!!int`` calls a number as if it were one.
         raise Invalid(
             f"settings file {path} is not YAML", hint="check it for characters, dates and numbers that YAML does not allow"
         ) from None

@@ -158,6 +158,15 @@ def test_broken_yaml_names_the_line(tmp_path: Path) -> None:
         load(file, {})
 
 
+@pytest.mark.parametrize("text", ["a: !!int", "a: !!int ''", "a: !!bool perhaps", "a: !!timestamp soon", "a: !!float", "a: !!binary é"])
+def test_what_a_tag_calls_a_number_and_is_none_is_refused(text: str, tmp_path: Path) -> None:
+    """YAML's own library ends in whatever error its arithmetic has for such a value."""
+    file = tmp_path / "a.yaml"
+    file.write_text(text)
+    with pytest.raises(Invalid, match="is not YAML"):
+        load(file, {})
+
+
 @pytest.mark.parametrize(
     ("text", "lines"),
     [
