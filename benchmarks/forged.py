@@ -56,12 +56,20 @@ async def writing(folder: Path, source: str, clock: Clock | None = None) -> Asyn
 
 
 async def changes_of_rows(
-    folder: Path, changes: int, *, per_transaction: int = PER_TRANSACTION, copied: int = 0, many: int = 0, apart: int = 0
+    folder: Path,
+    changes: int,
+    *,
+    per_transaction: int = PER_TRANSACTION,
+    copied: int = 0,
+    many: int = 0,
+    apart: int = 0,
+    per_run: int = PER_RUN,
 ) -> None:
     """A journal of one table with so many updates, and ``copied`` rows in its baseline.
 
     ``many``: how many rows are updated in turn; default: a hundredth as many as there are changes. ``apart``: microseconds from one change
     to the next, up to now, and a segment for each run; without it all happens at once, in segments as large as they get.
+    ``per_run``: messages of a run.
     """
     clock, many = ForgedClock(), many or max(10, changes // 100)
     clock.time = clock.now() - changes * apart if apart else 0
@@ -88,7 +96,7 @@ async def changes_of_rows(
             bodies.append(wire.frame(wire.begin(number + 2, lsn, moment)))
             for each in range(number, min(changes, number + per_transaction)):
                 bodies.append(wire.frame(wire.update(1, row(each * 7919 % many, each // many))))
-                if len(bodies) >= PER_RUN:
+                if len(bodies) >= per_run:
                     clock.time = moment if apart else 0
                     seq = await _append(writer, bodies, moment, lsn)
                     if apart:

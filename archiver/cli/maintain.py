@@ -62,7 +62,8 @@ def maintain(
     as_json: bool,
 ) -> int:
     """Fold the journal of each source into newer checkpoints, so that restores need not read it from the first baseline on. Where the
-    settings have `retention`, make a pass of it then, as `archiver retain` does; without it nothing is ever deleted.
+    settings have `maintenance.compaction`, copy small segments into packs then. Where they have `retention`, make a pass of it at the end,
+    as `archiver retain` does; without it nothing is ever deleted.
 
     With --prove the checkpoints that are there are computed a second way; exit code 7 when one differs.
 
@@ -87,15 +88,20 @@ def maintain(
     done = wait_for(
         lambda: carried_out(settings, sources, lambda reader: work(reader, SystemClock(), sources, behind_seconds=behind), _said)
     )
+    from archiver.cli.packing import pack_archive, print_packed
     from archiver.cli.retain import print_outcome, retain_archive
 
     # Only of all sources: the journal is theirs together.
+    packed = pack_archive(settings) if settings.maintenance.compaction and not sources else None
     retained = retain_archive(settings) if settings.retention.restore_seconds and not sources else None
     if as_json:
-        output.print_json(done if retained is None else [*done, {"retention": retained}])
+        others = ({"packs": packed} if packed is not None else None, {"retention": retained} if retained is not None else None)
+        output.print_json([*done, *filter(None, others)])
         return 0
     columns = ["source", "checkpoint", "transactions", "written", "kept", "stopped because"]
     output.table("", columns, [_row(each, behind) for each in told(done)])
+    if packed is not None:
+        print_packed(packed)
     if retained is not None:
         print_outcome(retained)
     return 0

@@ -9,7 +9,7 @@ import click
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.errors import Corrupt, Invalid, Unavailable
-from archiver.journal.remedies import CHECKPOINT_ANEW, HISTORY_ANEW
+from archiver.journal.remedies import CHECKPOINT_ANEW, HISTORY_ANEW, PACK_ANEW
 from archiver.pages import page
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def verify(context: Context, *, as_json: bool, level: Level, parts: bool, since:
     noted = KnownHead.parse(since) if since is not None else None
     report = wait_for(lambda: _verify(context.settings(), "hashes" if level == "all" and not parts else level, noted, known))
     known = known or noted
-    bad = not report.ok or bool(report.strays or report.bad_checkpoints or report.bad_history)
+    bad = not report.ok or bool(report.strays or report.bad_checkpoints or report.bad_packs or report.bad_history)
     try:
         if as_json:
             output.print_json(report)
@@ -79,6 +79,8 @@ def verify(context: Context, *, as_json: bool, level: Level, parts: bool, since:
             wrong = "is whole, but holds what is not ours"
         elif report.bad_checkpoints:
             wrong = "is whole, but holds what no restore should begin with"
+        elif report.bad_packs:
+            wrong = "is whole, but holds packs that are not what its segments are"
         else:
             wrong = "is whole, but its history files are not what it gives"
         raise Corrupt(f"the archive {wrong}: {report.verdict}", hint=f"see {page('runbooks/archive-corrupt.md')}")
@@ -119,6 +121,7 @@ def _proved(report: VerifyReport) -> list[tuple[str, object]]:
         ("sessions", report.sessions),
         ("baseline objects", report.parts),
         ("folded checkpoints", f"{report.checkpoints}, and {len(report.bad_checkpoints)} bad"),
+        *([("packs", f"{report.packs}, and {len(report.bad_packs)} bad")] if report.packs or report.bad_packs else []),
         ("gaps", len(report.gaps)),
         ("proved up to", output.moment(report.time)),
         ("chain head", report.head),
@@ -144,6 +147,12 @@ def _print(report: VerifyReport, known: KnownHead | None) -> None:
             f"bad folded checkpoints ({len(report.bad_checkpoints)}): {CHECKPOINT_ANEW}",
             ["object", "reason"],
             [(bad.key, bad.reason) for bad in report.bad_checkpoints[:_SHOWN]],
+        )
+    if report.bad_packs:
+        output.table(
+            f"bad packs ({len(report.bad_packs)}): {PACK_ANEW}",
+            ["object", "reason"],
+            [(bad.key, bad.reason) for bad in report.bad_packs[:_SHOWN]],
         )
     for each in report.history:
         output.facts([(f"history files of {each.source}", _of_history(each))])

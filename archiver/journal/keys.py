@@ -16,6 +16,8 @@ HISTORY = "history/"
 """Prefix of history files, which can be made anew from the journal."""
 SIGNPOSTS = "signposts/"
 """Prefix of objects whose keys alone say how far the journal had grown."""
+PACKS = "packs/"
+"""Prefix of packs: copies of many small segments in one object, which can be made anew from the journal."""
 
 BOUNDARIES = "retention/boundaries/"
 """Prefix of the boundaries before which segments were retired. They are never deleted: see ``boundary``."""
@@ -26,6 +28,7 @@ HOLDS = "retention/holds/"
 
 _SEGMENT = re.compile(r"journal/([0-9a-f]{16})")
 _SIGNPOST = re.compile(r"signposts/([0-9a-f]{16})")
+_PACK = re.compile(r"packs/([0-9a-f]{16})-([0-9a-f]{16})")
 _CHECKPOINT = re.compile(r"([0-9a-f]{16})\.json")
 _COMMIT = re.compile(r"history/[^/]+/_delta_log/([0-9]{20})\.json")
 _LOG_CHECKPOINT = re.compile(r"history/[^/]+/_delta_log/([0-9]{20})\.checkpoint\.parquet")
@@ -54,6 +57,22 @@ def signpost_number(key: str) -> int | None:
     """Number of the segment that the signpost under ``key`` names; ``None`` when no signpost has such a key."""
     match = _SIGNPOST.fullmatch(key)
     return (1 << 64) - 1 - int(match[1], 16) if match else None
+
+
+def pack_key(first: int, last: int) -> str:
+    """Key of the pack of segments ``first`` to ``last``: keys sort as the first ones do."""
+    return f"{PACKS}{first:016x}-{last:016x}"
+
+
+def packs_behind(first: int) -> str:
+    """Sorts before the keys of packs that begin with segment ``first`` or later, and behind all others."""
+    return f"{PACKS}{first:016x}"
+
+
+def pack_span(key: str) -> tuple[int, int] | None:
+    """The first and the last segment of the pack under ``key``; ``None`` when no pack has such a key."""
+    match = _PACK.fullmatch(key)
+    return (int(match[1], 16), int(match[2], 16)) if match else None
 
 
 def part_prefix(source: str, identity: str) -> str:

@@ -51,6 +51,7 @@ class Reader:
         *,
         ahead: int = 3,
         kept: KeptSegments | None = None,
+        packs: bool = True,
         offload: Offload = asyncio.to_thread,
         known: int = -1,
     ) -> None:
@@ -58,12 +59,14 @@ class Reader:
 
         Of small ones, more are read ahead in the same room. Larger ones, which hold an entry of that size, are read one at a time.
         ``kept``: where segments are kept that were walked over, so that walking over them again asks the store for nothing.
+        ``packs``: walks over many segments take small ones from packs that prove themselves. Whoever writes, deletes or judges the segments
+        themselves reads without.
         ``known``: the number of a segment that is there, from which the end is looked for.
         """
         self.store = store
         self.offload = offload
         """Where work that takes long goes."""
-        self._whole = WholeSegments(store, ahead=ahead, kept=kept, offload=offload)
+        self._whole = WholeSegments(store, ahead=ahead, kept=kept, packs=packs, offload=offload)
         self._identity: Identity | None = None
         self._known, self._end = known, -1
         self.fault: Corrupt | None = None
@@ -261,6 +264,10 @@ class Reader:
         """The whole segment ``number``, void or not, checked alone; ``None`` when there is no such segment."""
         await self._require(number)
         return await self._whole.segment(number)
+
+    async def chain_after(self, number: int) -> bytes:
+        """The chain hash after segment ``number``, as its footer says, not a pack. ``Corrupt`` when it is missing or cannot be read."""
+        return await self._whole.chain_after(number)
 
     async def read(self, first: int = 0, *, last: int | None = None) -> AsyncGenerator[Placed]:
         """The runs of all valid segments from ``first`` to ``last``, both included, in order; without ``last`` to the journal's end.

@@ -10,3 +10,7 @@ CHECKPOINT_ANEW = (
     "move it out of the archive, and keep it: an older one or the journal itself serves where it is whole,"
     " and `archiver maintain` makes others"
 )
+PACK_ANEW = (
+    "move it out of the archive, and keep it: the segments themselves serve,"
+    " and `archiver maintain` makes it anew where `maintenance.compaction` is set"
+)

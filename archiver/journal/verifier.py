@@ -20,11 +20,12 @@ from archiver.journal.found_gaps import FoundGap, FoundGaps
 from archiver.journal.keys import number_of, segment_key
 from archiver.journal.known_head import HeadComparison, KnownHead
 from archiver.journal.last_segment import look_behind, strays_of
+from archiver.journal.pack_checking import BadPack, check_packs
 from archiver.journal.parts import Offload, part_faults
 from archiver.journal.reader import Reader
 from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap, Session
-from archiver.journal.remedies import CHECKPOINT_ANEW, HISTORY_ANEW
+from archiver.journal.remedies import CHECKPOINT_ANEW, HISTORY_ANEW, PACK_ANEW
 from archiver.journal.restorable import Restorable, Stretches
 from archiver.journal.segment import CorruptSegment, Segment
 
@@ -140,6 +141,10 @@ class VerifyReport(msgspec.Struct):
     checkpoints: int = 0
     """Folded checkpoints that passed, with the parts that they name."""
     bad_checkpoints: list[BadCheckpoint] = []
+    packs: int = 0
+    """Packs of segments that passed: their bytes, with ``since`` their names; with level ``names`` none is looked at."""
+    bad_packs: list[BadPack] = []
+    """And those that no reader believes. The segments themselves serve."""
     history: list[CheckedHistory] = []
     """History files, by source."""
     bad_segment: int | None = msgspec.field(default=None, name="bad_slot")
@@ -183,6 +188,8 @@ class VerifyReport(msgspec.Struct):
         if not self.head_fault and not self.strays and self.bad_checkpoints:
             bad = self.bad_checkpoints[0]
             return f"checkpoint {bad.key}: {bad.reason}; {CHECKPOINT_ANEW}"
+        if not self.head_fault and not self.strays and self.bad_packs:
+            return f"pack {self.bad_packs[0].key}: {self.bad_packs[0].reason}; {PACK_ANEW}"
         if not self.head_fault and not self.strays and self.bad_history:
             found = self.bad_history[0]
             return f"history files {found.key}: {found.reason}; {HISTORY_ANEW}"
@@ -207,7 +214,7 @@ async def verify(
     is no archive; ``Unavailable`` when the store does not answer. ``progress`` gets (segments checked, segments there are). Safe beside a
     living writer.
     """
-    reader = Reader(store, offload=offload)
+    reader = Reader(store, packs=False, offload=offload)
     report = VerifyReport()
     try:
         report.archive = (await reader.identity()).id
@@ -219,7 +226,7 @@ async def verify(
     comparison = HeadComparison(known_head) if known_head else None
     stretches = Stretches()
     passage = _Passage(store, report, stretches, lambda number: deep and (share is None or number in share), offload)
-    last = await _last(Reader(store, offload=offload))
+    last = await _last(Reader(store, packs=False, offload=offload))
     at, proved = end.segment + 1, end
     if boundary is not None and start is None:
         report.boundary = f"{boundary.chain}@{boundary.first - 1}"
@@ -276,6 +283,9 @@ async def verify(
     report.checkpoints, report.bad_checkpoints = await check_folded(
         reader, report.archive, deep=deep and share is None and start is None, offload=offload
     )
+    # Where the journal is damaged nobody knows where it ends.
+    most = max(passage.last, start.segment if start else -1) if report.bad_segment is None else 1 << 64
+    report.packs, report.bad_packs = await check_packs(reader, most, deep=start is None, offload=offload)
     report.restorable = stretches.result(end)
     report.chain, report.head, report.time = proved.chain.hex(), f"{proved.chain.hex()}@{proved.segment}", proved.time
     report.head_fault = comparison.fault(proved.segment) if comparison else ""

@@ -110,7 +110,7 @@ async def _behind(store: Store, progress: Progress | None, since: KnownHead, sha
     if since.number is None:
         raise Invalid(f"--since {since.chain}: the number of its segment is missing", hint="give HASH@NUMBER, as verify printed it")
     names = await _names(store)
-    reader = Reader(store, offload=offload)
+    reader = Reader(store, packs=False, offload=offload)
     start = await reader.before(since.number + 1)
     if names.segments <= (await reader.extent()).place(since.number) or (start.segment, start.chain.hex()) != (since.number, since.chain):
         return None

@@ -12,6 +12,7 @@ from archiver.errors import Corrupt
 from archiver.journal import segment as form
 from archiver.journal.keys import segment_key
 from archiver.journal.last_segment import grown
+from archiver.journal.packs import Packs
 from archiver.journal.reading_ahead import MOST_ASKED, ReadingAhead, fits
 from archiver.waiting import cancel
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _FOOTER_GUESS = 512
 _INLINE_BYTES = 65536
+_LONG_WALK = 512
+"""Segments ahead of whoever looks for packs: to look for them costs a request or two."""
 
 
 class _Large:
@@ -47,9 +50,9 @@ class _Request:
 class WholeSegments:
     """Errors and cancellation as of ``Reader``."""
 
-    def __init__(self, store: Store, *, ahead: int, kept: KeptSegments | None, offload: Offload) -> None:
+    def __init__(self, store: Store, *, ahead: int, kept: KeptSegments | None, packs: bool, offload: Offload) -> None:
         """See ``Reader``."""
-        self._store, self._ahead, self._kept, self._offload = store, ahead, kept, offload
+        self._store, self._ahead, self._kept, self._packed, self._offload = store, ahead, kept, packs, offload
 
     async def segment(self, number: int) -> form.Segment | None:
         """Segment ``number``; ``None`` when there is no such segment."""
@@ -72,6 +75,8 @@ class WholeSegments:
         ``known``: one that is there; without ``last``, not much is asked for behind it.
         """
         requests: deque[_Request] = deque()
+        is_long = (last if last is not None else known) - number >= _LONG_WALK
+        packs = Packs(self._store, self.chain_after, self._offload) if self._packed and is_long else None
         ahead = ReadingAhead(self._ahead)
         try:
             while last is None or number <= last:
@@ -79,10 +84,10 @@ class WholeSegments:
                 while (following := number + len(requests)) <= reach and (
                     asked := ahead.asks(len(requests), sum(request.asked for request in requests))
                 ):
-                    requests.append(_Request(asked, asyncio.create_task(self._early(following, asked))))
+                    requests.append(_Request(asked, asyncio.create_task(self._early(following, asked, packs))))
                 found = await requests[0].task
                 if isinstance(found, _Large):
-                    found = await self._one(number)
+                    found = await self._one(number, packs)
                 requests.popleft()
                 if found is None:
                     if not await grown(self._store, number - 1):
@@ -96,8 +101,14 @@ class WholeSegments:
         finally:
             await _abandon(requests)
 
-    async def _one(self, number: int) -> _Found | None:
+    async def chain_after(self, number: int) -> bytes:
+        """The chain hash after segment ``number``, as its own footer says. ``Corrupt`` when it cannot be read."""
+        return (await self.footer(number)).chain
+
+    async def _one(self, number: int, packs: Packs | None = None) -> _Found | None:
         again = await self._again(number)
+        if again is None and packs is not None and (data := await packs.find(number)) is not None:
+            again = await self._of_pack(packs, data, number)
         if again is not None:
             return again
         data = await self._store.get(segment_key(number), 0, MOST_ASKED)
@@ -113,18 +124,31 @@ class WholeSegments:
         form.check_sizes(size, await self.footer(number), number)
         return await self._store.get(segment_key(number), 0, size)
 
-    async def _early(self, number: int, asked: int) -> _Found | _Large | None:
+    async def _early(self, number: int, asked: int, packs: Packs | None) -> _Found | _Large | None:
         """The segment, before its turn: only one that has fewer bytes than are ``asked`` for."""
         if self._kept is not None and (length := self._kept.length(number)):
             # The store is asked only where what was kept turns out to be damaged.
             again = await self._again(number, asked) if length < asked else None
             return again or _Large()
+        if packs is not None and (data := await packs.find(number)) is not None:
+            if len(data) >= asked or not fits(form.raw_size(data, number), asked):
+                return _Large()
+            if (found := await self._of_pack(packs, data, number)) is not None:
+                return found
         data = await self._store.get(segment_key(number), 0, asked)
         if data is None:
             return None
         if len(data) == asked or not fits(form.raw_size(data, number), asked):
             return _Large()
         return await self._decoded(data, number)
+
+    async def _of_pack(self, packs: Packs, data: bytes, number: int) -> _Found | None:
+        """A segment that a pack has; ``None`` when its content is not what its hashes say, and the segment itself is to be asked for."""
+        try:
+            return await self._decoded(data, number)
+        except Corrupt as error:
+            packs.pass_over(number, error.message)
+            return None
 
     async def _decoded(self, data: bytes, number: int) -> _Found:
         if max(len(data), form.raw_size(data, number)) <= _INLINE_BYTES:

@@ -106,7 +106,7 @@ class Writer:
         Waits, possibly for ever, while another instance writes. Raises ``Fenced``, ``Corrupt`` or ``Unavailable`` as ``open_session`` says.
         ``offload`` runs what takes long without the event loop.
         """
-        reader = Reader(store, offload=offload)
+        reader = Reader(store, packs=False, offload=offload)
         end = await open_session(reader, clock, instance=instance, version=version, sources=sources, limits=limits)
         return cls(store, clock, instance, limits, end, offload=offload)
 
@@ -160,7 +160,7 @@ class Writer:
 
     def reader(self) -> Reader:
         """A new reader of this archive: it sees what is durable."""
-        return Reader(self._store, offload=self._offload, known=self.durable_segment)
+        return Reader(self._store, packs=False, offload=self._offload, known=self.durable_segment)
 
     @property
     def buffered_bytes(self) -> int:

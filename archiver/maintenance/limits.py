@@ -17,6 +17,9 @@ class MaintenanceLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Fold the journal into newer checkpoints while capture runs, in a process of its own. Off where `archiver maintain` runs elsewhere."""
     history_files: bool = False
     """Write history files too, for `log` and for engines that read Delta tables, as `archiver maintain --history` does."""
+    compaction: bool = False
+    """Copy small segments that are no longer new into packs, a thousand in an object: restores, history files and questions that read far
+    back then make few requests. The segments stay, so it saves no room. Done by `archiver maintain`, and in the background of `run`."""
     restore_time_objective: Positive = 60.0
     """Seconds that reading and folding the tail behind the newest checkpoint may take at a restore, as estimated; half of it is folded."""
     interval_seconds: Positive = 300.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from archiver.journal.keys import CHECKPOINTS, HOLDS, PARTS, SEGMENTS, number_of, plan_key
+from archiver.journal.keys import CHECKPOINTS, HOLDS, PACKS, PARTS, SEGMENTS, number_of, pack_span, plan_key
 from archiver.retention.retirement_plan import open_plans
 
 if TYPE_CHECKING:
@@ -35,6 +35,12 @@ async def clean_up(store: Store, boundary: Boundary) -> int:
                 if await _is_held(store):
                     return count
                 count += await _delete(store, keys[at : at + _BATCH])
+    # Copies of what goes. One that goes on behind the boundary has its turn with a later one.
+    packs = await _retired_packs(store, boundary.first)
+    for at in range(0, len(packs), _BATCH):
+        if await _is_held(store):
+            return count
+        count += await _delete(store, packs[at : at + _BATCH])
     extent, after = boundary.extent, ""
     while keys := await store.list(SEGMENTS, after=after, limit=_PAGE):
         after = keys[-1]
@@ -51,6 +57,18 @@ async def clean_up(store: Store, boundary: Boundary) -> int:
         if plan.after < boundary.number:
             await store.delete(plan_key(plan.identity))
     return count
+
+
+async def _retired_packs(store: Store, first: int) -> list[str]:
+    """Keys of packs that have nothing behind ``first``."""
+    found, after = list[str](), ""
+    while keys := await store.list(PACKS, after=after, limit=_PAGE):
+        after = keys[-1]
+        spans = [(key, span) for key in keys if (span := pack_span(key)) is not None]
+        found += [key for key, span in spans if span[1] < first]
+        if spans and spans[-1][1][0] >= first:
+            break
+    return found
 
 
 async def _is_held(store: Store) -> bool:

@@ -87,8 +87,8 @@ async def rehearse(
     store: Store, tail: SegmentHeader, boundary: Boundary, gone: frozenset[str], points: dict[str, list[OldestPoint]], *, offload: Offload
 ) -> None:
     """``Refused`` when anything would be otherwise. ``points``: by source, what is promised."""
-    now = Reader(Stage(store, tail.number), offload=offload)
-    then = Reader(Stage(store, tail.number, boundary, gone), offload=offload)
+    now = Reader(Stage(store, tail.number), packs=False, offload=offload)
+    then = Reader(Stage(store, tail.number, boundary, gone), packs=False, offload=offload)
     for source, oldest in points.items():
         is_cluster = any(name.startswith(f"{source}/") for name in tail.sources)
         asked = [each.entry for each in oldest if each.entry] + [tail.first + tail.count - 1]

@@ -85,7 +85,7 @@ async def retain(
     if boundary is not None and not dry_run:
         deleted = await clean_up(store, boundary)
     number = boundary.number if boundary is not None else 0
-    reader = Reader(store, offload=offload)
+    reader = Reader(store, packs=False, offload=offload)
     plan = next((each for each in reversed(await open_plans(store)) if each.after == number), None)
     now = clock.now()
     if plan is not None and not dry_run:

@@ -5,6 +5,7 @@ which gives way; one at a time. Whatever happens to it is told by the log, the s
 
     look at each tail -> estimated restore time is half of the objective? -> a process folds one source -> it rests -> look again
                       -> something came since its history files? -> a process adds to them -> they rest -> look again
+    a thousand segments came since the newest pack? -> a process packs them
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from archiver.errors import ArchiverError
 from archiver.journal.reader import Reader
 from archiver.maintenance.cadence import is_due, pause_after
 from archiver.maintenance.folded import MOST_ENTRIES, NOTHING_NEW
+from archiver.maintenance.packed import SPAN
 from archiver.maintenance.tails import Tail, tail_behind
 from archiver.service.maintenance_child import TooMuchMemory, in_process
 from archiver.service.maintenance_order import Answer, Order
@@ -41,6 +43,8 @@ LEAST_ENTRIES = 1000
 """Fewer are never tried: one transaction must fit."""
 _SEALED_SECONDS = 60.0
 """By then a change stands in the journal, as usual."""
+_PACKS = 64
+"""Packs before others have their turn."""
 _HISTORY_STEPS = 4
 """Steps of history files of one source before others have their turn."""
 
@@ -79,6 +83,14 @@ class FilingOf(Turn):
 
 
 @dataclass(slots=True)
+class PackingOf(Turn):
+    """How packs stand, of all sources together. ``idle_since``: the journal's last segment then."""
+
+    packs: int = 0
+    """Made by this process."""
+
+
+@dataclass(slots=True)
 class MaintenanceOf:
     """How maintenance stands for one source."""
 
@@ -87,17 +99,22 @@ class MaintenanceOf:
     tail: Tail | None = None
 
 
+_FAILED: dict[type[Turn], str] = {FoldingOf: "folding_failed", FilingOf: "history_files_failed", PackingOf: "packing_failed"}
+
+
 class Maintainer:
     """Maintains one archive, one source at a time. ``run`` until cancelled; ``known`` says how it stands."""
 
     def __init__(self, settings: Settings, clock: Clock, *, program: Sequence[str] = PROGRAM) -> None:
         self._settings, self._limits, self._clock, self._program = settings, settings.maintenance, clock, program
         self.known: dict[str, MaintenanceOf] = {}
+        interval = self._limits.interval_seconds
+        self.packing = PackingOf(GrowingPause(interval, _LONGEST_PAUSE, least=1, most=1), clock.monotonic() + interval)
 
     async def run(self) -> None:
         """Look and work until cancelled. Raises nothing else; on return the process has ended."""
         archive = self._settings.archive
-        if not (self._limits.enabled or self._limits.history_files) or archive.url.startswith("memory:"):
+        if not (self._limits.enabled or self._limits.history_files or self._limits.compaction) or archive.url.startswith("memory:"):
             return
         store = await open_store(archive.url, archive.s3)
         try:
@@ -107,6 +124,8 @@ class Maintainer:
                 await self._clock.sleep(self._limits.interval_seconds if known else min(_FIRST_SECONDS, self._limits.interval_seconds))
                 for source in self._settings.sources:
                     await self._look_after(reader, source)
+                if self._limits.compaction and self._clock.monotonic() >= self.packing.not_before:
+                    await self._tried("", self.packing, self._pack(reader, self.packing))
         finally:
             await store.close()
 
@@ -153,8 +172,7 @@ class Maintainer:
         turn.failures += 1
         turn.problem = error.message
         turn.not_before = self._clock.monotonic() + turn.pause.next(0)
-        event = "folding_failed" if isinstance(turn, FoldingOf) else "history_files_failed"
-        _log.warning(event, source=source, reason=error.message, hint=error.hint)
+        _log.warning(_FAILED[type(turn)], source=source, reason=error.message, hint=error.hint)
 
     async def _fold(self, source: str, folding: FoldingOf, tail: Tail) -> None:
         began, looked = self._clock.monotonic(), self._clock.now()
@@ -197,6 +215,26 @@ class Maintainer:
         if done:
             filing.idle_since = tail.changed
         self._rest(source, filing, began, reason)
+
+    async def _pack(self, reader: Reader, packing: PackingOf) -> None:
+        """Pack where a pack's worth of segments came. Raises as ``in_process``."""
+        tail = await reader.tail()
+        if tail is None or tail.number < packing.idle_since + SPAN:
+            return
+        began, made = self._clock.monotonic(), 0
+
+        def take(answer: Answer) -> None:
+            nonlocal made
+            if answer.packed is not None:
+                made += 1
+                packing.packs += 1
+
+        await self._carried_out(self._order("", work="pack", most_steps=_PACKS), take)
+        if made < _PACKS:
+            packing.idle_since = tail.number
+        if made:
+            _log.info("segments_packed", packs=made)
+        self._rest("", packing, began, "")
 
     def _rest(self, source: str, turn: Turn, began: float, problem: str) -> None:
         turn.problem = problem

@@ -8,6 +8,7 @@ import msgspec
 
 from archiver.maintenance.folded import Folded
 from archiver.maintenance.history_step import HistoryStep
+from archiver.maintenance.packed import Packed
 from archiver.settings import S3, Log
 
 
@@ -17,14 +18,15 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     s3: S3
     log: Log
-    source: str
-    work: Literal["fold", "history"] = "fold"
+    source: str = ""
+    """Of all sources together where it is empty."""
+    work: Literal["fold", "history", "pack"] = "fold"
     most_entries: int = 0
     """Of the journal that are folded at once."""
     behind_seconds: float = 0.0
     """How far before the journal's end folding stays."""
     most_steps: int = 0
-    """Steps of history files, after which others have their turn."""
+    """Steps of history files, or packs, after which others have their turn."""
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -32,5 +34,6 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 
     folded: Folded | None = None
     filed: HistoryStep | None = None
+    packed: Packed | None = None
     failure: str = ""
     hint: str = ""

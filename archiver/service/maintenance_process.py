@@ -32,10 +32,16 @@ _ORDERS, _ANSWERS = 0, 1
 
 
 async def carry_out(order: Order) -> None:
-    """Do as ``order`` says, and tell each step. Errors as of ``maintain`` and ``write_history``."""
+    """Do as ``order`` says, and tell each step. Errors as of ``maintain``, ``write_history`` and ``pack_segments``."""
     store = await open_store(order.url, order.s3)
     try:
-        await (_fold if order.work == "fold" else _write_history)(order, Reader(store))
+        match order.work:
+            case "fold":
+                await _fold(order, Reader(store))
+            case "history":
+                await _write_history(order, Reader(store))
+            case "pack":
+                await _pack(order, Reader(store, packs=False))
     finally:
         await store.close()
 
@@ -54,6 +60,18 @@ async def _write_history(order: Order, reader: Reader) -> None:
     async with aclosing(write_history(reader, SystemClock(), [order.source])) as steps:
         async for step in steps:
             _tell(Answer(filed=step))
+            count += 1
+            if count >= order.most_steps:
+                break
+
+
+async def _pack(order: Order, reader: Reader) -> None:
+    from archiver.maintenance.packing import pack_segments
+
+    count = 0
+    async with aclosing(pack_segments(reader, SystemClock())) as steps:
+        async for step in steps:
+            _tell(Answer(packed=step))
             count += 1
             if count >= order.most_steps:
                 break

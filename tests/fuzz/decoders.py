@@ -24,6 +24,7 @@ from archiver.journal.identity import read_identity
 from archiver.journal.keys import IDENTITY, checkpoint_key, part_key
 from archiver.journal.known_head import KnownHead
 from archiver.journal.marks import check_name
+from archiver.journal.pack import decode_pack, encode_pack
 from archiver.journal.parts import Part, opened, part_fault
 from archiver.journal.record_reader import read_record
 from archiver.journal.records import Close, Gap, Mark, Session
@@ -99,6 +100,16 @@ def _blocks(data: bytes) -> None:
     golden_one = golden.SEGMENTS[1]
     stored, _ = _forged(golden_one.header, data)
     form.decode(stored, 1)
+
+
+def _pack(data: bytes) -> None:
+    """With a right hash at its end, too."""
+    for each in (data, data[:-32] + hashlib.sha256(data[:-32]).digest()):
+        with suppress(ArchiverError):
+            pack = decode_pack(each, 0, 6)
+            for number in range(len(pack)):
+                pack.segment(number)
+            pack.prove()
 
 
 def _forged(header: form.SegmentHeader, raw: bytes) -> tuple[bytes, bytes]:
@@ -294,6 +305,7 @@ RECORDS.append(
 DECODERS = {
     "segment": Decoder(_segment, [*golden.STORED, *golden.CHANGES], files=("journal/segment.py", "journal/segment_header.py")),
     "content of a segment": Decoder(_blocks, [b"".join(bytes(part) for part in form._pieces(each.runs)) for each in golden.SEGMENTS], files=("journal/segment.py",)),
+    "pack": Decoder(_pack, [encode_pack(golden.SEGMENTS[0].header.archive, 0, 6, golden.STORED), encode_pack("a", 0, 6, [])], files=("journal/pack.py",)),
     "identity": Decoder(_identity, [golden.IDENTITY_BYTES]),
     "part": Decoder(_part, golden.PARTS, files=("journal/parts.py",)),
     "record": Decoder(_record, RECORDS),

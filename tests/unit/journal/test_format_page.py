@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from archiver.journal import pack
 from archiver.journal import segment as form
 from archiver.journal.chain import VOID_REACH
 from archiver.journal.entry import Kind, SourceMark
 from archiver.journal.identity import FORMAT, Identity
-from archiver.journal.keys import part_key, segment_key
+from archiver.journal.keys import pack_key, part_key, segment_key
 from archiver.journal.parts import ROWS_LIMIT
 from archiver.journal.segment_header import ChangesHeader
 
@@ -54,8 +55,19 @@ def test_constants_are_as_published() -> None:
     assert f"the {VOID_REACH} before it" in PAGE
 
 
+def test_packs_are_as_published() -> None:
+    """Fields, magic and bounds."""
+    section = PAGE[PAGE.index("## Packs") :].split("\n## ")[0]
+    assert f"`{pack.MAGIC.hex(' ')}`" in section
+    assert f"at most {pack._INDEX_LIMIT} |" in section
+    assert f"at most {pack.MOST_SEGMENTS} of them" in section
+    assert f"at most {pack.PACK_LIMIT} bytes" in section
+    assert re.findall(r"`([a-z]+)`[ ,]", section.split("index, msgpack:")[1].split("|")[0]) == list(pack.PackIndex.__struct_fields__)
+
+
 def test_keys_are_as_published() -> None:
     """Keys look as published."""
     assert segment_key(255) == "journal/00000000000000ff"
+    assert pack_key(0, 255) == "packs/0000000000000000-00000000000000ff"
     assert part_key("a/b", "id", 7) == "parts/a=2Fb/id/000007.zst"
     assert all(f"`{name}`" in PAGE for name in Identity.__struct_fields__)
