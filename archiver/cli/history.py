@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -17,6 +18,7 @@ from archiver.errors import Invalid
 from archiver.history.span.changes import OPERATIONS
 
 if TYPE_CHECKING:
+    from archiver.cli.span_log import Form
     from archiver.history.object_at import ObjectAt
     from archiver.history.objects import ObjectChange
     from archiver.history.row_at import RowAt
@@ -99,6 +101,20 @@ def _subject(source: str, table: str, key: tuple[str, ...], object_: str) -> Sub
 @click.option("--show-all", is_flag=True, help="Every change, where a terminal is shown the first 1000.")
 @click.option("--json", "as_json", is_flag=True, help="JSON for scripts; without a key one document a line.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV, a line for each changed field.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv", "parquet"]),
+    help="The answer's form; json and csv as --json and --csv, parquet with --output.",
+)
+@click.option(
+    "--output",
+    "-o",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="With --format parquet: the file to write.",
+)
 @click.pass_obj
 def log(
     context: Context,
@@ -120,6 +136,8 @@ def log(
     show_all: bool,
     as_json: bool,
     as_csv: bool,
+    form: Form | None,
+    file: Path | None,
 ) -> None:
     """List what changed: when, in which transaction or by whom, and from what to what.
 
@@ -127,6 +145,7 @@ def log(
     archiver log --from "10 minutes ago"                      everything
     archiver log --source db --table public.runs --key id=5   one row
     archiver log --source kube --object runs.example.com/agents/run-1
+    archiver log --format parquet -o changes.parquet          everything, for DuckDB, pandas, Spark
 
     Everything stands in the journal's order: a transaction where its commit was received. Exit code 3 when something of the asked time is
     not known: it is named, at its place and at the end. What a field was before is said where it is known. A terminal is shown the
@@ -139,11 +158,20 @@ def log(
         _refuse_beside_a_subject()
         _one_subject(context, (sources, tables, key, object_), start, end, as_json=as_json)
         return
-    if as_json and as_csv:
-        raise Invalid("an answer has one form", hint="give --json or --csv")
+    said = {form, "json" if as_json else None, "csv" if as_csv else None} - {None}
+    if len(said) > 1:
+        raise Invalid("an answer has one form", hint="give one of --json, --csv and --format")
+    chosen: Form = form or ("json" if as_json else "csv" if as_csv else "table")
+    if (chosen == "parquet") != (file is not None):
+        raise Invalid(
+            "--format parquet writes a file" if file is None else "--output is of --format parquet",
+            hint="give both; the other forms go to standard output",
+        )
+    if follow and file is not None:
+        raise Invalid("--follow goes on for ever, and a Parquet file has an end", hint="leave --follow out, or say --format json")
     if follow and end != "latest":
         raise Invalid("--follow goes on for ever, and --until ends", hint="leave one of them out")
-    from archiver.cli.span_log import AskedSpan, Form, print_span
+    from archiver.cli.span_log import AskedSpan, print_span
     from archiver.history.span.selection import Selection
 
     selection = Selection(
@@ -156,12 +184,16 @@ def log(
         operations=frozenset(operations),
         keys=frozenset(keys),
     )
-    form: Form = "json" if as_json else "csv" if as_csv else "table"
-    asked = AskedSpan(selection, start, end, form, follow, allow_gaps, show_all=output.is_whole(show_all=show_all))
+    asked = AskedSpan(selection, start, end, chosen, follow, allow_gaps, show_all=output.is_whole(show_all=show_all), file=file)
     for text in (start, end):
         if text:
             say_meaning(text)
-    with_reader(context.settings(), lambda reader: print_span(reader, asked))
+    settings = context.settings()
+    if file is not None:
+        from archiver.restore import require_apart
+
+        require_apart(file, settings.archive.url, "the file")
+    with_reader(settings, lambda reader: print_span(reader, asked))
 
 
 def _table_name(text: str) -> str:

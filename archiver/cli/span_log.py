@@ -1,9 +1,10 @@
-"""``archiver log`` without a key: everything between two points, as a table, JSON lines or CSV."""
+"""``archiver log`` without a key: everything between two points, as a table, JSON lines, CSV or a Parquet file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -22,7 +23,7 @@ from archiver.replay.restoration import require_whole
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
 
-Form = Literal["table", "json", "csv"]
+Form = Literal["table", "json", "csv", "parquet"]
 
 _LOOK_SECONDS = 1.0
 _SHORT = 200
@@ -45,6 +46,8 @@ class AskedSpan(msgspec.Struct, frozen=True):
     follow: bool
     allow_gaps: bool
     show_all: bool = False
+    file: Path | None = None
+    """Of the form ``parquet``, and of no other."""
 
 
 async def print_span(reader: Reader, asked: AskedSpan) -> None:
@@ -61,23 +64,25 @@ async def print_span(reader: Reader, asked: AskedSpan) -> None:
         streams.flush()
         await clock.sleep(_LOOK_SECONDS)
 
-    shown = _shower(asked.form)
     bound = 0 if asked.form != "table" or asked.show_all or asked.follow else SHOWN_CHANGES
     totals = Totals()
-    async with aclosing(log.changes(wait if asked.follow else None)) as changes:
-        async for change in changes:
-            if not bound or totals.all < bound:
-                shown(change)
-            totals.add(change)
-            if not streams.is_read():
-                return
-    for operation, texts in (("unknown", log.gaps), ("note", log.notes)):
-        for text in texts:
-            shown(Change(0, 0, 0, "", operation, detail=text))
+    with _shower(asked) as shown:
+        async with aclosing(log.changes(wait if asked.follow else None)) as changes:
+            async for change in changes:
+                if not bound or totals.all < bound:
+                    shown(change)
+                totals.add(change)
+                if asked.file is None and not streams.is_read():
+                    return
+        for operation, texts in (("unknown", log.gaps), ("note", log.notes)):
+            for text in texts:
+                shown(Change(0, 0, 0, "", operation, detail=text))
     if bound and totals.all > bound:
         _print_totals(totals, bound)
     if not totals.all and asked.form == "table":
         output.say("the journal has no change of that sort in that time")
+    if asked.file is not None:
+        output.say(f"{totals.all} changes written to {asked.file}")
     require_whole(
         log.gaps, where="the asked time", allowed=asked.allow_gaps, hint="they are named above; --allow-gaps takes the answer as it is"
     )
@@ -91,14 +96,22 @@ def _print_totals(totals: Totals, bound: int) -> None:
     output.say(f"{totals.all - bound} changes are not shown: choose a shorter time, --table, --kind or --operation, or say --show-all")
 
 
-def _shower(form: Form) -> Callable[[Change], None]:
-    if form == "json":
-        return output.print_json_line
-    if form == "csv":
+@contextmanager
+def _shower(asked: AskedSpan) -> Iterator[Callable[[Change], None]]:
+    """What is done with each change. A file is there when the block has ended, and only then."""
+    if asked.file is not None:
+        from archiver.history.span.parquet_file import parquet_file  # takes longer to load than a short answer
+
+        with parquet_file(asked.file) as file:
+            yield file.add
+    elif asked.form == "json":
+        yield output.print_json_line
+    elif asked.form == "csv":
         output.csv_line(_COLUMNS)
-        return _print_csv
-    width = output.terminal_width()
-    return lambda change: print_table(change, width)
+        yield _print_csv
+    else:
+        width = output.terminal_width()
+        yield lambda change: print_table(change, width)
 
 
 def print_table(change: Change, width: int) -> None:

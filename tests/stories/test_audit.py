@@ -17,6 +17,7 @@ from string import Template
 from typing import Any
 
 import psycopg
+import pyarrow.parquet as pq
 import pytest
 
 from archiver.clock import SystemClock, to_text
@@ -114,8 +115,28 @@ def test_an_audit(audited: Audited) -> None:
     """What stands between two points; ten questions about it."""
     check_a_span(audited)
     check_ten_questions(audited)
+    check_a_parquet_file(audited)
     check_sql(audited)
     check_what_need_not_be_said(audited)
+
+
+def check_a_parquet_file(audited: Audited) -> None:
+    """It holds what CSV says, and ends as the other forms do where something is not known."""
+    span = ["--from", audited.names["FROM"], "--until", audited.names["UNTIL"]]
+    file = audited.archiver.folder / "changes.parquet"
+    done = audited.commands.call("log", *span, "--format", "parquet", "-o", str(file))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    rows = pq.read_table(file).to_pylist()
+    lines = list(csv.DictReader(io.StringIO(audited.commands.call("log", *span, "--csv").stdout)))
+    same = ["source", "operation", "table", "kind", "namespace", "name", "field", "new", "lsn", "field_manager", "detail"]
+    assert [[row[name] or "" for name in same] for row in rows] == [
+        [line[name].replace("\\x1b", "\x1b") for name in same] for line in lines
+    ]
+    assert f"{rows[-1]['change']} changes written" in done.stderr or rows[-1]["operation"] == "note"
+    early = audited.commands.call("log", "--from", "1", "--until", "2", "--source", "db", "--format", "parquet", "-o", str(file))
+    plain = audited.commands.call("log", "--from", "1", "--until", "2", "--source", "db", "--json")
+    assert early.returncode == plain.returncode
+    assert pq.read_table(file).num_rows >= len(plain.stdout.splitlines())
 
 
 def check_what_need_not_be_said(audited: Audited) -> None:

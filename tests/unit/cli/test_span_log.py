@@ -105,6 +105,7 @@ def test_a_number_stays_a_number(cell: str, shown: str, capsys: pytest.CaptureFi
         ("--like", "id=*"),
         ("--follow",),
         ("--csv",),
+        ("--format", "csv"),
         ("--allow-gaps",),
         ("--kind", "x"),
         ("--namespace", "n"),
@@ -116,3 +117,19 @@ def test_what_would_not_be_looked_at_is_refused(subject: tuple[str, ...], more: 
     """An answer about one row or object has no filters and two forms."""
     done = CliRunner().invoke(cli, ["--archive", "file:///nowhere", "log", "--source", "db", *subject, *more])
     assert f"{more[0]}: not with --key or --object" in str(done.exception), done.output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--format", "parquet"), "--format parquet writes a file"),
+        (("--output", "x.parquet"), "--output is of --format parquet"),
+        (("--format", "parquet", "--csv", "-o", "x"), "an answer has one form"),
+        (("--format", "parquet", "-o", "x", "--follow"), "a Parquet file has an end"),
+        (("--format", "parquet", "-o", "/nowhere/x"), "lies in the archive itself"),
+    ],
+)
+def test_a_form_that_cannot_be_meant_is_refused(words: tuple[str, ...], said: str) -> None:
+    """One form, a file where it needs one and nowhere else, and none of those in the archive."""
+    done = CliRunner().invoke(cli, ["log", *words], env={"ARCHIVER_ARCHIVE__URL": "file:///nowhere"})
+    assert said in str(done.exception), done.output
