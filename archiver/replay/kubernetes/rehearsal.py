@@ -12,6 +12,7 @@ import msgspec
 from archiver.kubernetes import url_paths
 from archiver.kubernetes.url_paths import collection, member
 from archiver.replay.kubernetes import manifests, sure_writes
+from archiver.replay.kubernetes.definition_names import rival
 from archiver.replay.kubernetes.findings import lost_fields, paths_text
 from archiver.replay.kubernetes.object_quotas import over_quota
 from archiver.replay.kubernetes.plan import Action, ClusterPlan
@@ -91,6 +92,11 @@ async def rehearse(server: PatientApi, plan: ClusterPlan, objects: Objects, live
             asked.append(action)
     answers = await asyncio.gather(*map(ask, asked))
     plan.would_fail += sorted(answer for answer in answers if isinstance(answer, str))
+    # The server takes such a definition, and never serves it.
+    living = [there for (resource, _, _), there in live.items() if resource == DEFINITIONS]
+    for action in (each for each in actions if each.resource == DEFINITIONS):
+        if other := rival(objects.by_key[action.key], living):
+            plan.would_fail.append(f"{label(action.key)}: its names are taken in the target by {other}, so its objects cannot be made")
     # Quotas are there before the definitions of what they count.
     coming = [action for action in actions if action.resource in lacking]
     taken = [each for each in (*coming, *answers) if isinstance(each, Action) and each.do == "create" and each.namespace not in missing]

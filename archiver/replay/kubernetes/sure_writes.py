@@ -54,7 +54,7 @@ async def delete(server: PatientApi, place: str, there: Manifest, *, dry: bool =
         if read.status == 404:
             return read
         if read.status == 200:
-            now: Manifest = kj.plain(read.body)
+            now = server.manifest(read.body)
             if manifests.uid(now) != manifests.uid(there) or manifests.terminating(now):
                 return read
     return answer

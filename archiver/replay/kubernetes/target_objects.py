@@ -70,11 +70,12 @@ def told(answer: Answer) -> str:
     message = status.message or ""
     if answer.status == 400 and not message.startswith("admission webhook"):
         message = ""
-    said = fields or _shown(message)
+    said = fields or shown(message)
     return f"{answer.status} {status.reason or ''}".strip() + (f": {said}" if said else "")
 
 
-def _shown(message: str) -> str:
+def shown(message: str) -> str:
+    """What a server says, as one line of printable signs that ends somewhere."""
     text = "".join(sign if sign.isprintable() else " " for sign in message)
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}…"
 
@@ -91,10 +92,13 @@ async def served(server: PatientApi, group: str, version: str) -> dict[str, _Ser
     return {each.name: each for each in listed.resources or []}
 
 
-async def live_objects(server: PatientApi, resources: Mapping[str, Resource], namespaces: set[str]) -> dict[Key, Manifest]:
+async def live_objects(
+    server: PatientApi, resources: Mapping[str, Resource], namespaces: set[str], unseen: dict[str, str] | None = None
+) -> dict[Key, Manifest]:
     """Every object of ``resources`` that the target holds; of ``namespaces`` only where its user may not list all.
 
-    A resource that it does not serve has none. ``Invalid`` when its user may not look, ``Unavailable`` when it does not answer.
+    A resource that it does not serve has none. ``Invalid`` when its user may not look, ``Unavailable`` when it does not answer. With
+    ``unseen``, a resource whose list is refused costs no other: it is noted there, and why.
     """
     found: dict[Key, Manifest] = {}
     for name, resource in resources.items():
@@ -104,7 +108,9 @@ async def live_objects(server: PatientApi, resources: Mapping[str, Resource], na
                 refused = await _list(server, name, resource, namespace, found)
                 if refused is not None:
                     break
-        if refused is not None:
+        if refused is not None and unseen is not None:
+            unseen[name] = told(refused)
+        elif refused is not None:
             error = Invalid if refused.status in (401, 403) else Unavailable
             raise error(
                 f"{server.server} answers {told(refused)} for a list of {name}",

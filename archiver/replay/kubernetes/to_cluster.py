@@ -18,6 +18,7 @@ from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes import url_paths
 from archiver.kubernetes.url_paths import collection, member
 from archiver.replay.kubernetes import manifests, sure_writes
+from archiver.replay.kubernetes.definition_names import accepted
 from archiver.replay.kubernetes.deleting import delete_objects
 from archiver.replay.kubernetes.field_managers import added_back, given_back
 from archiver.replay.kubernetes.manifests import Manifest
@@ -26,14 +27,14 @@ from archiver.replay.kubernetes.plan import KEPT, WITHHELD, Action, ClusterPlan,
 from archiver.replay.kubernetes.plan_file import changed, version
 from archiver.replay.kubernetes.plan_file import told as differing_plans
 from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, label
-from archiver.replay.kubernetes.target_objects import live_objects, served, told
+from archiver.replay.kubernetes.served_kinds import ServedKinds, not_served
+from archiver.replay.kubernetes.target_objects import live_objects, told
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
     from archiver.replay.kubernetes.patient_api import PatientApi
 
 CONCURRENCY = 16
-SERVED_SECONDS = 60.0
 
 Progress = Callable[[str, int, int], None]
 """What is being done, how much of it is done, how much there is."""
@@ -96,7 +97,9 @@ class Restorer:
         self._clock = clock
         self._progress = progress
         self._versions = versions
-        self._with_status: dict[str, bool] = {}
+        self._kinds = ServedKinds(server, plan.resources, clock)
+        self._refused: dict[str, str] = {}
+        """Definitions that were not taken, and why."""
         self._done: list[Action] = []
         self._lacking: list[Action] = []
         self._without: set[str] = set()
@@ -133,11 +136,15 @@ class Restorer:
         rest = [action for action in actions if action.resource not in (DEFINITIONS, NAMESPACES)]
         if self._versions is not None:
             await self._require([*actions, *deletions], self._versions)
-        await self._wait_until_served({action.resource for action in (*definitions, *namespaces)})
+        coming = {action.name for action in definitions}
+        await self._require_served({action.resource for action in actions} - coming)
         if self._versions is None:
             await self._look_again([action for action in actions if action.do in ("replace", "merge")])
-        await self._level(definitions, "definitions")
-        await self._wait_until_served({action.resource for action in rest})
+        # Of two that claim the same names the first gets them, and so must those that had them.
+        later = [action for action in definitions if not accepted(self._objects.by_key[action.key])]
+        await self._level([action for action in definitions if action not in later], "definitions")
+        rest = await self._of_served_kinds(rest)
+        await self._level(later, "definitions")
         await self._level(namespaces, "namespaces")
         await self._namespaces()
         self.report.failures += [f"{label(action.key)}: its namespace is not there" for action in rest if action.namespace in self._without]
@@ -148,6 +155,27 @@ class Restorer:
         await self._compare()
         await delete_objects(self._server, self._plan, deletions, self._live, self.report, self._progress)
         return self.report
+
+    async def _require_served(self, kinds: set[str]) -> None:
+        """``Refused`` where a kind is not served, and no definition of the plan will change that."""
+        if lacking := await self._kinds.wait(kinds, {}):
+            raise Refused(
+                f"the target does not serve {not_served(lacking)}",
+                hint="install the definitions first (the chart of the application), or capture them: rbac.clusterScoped",
+            )
+
+    async def _of_served_kinds(self, actions: list[Action]) -> list[Action]:
+        """Those of ``actions`` whose kind is served by now; the others are failures. ``Refused`` where nothing at all could be written."""
+        lacking = await self._kinds.wait({action.resource for action in actions}, self._refused)
+        found = [action for action in actions if action.resource not in lacking]
+        if lacking and not found and not self._done:
+            raise Refused(
+                f"the target does not serve {not_served(lacking)}", hint="install the definitions first, or restore as another user"
+            )
+        self.report.failures += [
+            f"{label(action.key)}: its kind is not served: {lacking[action.resource]}" for action in actions if action.resource in lacking
+        ]
+        return found
 
     async def _require(self, actions: list[Action], versions: Mapping[Key, tuple[str, str]]) -> None:
         """``Refused`` by name where the target is not as the plan was made for. Later changes make the server refuse the write."""
@@ -200,7 +228,7 @@ class Restorer:
         if lost:
             self._lacking.append(action)
         # The status of a definition is the server's own business: whether and how it is served.
-        has_status = action.resource != DEFINITIONS and self._with_status[action.resource]
+        has_status = action.resource != DEFINITIONS and self._kinds.with_status[action.resource]
         status = wanted.get("status") if has_status else None
         if has_status or action.resource == DEFINITIONS:
             wanted.pop("status", None)
@@ -215,6 +243,8 @@ class Restorer:
             answer = await sure_writes.create(self._server, path, wanted)
         if answer.status not in (200, 201):
             self.report.failures.append(f"{label(action.key)}: {told(answer)}")
+            if action.resource == DEFINITIONS:
+                self._refused[action.name] = told(answer)
             return
         written: Manifest = self._server.manifest(answer.body)
         self._uids[manifests.uid(manifest)] = self.report.uids[manifests.uid(manifest)] = manifests.uid(written)
@@ -270,36 +300,6 @@ class Restorer:
                 if answer.status == 200:
                     await self._give_back(action, self._server.manifest(answer.body))
 
-    async def _wait_until_served(self, names: set[str]) -> None:
-        """A definition is usable when discovery and a list answer, not when its conditions say so."""
-        deadline = self._clock.monotonic() + SERVED_SECONDS
-        missing = set(names)
-        while missing:
-            versions: dict[tuple[str, str], set[str]] = {}
-            for name in sorted(missing):
-                resource = self._plan.resources[name]
-                version = (resource.group, resource.version)
-                if version not in versions:
-                    versions[version] = set(await served(self._server, *version))
-                if resource.plural in versions[version] and await self._lists(name):
-                    self._with_status[name] = f"{resource.plural}/status" in versions[version]
-                    missing.discard(name)
-            if missing:
-                coming = {action.name for action in self._done if action.resource == DEFINITIONS}
-                if not missing & coming or self._clock.monotonic() > deadline:
-                    refused = [failure for failure in self.report.failures if failure.startswith(f"{DEFINITIONS} ")]
-                    why = f", and does not take its definition: {'; '.join(refused)}" if refused else ""
-                    raise Refused(
-                        f"the target does not serve {', '.join(sorted(missing - coming) or sorted(missing))}{why}",
-                        hint="install the definitions first (the chart of the application), or capture them: rbac.clusterScoped",
-                    )
-                await self._clock.sleep(0.1)
-
-    async def _lists(self, name: str) -> bool:
-        """Whether a list is answered; a user who may not list will be told at the first object."""
-        answer = await self._server.get(collection(self._plan.resources[name]), {"limit": "1"})
-        return answer.status in (200, 403)
-
     async def _namespaces(self) -> None:
         for name in self._plan.namespaces:
             answer = await self._server.get(url_paths.namespace(name))
@@ -307,21 +307,22 @@ class Restorer:
                 answer = await sure_writes.create(self._server, url_paths.NAMESPACES, manifests.namespace(name))
                 if answer.status in (200, 201):
                     self._spaces.append(name)
-                elif answer.status != 409:
-                    # Its objects cannot be made either; those of other namespaces can.
-                    self.report.failures.append(f"namespace {name}: {told(answer)}")
-                    self._without.add(name)
-                    continue
-            if answer.status == 403:
-                continue  # a namespaced user cannot look; creating objects will say what is missing
-            if answer.status not in (200, 201, 409):
-                raise Refused(f"namespace {name}: {told(answer)}", hint="create the namespace first")
+                taken = answer.status in (200, 201, 409)
+            else:
+                # A namespaced user cannot look; creating objects will say what is missing.
+                taken = answer.status in (200, 403)
+            if not taken:
+                # Its objects cannot be made either; those of other namespaces can.
+                self.report.failures.append(f"namespace {name}: {told(answer)}")
+                self._without.add(name)
 
     async def _compare(self) -> None:
         self._progress("comparing", 0, len(self._done))
         resources = {action.resource: self._plan.resources[action.resource] for action in self._done}
-        live = await live_objects(self._server, resources, {action.namespace for action in self._done if action.namespace})
-        for action in sorted(self._done, key=lambda action: action.key):
+        unseen: dict[str, str] = {}
+        live = await live_objects(self._server, resources, {action.namespace for action in self._done if action.namespace}, unseen)
+        self.report.failures += [f"{name}: what was written of it cannot be compared: {why}" for name, why in sorted(unseen.items())]
+        for action in sorted((each for each in self._done if each.resource not in unseen), key=lambda action: action.key):
             found = live.get(action.key)
             if found is None:
                 self.report.differences.append(f"{label(action.key)}: is not there")
