@@ -171,12 +171,15 @@ async def _begins(store: Store, key: str) -> bool:
 async def strays_of(store: Store, last: int) -> list[str]:
     """Objects among and behind the segments, of which ``last`` is the last, that are none; the first ``STRAYS_LIMIT``.
 
-    What stands under the number of a retired segment is none of them: it waits to be deleted.
+    What stands under the number of a retired segment is none of them: it waits to be deleted. Nor is what was written behind ``last``
+    meanwhile, one segment after the other.
     """
     strays: list[str] = []
     async for key in _keys(store, "", first=_PAGE):
         number = number_of(key)
-        if number is None or number > last:
+        if number == last + 1 and await _begins(store, key):
+            last = number
+        elif number is None or number > last:
             strays.append(key)
             if len(strays) == STRAYS_LIMIT:
                 break

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from archiver.journal.keys import segment_key
-from archiver.journal.last_segment import last_segment, segment_keys
+from archiver.journal.last_segment import last_segment, segment_keys, strays_of
 from archiver.journal.segment import HEAD_MAGIC
 from tests.simulation.loop import play
 from tests.unit.journal.scripted import ScriptedStore
@@ -40,6 +40,21 @@ def test_what_does_not_begin_like_a_segment_has_its_number_all_the_same() -> Non
                     store.create(segment_key(number), b"x" if number == bad else HEAD_MAGIC)
                 found = await last_segment(store)
                 assert (found.number, found.hole, found.strays) == (max(count - 1, bad), None, ()), (count, bad)
+
+    play(story())
+
+
+def test_what_is_written_meanwhile_is_no_stray() -> None:
+    """Behind the end that was found, one after the other; what is no segment there, or stands further on, is a stray."""
+
+    async def story() -> None:
+        store = ScriptedStore()
+        for number in range(8):
+            store.create(segment_key(number), HEAD_MAGIC)
+        assert await strays_of(store, 5) == []
+        store.create(segment_key(8), b"x")
+        store.create(segment_key(11), HEAD_MAGIC)
+        assert await strays_of(store, 5) == [segment_key(8), segment_key(11)]
 
     play(story())
 
