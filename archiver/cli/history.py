@@ -145,7 +145,7 @@ def log(
     archiver log --from "10 minutes ago"                      everything
     archiver log --source db --table public.runs --key id=5   one row
     archiver log --source kube --object runs.example.com/agents/run-1
-    archiver log --format parquet -o changes.parquet          everything, for DuckDB, pandas, Spark
+    archiver log --format parquet -o changes.parquet          for data tools
 
     Everything stands in the journal's order: a transaction where its commit was received. Exit code 3 when something of the asked time is
     not known: it is named, at its place and at the end. What a field was before is said where it is known. A terminal is shown the
