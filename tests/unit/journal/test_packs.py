@@ -244,6 +244,60 @@ def test_void_and_large_segments() -> None:
     play(story())
 
 
+def test_a_pack_ends_with_a_valid_segment() -> None:
+    """One that would end with a void one is not made: the chain hash there would not stand for what is before."""
+
+    async def story() -> None:
+        store = journal(void_at=98).store
+        before = await everything(store, packs=False)
+        assert [bool(each.segments) for each in await packed(store)] == [False, True, True, True, True]
+        assert await everything(store) == before
+
+    play(story())
+
+
+def test_a_segment_that_is_lost_is_read_from_its_pack() -> None:
+    """By whoever walks far. ``verify`` tells of it all the same."""
+
+    async def story() -> None:
+        store = journal().store
+        before = await everything(store)
+        await packed(store)
+        store.replace(segment_key(250), None)
+        data = store.peek(segment_key(330)) or b""
+        store.replace(segment_key(330), data[:-60] + b"x" + data[-59:])
+        assert await everything(store) == before
+        report = await verify(store, offload=inline)
+        assert [bad.segment for bad in report.bad_segments] == [250, 330]
+        # The one that proves the pack is lost: it is not believed.
+        store.replace(segment_key(299), None)
+        with pytest.raises(Corrupt, match="segment 250"):
+            await everything(store)
+
+    play(story())
+
+
+def test_packs_that_vanish_under_a_walk() -> None:
+    """Retention deletes what a walk has listed: the segments are read, as far as they are there."""
+
+    async def story() -> None:
+        store = journal().store
+        before = await everything(store)
+        await packed(store)
+        found = []
+        reader = Reader(store, offload=inline)
+        await reader.last()
+        async with aclosing(reader.read(0)) as runs:
+            async for placed in runs:
+                found.append(_said(placed))
+                if placed.segment == 150:
+                    for key in store.names(PACKS):
+                        store.replace(key, None)
+        assert found == before
+
+    play(story())
+
+
 def test_a_damaged_segment_is_not_packed() -> None:
     """Its stretch gets no segments, and is not read again each time. The segment is found to be bad as ever."""
 

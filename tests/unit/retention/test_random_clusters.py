@@ -13,7 +13,7 @@ import pytest
 from archiver.capture.kubernetes.journal_view import resume_streams
 from archiver.clock import SystemClock
 from archiver.errors import ArchiverError
-from archiver.journal import clock_doubts
+from archiver.journal import clock_doubts, whole_segments
 from archiver.journal.boundary import newest_boundary
 from archiver.journal.entry import Kind
 from archiver.journal.keys import IDENTITY, segment_key
@@ -23,6 +23,7 @@ from archiver.journal.records import Gap
 from archiver.journal.verifier import verify
 from archiver.journal.window import windows
 from archiver.kubernetes.records import Resource
+from archiver.maintenance import packing
 from archiver.maintenance.cluster_folding import fold_cluster
 from archiver.replay.kubernetes.fold import read_streams
 from archiver.replay.kubernetes.folded_stream import Cut
@@ -41,8 +42,10 @@ MARKED_SEEDS = (5, 22, 23, 29, 48)
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps of a clock are looked for near a time; a whole history here takes a millisecond."""
+    """Steps of a clock are looked for near a time; a whole history here takes a millisecond. Its walks are long, and few segments a pack."""
     monkeypatch.setattr(clock_doubts, "NEAR", 5)
+    monkeypatch.setattr(whole_segments, "_LONG_WALK", 1)
+    monkeypatch.setattr(packing, "LEAST", 2)
 
 
 class TimedPast(Past):
@@ -214,6 +217,17 @@ class World:
         reader = Reader(self.archive, offload=inline)
         await fold_cluster(reader, self.clock, "kube", until=await reader.last())
 
+    async def pack(self, killed_after: int, span: int) -> int:
+        """Pack all but the newest segments; how many packs."""
+        count = 0
+        reader = Reader(Mortal(self.archive, killed_after), packs=False, offload=inline)
+        try:
+            async for _ in packing.pack_segments(reader, self.clock, span=span, behind=3):
+                count += 1
+        except Killed:
+            pass
+        return count
+
     async def retain(self, killed_after: int) -> Outcome | None:
         store = Mortal(self.archive, killed_after)
         try:
@@ -238,7 +252,7 @@ class World:
             assert same(found, expected) or (isinstance(found, ArchiverError) and not promised), (cut, found)
         assert await resumed(self.archive) == await resumed(self.whole)
         report = await verify(self.archive, deep=True, offload=inline)
-        assert (report.ok, report.bad_checkpoints, report.strays) == (True, [], []), report.verdict
+        assert (report.ok, report.bad_checkpoints, report.strays, report.bad_packs) == (True, [], [], []), report.verdict
         boundary = await newest_boundary(self.archive)
         if boundary is not None:
             # What was kept from before the oldest promised point does not look as if all points from there on were there.
@@ -248,14 +262,17 @@ class World:
 
 
 async def story(seed: int) -> Counter[str]:
-    """A random history with folds and passes, passes killed after any request; what happened."""
-    dice = random.Random(seed)
+    """A random history with folds, packs and passes, passes and packing killed after any request; what happened."""
+    dice, others = random.Random(seed), random.Random(seed + 1)
     world, happened = World(seed, dice.randint(40, 90), dice.randint(1, 300)), Counter[str]()
     await world.grow(1)
     while world.there < world.count:
         await world.grow(dice.randint(1, 12))
         if dice.random() < 0.6:
             await world.fold()
+        if others.random() < 0.7:
+            killed_after = others.randint(0, 60) if others.random() < 0.4 else 1 << 30
+            happened["packs"] += await world.pack(killed_after, others.choice([4, 4, 9]))
         for _ in range(dice.randint(0, 3)):
             outcome = await world.retain(dice.randint(0, 900) if dice.random() < 0.4 else 1 << 30)
             happened[outcome.state if outcome else "killed"] += 1
@@ -277,6 +294,7 @@ def test_every_promised_point_stays() -> None:
             raise AssertionError(f"seed {seed}") from error
     assert happened["retired"] > 0
     assert happened["killed"] > 0
+    assert happened["packs"] > 0
 
 
 async def marked(seed: int, keep: bool) -> Counter[str]:
