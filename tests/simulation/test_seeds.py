@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from archiver.journal import changed_marks
+from archiver.journal import changed_marks, whole_segments
+from archiver.maintenance import packing
 from tests.simulation.world import simulate
 
 _CHUNK = 100
@@ -30,3 +31,14 @@ def test_every_promise_holds_where_headers_have_changed_marks(first: int, monkey
     for seed in _SEEDS[_SEEDS.index(first) :][:_CHUNK]:
         based += simulate(seed).content.based
     assert _ONE or based > _CHUNK
+
+
+@pytest.mark.parametrize("first", _SEEDS[:1])
+def test_every_promise_holds_beside_two_that_pack(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever becomes of those that pack, and of writers beside them: what is read from packs is what was written."""
+    monkeypatch.setattr(whole_segments, "_LONG_WALK", 0)
+    monkeypatch.setattr(packing, "LEAST", 2)
+    packs = 0
+    for seed in _SEEDS[_SEEDS.index(first) :][:_CHUNK]:
+        packs += simulate(seed, packers=2).packs
+    assert _ONE or packs > _CHUNK

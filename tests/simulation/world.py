@@ -12,11 +12,12 @@ from collections import Counter
 from contextlib import aclosing
 from typing import Any, Protocol
 
-from archiver.errors import Bug, Corrupt, Fenced, Unavailable
+from archiver.errors import Bug, Corrupt, Fenced, Invalid, Unavailable
 from archiver.journal.entry import Kind, Run
 from archiver.journal.reader import Reader
 from archiver.journal.verifier import verify
 from archiver.journal.writer import Writer, WriterLimits
+from archiver.maintenance.packing import pack_segments
 from archiver.store.memory import MemoryStore
 from tests.simulation.judges import Content, body_of
 from tests.simulation.loop import VirtualLoop, inline
@@ -182,9 +183,13 @@ class Process:
 
 
 class World:
-    """A history from ``seed``. ``writer``: a class to try in place of ``Writer``. ``faults``: instead of those drawn from the seed."""
+    """A history from ``seed``. ``writer``: a class to try in place of ``Writer``. ``faults``: instead of those drawn from the seed.
+    ``packers``: how many processes pack segments beside those that capture.
+    """
 
-    def __init__(self, seed: int, *, writer: type[Writer] = Writer, faults: Faults | None = None, lives: bool = True) -> None:
+    def __init__(
+        self, seed: int, *, writer: type[Writer] = Writer, faults: Faults | None = None, lives: bool = True, packers: int = 0
+    ) -> None:
         self.rng = rng = random.Random(seed)
         self.loop = VirtualLoop()
         self.truth = MemoryStore("simulation")
@@ -192,6 +197,8 @@ class World:
         self.writer = writer
         self.faults: Faults = faults or Storm(rng)
         self.lives = lives
+        self.packers = packers
+        self.packs = 0
         self.broken: list[str] = []
         self.pace = rng.choice([0.01, 0.1, 0.4])
         self._slowness = rng.choice([0.001, 0.02, 0.1])
@@ -269,12 +276,15 @@ class World:
         async with asyncio.timeout(LIVENESS_SECONDS):
             while not await self._process("last", "last", None):
                 await asyncio.sleep(0.1)
+            if self.packers:
+                await self._packed(Process(self, "last packer", ""))
         await self._judge()
 
     async def _lives(self, seconds: float) -> None:
         rng = self.rng
         instances = rng.choice([["a"], ["a", "a"], ["a", "b"], ["a", "b", "a"]])
         operators = [asyncio.create_task(self._operate(f"{n}", instance)) for n, instance in enumerate(instances)]
+        operators += [asyncio.create_task(self._pack(f"packer {n}")) for n in range(self.packers)]
         await asyncio.sleep(seconds)
         for operator in operators:
             operator.cancel()
@@ -299,6 +309,35 @@ class World:
                 timer.cancel()
                 process.kill()
             await asyncio.sleep(rng.random())
+
+    async def _pack(self, name: str) -> None:
+        """Pack again and again, in processes that die wherever they are."""
+        life = 0
+        while True:
+            life += 1
+            process = Process(self, f"{name}.{life}", "")
+            process.main = asyncio.create_task(self._packed(process))
+            timer = self.loop.call_later(self.rng.random() * 3, process.kill)
+            try:
+                await asyncio.wait([process.main])
+            finally:
+                timer.cancel()
+                process.kill()
+                await asyncio.gather(process.main, return_exceptions=True)
+            if not process.main.cancelled() and (error := process.main.exception()) is not None:
+                raise Judgement(f"{process.name} ended with {type(error).__name__}: {error}") from error
+            await asyncio.sleep(self.rng.random())
+
+    async def _packed(self, process: Process) -> None:
+        """One round."""
+        reader = Reader(Network(process), packs=False, offload=inline)
+        try:
+            async with aclosing(pack_segments(reader, process, span=8, behind=6)) as steps:
+                async for step in steps:
+                    self.trace(process.name, "packed", step.first, step.last, step.segments)
+                    self.packs += step.segments > 0
+        except (Unavailable, Invalid) as error:
+            self.trace(process.name, type(error).__name__)
 
     def _befall(self, process: Process, fate: str, stop: asyncio.Event) -> None:
         self.trace(process.name, fate)
@@ -342,6 +381,7 @@ class World:
             )
             self.check(server.confirmed == server.entries, f"{server.name} was never told about {server.entries}, only {server.confirmed}")
         report = await verify(self.truth, offload=inline)
+        self.check(not report.bad_packs, f"verify: {report.verdict}")
         self.check(report.ok, f"verify: segment {report.bad_segment}: {report.reason}")
         self.check(report.entries == len(self.content.bodies), f"verify counted {report.entries} entries of {len(self.content.bodies)}")
         self.check(report.sessions == len(self.content.epochs), f"verify counted {report.sessions} sessions of {len(self.content.epochs)}")
