@@ -127,6 +127,7 @@ SETTING_OF = {
     "drill.assertions": "drills.assertions",
     "maintain.background": "maintenance.enabled",
     "maintain.historyFiles": "maintenance.history_files",
+    "maintain.compaction": "maintenance.compaction",
     "maintain.restoreTimeObjective": "maintenance.restore_time_objective",
     "maintain.memoryBytes": "maintenance.memory_bytes",
     "postgres.databases": "sources.<name>.postgres",

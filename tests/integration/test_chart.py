@@ -165,7 +165,8 @@ def test_patterns_and_rights_come_from_one_list(agents: ControlPlane, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("maintain", "enabled"), [({}, True), ({"background": False}, False), ({"enabled": True, "historyFiles": True}, False)]
+    ("maintain", "enabled"),
+    [({}, True), ({"background": False}, False), ({"enabled": True, "historyFiles": True, "compaction": True}, False)],
 )
 def test_one_thing_folds(agents: ControlPlane, tmp_path: Path, maintain: dict[str, Any], enabled: bool) -> None:
     """The Pod that captures folds in the background, unless that is switched off or a Job does it; its limit holds both."""
@@ -174,6 +175,7 @@ def test_one_thing_folds(agents: ControlPlane, tmp_path: Path, maintain: dict[st
     maintenance = parse(yaml.safe_load(settings), "chart").maintenance
     assert (maintenance.enabled, maintenance.restore_time_objective) == (enabled, 60)
     assert maintenance.history_files is maintain.get("historyFiles", False)
+    assert maintenance.compaction is maintain.get("compaction", False)
     pod = next(document for document in documents if document["kind"] == "Deployment")["spec"]["template"]["spec"]
     limit = pod["containers"][0]["resources"]["limits"]["memory"]
     assert int(limit.removesuffix("Mi")) << 20 == (768 << 20) + maintenance.memory_bytes

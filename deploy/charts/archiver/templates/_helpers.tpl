@@ -108,6 +108,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   "maintenance" (dict
     "enabled" (and .Values.maintain.background (not .Values.maintain.enabled))
     "history_files" .Values.maintain.historyFiles
+    "compaction" .Values.maintain.compaction
     "restore_time_objective" .Values.maintain.restoreTimeObjective
     "memory_bytes" (int64 .Values.maintain.memoryBytes))
   "log" (dict "level" .Values.log.level "format" "json")
