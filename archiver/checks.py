@@ -199,6 +199,9 @@ async def _kubernetes(name: str, settings: Settings, clock: Clock) -> list[Check
     level: Level = "refused" if values.strict else "warning"
     spelling = "correct the name in the settings, or leave it when what it names is still to come"
     found += [Check(level, name, line, "it selects nothing: nothing is captured for it", spelling) for line in report.unmatched]
+    silent = "is the API behind it there? kubectl get apiservices says it; its kinds are captured once it answers"
+    unanswered = "its discovery does not answer: what it serves is not known"
+    found += [Check(level, name, group or "core", unanswered, silent) for group in report.unanswered]
     if not report.resources:
         found.append(Check("warning", name, "resources", "the API server serves none of them now", "they are captured once they appear"))
     kinds = ", ".join(f"{each.plural}.{each.group}" if each.group else each.plural for each in report.resources)

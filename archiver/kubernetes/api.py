@@ -30,6 +30,7 @@ from kubernetes_asyncio.config.incluster_config import SERVICE_HOST_ENV_NAME, SE
 from archiver import __version__
 from archiver.errors import Invalid, Unavailable
 from archiver.kubernetes.page_size import SINGLE_BYTES
+from archiver.kubernetes.retry_after import of_header
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -330,8 +331,7 @@ def _keep_to_one_proxy(rest: RESTClientObject, server: str) -> None:
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float:
-    text = response.headers.get("Retry-After", "")
-    return float(text) if text.isdigit() else 0.0
+    return of_header(response.headers.get("Retry-After", ""))
 
 
 def _broken(server: str, error: Exception) -> Unavailable:

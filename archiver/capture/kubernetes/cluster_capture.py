@@ -50,6 +50,8 @@ class ClusterCapture:
         ``unmatched`` hears what selects nothing, as often as discovery is asked.
         """
         self.reflectors: dict[str, Reflector] = {}
+        self.silent: list[str] = []
+        """Groups that the settings select, of which nothing is known: their discovery does not answer, and nothing of them is captured."""
         self._name = name
         self._context = context
         self._selectors = selectors
@@ -128,6 +130,10 @@ class ClusterCapture:
                 reflector.resume(scope)
             if stream not in self._tasks:
                 self._tasks[stream] = asyncio.create_task(reflector.run(), name=stream)
+        known = {each.scope.resource.group for each in self.reflectors.values() if each.figures.phase != "ended"}
+        before, self.silent = self.silent, sorted(found.unanswered - known)
+        for group in set(self.silent) - set(before):
+            _log.warning("group_silent", source=self._name, group=group, hint="is the API behind it there? kubectl get apiservices")
 
     def _silent(self, found: Discovery) -> list[StreamScope]:
         """What the journal knows of groups that discovery is silent about: it may be served, and nobody must think that it is watched."""

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes.retry_after import bounded
 from archiver.untrusted import Unreadable
 
 FailureKind = Literal["expired", "ahead", "throttled", "denied", "missing", "unavailable"]
@@ -31,7 +32,7 @@ def failure_of(code: int, body: bytes, retry_after: float = 0.0) -> Failure:
         status = kj.Status()
     code, reason = status.code or code, status.reason or ""
     causes = {cause.reason for cause in (status.details.causes or [])} if status.details else set()
-    after = retry_after or (status.details.retry_after_seconds if status.details else 0.0)
+    after = bounded(retry_after or (status.details.retry_after_seconds if status.details else 0.0))
     text = f"{code} {reason}".strip()
     if code == 410 or reason in ("Gone", "Expired"):
         return Failure("expired", text)

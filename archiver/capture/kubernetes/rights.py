@@ -52,6 +52,8 @@ class RightsReport(msgspec.Struct, frozen=True):
     checked: list[Right]
     missing: list[Right]
     unmatched: list[str] = []
+    unanswered: list[str] = []
+    """Groups that the settings select and whose discovery does not answer."""
     """Lines of the settings that select nothing, each with the setting's name."""
 
 
@@ -97,7 +99,15 @@ async def check_rights(api: Api, config: KubernetesConfig) -> RightsReport:
 
     allowed = await asyncio.gather(*map(ask, rights))
     missing = [right for right, granted in zip(rights, allowed, strict=True) if not granted]
-    return RightsReport(api.server, await _whoami(api), found.resources, rights, missing, await selects_nothing(api, config, found))
+    return RightsReport(
+        api.server,
+        await _whoami(api),
+        found.resources,
+        rights,
+        missing,
+        await selects_nothing(api, config, found),
+        sorted(found.unanswered),
+    )
 
 
 async def _allowed(api: Api, right: Right) -> bool:

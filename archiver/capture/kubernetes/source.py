@@ -13,7 +13,7 @@ from archiver.capture.kubernetes.discovery import DEFINITIONS, Discovery, Select
 from archiver.capture.kubernetes.journal_view import resume_ended, resume_living
 from archiver.capture.kubernetes.outbox import Outbox
 from archiver.capture.kubernetes.stream_context import Rewinds, StreamContext
-from archiver.capture.kubernetes.stream_status import whole
+from archiver.capture.kubernetes.stream_status import silent_group, whole
 from archiver.capture.status import SourceStatus
 from archiver.capture.unmatched_lines import UnmatchedLines
 from archiver.errors import Refused
@@ -21,6 +21,8 @@ from archiver.kubernetes.api import Api
 from archiver.kubernetes.cluster import Cluster, identify
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from archiver.capture.kubernetes.config import KubernetesConfig
     from archiver.capture.kubernetes.journal_view import ResumedStream
     from archiver.capture.kubernetes.reflector import Reflector
@@ -40,6 +42,7 @@ class KubernetesSource:
         self._writer = writer
         self._clock = clock
         self._reflectors: dict[str, Reflector] = {}
+        self._silent: Callable[[], list[str]] = list
         self._last = 0
         self._phase: SourceStatus | None = None
         self._unmatched = UnmatchedLines(name)
@@ -50,6 +53,7 @@ class KubernetesSource:
             return self._phase
         marks = self._writer.marks
         streams = [each.figures.show(marks[name].position if name in marks else "") for name, each in sorted(self._reflectors.items())]
+        streams += [silent_group(f"{self.name}/{group or 'core'}", strict=self._config.strict) for group in self._silent()]
         denied = f"{self.name}/{DEFINITIONS.group}/{DEFINITIONS.plural}"
         warnings = [f"{name}: {each.warning}" for name, each in sorted(self._reflectors.items()) if each.warning]
         for stream in streams:
@@ -83,7 +87,7 @@ class KubernetesSource:
 
             outbox = Outbox(self._writer, self._config.queue_bytes)
             capture = ClusterCapture(self.name, self._context(api, outbox, cluster), selectors, cluster, resumed, self._unmatched, recall)
-            self._reflectors = capture.reflectors
+            self._reflectors, self._silent = capture.reflectors, lambda: capture.silent
             self._phase = None
             try:
                 await capture.run(found, stop)

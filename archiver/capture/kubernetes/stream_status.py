@@ -78,6 +78,12 @@ class StreamFigures:
         )
 
 
+def silent_group(name: str, *, strict: bool) -> SourceStatus:
+    """What stands for a group that is selected and whose discovery does not answer, so that nobody knows which streams it has."""
+    detail = "the API server does not say what this group serves: is the API behind it there?"
+    return SourceStatus(name=name, kind="kubernetes", state="failed", detail=detail, unknown_since=0, tolerated=not strict)
+
+
 def whole(name: str, streams: Sequence[SourceStatus], warnings: list[str], *, state: State | None = None) -> SourceStatus:
     """A source from its streams. Without streams it streams, too: nothing that the settings select is served at present."""
     shown = [each for each in streams if each.state != "stopped"]
