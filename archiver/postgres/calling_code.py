@@ -116,13 +116,22 @@ SELECT DISTINCT convert_to(p.oid::regprocedure::text, %s) FROM pg_type t JOIN pg
 """Functions of users that the checks of a domain (schema and name) call with the rights of whoever makes a value, those of roles with the
 asking role's rights aside: with their arguments, quoted, in an encoding."""
 
-FUNCTIONS_OF_OTHERS = """
-SELECT DISTINCT convert_to(p.oid::regprocedure::text, %s) FROM unnest(%s::text[]) AS wanted (name)
-  JOIN pg_proc p ON p.oid = to_regprocedure(wanted.name) JOIN pg_language l ON l.oid = p.prolang JOIN pg_roles r ON r.oid = p.proowner
- WHERE l.lanname NOT IN ('c', 'internal') AND p.prokind = 'f' AND NOT p.prosecdef AND NOT r.rolsuper AND r.rolname <> current_user
+SIGNATURE = """p.proname || '(' || CASE WHEN p.prokind = 'a' AND p.pronargs = 0 THEN '*' ELSE
+         array_to_string(ARRAY(SELECT format_type(a.type, NULL)
+                                 FROM unnest(p.proargtypes) WITH ORDINALITY AS a (type, n) ORDER BY a.n), ', ')
+       END || ')'"""
+"""What a dump calls ``p``, a routine, beside its schema."""
+
+FUNCTIONS_OF_OTHERS = f"""
+SELECT convert_to(p.oid::regprocedure::text, %s) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+  JOIN pg_language l ON l.oid = p.prolang JOIN pg_roles r ON r.oid = p.proowner
+ WHERE p.oid >= 16384 AND l.lanname NOT IN ('c', 'internal') AND p.prokind = 'f' AND NOT p.prosecdef
+   AND NOT r.rolsuper AND r.rolname <> current_user
+   AND (%s OR EXISTS (SELECT FROM unnest(%s::text[], %s::text[]) AS wanted (schema, name)
+                       WHERE wanted.schema = n.nspname AND wanted.name = {SIGNATURE}))
 """
-"""Those of some functions (quoted, with their arguments) that run with the rights of whoever calls them, those of roles with the asking
-role's rights aside: written as the server writes them, in an encoding."""
+"""Those of some functions that run with the rights of whoever calls them, those of roles with the asking role's rights aside: written as
+the server writes them, in an encoding. Of all, or of those with these schemas, and names with the types of their arguments."""
 
 HAS_KEY = """
 SELECT EXISTS (SELECT FROM pg_partitioned_table t JOIN pg_class c ON c.oid = t.partrelid JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -77,6 +77,10 @@ WAYS = {
         INSERT INTO {0}.t VALUES (1, 1)""",
     "generated column": _FUNCTION
     + """CREATE TABLE {0}.t (id int PRIMARY KEY, v int GENERATED ALWAYS AS (id + {0}.f(1)) STORED); INSERT INTO {0}.t VALUES (1)""",
+    "generated column over a function whose arguments have names": """CREATE TYPE {0}.a AS (x int);
+        CREATE FUNCTION {0}.f("Ü x" int, b {0}.a[] DEFAULT NULL) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
+        BEGIN PERFORM {0}.g(); RETURN 1; END $$;
+        CREATE TABLE {0}.t (id int PRIMARY KEY, v int GENERATED ALWAYS AS (id + {0}.f(1, NULL)) STORED); INSERT INTO {0}.t VALUES (1)""",
     "generated column over an operator": _FUNCTION
     + """CREATE OPERATOR {0}.@@@ (FUNCTION = {0}.f, RIGHTARG = int);
         CREATE TABLE {0}.t (id int PRIMARY KEY, v int GENERATED ALWAYS AS (id + (OPERATOR({0}.@@@) 1)) STORED); INSERT INTO {0}.t VALUES (1)""",

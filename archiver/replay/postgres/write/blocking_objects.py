@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from archiver.errors import Refused
+from archiver.postgres.calling_code import SIGNATURE
 from archiver.replay.postgres.write.dump_items import Item
 
 if TYPE_CHECKING:
@@ -63,10 +64,7 @@ _FIND_ROUTINES = f"""
 SELECT wanted.place, 'pg_proc'::regclass::oid, p.oid, CASE p.prokind WHEN 'a' THEN 'AGGREGATE' WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END
   FROM {_WANTED}
   JOIN pg_namespace n ON n.nspname = wanted.schema JOIN pg_proc p ON p.pronamespace = n.oid
- WHERE wanted.name = p.proname || '(' || CASE WHEN p.prokind = 'a' AND p.pronargs = 0 THEN '*' ELSE
-         array_to_string(ARRAY(SELECT format_type(a.type, NULL)
-                                 FROM unnest(p.proargtypes) WITH ORDINALITY AS a (type, n) ORDER BY a.n), ', ')
-       END || ')'
+ WHERE wanted.name = {SIGNATURE}
 """
 
 # What belongs to something else that is found goes with it: an index with its table, a sequence with its column.

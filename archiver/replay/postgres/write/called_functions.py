@@ -30,32 +30,40 @@ class CalledFunctions:
         self._connection, self._everything, self._encoding = connection, everything, encoding
         self._of_keys: list[bytes] = []
 
-    def of(self, item: Item) -> list[str]:
-        """Functions that ``item`` may call where it is made, quoted: by itself, and by its operators."""
+    def of(self, item: Item) -> list[Item]:
+        """Functions that ``item`` may call where it is made: by itself, and by its operators."""
         if item.kind not in _MAKING or not any(word in item.sql for word in _COMPUTING):
             return []
         needed = [self._everything[number] for number in item.needs if number in self._everything]
         needed += [
             self._everything[number] for each in needed if each.kind == "OPERATOR" for number in each.needs if number in self._everything
         ]
-        return sorted({each.reference for each in needed if each.kind == "FUNCTION" and each.reference})
+        return [each for each in needed if each.kind == "FUNCTION"]
 
     @asynccontextmanager
     async def harmless(self, item: Item) -> AsyncIterator[None]:
         """``item`` is made within it. Raises ``psycopg.Error``."""
-        names = self.of(item)
-        if not names:
+        called = self.of(item)
+        if not called:
             yield
             return
-        cursor = await self._connection.execute(FUNCTIONS_OF_OTHERS.encode(), (self._encoding, names))
+        names = [each.schema for each in called], [each.tag for each in called]
+        everywhere = not all(map(_is_text, called))
+        asked = (self._encoding, everywhere, *(([], []) if everywhere else names))
+        cursor = await self._connection.execute(FUNCTIONS_OF_OTHERS.encode(), asked)
         functions = [bytes(function) for (function,) in await cursor.fetchall()]
         await self._turn(functions, b"DEFINER")
         yield
-        cursor = await self._connection.execute(HAS_KEY.encode(), (item.schema, item.tag))
-        if await cursor.fetchone() == (True,):
+        if await self._has_key(item):
             self._of_keys += functions
         else:
             await self._turn(functions, b"INVOKER")
+
+    async def _has_key(self, item: Item) -> bool:
+        if not _is_text(item):
+            return True
+        cursor = await self._connection.execute(HAS_KEY.encode(), (item.schema, item.tag))
+        return await cursor.fetchone() == (True,)
 
     async def release(self) -> None:
         """Make those of keys what they were. Raises ``psycopg.Error``."""
@@ -65,3 +73,12 @@ class CalledFunctions:
     async def _turn(self, functions: list[bytes], to: bytes) -> None:
         for function in functions:
             await self._connection.execute(b"ALTER FUNCTION " + function + b" SECURITY " + to)
+
+
+def _is_text(item: Item) -> bool:
+    """A name of bytes that are no text cannot be asked for; nothing but a server without an encoding has one."""
+    try:
+        f"{item.schema}{item.tag}".encode()
+    except UnicodeEncodeError:
+        return False
+    return True
