@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from archiver.errors import Refused
 from archiver.history.object_at import object_at
 from archiver.history.objects import ObjectChange, ObjectRef, leaves, object_log, plain
 from archiver.history.rows import RowChange, RowRef, row_log
 from archiver.history.span.bounds import Bounds
 from archiver.history.span.selection import Selection
 from archiver.history.span.span_log import SpanLog
+from archiver.kubernetes.stream_name import StreamName
 from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.points import Point, parse_point, resolve
+from archiver.timeline.sight import Sight
 from archiver.timeline.values import Difference, Value, shown
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from archiver.journal.reader import Reader
     from archiver.timeline.questions import SpanQuestion, SubjectQuestion
 
+EVERYTHING = Sight()
 MOST_SHOWN = 200
 """Changes of a span that are given, the first ones."""
 MOST_READ = 50_000
@@ -35,6 +39,10 @@ MOST_FIELDS = 50
 """Of one change."""
 _SHORT = 300
 _WHOLE = 20_000
+
+
+class NotSeen(Refused):
+    """Whoever asks may not see it."""
 
 
 class ShownChange(msgspec.Struct, frozen=True):
@@ -70,29 +78,63 @@ class SpanAnswer(msgspec.Struct, frozen=True):
     """False: more than ``MOST_READ``; what is not known of the rest was not read."""
     gaps: list[str]
     notes: list[str]
+    left_out: bool = False
+    """There is more, and whoever asks may not see it; of that nothing is said, nor of what is not known of it."""
 
 
-async def span_answer(reader: Reader, asked: SpanQuestion, begin: int, end: int) -> SpanAnswer:
+async def span_answer(reader: Reader, asked: SpanQuestion, begin: int, end: int, sight: Sight = EVERYTHING) -> SpanAnswer:
     """``begin``, ``end``: of the journal. Raises as ``SpanLog``."""
+    tail = await reader.tail()
+    names = sorted(tail.sources) if tail is not None else []
+    seen = [name for name in names if await sight.part_of(name)]
+    sources = frozenset(name.partition("/")[0] for name in seen)
+    if sight.limited and not _is_seen(asked, seen):
+        return SpanAnswer([], 0, True, [], [], left_out=True)
     start = Point("", "time", asked.since - 1) if asked.since > begin else None
     until = await resolve(reader, Point("", "time", asked.until - 1) if asked.until and asked.until <= end else parse_point("latest"))
     selection = Selection(
-        sources=frozenset((asked.source,) if asked.source else ()),
+        sources=frozenset((asked.source,) if asked.source else sources if sight.limited else ()),
         tables=frozenset((asked.table,) if asked.table else ()),
         kinds=frozenset((asked.kind,) if asked.kind else ()),
         keys=asked.patterns,
     )
     log = SpanLog(reader, selection, Bounds(start, until))
-    given, found, whole = list[ShownChange](), 0, True
+    given, found, read, whole = list[ShownChange](), 0, 0, True
     async with aclosing(log.changes()) as changes:
         async for change in changes:
-            found += 1
-            if len(given) < MOST_SHOWN:
+            read += 1
+            found += (may := await sight.one(change.source, change.kind, change.namespace))
+            if may and len(given) < MOST_SHOWN:
                 given.append(_line(change))
-            if found >= MOST_READ:
+            if read >= MOST_READ:
                 whole = False
                 break
-    return SpanAnswer(given, found, whole, log.gaps, log.notes)
+    gaps, notes = [await _of_whole(texts, seen, sight) for texts in (log.gaps, log.notes)]
+    return SpanAnswer(given, found, whole, gaps, notes, sight.limited)
+
+
+def _is_seen(asked: SpanQuestion, seen: Sequence[str]) -> bool:
+    """Whether something that is asked for may be seen, of streams and databases ``seen``; what is not there is no different."""
+    names = [StreamName.parse(name) for name in seen]
+    if asked.source:
+        names = [each for each in names if each.source == asked.source]
+    if asked.table:
+        names = [each for each in names if not each.plural]
+    if asked.kind:
+        names = [each for each in names if each.plural and asked.kind in (each.plural, f"{each.plural}.{each.group}")]
+    return bool(names)
+
+
+async def _of_whole(texts: list[str], seen: Sequence[str], sight: Sight) -> list[str]:
+    """Those that are of a database, or of a whole kind, that may be seen; others may name what may not be."""
+    if not sight.limited:
+        return texts
+    whole = []
+    for name in seen:
+        stream = StreamName.parse(name)
+        if await (sight.kind(stream.source, f"{stream.plural}.{stream.group}") if stream.plural else sight.whole(name)):
+            whole.append(f"{name}: ")
+    return [text for text in texts if text.startswith(tuple(whole))]
 
 
 def _line(change: Change) -> ShownChange:
@@ -135,11 +177,25 @@ class LifeAnswer(msgspec.Struct, frozen=True):
     """Older ones."""
     gaps: list[str] = []
     notes: list[str] = []
+    doubts_left_out: bool = False
+    """What is not known of it may tell of others, and is not said."""
 
 
-async def life_answer(reader: Reader, asked: SubjectQuestion) -> LifeAnswer:
-    """Raises as ``row_log`` and ``object_log``."""
-    return await (_row(reader, asked) if asked.table else _object(reader, asked))
+async def life_answer(reader: Reader, asked: SubjectQuestion, sight: Sight = EVERYTHING) -> LifeAnswer:
+    """Raises as ``row_log`` and ``object_log``; ``NotSeen``."""
+    await require_seen(asked, sight)
+    if asked.table:
+        return await _row(reader, asked)
+    found = await _object(reader, asked)
+    if await sight.kind(asked.source, asked.kind):
+        return found
+    return msgspec.structs.replace(found, gaps=[], notes=[], doubts_left_out=True)
+
+
+async def require_seen(asked: SubjectQuestion, sight: Sight) -> None:
+    """``NotSeen`` when whoever asks may not see it, whether it is there or not."""
+    if not await sight.one(asked.source, asked.kind, asked.namespace):
+        raise NotSeen("you may not read that here", hint="a right to list its kind there is needed, or one to its source")
 
 
 async def _row(reader: Reader, asked: SubjectQuestion) -> LifeAnswer:

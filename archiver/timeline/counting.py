@@ -8,6 +8,7 @@ time; what was not reached is told as not counted. Where cells are too many, all
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,7 +17,7 @@ import structlog
 from archiver.errors import ArchiverError, Corrupt
 from archiver.journal.reader import Reader
 from archiver.lake.counted_records import COLUMNS, add_records
-from archiver.lake.counts import COARSER, MOST_CELLS, Counts, merged
+from archiver.lake.counts import COARSER, MOST_CELLS, Counts, Lane, merged
 from archiver.lake.history_table import is_of_this_journal, open_file, read_counts, read_groups, read_table, say_passed_over
 from archiver.timeline.tail_counts import TailCounts
 
@@ -68,6 +69,8 @@ class Counted(msgspec.Struct, frozen=True):
     busy: bool
     clusters: list[str]
     """Sources whose changes are of objects."""
+    streams: list[str] = []
+    """All that the journal has: databases, and streams of clusters."""
 
 
 class Counter:
@@ -78,6 +81,7 @@ class Counter:
         self._sources: dict[str, _Counted] = {}
         self._begin, self._end, self._seen = 0, 0, -1
         self._clusters: list[str] = []
+        self._streams: list[str] = []
         self._task: asyncio.Task[None] | None = None
         self._whole = Counts()
         self._resolution = 1
@@ -85,6 +89,11 @@ class Counter:
         self._joined: tuple[object, ...] = ()
         """What was joined last, and when."""
         self._joined_at = float("-inf")
+
+    @property
+    def lanes(self) -> Collection[Lane]:
+        """Those that are known now."""
+        return self._whole.lanes.keys()
 
     async def counted(self, patience: float) -> Counted:
         """What is counted, once all is, or after ``patience`` seconds. Raises what reading the journal's end raises.
@@ -105,7 +114,7 @@ class Counter:
             for source, known in self._sources.items()
             if not busy and (not known.whole or (known.tail is not None and known.tail.segment <= self._seen))
         ]
-        return Counted(self._whole, left, problems, self._begin, self._end, busy, self._clusters)
+        return Counted(self._whole, left, problems, self._begin, self._end, busy, self._clusters, self._streams)
 
     async def stop(self) -> None:
         """End what runs."""
@@ -122,6 +131,7 @@ class Counter:
             first = await reader.header(await reader.bisect(lambda _: True))
             self._begin = first.time if first else tail.time
         self._end = max(tail.time, tail.observed_max)
+        self._streams = sorted(tail.sources)
         self._clusters = sorted({name.partition("/")[0] for name in tail.sources if "/" in name})
         self._seen = tail.number
         deadline = self._clock.monotonic() + MOST_SECONDS

@@ -1,4 +1,4 @@
-"""Who is answered: whoever has the token, under a name of this server, with GET and nothing else.
+"""Who is answered: whoever has the token, or is known to the API server, under a name of this server, with GET and nothing else.
 
 The script and the style of the page hold no data and are given to anybody. The token stands behind ``#`` in the address, so that a browser
 sends it to nobody by itself; the page's script sends it with each question, in a header that no other page can make a browser send here.
@@ -34,9 +34,11 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Guard:
     """Middleware that refuses before anything is read."""
 
-    def __init__(self, token: str, names: Collection[str] = ()) -> None:
-        """``names``: hosts, without a port, under which the page may be asked for beside those of this machine."""
-        self._token = token.encode()
+    def __init__(self, token: str | None, names: Collection[str] = ()) -> None:
+        """``token``: ``None``: whose it is, the API server tells later. ``names``: hosts, without a port, under which the page may be asked
+        for beside those of this machine.
+        """
+        self._token = token.encode() if token is not None else None
         self._names = {"127.0.0.1", "localhost", "[::1]", *(f"[{name}]".lower() if ":" in name else name.lower() for name in names)}
 
     @web.middleware
@@ -60,7 +62,7 @@ class Guard:
         if request.path.startswith(API):
             if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
                 raise web.HTTPForbidden(text="another page may not ask\n")
-            if not self.knows(request.headers.get("Authorization", "")):
+            if self._token is not None and not self.knows(request.headers.get("Authorization", "")):
                 raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"}, text="open the address that `archiver web` printed\n")
 
     def is_ours(self, host: str) -> bool:
@@ -72,5 +74,11 @@ class Guard:
 
     def knows(self, authorization: str) -> bool:
         """Whether it is ``Bearer`` and the token; takes as long for a wrong one."""
-        kind, _, token = authorization.partition(" ")
-        return hmac.compare_digest(token.strip().encode("utf-8", "replace"), self._token) and kind.lower() == "bearer"
+        kind, token = bearer(authorization)
+        return hmac.compare_digest(token.encode("utf-8", "replace"), self._token or b"") and bool(self._token) and kind
+
+
+def bearer(authorization: str) -> tuple[bool, str]:
+    """Whether it is ``Bearer``, and the token."""
+    kind, _, token = authorization.partition(" ")
+    return kind.lower() == "bearer", token.strip()

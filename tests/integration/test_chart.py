@@ -49,6 +49,8 @@ FULL = {
     "maintain": {"enabled": True},
     "env": {"extra": [{"name": "ARCHIVER_LOG__LEVEL", "value": "debug"}], "fromSecrets": ["more"], "fromConfigMaps": ["more"]},
     "persistence": {"enabled": True},
+    "web": {"ui": True},
+    "timeline": {"names": ["timeline.example.com"], "audience": "timeline", "credentialsSecret": {"name": "reading"}},
 }
 
 
@@ -120,6 +122,8 @@ def test_rendering_is_stable(agents: ControlPlane, tmp_path: Path) -> None:
             "databases",
         ),
         ({"kubernetes": {"enabled": False}}, "nothing is captured"),
+        ({"web": {"ui": True}, "archive": {"url": "file:///var/lib/archiver"}, "persistence": {"enabled": True}}, "web.ui with a file:"),
+        ({"timeline": {"credentialsSecret": {"name": "reading"}}}, "needs archive.s3.credentialsSecret"),
         ({"postgres": {"enabled": True, "databases": [_database("a"), _database("b"), _database("a")]}}, '2 sources are called "a"'),
         (
             {"postgres": {"enabled": True, "databases": [_database("agents")]}, "kubernetes": {"name": "agents"}},
@@ -201,6 +205,42 @@ def test_secrets_are_references_only(agents: ControlPlane, tmp_path: Path) -> No
     }
     # The authority of the server's certificate is no secret: a plain path.
     assert all(reference.removeprefix("file:" if "authorities" in reference else "") in settings for reference in files)
+
+
+def test_the_page_has_a_pod_and_rights_of_its_own(agents: ControlPlane, tmp_path: Path) -> None:
+    """Off by default; on, it may ask for reviews and nothing else, and has neither the capture's rights, nor its connections, nor its keys."""
+    assert not [each for each in render(agents, {}, tmp_path) if each["metadata"]["name"].endswith("-timeline")]
+    documents = {(each["kind"], each["metadata"]["name"]): each for each in render(agents, FULL, tmp_path)}
+    pod = documents["Deployment", "agents-archiver-timeline"]["spec"]["template"]["spec"]
+    role = documents["ClusterRole", "agents-agents-archiver-timeline"]
+    assert {(resource, *rule["verbs"]) for rule in role["rules"] for resource in rule["resources"]} == {
+        ("tokenreviews", "create"),
+        ("subjectaccessreviews", "create"),
+    }
+    account = pod["serviceAccountName"]
+    bound = {
+        each["roleRef"]["name"]
+        for (kind, _), each in documents.items()
+        if kind.endswith("RoleBinding") and account in {subject["name"] for subject in each["subjects"]}
+    }
+    assert bound == {role["metadata"]["name"]}
+    secrets = {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
+    assert secrets == {"ca", "reading"}
+    words = pod["containers"][0]["args"]
+    assert words[:5] == ["web", "--reviews", "--cluster=agents", "--namespace=agents", "--audience=timeline"]
+    assert {"--name=agents-archiver-timeline.agents.svc", "--name=timeline.example.com"} <= set(words)
+    assert "limits" in pod["containers"][0]["resources"]
+    services = {name: each["spec"]["selector"] for (kind, name), each in documents.items() if kind == "Service"}
+    labels = documents["Deployment", "agents-archiver-timeline"]["spec"]["template"]["metadata"]["labels"]
+    chosen = [name for name, selector in services.items() if selector.items() <= labels.items()]
+    assert chosen == ["agents-archiver-timeline"]
+    plain = render(agents, {"web": {"ui": True}, "kubernetes": {"enabled": False}, "postgres": FULL["postgres"]}, tmp_path)
+    pod = next(each for each in plain if each["metadata"]["name"] == "agents-archiver-timeline" and each["kind"] == "Deployment")
+    assert not [word for word in pod["spec"]["template"]["spec"]["containers"][0]["args"] if word.startswith(("--cluster", "--audience"))]
+    namespaced = render(agents, {"web": {"ui": True}, "archive": FULL["archive"]}, tmp_path)
+    pod = next(each for each in namespaced if each["metadata"]["name"] == "agents-archiver-timeline" and each["kind"] == "Deployment")
+    volumes = pod["spec"]["template"]["spec"]["volumes"]
+    assert {volume["secret"]["secretName"] for volume in volumes if "secret" in volume} == {"ca", "bucket"}
 
 
 def test_every_value_is_in_the_schema_and_commented() -> None:

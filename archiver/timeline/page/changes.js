@@ -41,6 +41,7 @@ export class Changes {
     let text = shown < answer.found ? `The first ${number(shown)} of ${answer.whole ? "" : "more than "}${plural(answer.found, "line")}.` : shown ? `${plural(shown, "line")}.` : "Nothing of that sort in this span.";
     if (shown < answer.found) text += " Zoom in, or choose a table, to see the others.";
     if (!answer.whole) text += " The rest was not read: what is not known of it is not told here.";
+    if (answer.left_out) text += " What you may not read is left out, and what is not known of it.";
     this.status.textContent = text;
     const lines = [...answer.gaps.map((each) => ["gap", "Not known", each]), ...answer.notes.map((each) => ["note", "Note", each])];
     this.doubts.replaceChildren(...(lines.length ? [el("ul", { class: "doubts", role: "alert" }, lines.map(([name, title, each]) => el("li", { class: name }, el("b", {}, `${title}: `), told(each))))] : []));

@@ -35,6 +35,7 @@ export class Life {
   }
 
   fill(body, answer, change) {
+    if (answer.doubts_left_out) answer.notes.push("what is not known of this kind is told to those who may read it in all namespaces");
     const doubts = [...answer.gaps.map((each) => ["gap", "Not known", each]), ...answer.notes.map((each) => ["note", "Note", each])];
     const states = [...answer.states].reverse().map((state) => this.state(state, change));
     body.replaceChildren(

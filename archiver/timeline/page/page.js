@@ -1,6 +1,6 @@
 // The page: a span of time, what is drawn of it, and what is listed.
 
-import { ask } from "./api.js";
+import { ask, enter } from "./api.js";
 import { Changes, MOST } from "./changes.js";
 import { Chart, tables } from "./chart.js";
 import { clock, day, el, length, moment, plural, told, visible } from "./elements.js";
@@ -33,6 +33,7 @@ async function load() {
   }
   if (mine !== going) return;
   at("failure").hidden = true;
+  at("enter").hidden = true;
   draw();
   if (data.busy || !data.windows.ready) setTimeout(() => mine === going && load(), 700);
   if (!data.busy) list(false);
@@ -49,6 +50,7 @@ function draw() {
   if (data.windows.problem) lines.push(`Gaps and drills are not all known: ${visible(data.windows.problem)}.`);
   lines.push(...Object.entries(data.gaps_left_out).map(([source, count]) => `${plural(count, "older gap")} of ${visible(source)} ${count === 1 ? "is" : "are"} not drawn: archiver window has all.`));
   if (data.uncounted.length) lines.push("Not everything is counted: what is grey was not read yet. Refresh reads on; history files (archiver maintain --history) make it quick.");
+  if (data.left_out) lines.push("What you may not read is left out here, and counted nowhere.");
   lines.push(...data.problems.map((each) => `Not counted: ${visible(each)}.`));
   at("state").textContent = lines.join(" ");
   chart.draw(data);
@@ -64,6 +66,9 @@ function draw() {
 function fail(error) {
   at("failure").hidden = false;
   at("failure").textContent = visible(error.message);
+  if (!error.asks) return;
+  at("enter").hidden = false;
+  at("token").focus();
 }
 
 function list(wanted) {
@@ -112,6 +117,12 @@ function choose(lane) {
 }
 
 const move = (part) => go(data.since + (data.until - data.since) * part, data.until + (data.until - data.since) * part);
+at("enter").addEventListener("submit", (event) => {
+  event.preventDefault();
+  enter(at("token").value.trim());
+  at("token").value = "";
+  load();
+});
 at("all").addEventListener("click", () => go(0, 0));
 at("out").addEventListener("click", out);
 at("in").addEventListener("click", () => {

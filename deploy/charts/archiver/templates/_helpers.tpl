@@ -198,23 +198,28 @@ drills: {{ dict "assertions" . | toJson }}
 {{- end }}
 
 {{- define "archiver.volumes" -}}
+{{- include "archiver.volumesWith" (dict "root" . "credentials" .Values.archive.s3.credentialsSecret) }}
+{{- end }}
+
+{{/* The same for a Pod with other credentials: root, credentials (name, accessKey, secretKey). */}}
+{{- define "archiver.volumesWith" -}}
 - name: settings
   configMap:
-    name: {{ include "archiver.fullname" . }}
-{{- if .Values.archive.s3.caSecret.name }}
+    name: {{ include "archiver.fullname" .root }}
+{{- if .root.Values.archive.s3.caSecret.name }}
 - name: ca
   secret:
-    secretName: {{ .Values.archive.s3.caSecret.name }}
+    secretName: {{ .root.Values.archive.s3.caSecret.name }}
 {{- end }}
-{{- if .Values.archive.s3.credentialsSecret.name }}
+{{- if .root.Values.archive.s3.credentialsSecret.name }}
 - name: s3
   secret:
-    secretName: {{ .Values.archive.s3.credentialsSecret.name }}
+    secretName: {{ .credentials.name }}
     defaultMode: 0440
     items:
-      - key: {{ .Values.archive.s3.credentialsSecret.accessKey }}
+      - key: {{ .credentials.accessKey }}
         path: access_key
-      - key: {{ .Values.archive.s3.credentialsSecret.secretKey }}
+      - key: {{ .credentials.secretKey }}
         path: secret_key
 {{- end }}
 {{- end }}
