@@ -96,6 +96,14 @@ def _subject(source: str, table: str, key: tuple[str, ...], object_: str) -> Sub
     metavar="PATTERN",
     help="Only rows whose key, or objects whose namespace and name, are like it: 'id=4*', 'agents/run-?'.",
 )
+@click.option(
+    "--audit-log",
+    "audit_logs",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The API server's audit log (repeatable): say which user made a change of an object, where that is certain.",
+)
 @click.option("--follow", is_flag=True, help="Go on as the journal grows, until interrupted; from its end unless --from is given.")
 @click.option("--allow-gaps", is_flag=True, help="Exit code 0 although something of that time is not known.")
 @click.option("--show-all", is_flag=True, help="Every change, where a terminal is shown the first 1000.")
@@ -131,6 +139,7 @@ def log(
     managers: tuple[str, ...],
     operations: tuple[str, ...],
     keys: tuple[str, ...],
+    audit_logs: tuple[Path, ...],
     follow: bool,
     allow_gaps: bool,
     show_all: bool,
@@ -169,6 +178,8 @@ def log(
         )
     if follow and file is not None:
         raise Invalid("--follow goes on for ever, and a Parquet file has an end", hint="leave --follow out, or say --format json")
+    if follow and audit_logs:
+        raise Invalid("--audit-log is read once, and --follow goes on", hint="leave one of them out")
     if follow and end != "latest":
         raise Invalid("--follow goes on for ever, and --until ends", hint="leave one of them out")
     from archiver.cli.span_log import AskedSpan, print_span
@@ -184,7 +195,8 @@ def log(
         operations=frozenset(operations),
         keys=frozenset(keys),
     )
-    asked = AskedSpan(selection, start, end, chosen, follow, allow_gaps, show_all=output.is_whole(show_all=show_all), file=file)
+    whole = output.is_whole(show_all=show_all)
+    asked = AskedSpan(selection, start, end, chosen, follow, allow_gaps, show_all=whole, file=file, audit_logs=audit_logs)
     for text in (start, end):
         if text:
             say_meaning(text)

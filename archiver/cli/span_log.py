@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +22,7 @@ from archiver.replay.points import parse_point, require_order, resolve
 from archiver.replay.restoration import require_whole
 
 if TYPE_CHECKING:
+    from archiver.history.span.request_makers import RequestMakers
     from archiver.journal.reader import Reader
 
 Form = Literal["table", "json", "csv", "parquet"]
@@ -32,7 +34,7 @@ SHOWN_CHANGES = 1000
 """Changes of a table; ``--json`` and ``--csv`` have all."""
 _COLUMNS = [
     "entry", "at", "time", "source", "operation", "table", "kind", "namespace", "name", "key", "field", "old", "new", "old_known",
-    "transaction", "lsn", "field_manager", "uid", "resource_version", "happened_from", "happened_until", "late", "detail",
+    "transaction", "lsn", "field_manager", "uid", "resource_version", "happened_from", "happened_until", "late", "detail", "user",
 ]  # fmt: skip
 
 
@@ -48,6 +50,8 @@ class AskedSpan(msgspec.Struct, frozen=True):
     show_all: bool = False
     file: Path | None = None
     """Of the form ``parquet``, and of no other."""
+    audit_logs: tuple[Path, ...] = ()
+    """Of the API server of the one cluster that is asked about."""
 
 
 async def print_span(reader: Reader, asked: AskedSpan) -> None:
@@ -57,7 +61,7 @@ async def print_span(reader: Reader, asked: AskedSpan) -> None:
     end = None if asked.follow else await resolve(reader, parse_point(asked.end))
     if start is not None and end is not None:
         require_order(start, end)
-    log = SpanLog(reader, asked.selection, Bounds(start, end))
+    log = SpanLog(reader, asked.selection, Bounds(start, end), await _makers(asked.audit_logs))
     clock = SystemClock()
 
     async def wait() -> None:
@@ -86,6 +90,16 @@ async def print_span(reader: Reader, asked: AskedSpan) -> None:
     require_whole(
         log.gaps, where="the asked time", allowed=asked.allow_gaps, hint="they are named above; --allow-gaps takes the answer as it is"
     )
+
+
+async def _makers(audit_logs: Sequence[Path]) -> RequestMakers | None:
+    """What the audit log says of who made what; ``None`` where none is given."""
+    if not audit_logs:
+        return None
+    from archiver.history.span.request_makers import RequestMakers
+    from archiver.kubernetes.audit_log import read_requests
+
+    return RequestMakers(await asyncio.to_thread(read_requests, audit_logs))
 
 
 def _print_totals(totals: Totals, bound: int) -> None:
@@ -139,6 +153,8 @@ def _said(field: Field) -> str:
 def _about(change: Change) -> Iterator[str]:
     if change.detail:
         yield change.detail
+    if change.user:
+        yield f"user, by the audit log: {change.user}"
     if change.field_manager:
         yield f"field manager, as claimed: {change.field_manager}"
     if change.late:
@@ -169,7 +185,7 @@ def _print_csv(change: Change) -> None:
             str(change.entry) if change.entry else None, str(change.at) if change.at else None, moments[0], change.source, change.operation,
             change.table, change.kind, change.namespace, change.name, key, *field,
             str(change.transaction) if change.transaction else None, change.lsn, change.field_manager, change.uid, change.resource_version,
-            moments[1], moments[2], "yes" if change.late else None, change.detail,
+            moments[1], moments[2], "yes" if change.late else None, change.detail, change.user,
         ]  # fmt: skip
         output.csv_line(cells)
 

@@ -43,6 +43,11 @@ def change_time(event: str, metadata: Metadata, before: Metadata | None) -> Chan
     return _within(max(fresh)) if fresh else ChangeTime(known)
 
 
+def life_of(metadata: Metadata) -> tuple[int, int]:
+    """When an object was created, and when its deletion was asked for; 0 where it does not say."""
+    return _time(metadata.get("creationTimestamp")), _deletion(metadata)
+
+
 def managers_of(metadata: Metadata) -> dict[tuple[str, ...], dict[str, Any]]:
     """Entries of managedFields by manager, operation, subresource and version of the API."""
     entries = metadata.get("managedFields")

@@ -32,6 +32,10 @@ class Told(NamedTuple):
     """What of it cannot be read, for people."""
     attributed: bool = True
     """False: who made it would be said, if what it was before and is now could be read."""
+    created: int = 0
+    """When its object was created, as that says by the API server's clock, in whole seconds; 0: not known."""
+    deleting: int = 0
+    """When the deletion of its object was asked for, likewise; 0: it was not waited for."""
 
     @property
     def order(self) -> tuple[int, int]:

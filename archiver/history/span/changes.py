@@ -69,6 +69,8 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     late: bool = False
     """It came when something newer was known already: history, and no news."""
     detail: str = ""
+    user: str = ""
+    """By the API server's audit log, where one is given: whose requests alone can have made it. Empty: not known, or not certain."""
 
     @property
     def what(self) -> str:

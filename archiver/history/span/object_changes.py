@@ -23,7 +23,7 @@ from archiver.journal.entry import Kind, Placed
 from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
 from archiver.kubernetes import json_fields as kj
-from archiver.kubernetes.change_time import ChangeTime, change_time
+from archiver.kubernetes.change_time import ChangeTime, change_time, life_of
 from archiver.kubernetes.records import Absent, Listing, Watch
 from archiver.kubernetes.stream_name import StreamName
 from archiver.kubernetes.stream_state import UNWATCHED, Key, KnownObject
@@ -221,7 +221,7 @@ class StreamChanges:
             field_manager=manager_of(_metadata(document), before) if told_by and not gone else "",
             happened_from=own.since, happened_until=own.until, detail=unread,
         )  # fmt: skip
-        yield Told(mark, change, unread, attributed=gone or (is_read and not unread)), said
+        yield Told(mark, change, unread, gone or (is_read and not unread), *life_of(_metadata(document))), said
         if late:
             if known is not None:
                 self._keep(key, known.uid, known.version, known.body, (*known.heard, version))
@@ -293,7 +293,8 @@ class StreamChanges:
         )  # fmt: skip
         if not late:
             self._keep(key, uid, version, b"", known.heard if known else ())
-        return Told(Mark(entry, entry, observed), change)
+        life = life_of(_metadata(before)) if before is not None else ()
+        return Told(Mark(entry, entry, observed), change, "", True, *life)
 
     def _gap(self, entry: int, observed: int, gap: Gap) -> Told:
         here = Mark(entry, entry, observed)

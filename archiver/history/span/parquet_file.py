@@ -56,6 +56,7 @@ SCHEMA = pa.schema(
         pa.field("happened_until", _MOMENT),
         pa.field("late", pa.bool_(), nullable=False),
         pa.field("detail", pa.string()),
+        pa.field("user", pa.string()),
     ]
 )
 """Columns are only added. The documentation says what each means."""
@@ -87,7 +88,7 @@ class ParquetFile:
             "happened_until": change.happened_until or None,
             "late": change.late,
         }
-        for name in ("table", "kind", "namespace", "name", "lsn", "field_manager", "uid", "resource_version", "detail"):
+        for name in ("table", "kind", "namespace", "name", "lsn", "field_manager", "uid", "resource_version", "detail", "user"):
             about[name] = getattr(change, name) or None
         size = sum(len(key) + len(value or "") for key, value in change.key.items()) + len(change.detail) + 200
         for row in [{**about, **_of_field(field)} for field in change.fields] or [about]:

@@ -15,12 +15,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from archiver.clock import to_text
 from archiver.errors import Invalid
 from archiver.history.row_states import State
 from archiver.history.span.beginnings import begin_cluster, begin_database, copied_rows
 from archiver.history.span.bounds import Bounds, Mark, Told
-from archiver.history.span.changes import Change
+from archiver.history.span.changes import OBJECT, Change
 from archiver.history.span.database_changes import DatabaseBeginning, DatabaseChanges
 from archiver.history.span.known_values import KnownValues
 from archiver.history.span.object_changes import BACKLOG, KnownState, StreamBeginning, StreamChanges
@@ -37,6 +39,7 @@ from archiver.replay.postgres.write.spill_file import SpillFile
 from archiver.suggestions import table_hint
 
 if TYPE_CHECKING:
+    from archiver.history.span.request_makers import RequestMakers
     from archiver.history.span.selection import Selection
     from archiver.journal.reader import Reader
     from archiver.journal.segment import SegmentHeader
@@ -50,13 +53,15 @@ _SHOWN = 20
 class SpanLog:
     """One answer. ``changes`` first; what is not known of the span is there when they have ended."""
 
-    def __init__(self, reader: Reader, selection: Selection, bounds: Bounds) -> None:
-        """``bounds``: resolved; without an end the answer goes on as the journal grows."""
+    def __init__(self, reader: Reader, selection: Selection, bounds: Bounds, makers: RequestMakers | None = None) -> None:
+        """``bounds``: resolved; without an end the answer goes on as the journal grows. ``makers``: of the one cluster asked about."""
         self.gaps: list[str] = []
         """What is not known of the span, for people."""
         self.notes: list[str] = []
         """What should be known about the answer."""
-        self._reader, self._selection, self._bounds = reader, selection, bounds
+        self._reader, self._selection, self._bounds, self._makers = reader, selection, bounds, makers
+        self._nobody = 0
+        """Changes of objects of which the audit log does not say who made them."""
         self._rows: KnownValues[State] = KnownValues()
         self._objects: KnownValues[KnownState] = KnownValues()
         self._databases: dict[str, DatabaseChanges] = {}
@@ -106,6 +111,11 @@ class SpanLog:
             raise Invalid(
                 f"{lsns[0].text!r} is a place in one database, and {len(databases) + len(clusters)} sources are asked about",
                 hint="choose one database with --source, or give a time, an entry number, or `latest`",
+            )
+        if self._makers is not None and len(clusters) != 1:
+            raise Invalid(
+                f"an audit log is of one cluster, and {len(clusters)} are asked about: {', '.join(sorted(clusters)) or 'none'}",
+                hint="choose it with --source",
             )
         for point in lsns:
             require_mark(tail, databases[0], point)
@@ -237,7 +247,17 @@ class SpanLog:
         for told in heapq.merge(*each, self._of_objects(others), key=lambda told: told.order):
             if self._bounds.holds(told.mark) and self._selection.shows(told.change, attributed=told.attributed):
                 self._note_unread(told)
-                yield told.change
+                yield told.change if self._makers is None else self._attributed(told, self._makers)
+
+    def _attributed(self, told: Told, makers: RequestMakers) -> Change:
+        change = told.change
+        if change.operation not in OBJECT:
+            return change
+        user, doubt = makers.user(told)
+        self._nobody += not user
+        return (
+            msgspec.structs.replace(change, user=user, detail="; ".join(filter(None, (change.detail, doubt)))) if user or doubt else change
+        )
 
     def _note_unread(self, told: Told) -> None:
         """What cannot be read of what is asked for is not known, as in a restore."""
@@ -301,6 +321,11 @@ class SpanLog:
         self.gaps += self._unread
         if self._more_unread:
             self.gaps.append(f"{self._more_unread} more changes of objects cannot be read; their lines say so")
+        if self._nobody:
+            self.notes.append(
+                f"of {self._nobody} changes of objects the audit log does not say for certain who made them: no request in it can have,"
+                " those of several users can, or its level does not tell what a request made"
+            )
         # To an entry nothing is missing before it: it was not received yet.
         by_time = bounds.start is not None and bounds.start.kind == "time"
         for source in sorted({name.partition("/")[0] for name in self._streams} if by_time else ()):
