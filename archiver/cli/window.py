@@ -45,6 +45,7 @@ def window(context: Context, *, sources: tuple[str, ...], as_json: bool) -> None
 
 async def _window(settings: Settings, sources: tuple[str, ...]) -> tuple[VerifyReport, list[SourceWindow]]:
     from archiver.cli.progress import counting
+    from archiver.clock import SystemClock
     from archiver.journal.drill_reports import newest
     from archiver.journal.verifier import verify
     from archiver.journal.window import windows
@@ -55,7 +56,7 @@ async def _window(settings: Settings, sources: tuple[str, ...]) -> tuple[VerifyR
         with counting("reading") as progress:
             report = await verify(store, progress)
         names = {each.source.partition("/")[0] for each in report.restorable}
-        _, drills = await newest(store, names)
+        _, drills = await newest(store, names, now=SystemClock().now())
     finally:
         await store.close()
     found = windows(report, drills)

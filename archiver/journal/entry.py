@@ -152,6 +152,8 @@ class SourceMark(msgspec.Struct, frozen=True, array_like=True):
     """The segment with its newest entry, of whatever kind; -1: not known, the mark is of a program that did not say."""
     gap: str = ""
     """Reason of the gap that is its newest entry. Empty: another entry is, or it is not known."""
+    changed_segment: int = -1
+    """The first segment whose mark has this ``changed``; -1: there is none, or the mark is of a program that did not say."""
 
 
 class _Reason(msgspec.Struct):
@@ -190,4 +192,5 @@ def advance(mark: SourceMark, run: Run, first: int, segment: int) -> SourceMark:
         schema_segment=segment if run.kind is Kind.PG_SCHEMA else mark.schema_segment,
         newest_segment=segment,
         gap=_gap_of(run) if run.kind is Kind.GAP else "",
+        changed_segment=segment if run.changed > mark.changed else mark.changed_segment,
     )

@@ -5,6 +5,7 @@ They prove nothing, and the journal has all that they hold.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from archiver.journal.reader import Reader
     from archiver.store.protocol import Store
 
+_HEAD_BYTES = 4096
+_SEGMENT = re.compile(rb'^\{"format":[^{\[]*,"segment":(\d{1,18}),')
+"""Before anything that nests, in the order in which a checkpoint is written."""
 CHECKPOINT_LIMIT = 1 << 28
 """Bytes that a folded checkpoint may have: parts of a database of 100 TB."""
 _CHECKPOINT_PAGE = 100
@@ -106,6 +110,13 @@ def decode_folded(
     if (found.archive, found.source, found.entry) != (archive, source, entry):
         raise Corrupt(f"{key} is not the checkpoint that its key says", hint=CHECKPOINT_ANEW)
     return found
+
+
+async def segment_near(store: Store, key: str) -> int | None:
+    """The segment that the folded checkpoint under ``key`` says it is near. A hint, from its first bytes; ``None``: they do not say."""
+    head = await store.get(key, 0, _HEAD_BYTES)
+    found = _SEGMENT.search(head or b"")
+    return int(found[1]) if found else None
 
 
 def named_parts(body: bytes, archive: str, key: str) -> list[Part]:

@@ -98,11 +98,19 @@ class _FirstMark(msgspec.Struct, frozen=True, array_like=True):
     schema_segment: int
 
 
+class _SecondMark(_FirstMark, frozen=True, array_like=True):
+    """As programs stored it that did not know where the newest change is, and as it is stored where there is none."""
+
+    newest_segment: int
+    gap: str
+
+
 _encode = msgspec.msgpack.Encoder(order="sorted").encode
 _decode = msgspec.msgpack.Decoder(SegmentHeader).decode
 _decode_changes = msgspec.msgpack.Decoder(ChangesHeader).decode
 _FIELDS = SegmentHeader.__struct_fields__
 _FIRST_FIELDS = _FirstMark.__struct_fields__
+_SECOND_FIELDS = _SecondMark.__struct_fields__
 
 
 def encode_header(header: SegmentHeader) -> bytes:
@@ -115,12 +123,17 @@ def encode_header(header: SegmentHeader) -> bytes:
 
 def _stored(marks: Mapping[str, SourceMark]) -> Mapping[str, Any]:
     """Marks that were read of an older program are stored as it stored them: their bytes are in the chain."""
-    if all(mark.newest_segment >= 0 for mark in marks.values()):
+    if all(mark.changed_segment >= 0 for mark in marks.values()):
         return marks
-    return {
-        source: mark if mark.newest_segment >= 0 else _FirstMark(*(getattr(mark, name) for name in _FIRST_FIELDS))
-        for source, mark in marks.items()
-    }
+    return {source: _mark_as_stored(mark) for source, mark in marks.items()}
+
+
+def _mark_as_stored(mark: SourceMark) -> SourceMark | _FirstMark | _SecondMark:
+    if mark.changed_segment >= 0:
+        return mark
+    if mark.newest_segment >= 0:
+        return _SecondMark(*(getattr(mark, name) for name in _SECOND_FIELDS))
+    return _FirstMark(*(getattr(mark, name) for name in _FIRST_FIELDS))
 
 
 def header_of(raw: bytes, version: int, number: int) -> SegmentHeader:

@@ -46,6 +46,8 @@ _MARK_FIELDS = (
 """Compared with what the runs say, in marks of whatever program."""
 _NEWEST_FIELDS = ("newest_segment", "gap")
 """In marks that have them."""
+_CHANGED_FIELDS = ("changed_segment",)
+"""In marks that have it."""
 _BAD_LIMIT = 1000
 """Bad segments behind which it goes on."""
 
@@ -332,7 +334,8 @@ async def _last(reader: Reader) -> int:
 
 
 def _compared(mark: SourceMark) -> tuple[str, ...]:
-    return (*_MARK_FIELDS, *_NEWEST_FIELDS) if mark.newest_segment >= 0 else _MARK_FIELDS
+    newest = _NEWEST_FIELDS if mark.newest_segment >= 0 else ()
+    return (*_MARK_FIELDS, *newest, *(_CHANGED_FIELDS if mark.changed_segment >= 0 else ()))
 
 
 def _check_marks(before: End, segment: Segment, after: End) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.journal.boundary import Retired
+from archiver.journal.folded_checkpoints import segment_near
 from archiver.journal.keys import checkpoint_entry, checkpoint_prefix, segment_key
 from archiver.maintenance.cadence import TailSize, restore_seconds
 
@@ -43,7 +44,7 @@ class Tail(msgspec.Struct, frozen=True):
 async def tail_behind(reader: Reader, clock: Clock, source: str) -> Tail | None:
     """The tail of ``source``, of a cluster that of all its streams; ``None`` while nothing of it can be restored.
 
-    Folded checkpoints are not read. Errors as of ``Reader``.
+    Of the folded checkpoint only the first bytes are read. Errors as of ``Reader``.
     """
     end = await reader.tail()
     marks = [mark for name, mark in end.sources.items() if mark.checkpoint and name.partition("/")[0] == source] if end else []
@@ -51,31 +52,36 @@ async def tail_behind(reader: Reader, clock: Clock, source: str) -> Tail | None:
         return None
     newest = max(mark.observed for mark in marks)
     # A stream that is heard no more is read where it ended.
-    heard = [mark.checkpoint for mark in marks if mark.observed >= newest - _HEARD_SECONDS * 1_000_000]
+    heard = [(mark.checkpoint, mark.checkpoint_segment) for mark in marks if mark.observed >= newest - _HEARD_SECONDS * 1_000_000]
     last = end.first + end.count - 1
-    folded = await _newest_folded(reader, source, last)
+    folded, near = await _newest_folded(reader, source, last)
     time = 0
-    if folded and (header := await reader.header(await _segment_of(reader, folded))) is not None:
-        time = header.time
-    begin = max(folded, min(heard))
-    first = await _segment_of(reader, begin + 1) if begin < last else end.number + 1
+    if folded:
+        near = await _segment_of(reader, folded, near)
+        header = await reader.header(near)
+        time = header.time if header is not None else 0
+    begin, near = max((folded, near), min(heard))
+    first = await _segment_of(reader, begin + 1, near) if begin < last else end.number + 1
     count = max(0, end.number + 1 - first)
     stored, seconds = await _sampled(reader, clock, first, count)
     return Tail(folded, time, max(mark.changed or mark.observed for mark in marks), TailSize(count, last - begin, stored, seconds))
 
 
-async def _segment_of(reader: Reader, entry: int) -> int:
-    """The segment that holds an entry; the first one there is when that was retired."""
+async def _segment_of(reader: Reader, entry: int, near: int | None) -> int:
+    """The segment that holds an entry, close to segment ``near`` as far as is known; the first one there is when that was retired."""
     try:
-        return await reader.find_seq(entry)
+        return await reader.find_seq(entry, hint=near)
     except Retired:
         return (await reader.extent()).first
 
 
-async def _newest_folded(reader: Reader, source: str, last: int) -> int:
-    keys = await reader.store.list(checkpoint_prefix(source), limit=_NAMES)
-    entries = (checkpoint_entry(source, key) for key in keys)
-    return next((entry for entry in entries if entry is not None and entry <= last), 0)
+async def _newest_folded(reader: Reader, source: str, last: int) -> tuple[int, int | None]:
+    """Its entry, and the segment that it says it is near."""
+    for key in await reader.store.list(checkpoint_prefix(source), limit=_NAMES):
+        entry = checkpoint_entry(source, key)
+        if entry is not None and entry <= last:
+            return entry, await segment_near(reader.store, key)
+    return 0, None
 
 
 async def _sampled(reader: Reader, clock: Clock, first: int, count: int) -> tuple[int, float]:

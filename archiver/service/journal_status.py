@@ -41,7 +41,7 @@ async def status_of(settings: Settings, clock: Clock, *, offline: bool) -> Statu
                 if line.name.partition("/")[0] not in settings.sources:
                     line.state = "ended"
         names = sorted({line.name.partition("/")[0] for line in value.sources})
-        drills, doubt = await _drills(store, names)
+        drills, doubt = await _drills(store, names, clock)
         since: dict[str, int] = {}
         for name in names:
             try:
@@ -54,9 +54,9 @@ async def status_of(settings: Settings, clock: Clock, *, offline: bool) -> Statu
         await store.close()
 
 
-async def _drills(store: Store, names: list[str]) -> tuple[dict[str, DrillReport], list[str]]:
+async def _drills(store: Store, names: list[str], clock: Clock) -> tuple[dict[str, DrillReport], list[str]]:
     try:
-        _, found = await newest(store, names)
+        _, found = await newest(store, names, now=clock.now())
     except Corrupt as error:
         return {}, [error.message]
     return found, []
@@ -72,8 +72,11 @@ async def restorable_since(reader: Reader, name: str) -> int:
     if floor is not None and any(mark.checkpoint for source, mark in before if source.partition("/")[0] == name):
         # Segments that were kept from before say nothing of the points there.
         return floor.time
+    # Found from the journal's beginning on: however long it goes on behind that place, it takes as many requests.
     number = await reader.bisect(
-        lambda header: any(mark.checkpoint for source, mark in header.sources.items() if source.partition("/")[0] == name), near=True
+        lambda header: any(mark.checkpoint for source, mark in header.sources.items() if source.partition("/")[0] == name),
+        near=True,
+        hint=(await reader.extent()).first,
     )
     header = await reader.header(number)
     time = header.time if header is not None else 0

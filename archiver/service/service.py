@@ -136,12 +136,15 @@ class Service:
     async def _watch_drills(self, store: Store) -> None:
         """Keep in mind what the newest recorded drills say."""
         after = after_failed = ""
+        # Names of years are there once at most.
+        first = self.clock.now()
         while True:
             try:
-                after, reports = await newest(store, self.settings.sources, after)
+                after, reports = await newest(store, self.settings.sources, after, now=first)
                 self._drills |= reports
-                after_failed, reports = await newest(store, self.settings.sources, after_failed, prefix=FAILED)
+                after_failed, reports = await newest(store, self.settings.sources, after_failed, prefix=FAILED, now=first)
                 self._failed_drills |= reports
+                first = 0
             except ArchiverError as error:
                 log.warning("drills_unknown", reason=error.message)
             await self.clock.sleep(DRILL_SECONDS)

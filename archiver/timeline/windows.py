@@ -81,7 +81,7 @@ class Windows:
         report = await verify(self._store, self._note)
         drills, problem = dict[str, DrillReport](), ""
         try:
-            _, drills = await newest(self._store, {each.source.partition("/")[0] for each in report.restorable})
+            _, drills = await newest(self._store, {each.source.partition("/")[0] for each in report.restorable}, now=self._clock.now())
         except ArchiverError as error:
             # Gaps are known all the same.
             problem = _problem(error)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from archiver.errors import Corrupt
 from archiver.journal.drill_reports import FAILED, PREFIX, AssertionOutcome, DrillReport, Step, newest, record
 from archiver.store.memory import MemoryStore
+from tests.unit.journal.counting_store import CountingStore
 
 
 async def test_the_newest_is_found_once() -> None:
@@ -62,3 +64,56 @@ async def test_a_failed_drill_is_kept_apart() -> None:
     await record(store, DrillReport("latest", 1, 1_001, steps=[Step("verify", exit_code=7)]))
     _, failed = await newest(store, ["db", "agents"], prefix=FAILED)
     assert {name: report.finished for name, report in failed.items()} == {"db": 1_001, "agents": 1_001}
+    for later in ("db", "new"):
+        await record(store, DrillReport("latest", 1, 1_002 + len(later), sources=[later]))
+    _, failed = await newest(store, ["db", "agents", "new"], prefix=FAILED, now=2_000)
+    assert {name: report.finished for name, report in failed.items()} == {"db": 1_004, "agents": 1_001, "new": 1_005}
+
+
+async def test_as_many_requests_tell_of_many_drills_as_of_few() -> None:
+    """The newest report leads to those of sources that had no part in it, however long ago; of a source without any, none is looked for."""
+    calls = []
+    for count in (40, 4_000):
+        store, day = CountingStore(), 86_400_000_000
+        await record(store, DrillReport("latest", 1, 600 * day, True, sources=["agents"]))
+        for number in range(count):
+            await record(store, DrillReport("latest", 1, 601 * day + number * day * 4_000 // count, True, sources=["db"]))
+        last = 601 * day + (count - 1) * day * 4_000 // count
+        store.calls.clear()
+        key, reports = await newest(store, ["agents", "db", "new"], now=last + day)
+        assert {name: report.finished for name, report in reports.items()} == {"agents": 600 * day, "db": last}
+        assert key == f"{PREFIX}{last:020d}.json"
+        calls.append(dict(store.calls))
+    assert calls[0]["get"] == calls[1]["get"] == 2
+    assert max(each["list"] for each in calls) <= 4
+
+
+async def test_drills_that_end_at_once_do_not_hide_each_other() -> None:
+    """Neither knew of the other when it was recorded."""
+    store = MemoryStore()
+    await record(store, DrillReport("latest", 1, 1_000, True, sources=["a", "b", "c"]))
+    first = DrillReport("latest", 1, 1_001, True, sources=["a"], behind=f"{PREFIX}{1_000:020d}.json")
+    await store.put_if_absent(f"{PREFIX}{1_001:020d}.json", msgspec.json.encode(first))
+    others = dict.fromkeys("ac", f"{PREFIX}{1000:020d}.json")
+    second = DrillReport("latest", 1, 1_002, True, sources=["b"], behind=first.behind, others=others)
+    await store.put_if_absent(f"{PREFIX}{1_002:020d}.json", msgspec.json.encode(second))
+    for now in (0, 2_000, 10_000 * 86_400_000_000):
+        _, reports = await newest(store, "abc", now=now)
+        assert {name: report.finished for name, report in reports.items()} == {"a": 1_001, "b": 1_002, "c": 1_000}
+    await record(store, DrillReport("latest", 1, 1_003, True, sources=["d"]))
+    _, reports = await newest(store, "abcd")
+    assert {name: report.finished for name, report in reports.items()} == {"a": 1_001, "b": 1_002, "c": 1_000, "d": 1_003}
+
+
+async def test_reports_of_an_older_program_are_read_back_until_one_tells() -> None:
+    """Old and new ones, in any order; those before the first that tells are not read again."""
+    store = CountingStore()
+    for number in range(20):
+        report = msgspec.to_builtins(DrillReport("latest", 1, 1_000 + number, True, sources=["old" if number == 3 else "db"]))
+        del report["others"], report["behind"]
+        await store.put_if_absent(f"{PREFIX}{1_000 + number:020d}.json", msgspec.json.encode(report))
+    await record(store, DrillReport("latest", 1, 2_000, True, sources=["db"]))
+    store.calls.clear()
+    _, reports = await newest(store, ["db", "old", "never"])
+    assert {name: report.finished for name, report in reports.items()} == {"db": 2_000, "old": 1_003}
+    assert store.calls["get"] == 2

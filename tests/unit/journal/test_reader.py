@@ -292,7 +292,9 @@ def test_reading_may_be_given_up() -> None:
 @given(st.integers(0, 2**32))
 @settings(max_examples=150, deadline=None)
 def test_every_entry_is_found(seed: int) -> None:
-    """By number and by time, every entry is found in its segment, however many writers were fenced and whatever they left behind."""
+    """By number and by time, every entry is found in its segment, however many writers were fenced and whatever they left behind; with
+    whatever hint.
+    """
 
     async def story() -> None:
         rng = random.Random(seed)
@@ -317,7 +319,8 @@ def test_every_entry_is_found(seed: int) -> None:
         after = forgery.number
         for seq, number in numbers.items():
             assert await reader.find_seq(seq) == number
-        assert await reader.find_seq(forgery.end.next) == after
+            assert await reader.find_seq(seq, hint=rng.randint(-2, after + 2)) == number
+        assert await reader.find_seq(forgery.end.next) == await reader.find_seq(forgery.end.next, hint=rng.randint(0, after)) == after
         for time, number in times:
             assert await _at_time(reader, time) == number
         assert await _at_time(reader, forgery.end.time + 1) == after
@@ -343,6 +346,9 @@ def test_bisection_asks_for_few_headers() -> None:
         reader = Reader(counting, offload=inline)
         assert await reader.find_seq(1234) == 1233
         assert counting.calls.total() < 60
+        without = counting.calls["get"]
+        assert await Reader(counting, offload=inline).find_seq(1234, hint=1230) == 1233
+        assert counting.calls["get"] - without < without - 5
         counting.calls.clear()
         assert await reader.find_seq(1235) == 1234
         assert counting.calls.total() < 6

@@ -193,6 +193,22 @@ def test_a_wrong_mark_is_found() -> None:
         assert "mark" in report.reason
 
 
+def test_a_mark_need_not_say_where_the_newest_change_is() -> None:
+    """A program that did not know that field, and wrote in between, dropped it; where it stands it is compared."""
+    forgery = archive()
+    forgery.add(frames("db", b"d", changed=70))
+    assert forgery.end.sources["db"].changed_segment == forgery.number - 1
+    older = msgspec.structs.replace(forgery.end.sources["db"], changed=80, newest_segment=forgery.number, changed_segment=-1)
+    forgery.add(frames("db", b"e", changed=80), sources={**forgery.end.sources, "db": older})
+    forgery.add(frames("db", b"f", changed=75))
+    assert forgery.end.sources["db"].changed_segment == -1
+    forgery.add(frames("db", b"g", changed=90))
+    assert report_of(forgery).ok
+    wrong = msgspec.structs.replace(forgery.end.sources["db"], newest_segment=forgery.number, changed_segment=1)
+    number = forgery.add(frames("db", b"h"), sources={**forgery.end.sources, "db": wrong})
+    assert report_of(forgery).bad_segment == number
+
+
 @pytest.mark.parametrize(
     ("data", "deep", "reason"),
     [(None, False, "missing"), (b"short", False, "5 bytes"), (b"R" + ROWS[1:], True, "SHA-256"), (b"R" + ROWS[1:], False, "")],

@@ -143,7 +143,9 @@ async def _newest_commit(reader: Reader, source: str, mark: SourceMark) -> SentC
 
 
 async def newest_commit_segment(reader: Reader, source: str, mark: SourceMark) -> int:
-    """The first segment that has the newest commit time of ``source``."""
+    """The first segment that has the newest commit time of ``source``. One bisection, where an older program wrote the mark."""
+    if mark.changed_segment >= 0 and mark.changed_segment in await reader.extent():
+        return mark.changed_segment
     return await reader.bisect(lambda header: _changed(header, source) >= mark.changed)
 
 
