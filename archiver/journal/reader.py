@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +15,7 @@ from archiver.journal.boundary import Boundary, Retired, newest_boundary
 from archiver.journal.chain import VOID_REACH, End, follow, valid_among
 from archiver.journal.changed_marks import ChangedMarks, MarksElsewhere
 from archiver.journal.extent import Extent
+from archiver.journal.hinted_search import around, middle_of
 from archiver.journal.identity import Identity, require_identity
 from archiver.journal.keys import segment_key
 from archiver.journal.last_segment import last_segment
@@ -408,8 +408,10 @@ class Reader:
         bad: dict[int, Corrupt] = {}
         failures = 0
         while True:
-            low, high = await self._around(predicate, hint, last) if hint is not None and not void else (-1, last + 1)
-            while (middle := _between(extent, low, high, void | bad.keys())) is not None:
+            low, high = -1, last + 1
+            if hint is not None and not void:
+                low, high = await around(extent, lambda each: self._judged(predicate, each), hint, last)
+            while (middle := middle_of(extent, low, high, void | bad.keys())) is not None:
                 try:
                     holds = await self._judged(predicate, middle)
                 except Corrupt as error:
@@ -431,31 +433,6 @@ class Reader:
             if found <= void:
                 return high, bad[max(between)] if between else None
             void |= found
-
-    async def _around(self, predicate: Callable[[form.SegmentHeader], bool], hint: int, last: int) -> tuple[int, int]:
-        """The place lies between these two, found by steps from ``hint`` that grow. All of the journal where one that is met cannot be
-        read.
-        """
-        extent = await self.extent()
-        first, end = 0, extent.place(last)
-        at, low, high, step = min(max(extent.place(hint), first), end), -1, last + 1, 1
-        try:
-            while first <= at <= end:
-                number = extent.number(at)
-                if await self._judged(predicate, number):
-                    high = number
-                    if low >= 0:
-                        break
-                    at -= step
-                else:
-                    low = number
-                    if high <= last:
-                        break
-                    at += step
-                step *= 2
-        except Corrupt:
-            return -1, last + 1
-        return low, high
 
     async def _judged(self, predicate: Callable[[form.SegmentHeader], bool], number: int) -> bool:
         header = await self._present(number)
@@ -514,11 +491,3 @@ class Reader:
         if header is None:
             raise form.CorruptSegment(number, "it is missing")
         return header
-
-
-def _between(extent: Extent, low: int, high: int, void: set[int]) -> int | None:
-    """A number between the two that is not ``void``, as near to the middle as can be; ``None``: there is none."""
-    least, most = (extent.place(low) if low >= 0 else -1), extent.place(high)
-    middle = (least + most) // 2
-    places = chain(range(middle, least, -1), range(middle + 1, most))
-    return next((number for place in places if (number := extent.number(place)) not in void), None)
