@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -198,6 +199,26 @@ async def test_pages_that_make_no_list(
         assert sum(map(lists, proxy.requests)) < 20
         proxy.reset()
         await capture.until_streaming()
+    await agrees(capture, cluster, namespace)
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["by status", "in the stream"])
+async def test_a_version_that_is_always_expired_brings_no_storm_of_lists(
+    cluster: ControlPlane, namespace: str, proxy: HttpFaultProxy, capture: KubernetesCapture, inside: bool
+) -> None:
+    """Each list is journaled: they come ever more slowly, and the stream is not called well meanwhile. Then the watch goes on."""
+    await create(cluster, namespace, "a")
+    body = b'{"type":"ERROR","object":%b}\n' % GONE if inside else GONE
+    proxy.answer(200 if inside else 410, match=watches, body=body, times=None)
+    async with capture.running(streaming=False):
+        await capture.until(lambda status: status.restarts.get("list_expired", 0) >= 2, "it is listed again")
+        began = time.monotonic()
+        await capture.until(lambda status: status.restarts["list_expired"] >= 3, "and again")
+        assert time.monotonic() - began > 0.5
+        await capture.until(lambda status: "410" in status.detail, "it is told")
+        assert sum(map(watches, proxy.requests)) < 8
+        proxy.reset()
+        await capture.until_durable(f"{TOOLS}@{namespace}", await create(cluster, namespace, "b"))
     await agrees(capture, cluster, namespace)
 
 

@@ -85,6 +85,9 @@ class ListWatch:
         self._failed_comparisons = 0
         self._errors = 0
         self._backoff = Backoff()
+        self._expired = False
+        """The last list was followed by nothing but the word that its version is expired."""
+        self._expirations = Backoff()
 
     def probed(self, failure: Failure | None, now: float, chance: float) -> None:
         """The server answered the probe."""
@@ -162,6 +165,7 @@ class ListWatch:
         """An event or a bookmark arrived."""
         self.position = version
         self._errors = 0
+        self._expired = False
         self.overflowed = False
 
     def watch_ended(self, failure: Failure | None, lasted: float, *, heard: bool, early: bool, now: float, chance: float) -> None:
@@ -170,6 +174,8 @@ class ListWatch:
         """
         if failure is not None or early:
             self._proven = False
+        if lasted > _SHORT_SECONDS:
+            self._expired = False
         if failure is not None:
             self._failed(failure, now, chance)
         elif lasted < _SHORT_SECONDS and not heard:
@@ -192,7 +198,10 @@ class ListWatch:
         self._errors += 1
         if failure.kind == "expired":
             self.cause = "expired"
-            self._go(Step.LIST)
+            # A server that says so of each list's own version would be listed as fast as it answers, and each list is journaled.
+            pause = self._expirations.pause(now, chance) if self._expired else 0.0
+            self._expired = True
+            self._go(Step.LIST, pause)
         elif failure.kind == "throttled":
             self._go(Step.PROBE, failure.retry_after)
         elif failure.kind == "unavailable" and self._errors >= _ERRORS_BEFORE_LIST:

@@ -126,6 +126,24 @@ def test_expired_lists_at_once() -> None:
     assert (machine.step, machine.pause, machine.cause) == (Step.LIST, 0.0, "expired")
 
 
+def test_what_expires_again_and_again_is_listed_ever_more_slowly() -> None:
+    """A list whose own version is expired at once is no progress; a word of the watch is, and so is one that stayed open."""
+    machine, pauses = watching(), []
+    for _ in range(8):
+        machine.watch_ended(EXPIRED, 0.1, heard=False, early=False, now=0, chance=0)
+        pauses.append(machine.pause)
+        machine.list_began("100")
+        machine.listed("100")
+    assert pauses[:3] == [0.0, 0.8, 1.6]
+    assert pauses[-1] == 30.0
+    machine.heard("101")
+    machine.watch_ended(EXPIRED, 0.1, heard=True, early=False, now=0, chance=0)
+    assert machine.pause == 0.0
+    machine.listed("102")
+    machine.watch_ended(EXPIRED, 60, heard=False, early=False, now=0, chance=0)
+    assert machine.pause == 0.0
+
+
 def test_a_verifying_list_keeps_the_watch_where_it_was() -> None:
     """The watch goes on from before the list, so that nothing in between is missing from history."""
     machine = watching()

@@ -35,3 +35,17 @@ def test_a_watch_that_ended_early_hurries_the_list_and_never_puts_it_off() -> No
     schedule.ended_early(11.5)
     assert schedule.wait(11.5) == 0.5
     assert schedule.wait(50) == 0
+
+
+def test_watches_that_always_end_early_bring_no_storm_of_lists() -> None:
+    """What stands before the server may end each of them; after a calm time the next list is soon again."""
+    schedule, waits = VerifySchedule(3600), []
+    for now in range(0, 600, 60):
+        schedule.listed(now, 0.5)
+        schedule.ended_early(now)
+        waits.append(schedule.wait(now))
+    assert waits[:3] == [2, 4, 8]
+    assert waits[-1] == 300
+    schedule.listed(2000, 0.5)
+    schedule.ended_early(2000)
+    assert schedule.wait(2000) == 2
