@@ -130,7 +130,7 @@ class Database:
     @contextmanager
     def fresh(self) -> Iterator[FreshDatabase | FreshFolder]:
         """Dropped afterwards."""
-        with fresh_database(self._server) as dsn, tempfile.TemporaryDirectory(prefix="archiver-fidelity-") as folder:
+        with fresh_database(self._server, like=self._dsn) as dsn, tempfile.TemporaryDirectory(prefix="archiver-fidelity-") as folder:
             database = FreshDatabase(dsn, self._bin)
             yield FreshFolder(folder, database) if self._folders else database
 
@@ -183,11 +183,16 @@ class Database:
 
 
 @contextmanager
-def fresh_database(dsn: str) -> Iterator[str]:
-    """An empty database at the server behind ``dsn``, dropped afterwards."""
+def fresh_database(dsn: str, *, like: str) -> Iterator[str]:
+    """An empty database at the server behind ``dsn``, in the encoding of ``like``, dropped afterwards."""
     name = f"fidelity_{time.monotonic_ns():x}"
+    with psycopg.connect(like, autocommit=True) as session:
+        row = session.execute("SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()").fetchone()
+    assert row is not None
+    # Any encoding goes with these, and text in another one would have other checksums.
+    other = "" if row[0] == "UTF8" else f" ENCODING '{row[0]}' LC_COLLATE 'C' LC_CTYPE 'C'"
     with psycopg.connect(dsn, autocommit=True) as session:
-        session.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
+        session.execute(f"CREATE DATABASE {name} TEMPLATE template0{other}".encode())
     try:
         yield psycopg.conninfo.make_conninfo(dsn, dbname=name)
     finally:

@@ -137,7 +137,14 @@ def _sequence(schema: str, name: str) -> sql.Composed:
 
 def _dump(dsn: str, bin_folder: Path, own: list[str], snapshot: str) -> str:
     more = [f'--exclude-schema="{name}"' for name in own] + ([f"--snapshot={snapshot}"] if snapshot else [])
-    command: list[str | Path] = [bin_folder / "pg_dump", "--schema-only", "--quote-all-identifiers", *more, f"--dbname={dsn}"]
+    command: list[str | Path] = [
+        bin_folder / "pg_dump",
+        "--schema-only",
+        "--encoding=UTF8",
+        "--quote-all-identifiers",
+        *more,
+        f"--dbname={dsn}",
+    ]
     # Bounds of partitions are written in the time zone of the session, and a database may set its own.
     done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "PGTZ": "UTC"})
     if done.returncode:

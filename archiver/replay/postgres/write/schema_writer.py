@@ -14,6 +14,7 @@ from archiver.postgres.calling_code import ATTACHED, CHECKED, JOINED, PLANNED_BE
 from archiver.postgres.connecting import OWN_PATH
 from archiver.replay.postgres.plan.plan import LeftOutItem
 from archiver.replay.postgres.write.called_functions import CalledFunctions
+from archiver.replay.postgres.write.constraint_names import name_as_usual
 from archiver.replay.postgres.write.domain_checks import DomainChecks
 from archiver.replay.postgres.write.dump_items import Item, Items
 from archiver.replay.postgres.write.search_paths import SearchPaths
@@ -64,6 +65,7 @@ class SchemaWriter:
             at_once = len(some) > 1 and not await self._may_call(some)
             if at_once and await self._attempt(b"".join(item.runnable(item.sql) for item in some), doing) is None:
                 self.made += len(some)
+                self.notes += await name_as_usual(self._connection, some, self._items.encoding)
                 continue
             for item in some:
                 await self._make(item, doing)
@@ -143,6 +145,7 @@ class SchemaWriter:
     async def _is_there(self, item: Item) -> None:
         self.made += 1
         await self._domains.guard(item)
+        self.notes += await name_as_usual(self._connection, [item], self._items.encoding)
         if item.number in self._unchecked:
             self._weaker.append(LeftOutItem(item.name, f"NOT VALID, because {_OTHERS_CODE}", self._items.text(_validation(item))))
 

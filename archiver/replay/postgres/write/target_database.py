@@ -25,6 +25,7 @@ _SESSION = {
     "array_nulls": "on",
     # With "on" the planner computes what is constant in checks, by functions of users.
     "constraint_exclusion": "partition",
+    "quote_all_identifiers": "off",
     "standard_conforming_strings": "on",
     "transform_null_equals": "off",
     "xmloption": "content",

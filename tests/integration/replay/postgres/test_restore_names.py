@@ -12,6 +12,7 @@ from archiver.journal.reader import Reader
 from archiver.replay.postgres.restore import restore_to_database, restore_to_folder
 from tests.integration.capture.postgres.rig import capture
 from tests.integration.replay.postgres.arrange import baseline, plan, quiet, run
+from tests.integration.replay.postgres.test_restore_partial import recorded, restore
 from tests.servers.compare import differences
 from tests.servers.postgres import PostgresServer
 
@@ -52,3 +53,20 @@ async def test_any_name_comes_back(
         command = [str(postgres.bin / "psql"), "-X", "-q", "-f", str(tmp_path / "folder" / "restore.sql"), postgres.dsn(name)]
         subprocess.run(command, check=True, capture_output=True)
         assert differences(database, postgres.dsn(name)) == []
+
+
+@pytest.mark.postgres(18)
+async def test_constraints_that_a_dump_does_not_name(database: str, target_database: str, tmp_path: Path) -> None:
+    """The server would take another name for each, since a table that is made before has a constraint of that name."""
+    before = [
+        'CREATE TABLE root (id int PRIMARY KEY, "a \'b" text NOT NULL) PARTITION BY RANGE (id)',
+        "CREATE TABLE a PARTITION OF root FOR VALUES FROM (0) TO (10)",
+        'CREATE TABLE "A" PARTITION OF root FOR VALUES FROM (10) TO (20); ALTER TABLE root DETACH PARTITION "A"',
+        "CREATE TABLE renamed (id int PRIMARY KEY); ALTER TABLE renamed RENAME TO before; CREATE TABLE renamed (id int PRIMARY KEY)",
+        "CREATE TABLE kid (id int CONSTRAINT own_id NOT NULL) INHERITS (renamed)",
+        "CREATE TABLE numbered (id int CONSTRAINT numbered_id_not_null1 NOT NULL)",
+    ]
+    async with recorded(database, "; ".join(before)) as (made, planned):
+        report = await restore(made, planned, target_database, tmp_path)
+    assert differences(database, target_database) == []
+    assert not any("is called" in note for note in report.notes)
