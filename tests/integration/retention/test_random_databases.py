@@ -29,7 +29,7 @@ from archiver.store.memory import MemoryStore
 from tests.integration.capture.postgres.rig import SOURCE, Capture, capture
 from tests.integration.replay.postgres.arrange import baseline, caught_up, plan, quiet, rows, run
 from tests.simulation.loop import inline
-from tests.unit.retention.test_random_clusters import Hand, Killed, Mortal
+from tests.unit.retention.test_random_clusters import Hand, Killed, Slow
 
 pytestmark = [pytest.mark.postgres(18), pytest.mark.timeout(300)]
 
@@ -87,34 +87,6 @@ async def recorded(made: Capture, database: str, dice: random.Random) -> None:
             await made.start(wait=False)
             await made.until(lambda before=before: made.writer.marks[SOURCE].checkpoint > before)  # type: ignore[misc]
     await quiet(made, database)
-
-
-class Slow(Mortal):
-    """And others have their turn before each request."""
-
-    def __init__(self, store: MemoryStore, left: int, dice: random.Random) -> None:
-        super().__init__(store, left)
-        self._dice = dice
-
-    async def _turns(self) -> None:
-        for _ in range(self._dice.randint(0, 3)):
-            await asyncio.sleep(0)
-
-    async def put_if_absent(self, key: str, data: bytes) -> bool:
-        await self._turns()
-        return await super().put_if_absent(key, data)
-
-    async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
-        await self._turns()
-        return await super().get(key, start, length)
-
-    async def list(self, prefix: str, after: str = "", limit: int | None = None) -> list[str]:
-        await self._turns()
-        return await super().list(prefix, after, limit)
-
-    async def delete(self, key: str) -> None:
-        await self._turns()
-        await super().delete(key)
 
 
 class World:

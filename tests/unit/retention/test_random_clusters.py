@@ -31,11 +31,14 @@ from archiver.retention.limits import RetentionLimits
 from archiver.retention.retention import Outcome, retain
 from archiver.service.journal_status import restorable_since
 from archiver.store.memory import MemoryStore
+from archiver.store.protocol import Store
 from tests.simulation.loop import inline
 from tests.unit.replay.kubernetes.past import Past, Stream
 
 SEEDS = (17, 202, 244, 1143, 5003)
 """Some that found something once. Others are tried by changing this."""
+TOGETHER_SEEDS = range(4)
+"""Any."""
 MARKED_SEEDS = (5, 22, 23, 29, 48)
 """Likewise, with marks."""
 
@@ -155,7 +158,35 @@ class Mortal:
         pass
 
 
-async def seen(store: MemoryStore, cut: Cut) -> Any:
+class Slow(Mortal):
+    """And others have their turn before each request."""
+
+    def __init__(self, store: MemoryStore, left: int, dice: random.Random) -> None:
+        super().__init__(store, left)
+        self._dice = dice
+
+    async def _turns(self) -> None:
+        for _ in range(self._dice.randint(0, 3)):
+            await asyncio.sleep(0)
+
+    async def put_if_absent(self, key: str, data: bytes) -> bool:
+        await self._turns()
+        return await super().put_if_absent(key, data)
+
+    async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
+        await self._turns()
+        return await super().get(key, start, length)
+
+    async def list(self, prefix: str, after: str = "", limit: int | None = None) -> list[str]:
+        await self._turns()
+        return await super().list(prefix, after, limit)
+
+    async def delete(self, key: str) -> None:
+        await self._turns()
+        await super().delete(key)
+
+
+async def seen(store: Store, cut: Cut) -> Any:
     """All that a restore could tell of a point, or the error."""
     try:
         folds = await read_streams(Reader(store, offload=inline), "kube", cut)
@@ -206,6 +237,7 @@ class World:
 
     async def grow(self, segments: int) -> None:
         for number in range(self.there, min(self.count, self.there + segments)):
+            await asyncio.sleep(0)
             for store in (self.archive, self.whole):
                 assert store.create(segment_key(number), self.source.peek(segment_key(number)) or b"")
             self.there = number + 1
@@ -235,6 +267,23 @@ class World:
         except Killed:
             return None
 
+    async def together(self, dice: random.Random) -> Counter[str]:
+        """Two ways of maintenance beside each other and beside capture, killed or not; what became of them."""
+
+        async def one() -> str:
+            store = Slow(self.archive, dice.randint(0, 900) if dice.random() < 0.3 else 1 << 30, dice)
+            try:
+                if dice.random() < 0.4:
+                    reader = Reader(store, offload=inline)
+                    await fold_cluster(reader, self.clock, "kube", until=await reader.last())
+                    return "folded"
+                return (await retain(store, self.clock, self.limits, offload=inline, least_segments=1)).state
+            except Killed:
+                return "killed"
+
+        *done, _ = await asyncio.gather(one(), one(), self.grow(dice.randint(0, 4)))
+        return Counter(done)
+
     async def check(self, cuts: int, dice: random.Random) -> None:
         """Every promised point is what it is with the whole journal; any other is, too, or is refused."""
         tail = await Reader(self.whole, offload=inline).tail()
@@ -261,8 +310,8 @@ class World:
             assert await restorable_since(Reader(self.archive, offload=inline), "kube") == floor.time
 
 
-async def story(seed: int) -> Counter[str]:
-    """A random history with folds, packs and passes, passes and packing killed after any request; what happened."""
+async def story(seed: int, *, together: bool = False) -> Counter[str]:
+    """A random history with folds, packs and passes, one or two at a time, passes and packing killed after any request; what happened."""
     dice, others = random.Random(seed), random.Random(seed + 1)
     world, happened = World(seed, dice.randint(40, 90), dice.randint(1, 300)), Counter[str]()
     await world.grow(1)
@@ -276,6 +325,9 @@ async def story(seed: int) -> Counter[str]:
         for _ in range(dice.randint(0, 3)):
             outcome = await world.retain(dice.randint(0, 900) if dice.random() < 0.4 else 1 << 30)
             happened[outcome.state if outcome else "killed"] += 1
+            await world.check(1, dice)
+        if together:
+            happened += await world.together(dice)
             await world.check(1, dice)
     await world.check(5, dice)
     boundary = await newest_boundary(world.archive)
@@ -295,6 +347,17 @@ def test_every_promised_point_stays() -> None:
     assert happened["retired"] > 0
     assert happened["killed"] > 0
     assert happened["packs"] > 0
+
+
+def test_every_promised_point_stays_where_two_maintain() -> None:
+    """At the same time, and while more is captured."""
+    happened = Counter[str]()
+    for seed in TOGETHER_SEEDS:
+        try:
+            happened += asyncio.run(story(seed, together=True))
+        except Exception as error:
+            raise AssertionError(f"seed {seed}") from error
+    assert min(happened[each] for each in ("folded", "planned", "retired", "killed")) > 0, happened
 
 
 async def marked(seed: int, keep: bool) -> Counter[str]:
