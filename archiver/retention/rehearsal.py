@@ -13,7 +13,7 @@ import msgspec
 from archiver.capture.kubernetes.journal_view import resume_streams
 from archiver.capture.postgres.start.journal_view import read_journal, schema_knowledge
 from archiver.errors import ArchiverError, Refused, Unavailable
-from archiver.journal.keys import BOUNDARIES, boundary_key, number_of
+from archiver.journal.keys import BOUNDARIES, CHECKPOINTS, boundary_key, number_of
 from archiver.journal.reader import Reader
 from archiver.postgres.captured_systems import named_databases
 from archiver.replay.kubernetes.fold import read_streams
@@ -29,11 +29,18 @@ if TYPE_CHECKING:
     from archiver.store.protocol import Store
 
 
-class Stage:
-    """A store as it would be: the journal ends with a certain segment, and what goes is gone. It is never written to."""
+_PAGE = 1000
 
-    def __init__(self, store: Store, last: int, boundary: Boundary | None = None, gone: frozenset[str] = frozenset()) -> None:
-        self._store, self._last, self._gone = store, last, gone
+
+class Stage:
+    """A store as it would be: the journal ends with a certain segment, there are certain checkpoints, and what goes is gone. It is never
+    written to.
+    """
+
+    def __init__(
+        self, store: Store, last: int, checkpoints: frozenset[str], boundary: Boundary | None = None, gone: frozenset[str] = frozenset()
+    ) -> None:
+        self._store, self._last, self._checkpoints, self._gone = store, last, checkpoints, gone
         self._boundary = (boundary_key(boundary.number), msgspec.json.encode(boundary)) if boundary is not None else ("", b"")
         self._extent = boundary.extent if boundary is not None else None
 
@@ -46,7 +53,7 @@ class Stage:
         number = number_of(key)
         if number is not None:
             return number > self._last or (self._extent is not None and number not in self._extent)
-        return key in self._gone
+        return key in self._gone or (key.startswith(CHECKPOINTS) and key not in self._checkpoints)
 
     async def put_if_absent(self, key: str, data: bytes) -> bool:
         """Refused."""
@@ -87,8 +94,10 @@ async def rehearse(
     store: Store, tail: SegmentHeader, boundary: Boundary, gone: frozenset[str], points: dict[str, list[OldestPoint]], *, offload: Offload
 ) -> None:
     """``Refused`` when anything would be otherwise. ``points``: by source, what is promised."""
-    now = Reader(Stage(store, tail.number), packs=False, offload=offload)
-    then = Reader(Stage(store, tail.number, boundary, gone), packs=False, offload=offload)
+    # Others fold meanwhile: both answers begin from the same.
+    checkpoints = frozenset(await _checkpoints(store))
+    now = Reader(Stage(store, tail.number, checkpoints), packs=False, offload=offload)
+    then = Reader(Stage(store, tail.number, checkpoints, boundary, gone), packs=False, offload=offload)
     for source, oldest in points.items():
         is_cluster = any(name.startswith(f"{source}/") for name in tail.sources)
         asked = [each.entry for each in oldest if each.entry] + [tail.first + tail.count - 1]
@@ -102,6 +111,14 @@ async def rehearse(
                     f"{source}: {what} would not be as it is without what is to be retired{reason}",
                     hint="nothing was deleted; report it with the output of `archiver retain --dry-run --json`",
                 )
+
+
+async def _checkpoints(store: Store) -> list[str]:
+    found, after = list[str](), ""
+    while keys := await store.list(CHECKPOINTS, after=after, limit=_PAGE):
+        found += keys
+        after = keys[-1]
+    return found
 
 
 async def _database(reader: Reader, tail: SegmentHeader, source: str, entries: list[int], times: list[int]) -> list[tuple[str, Any]]:
