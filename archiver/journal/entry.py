@@ -38,6 +38,7 @@ class Kind(IntEnum):
     PG_TABLES = 20  # postgres.records.Snapshot of some tables, taken while streaming
     PG_SLOT = 21  # postgres.records.Slot: about to create, created or dropped; says what is ours to drop
     PG_LOOK = 22  # postgres.records.Look: the schema was still that of the newest PG_SCHEMA
+    PG_ANNOUNCED = 23  # postgres.records.Announced: of a transaction that commits in the frames that follow
 
     K8S_WATCH = 32  # kubernetes.records.Watch: list or watch started; which cluster, which resource, which epoch
     K8S_ITEM = 33  # one object of a list, its JSON as the API server sent it

@@ -5,6 +5,8 @@ Capture installs the triggers, replay reads the messages. The server puts each m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from archiver.postgres.records import Catalog
@@ -19,13 +21,18 @@ TRIGGERS = {
 }
 """Event trigger -> its event."""
 PREFIX = "archiver/ddl"
-"""Of the transactional logical messages. Content: JSON object ``{"tag", "event", "objects": [{"type", "identity", "oid"}]}``."""
+"""Of the transactional logical messages. Content: JSON object ``{"tag", "event", "objects": [{"type", "identity", "oid"}], "xid",
+"lsn", "seal"}``, of an older function without the last three."""
 PREFIX_BYTES = PREFIX.encode() + b"\0"
 """The prefix as a Message frame has it."""
 NOT_ANNOUNCED = "schema changes are not announced: one that leaves no rows is known only from the next look at the catalog on"
 """What must be known of a database without our triggers."""
 UNANNOUNCED = "it changed, nobody announced it, and only the next look at the catalog found it; the schema of the look before is used"
 """Of the gap between two looks."""
+UNSEEN = "it changed, as the event trigger announced, and the catalog was not looked at before the point's next change, or at all"
+"""Of the gap behind an announcement that nobody but our event trigger can have sent."""
+_NAMED = 5
+"""Changes that are named."""
 _NOT_DUMPED = frozenset({"CREATE PUBLICATION", "ALTER PUBLICATION", "DROP PUBLICATION", "REFRESH MATERIALIZED VIEW", "REINDEX", "CLUSTER"})
 """Tags of changes that mostly show in no schema entry. Publications: capture itself makes and changes its own, after the entry that they
 belong to."""
@@ -54,7 +61,8 @@ class Announcement(msgspec.Struct):
 def read_announcement(content: bytes) -> Announcement | None:
     """What a message says; ``None`` when it cannot be read: then it may be of any change.
 
-    A hint, whoever wrote it: any SQL user may send messages with our prefix. What changed is read from the catalog.
+    A hint, whoever wrote it: any SQL user may send messages with our prefix (``announcement_seal`` tells ours). What changed is read from
+    the catalog.
     """
     try:
         return decode_untrusted(content, Announcement, most=MOST_BYTES, strict=False)
@@ -86,6 +94,12 @@ class DescribedChange(msgspec.Struct):
     def may_concern_all(self) -> bool:
         """Whether rows of tables that it does not name may read otherwise: a label of an enum, a field of a composite type, its name."""
         return self.tag.startswith("ALTER ") and not self.tag.endswith(("TABLE", "INDEX", "SEQUENCE", "VIEW", "PUBLICATION", "FUNCTION"))
+
+
+def changes_text(changes: Sequence[DescribedChange]) -> str:
+    """The first few of them, each once: ``ALTER TABLE public.t, DROP TABLE``."""
+    named = list(dict.fromkeys(f"{each.tag} {', '.join(of.identity for of in each.objects[:_NAMED])}".strip() for each in changes))
+    return ", ".join(named[:_NAMED]) + (f" and {len(named) - _NAMED} more" if len(named) > _NAMED else "")
 
 
 def read_described(content: bytes) -> DescribedChange | None:

@@ -285,6 +285,24 @@ class Look(msgspec.Struct, frozen=True):
     """LSN: the look saw nothing that committed at or behind it. Empty: not known."""
 
 
+class Announced(msgspec.Struct, frozen=True):
+    """A transaction announced changes of the schema, and nobody but our event trigger can have sent these messages of it.
+
+    Journaled before the frames that end it. What else a transaction announces may be anybody's.
+    """
+
+    xid: int
+    """The low 32 bits, of the whole transaction."""
+    lsn: str
+    """LSN: where its commit record starts."""
+    time: int
+    """Of its commit, microseconds."""
+    messages: list[str]
+    """LSNs of the messages, as they say themselves."""
+    tags: list[str] = []
+    """Commands that it ran, each once, the first few: ``ALTER TABLE``."""
+
+
 class Sequences(msgspec.Struct, frozen=True):
     """Sequence values read together. They are not replicated, so they are known only at these moments."""
 

@@ -19,6 +19,7 @@ import structlog
 from archiver.capture.postgres.baseline.baseline import take_baseline
 from archiver.capture.postgres.beginning import make_slot, record_loss
 from archiver.capture.postgres.catalog.redaction import Redaction, newly_hidden
+from archiver.capture.postgres.catalog.seal_keys import read_seal_keys
 from archiver.capture.postgres.commit_times import CommitTimes
 from archiver.capture.postgres.figures import SourceFigures
 from archiver.capture.postgres.leaving_out import leave_out
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from archiver.capture.postgres.config import PostgresConfig
     from archiver.clock import Clock
     from archiver.journal.writer import Writer
+    from archiver.postgres.announcement_seal import SealKeys
     from archiver.postgres.records import Catalog
 
 __all__ = ["PostgresSource", "ask_status"]
@@ -88,6 +90,8 @@ class PostgresSource:
         self._redaction = Redaction(config.redact)
         self._undecodable = RepeatedFailure(_HOPELESS)
         self._commit_times = CommitTimes()
+        self._seal_keys: SealKeys | None = None
+        """Those in force, for the receiving thread."""
         self._oversized: Oversized | None = None
         """Why the last attempt ended, when something was too large for it."""
         self._lacking: dict[int, float] = {}
@@ -179,6 +183,7 @@ class PostgresSource:
                         snapshot = hold_snapshot(self._access, exported=created.snapshot, lsn=created.consistent_point)
                         held = await holding.enter_async_context(snapshot)
                         start = parse_position(created.consistent_point)
+                        self._learn(await read_seal_keys(query))
                         stream, entry = await self._start(replication, report, server, _behind(start), fresh=True)
                         baseline = self._baseline_then_watch(holding, held, report, tools, entry)
                         await self._capture(stream, query, stop, baseline)
@@ -197,6 +202,7 @@ class PostgresSource:
                     if oversized.proven:
                         # Without messages the commit that proves the history may not come again.
                         where = _behind(where.position)
+                self._learn(await read_seal_keys(query))
                 stream, _ = await self._start(replication, report, server, where, fresh=False)
                 await self._capture(stream, query, stop, self._watch_once_proven(stream, tools, newest))
 
@@ -263,7 +269,9 @@ class PostgresSource:
         position = format_position(where.start) if fresh else ""
         entry = await self._entries.append(Kind.PG_STREAM, msgspec.json.encode(record), position=position)
         await self._writer.durable(entry)
-        self._stream = await ReplicationStream.start(replication, self.name, options, self._clock, self._ddl_seen, self._redaction)
+        self._stream = await ReplicationStream.start(
+            replication, self.name, options, self._clock, self._ddl_seen, self._redaction, lambda: self._seal_keys
+        )
         self._figures.state = "baseline" if fresh else "streaming"
         return self._stream, entry
 
@@ -372,12 +380,16 @@ class PostgresSource:
             lacking=self._lacking,
             settled=fresh,
             redaction=self._redaction,
+            learn=self._learn,
         )
         try:
             await self._watcher.run()
         finally:
             self._figures.gaps += self._watcher.gaps
             self._watcher = None
+
+    def _learn(self, keys: SealKeys | None) -> None:
+        self._seal_keys = keys
 
     def _ddl_seen(self, content: bytes) -> None:
         # In the receiver's thread.

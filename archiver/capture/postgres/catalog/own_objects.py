@@ -14,6 +14,8 @@ from archiver.postgres.announcements import TRIGGERS
 SCHEMAS = ("archiver", "archiver_ddl")
 """Names for our schema: the second where the first is a user's."""
 FUNCTION = "announce_ddl"
+KEY = "announcement_key"
+"""The materialized view beside it, with the keys of its seals: a table's rows would be published, dumped and decoded."""
 COMMENT = "archiver event trigger "
 """Begins the comment of our function; its version follows."""
 
@@ -23,10 +25,12 @@ _FUNCTION_IN = (
 )
 _ALONE = (
     "NOT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid"
-    " AND NOT (d.classid = 'pg_proc'::regclass AND d.objid = o.oid))"
+    " AND NOT (d.classid = 'pg_proc'::regclass AND d.objid = o.oid)"
+    " AND NOT (d.classid = 'pg_class'::regclass AND EXISTS (SELECT FROM pg_class k WHERE k.oid = d.objid"
+    f" AND k.relname = '{KEY}' AND k.relkind = 'm' AND k.relowner = n.nspowner)))"
 )
 OWN_SCHEMAS = f"SELECT n.oid FROM pg_namespace n CROSS JOIN LATERAL ({_FUNCTION_IN}) o (oid) WHERE {_ALONE}"
-"""Query: the oids of schemas that hold our function and nothing else. They are no part of the captured database."""
+"""Query: the oids of schemas that hold our function, its keys, and nothing else. They are no part of the captured database."""
 
 
 class Candidate(NamedTuple):
@@ -38,7 +42,9 @@ class Candidate(NamedTuple):
     """A superuser, or the session's own role, owns the schema and the function."""
     function: bool
     alone: bool
-    """Nothing but our function is in it."""
+    """Nothing but our function and its keys is in it."""
+    keys: bool = False
+    """The keys are there, in a form that is ours, and whoever owns the schema owns them."""
 
     @property
     def usable(self) -> bool:
@@ -50,7 +56,9 @@ _CANDIDATES = f"""
 SELECT n.nspname, pg_get_userbyid(n.nspowner)::text,
        NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid IN (n.nspowner, (SELECT p.proowner FROM pg_proc p WHERE p.oid = o.oid))
                     AND NOT r.rolsuper AND r.rolname <> current_user),
-       o.oid IS NOT NULL, {_ALONE.replace("d.objid = o.oid", "d.objid IS NOT DISTINCT FROM o.oid")}
+       o.oid IS NOT NULL, {_ALONE.replace("d.objid = o.oid", "d.objid IS NOT DISTINCT FROM o.oid")},
+       EXISTS (SELECT FROM pg_class k WHERE k.relnamespace = n.oid AND k.relname = '{KEY}' AND k.relkind = 'm'
+                AND k.relowner = n.nspowner)
   FROM pg_namespace n LEFT JOIN LATERAL ({_FUNCTION_IN}) o (oid) ON true
  WHERE n.nspname = ANY(%s)
 """
@@ -60,6 +68,8 @@ _TRIGGERS = f"""
 SELECT t.evtname, p.oid::regprocedure::text,
        p.proname = '{FUNCTION}',
        t.evtenabled IN ('O', 'A') AND obj_description(p.oid, 'pg_proc') IS NOT DISTINCT FROM %s
+         AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid IN (n.nspowner, p.proowner) AND NOT r.rolsuper AND r.oid <> t.evtowner),
+       t.evtenabled IN ('O', 'A') AND coalesce(starts_with(obj_description(p.oid, 'pg_proc'), '{COMMENT}'), false)
          AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid IN (n.nspowner, p.proowner) AND NOT r.rolsuper AND r.oid <> t.evtowner)
   FROM pg_event_trigger t JOIN pg_proc p ON p.oid = t.evtfoid JOIN pg_namespace n ON n.oid = p.pronamespace
  WHERE t.evtname = ANY(%s)
@@ -76,6 +86,8 @@ class Trigger(NamedTuple):
     """It runs our function; no one but a superuser can have made it."""
     current: bool
     """It is enabled, and runs the version asked for, which nobody but a superuser can replace."""
+    any_version: bool = False
+    """Likewise, whatever the version."""
 
 
 async def own_triggers(session: Session, version: str) -> list[Trigger]:

@@ -82,6 +82,9 @@ class Handover:
         """Deliver all that was gathered, and the heartbeat if it is due or if commits wait for its position."""
         run = self._packer.pack(self._clock.now())
         if run is not None:
+            # Before the frames: whoever has these has that.
+            if (announced := self._packer.announced(self._clock.now())) is not None:
+                self._give(announced)
             self._give(run)
             if run.position:
                 self._moved = now

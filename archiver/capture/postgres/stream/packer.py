@@ -12,6 +12,7 @@ import sys
 from array import array
 from collections.abc import Callable, Iterable
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -19,7 +20,9 @@ from archiver.capture.postgres.catalog.redaction import Redaction
 from archiver.capture.postgres.session.oversized import Transaction
 from archiver.capture.postgres.stream.continuation import Continuation
 from archiver.capture.postgres.stream.redaction_guard import see_hidden
+from archiver.capture.postgres.stream.sealed_changes import SealedChanges
 from archiver.journal.entry import Kind, Run
+from archiver.postgres.announcement_seal import SealKeys
 from archiver.postgres.announcements import PREFIX_BYTES
 from archiver.postgres.lsn import format_position
 from archiver.postgres.replication_messages import (
@@ -56,8 +59,10 @@ class Packer:
         *,
         continuation: Continuation | None = None,
         redaction: Redaction | None = None,
+        keys: Callable[[], SealKeys | None] = lambda: None,
     ) -> None:
         """``start``: what the journal has; what is received can never stand before it. ``ddl_seen`` is told what our messages say.
+        ``keys``: those by which our event trigger's are told from anybody's.
 
         ``continuation`` must be proven before anything counts as received that was not known before. ``redaction``: what may not come.
         """
@@ -65,6 +70,7 @@ class Packer:
         self._continuation = continuation or Continuation(None)
         self._ddl_seen = ddl_seen
         self._ddl_streamed = False
+        self._sealed = SealedChanges(keys)
         self._source = source
         self.frames: list[bytes] = []
         """XLogData messages since the last ``pack``, whole. ``FrameIntake`` appends to it directly: that is the hottest loop."""
@@ -137,6 +143,11 @@ class Packer:
             lengths.byteswap()
         return Run(self._source, Kind.PG_FRAMES, now, lengths.tobytes(), data, changed, format_position(position))
 
+    def announced(self, now: int) -> Run | None:
+        """What is known of transactions that end in the run that ``pack`` gave last; to be delivered before it. ``None``: nothing."""
+        bodies = [msgspec.json.encode(each) for each in self._sealed.take()]
+        return Run.of(self._source, Kind.PG_ANNOUNCED, bodies, observed=now) if bodies else None
+
     def progress(self, now: int) -> Run | None:
         """A run that says no more than that nothing else happened up to a keepalive; ``None`` when none said so since the last run.
 
@@ -148,12 +159,18 @@ class Packer:
         self.received = max(self.received, self._idle_at)
         return Run.of(self._source, Kind.PROGRESS, [b""], observed=now, position=format_position(self.received))
 
-    def _notice(self, messages: Iterable[bytes]) -> None:
-        """Tell of schema changes; of those in a transaction that is streamed before it commits, again when one commits."""
+    def _notice(self, messages: Iterable[bytes]) -> bool:
+        """Tell of schema changes; of those in a transaction that is streamed before it commits, again when one commits.
+
+        Whether any came.
+        """
+        found = False
         for frame in messages:
             if (at := frame.find(PREFIX_BYTES, XLOG_HEADER, XLOG_HEADER + 14 + len(PREFIX_BYTES))) >= 0:
+                found = True
                 self._ddl_streamed = self._ddl_streamed or at > XLOG_HEADER + 10
                 self._ddl_seen(frame[at + len(PREFIX_BYTES) + 4 :])
+        return found
 
     def _look(self, data: npt.NDArray[np.uint8], lengths: npt.NDArray[np.uint32], frames: list[bytes]) -> tuple[int, int]:
         """End of the last commit and newest commit time, 0 without a commit; notes whether a transaction is open."""
@@ -163,9 +180,11 @@ class Packer:
         types = data[ends - lengths + XLOG_HEADER]
         if self._redaction is not None and (described := np.flatnonzero(types == RELATION)).size:
             see_hidden((frames[at] for at in described), self._redaction)
-        if (messages := np.flatnonzero(types == MESSAGE)).size:
-            self._notice(frames[at] for at in messages)
         bounds = np.flatnonzero(_IS_BOUNDARY[types])
+        messages = np.flatnonzero(types == MESSAGE)
+        noticed = bool(messages.size) and self._notice(frames[at] for at in messages)
+        if noticed or self._sealed.waits:
+            self._sealed.follow(self._boundary, (frames[at] for at in np.sort(np.concatenate((bounds, messages)))))
         if not len(bounds):
             return 0, 0
         self._open = int(types[bounds[-1]]) in _OPENS

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from archiver.capture.postgres.catalog.redaction import Redaction
     from archiver.clock import Clock
     from archiver.journal.entry import Run
+    from archiver.postgres.announcement_seal import SealKeys
     from archiver.postgres.replication_messages import SentCommit
 
 FEEDBACK_SECONDS = 10.0
@@ -96,11 +97,12 @@ class ReplicationStream:
         clock: Clock,
         ddl_seen: Callable[[bytes], None],
         redaction: Redaction | None = None,
+        keys: Callable[[], SealKeys | None] = lambda: None,
     ) -> ReplicationStream:
         """Send START_REPLICATION; when it is accepted a thread of its own takes the connection over, which is used by nobody else again.
 
-        ``ddl_seen`` is called in that thread. ``redaction``: what may not come. Raises ``Unavailable`` (in use by somebody else too),
-        ``Refused``.
+        ``ddl_seen`` and ``keys`` are called in that thread. ``redaction``: what may not come. Raises ``Unavailable`` (in use by somebody
+        else too), ``Refused``.
         """
         stream = cls(connection)
         buffer = BufferWatch(options.largest_bytes, memory_reader())
@@ -112,7 +114,7 @@ class ReplicationStream:
         interval = min(FEEDBACK_SECONDS, (seconds or SENDER_TIMEOUT_SECONDS) / 3)
         stream.receiver = Receiver(
             connection.pgconn,
-            Packer(source, options.known, ddl_seen, continuation=Continuation(options.newest), redaction=redaction),
+            Packer(source, options.known, ddl_seen, continuation=Continuation(options.newest), redaction=redaction, keys=keys),
             Feedback(options.start, interval, time.monotonic(), durable=options.known),
             clock,
             queue_bytes=options.queue_bytes,

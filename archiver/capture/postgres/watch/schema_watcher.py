@@ -18,6 +18,7 @@ from archiver.capture.postgres.baseline.copy_tables import CopyLimits
 from archiver.capture.postgres.catalog import ddl_triggers
 from archiver.capture.postgres.catalog.horizon import Horizon
 from archiver.capture.postgres.catalog.scope import Scope
+from archiver.capture.postgres.catalog.seal_keys import read_seal_keys
 from archiver.capture.postgres.watch.database_poll import DatabasePoll, poll_database
 from archiver.capture.postgres.watch.publication_keeper import PublicationKeeper
 from archiver.capture.postgres.watch.schema_follower import SchemaFollower
@@ -35,12 +36,15 @@ from archiver.postgres.records import Look
 from archiver.waiting import first_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from archiver.capture.postgres.catalog.redaction import Redaction
     from archiver.capture.postgres.config import PostgresConfig
     from archiver.capture.postgres.session.access import Access, Session
     from archiver.capture.postgres.session.schema_dump import PgTools
     from archiver.clock import Clock
     from archiver.journal.writer import Writer
+    from archiver.postgres.announcement_seal import SealKeys
     from archiver.postgres.records import Catalog, Schema
 
 SOON_SECONDS = 0.25
@@ -68,11 +72,12 @@ class SchemaWatcher:
         compression_level: int = 1,
         settled: bool = True,
         redaction: Redaction | None = None,
+        learn: Callable[[SealKeys | None], None] = lambda _: None,
     ) -> None:
         """``known``: the baseline's schema, or the journal's newest (``start.journal_view.newest_schema``), to compare with.
 
         ``known_dump`` is its dump. ``changes`` hears announcements, also before this begins. ``lacking`` as ``TableGaps`` has it,
-        ``settled`` as ``SchemaRecorder``.
+        ``settled`` as ``SchemaRecorder``. ``learn`` is told in each round by which keys announcements are sealed.
         """
         self._source = source
         self._access = access
@@ -112,6 +117,7 @@ class SchemaWatcher:
             recorder=self._recorder,
         )
         self._sequences = SequenceRecorder(source, scope, writer, clock)
+        self._learn = learn
         self._ddl = ThreadEvent()
         self._pause = SOON_SECONDS
         self._problem = ""
@@ -219,20 +225,20 @@ class SchemaWatcher:
 
     async def _install(self, session: Session) -> None:
         if self._config.ddl == "poll":
-            self._announced = await ddl_triggers.installed(session)
+            self._announced = await ddl_triggers.announcing(session) != "none"
             return
         try:
-            installed = await ddl_triggers.install(session)
+            await ddl_triggers.install(session)
         except Unavailable as error:
-            installed = False
             _log.warning("ddl_trigger_not_installed", source=self._source, reason=error.message)
-        self._announced = installed
-        if not installed:
+        self._announced = await ddl_triggers.announcing(session) != "none"
+        if not self._announced:
             _log.warning("schema_changes_by_poll", source=self._source, poll_seconds=self._config.poll_seconds)
 
     async def _round(self, session: Session, cause: str) -> float:
         """One poll and what follows from it; how long to wait for the next."""
         self._seen = ""
+        self._learn(await read_seal_keys(session))
         seen = await poll_database(session, self._config.publications, self._recorder.catalog)
         self._seen = seen.fingerprint
         if cause == "ddl":

@@ -37,6 +37,8 @@ class AnnouncingCommit(msgspec.Struct, frozen=True):
     commit_lsn: int
     contents: list[bytes]
     """What the messages say (JSON of the event trigger)."""
+    lsns: list[int]
+    """Of each, where it stands, as it says itself."""
 
 
 class Described(msgspec.Struct, frozen=True):
@@ -82,13 +84,13 @@ class CommitReader:
         self._end = 0
         self._open: int | None = None
         """xid of the ordinary transaction whose Commit has not come."""
-        self._contents: list[bytes] = []
+        self._contents: list[tuple[int, bytes]] = []
         self._relations: list[bytes] = []
         """What that transaction described."""
         self._streaming: int | None = None
-        self._staged: dict[int, list[tuple[int, bytes, bool]]] = {}
-        """Streamed transactions that have not ended: (xid of the subtransaction, content, false) of what they announced, (xid, message,
-        true) of what they described."""
+        self._staged: dict[int, list[tuple[int, bytes, int | None]]] = {}
+        """Streamed transactions that have not ended: (xid of the subtransaction, content, LSN) of what they announced, (xid, message,
+        ``None``) of what they described."""
         self._began: dict[int, int] = {}
         """Number of the entry with which each of them began."""
         self._ended: list[tuple[int, int]] = []
@@ -195,8 +197,8 @@ class CommitReader:
                 xid = int(batch.u4(at + 1))
                 self._end_streamed(xid, seq)
                 staged = self._staged.pop(xid, [])
-                said = [content for _, content, described in staged if not described]
-                self._committed(rows, (xid, at + 6, seq), (said, [message for _, message, described in staged if described]), batch)
+                said = [(lsn, content) for _, content, lsn in staged if lsn is not None]
+                self._committed(rows, (xid, at + 6, seq), (said, [message for _, message, lsn in staged if lsn is None]), batch)
             elif kind == ord("R"):
                 self._relation(bytes(batch.data[at : int(batch.ends[frame])]))
             else:
@@ -208,14 +210,15 @@ class CommitReader:
             self._ended.append((began, seq))
 
     def _committed(
-        self, rows: _GatheredCommits, place: tuple[int, int, int], said: tuple[list[bytes], list[bytes]], batch: FrameBatch
+        self, rows: _GatheredCommits, place: tuple[int, int, int], said: tuple[list[tuple[int, bytes]], list[bytes]], batch: FrameBatch
     ) -> None:
         (xid, at, seq), (contents, relations) = place, said
         rows.xid.append(xid)
         rows.at.append(at)
         rows.seq.append(seq)
         if contents:
-            self.announced.append(AnnouncingCommit(xid, seq, int(batch.u8(at)), contents))
+            lsns, texts = [lsn for lsn, _ in contents], [content for _, content in contents]
+            self.announced.append(AnnouncingCommit(xid, seq, int(batch.u8(at)), texts, lsns))
         if relations:
             self._keep(Commit(xid, int(batch.u8(at)), 0, 0, seq), relations)
 
@@ -223,14 +226,14 @@ class CommitReader:
         begin = 14 if self._streaming is not None else 10  # type, xid if streamed, flags, LSN
         if not message.startswith(PREFIX_BYTES, begin) or not message[begin - 9] & 1:
             return
-        content = message[begin + len(PREFIX_BYTES) + 4 :]
+        content, lsn = message[begin + len(PREFIX_BYTES) + 4 :], int.from_bytes(message[begin - 8 : begin], "big")
         if self._streaming is not None:
-            self._staged[self._streaming].append((int.from_bytes(message[1:5], "big"), content, False))
+            self._staged[self._streaming].append((int.from_bytes(message[1:5], "big"), content, lsn))
         elif self._open is not None:
-            self._contents.append(content)
+            self._contents.append((lsn, content))
 
     def _relation(self, message: bytes) -> None:
         if self._streaming is not None:
-            self._staged[self._streaming].append((int.from_bytes(message[1:5], "big"), message[:1] + message[5:], True))
+            self._staged[self._streaming].append((int.from_bytes(message[1:5], "big"), message[:1] + message[5:], None))
         elif self._open is not None:
             self._relations.append(message)

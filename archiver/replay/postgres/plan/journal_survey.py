@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
 from archiver.postgres.announcements import END_TRIGGER, read_announcement
 from archiver.postgres.lsn import parse_lsn, parse_position
-from archiver.postgres.records import SCHEMA_UNCERTAIN, Look, Schema, Sequences, Slot, Snapshot, Stream
+from archiver.postgres.records import SCHEMA_UNCERTAIN, Announced, Look, Schema, Sequences, Slot, Snapshot, Stream
 from archiver.postgres.schema_bodies import read_schema
 from archiver.postgres.visibility import Committed, Visible
 from archiver.replay.postgres.decode.commit_reader import CommitReader, Described
@@ -45,6 +45,16 @@ class FoundRecord(Generic[Record]):
     """Schema only: changes that follow it are announced in the stream."""
 
 
+class Sealed(NamedTuple):
+    """A transaction that announced changes in messages that nobody but our event trigger can have sent."""
+
+    of: Committed
+    seq: int
+    """Number of its commit entry."""
+    contents: list[bytes]
+    """Of these messages."""
+
+
 class Survey:
     """See the module. ``feed`` in order, then ``flush``; both raise ``Corrupt`` for frames that break the protocol."""
 
@@ -56,6 +66,8 @@ class Survey:
         self.gaps: list[tuple[int, Gap]] = []
         self.looks: list[tuple[int, Look]] = []
         self.streams: list[Stream] = []
+        self._sealed: set[tuple[int, int, int]] = set()
+        """Messages that nobody but our event trigger can have sent: xid of the transaction, its commit LSN, their own."""
         self.last: Commit | None = None
         """The last transaction of the state."""
         self.applied = 0
@@ -94,6 +106,19 @@ class Survey:
         for each in self._commits.announced:
             if each.commit_lsn >= self.from_lsn and any(map(shows, each.contents)):
                 found[each.seq > until].append(Committed(each.xid, each.commit_lsn))
+        return found
+
+    def sealed(self, shows: Callable[[bytes], bool]) -> list[Sealed]:
+        """Those of ``announced``, on both sides of the point, where our event trigger alone can have sent a message that ``shows``."""
+        found = []
+        for each in self._commits.announced:
+            sealed = [
+                content
+                for content, lsn in zip(each.contents, each.lsns, strict=True)
+                if (each.xid, each.commit_lsn, lsn) in self._sealed and shows(content)
+            ]
+            if sealed and each.commit_lsn >= self.from_lsn:
+                found.append(Sealed(Committed(each.xid, each.commit_lsn), each.seq, sealed))
         return found
 
     def announced_behind_only(self, lsn: int, noticed: int, oids: Collection[int]) -> bool:
@@ -137,7 +162,8 @@ class Survey:
 
     def feed(self, placed: Placed) -> None:
         """Take the next run of this source."""
-        if placed.first + placed.run.count - 1 >= self._from_seq:
+        # What is known of a transaction stands before the run with its commit, of which reading may begin in the middle.
+        if placed.first + placed.run.count - 1 >= self._from_seq or placed.run.kind is Kind.PG_ANNOUNCED:
             self._take_in(placed.since(self._from_seq) if self._resumed and placed.run.kind is Kind.PG_FRAMES else placed)
 
     def _take_in(self, placed: Placed) -> None:
@@ -156,6 +182,9 @@ class Survey:
             self.copies += [FoundRecord(Ref(seq, ref.segment), copy) for seq, copy in _decoded(placed, Snapshot)]
         elif kind is Kind.PG_SEQUENCES:
             self.polls += [FoundRecord(Ref(seq, ref.segment), poll) for seq, poll in _decoded(placed, Sequences)]
+        elif kind is Kind.PG_ANNOUNCED:
+            for _, said in _decoded(placed, Announced):
+                self._sealed |= {(said.xid, parse_lsn(said.lsn), parse_lsn(lsn)) for lsn in said.messages}
         elif kind is Kind.PG_LOOK:
             self.looks += _decoded(placed, Look)
         elif kind is Kind.GAP:
@@ -223,7 +252,7 @@ def is_whole(gap: Gap) -> bool:
     return not gap.what.startswith("table ") and gap.reason != SCHEMA_UNCERTAIN
 
 
-Any_ = TypeVar("Any_", Gap, Slot, Snapshot, Sequences, Look)
+Any_ = TypeVar("Any_", Gap, Slot, Snapshot, Sequences, Look, Announced)
 
 
 def _decoded(placed: Placed, of: type[Any_]) -> list[tuple[int, Any_]]:

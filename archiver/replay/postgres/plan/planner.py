@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,13 +11,14 @@ from archiver import memory
 from archiver.errors import Bug, Refused
 from archiver.journal.boundary import Retired
 from archiver.journal.segment import CorruptSegment, SegmentHeader
-from archiver.postgres.announcements import UNANNOUNCED, may_differ, shows_in_dump
+from archiver.postgres.announcements import UNANNOUNCED, UNSEEN, changes_text, may_differ, read_described, shows_in_dump
 from archiver.postgres.captured_systems import CapturedDatabase, named_databases
 from archiver.postgres.checkpoint_records import FoldedCheckpoint
 from archiver.postgres.lsn import format_lsn, parse_lsn
 from archiver.postgres.records import SCHEMA_UNCERTAIN, Schema
 from archiver.postgres.schema_bodies import read_schema
 from archiver.postgres.schema_comparison import same_content
+from archiver.postgres.visibility import Committed
 from archiver.replay.points import Point, resolve
 from archiver.replay.postgres.plan.checkpoint_choice import Beginning, beginnings
 from archiver.replay.postgres.plan.excerpt_plan import UNOWNED_SEQUENCES
@@ -177,7 +178,9 @@ def _plan(
     gaps = list(coverage.gaps)
     if choice.change is not None and not any(gap.reason == SCHEMA_UNCERTAIN for gap in gaps):
         gaps.append(_unannounced(choice.change))
-    if not choice.certain and choice.change is None:
+    if choice.unseen and not any(gap.reason == SCHEMA_UNCERTAIN for gap in gaps):
+        gaps.append(_unseen(choice.unseen, survey))
+    if not choice.certain and choice.change is None and not choice.unseen:
         approximations.append(f"the schema: {_doubt(choice, state)}")
     before = [found for found in survey.polls if state.has_poll(found)]
     after = survey.polls[len(before) :]
@@ -235,11 +238,15 @@ def _schema(state: StateAtPoint) -> SchemaChoice:
     return choose(
         [found for found in survey.schemas if survey.broken is None or found.ref.seq < survey.broken[0]],
         before=state.has_schema,
-        changed=Changes(*survey.announced(shows_in_dump)),
-        perhaps=lambda one, other: Changes(*survey.announced(lambda content: may_differ(content, one.catalog, other.catalog))),
+        changed=_changes(survey, shows_in_dump),
+        perhaps=lambda one, other: _changes(survey, lambda content: may_differ(content, one.catalog, other.catalog)),
         unchanged=state.is_known_here,
         looked=state.looked_until,
     )
+
+
+def _changes(survey: Survey, shows: Callable[[bytes], bool]) -> Changes:
+    return Changes(*survey.announced(shows), frozenset(each.of for each in survey.sealed(shows)))
 
 
 def _doubt(choice: SchemaChoice, state: StateAtPoint) -> str:
@@ -278,6 +285,19 @@ def _unannounced(change: FoundRecord[Schema]) -> GapLine:
         from_position=record.since,
         to_position=record.lsn,
         to_time=record.taken,
+    )
+
+
+def _unseen(unseen: Sequence[Committed], survey: Survey) -> GapLine:
+    """The gap of what was announced by our event trigger, and never looked at before what came next."""
+    found = [each for each in survey.sealed(shows_in_dump) if each.of in unseen] or survey.sealed(lambda _: True)
+    said = [read_described(content) for each in found for content in each.contents]
+    return GapLine(
+        found[0].seq,
+        "schema",
+        SCHEMA_UNCERTAIN,
+        f"{UNSEEN}: {changes_text([each for each in said if each is not None])}",
+        from_position=format_lsn(min(each.commit_lsn for each in unseen)),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from archiver.postgres.records import Schema
 from archiver.postgres.schema_comparison import same_schema
@@ -22,6 +22,9 @@ class SchemaChoice:
     """The entry that differs although nobody announced it, when that may have been before the point: the schema there is not known."""
     unwatched: bool = False
     """Nobody announces changes, and no look from behind the point tells that there was none."""
+    unseen: Sequence[Committed] = ()
+    """Transactions before the point that surely changed the schema, and whose change no entry has that can be used: the schema there is
+    not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,14 @@ class Changes:
 
     before: Sequence[Committed] = field(default_factory=list)
     behind: Sequence[Committed] = field(default_factory=list)
+    sealed: frozenset[Committed] = frozenset()
+    """Those of both that nobody but our event trigger can have announced. The rest anybody may have, for nothing."""
+
+    @property
+    def surely(self) -> Changes:
+        """``sealed`` alone."""
+        before, behind = ([each for each in side if each in self.sealed] for side in (self.before, self.behind))
+        return Changes(before, behind, self.sealed)
 
     def missing(self, found: FoundRecord[Schema]) -> list[Committed]:
         """Those before the point that the entry has not seen."""
@@ -69,13 +80,19 @@ def choose(
     last look that still found nothing. Triggers can be off for a while, so this holds with announcements too.
 
     Anybody who may log in can announce what never happened. What was announced before a look that found the old schema changed nothing, as
-    long as nothing was announced between the point and that look.
+    long as nothing was announced between the point and that look. So what is in doubt is looked at again with sealed announcements alone:
+    in doubt with those too, the schema is not known; otherwise others made it so, and it may be for nothing.
     """
     earlier = [found for found in schemas if before(found)]
     later = next((found for found in schemas if not before(found)), None)
     newest = earlier[-1] if earlier else None
     if newest is not None and newest.announces:
-        return _announced(newest, later, changed, perhaps, unchanged, looked)
+        choice = _announced(newest, later, changed, perhaps, unchanged, looked)
+        if choice.certain or choice.change is not None or not changed.surely.before:
+            return choice
+        surely = _announced(newest, later, changed.surely, lambda *of: perhaps(*of).surely, unchanged, looked)
+        # The newest lacks what surely happened before the point; a later one has that, and perhaps what others announced behind it.
+        return replace(surely, certain=False, reason=choice.reason) if surely.certain else surely if surely.unseen else choice
     if newest is None:
         assert later is not None
         return SchemaChoice(
@@ -120,7 +137,7 @@ def _announced(
         other, seen = perhaps(newest.record, later.record), Visible.of(later.record)
         missing, excess = [each for each in other.missing(newest) if seen.sees(*each)], other.excess(later)
         if missing and excess:
-            return _between(newest, missing)
+            return _between(newest, missing, other)
         if excess:
             return SchemaChoice(newest, certain=True, reason="what it lacks of the next one was announced after the point")
         if not missing:
@@ -129,13 +146,13 @@ def _announced(
         return SchemaChoice(
             later, certain=True, reason="written after the point; it has every announced change up to the point and none after it"
         )
-    return _between(newest, missing)
+    return _between(newest, missing, changed)
 
 
-def _between(newest: FoundRecord[Schema], missing: Sequence[Committed]) -> SchemaChoice:
-    # No gap: anybody who may log in can announce what never happened.
+def _between(newest: FoundRecord[Schema], missing: Sequence[Committed], changed: Changes) -> SchemaChoice:
     return SchemaChoice(
         newest,
         certain=False,
         reason=f"{len(missing)} announced changes before the point are not in it, and no entry was written before the next change",
+        unseen=missing if changed.sealed.issuperset(missing) else (),
     )
