@@ -44,6 +44,7 @@ class Traces:
             session.execute(sql.SQL("DROP EVENT TRIGGER {}").format(sql.Identifier(name)))
         for function, schema in {(function, schema) for _, function, schema in made}:
             session.execute(f"DROP FUNCTION {function}".encode())
+            session.execute(f"DROP MATERIALIZED VIEW IF EXISTS {schema}.announcement_key".encode())
             session.execute(f"DO $$ BEGIN DROP SCHEMA {schema}; EXCEPTION WHEN dependent_objects_still_exist THEN NULL; END $$".encode())
 
 

@@ -23,7 +23,7 @@ def clean_up(dsn: str, slot: str, schema: str = "archiver") -> list[str]:
     with psycopg.connect(dsn, autocommit=True) as session:
         for statement in documented():
             told = statement.replace("archiver_<source>", slot)
-            told = told.replace("archiver.announce_ddl", f"{schema}.announce_ddl").replace("SCHEMA archiver", f"SCHEMA {schema}")
+            told = told.replace("archiver.announce", f"{schema}.announce").replace("SCHEMA archiver", f"SCHEMA {schema}")
             try:
                 session.execute(told.encode())
             except psycopg.Error as error:

@@ -65,6 +65,8 @@ __all__ = ["PostgresSource", "ask_status"]
 
 log = structlog.get_logger()
 
+LAST_LOOK_SECONDS = 5.0
+"""How long a clean stop waits for the look at the catalog that an announcement asks for."""
 _HOPELESS = 8
 """After so many attempts that failed to decode one place of the log it is given up: some minutes, with the pauses in between."""
 
@@ -285,6 +287,8 @@ class PostgresSource:
             for task in await first_of(pump, stopping, *others) - {stopping}:
                 task.result()
             watcher = self._watcher
+            if watcher is not None and stop.is_set():
+                await self._last_look(watcher, pump, *others)
             await cancel(*others)
             self._figures.state = "stopping"
             await stream.quiesce()
@@ -418,6 +422,15 @@ class PostgresSource:
             if self._watcher is not None and (catalog := self._watcher.catalog) is not None:
                 self._unmatched.found(await unmatched_now(query, catalog, self._config))
             await self._clock.sleep(self._config.poll_seconds)
+
+    async def _last_look(self, watcher: SchemaWatcher, *running: asyncio.Task[None]) -> None:
+        """Let the watcher look at what was announced, for a while: behind an announcement that no look follows the schema is not known."""
+        settling = asyncio.create_task(watcher.settle())
+        try:
+            if not await first_of(settling, *running, seconds=LAST_LOOK_SECONDS):
+                log.warning("last_look_not_finished", source=self.name, effect="the schema behind the newest announcement is not known")
+        finally:
+            await cancel(settling)
 
     async def _last_sequences(self, watcher: SchemaWatcher, query: Connection) -> None:
         """Read them once more; durable on return. All rows are durable already, so a failure only leaves the last poll's values."""

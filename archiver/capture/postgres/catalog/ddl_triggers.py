@@ -79,7 +79,9 @@ def _making_keys(schema: str) -> list[str]:
     key = f"{schema}.{KEY}"
     return [
         # Not the rows but the query goes into a dump: what is restored from one has other keys. Filled anew it has new ones as well.
-        f"CREATE MATERIALIZED VIEW {key} AS SELECT {_HALF} || {_HALF} AS inner_key, {_HALF} || {_HALF} AS outer_key",
+        # Filled by a refresh: no slot decodes its rows then, whatever plugin it has.
+        f"CREATE MATERIALIZED VIEW {key} AS SELECT {_HALF} || {_HALF} AS inner_key, {_HALF} || {_HALF} AS outer_key WITH NO DATA",
+        f"REFRESH MATERIALIZED VIEW {key}",
         f"REVOKE ALL ON {key} FROM PUBLIC",
         f"COMMENT ON MATERIALIZED VIEW {key} IS 'keys of the archiver''s announcements; REFRESH makes new ones'",
     ]

@@ -1,4 +1,4 @@
-"""Everything that the archiver made in a database, and its removal: slot, publications, event triggers, their function and its schema.
+"""Everything that the archiver made in a database, and its removal: slot, publications, event triggers, their function, keys and schema.
 
 What is ours is told by what it is (``own_objects``), never by its name alone. The slot goes first: a server drops none that somebody reads,
 so capture that has begun again meanwhile keeps everything. What follows is one transaction. Killed in between, it is run again.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 import psycopg
 
-from archiver.capture.postgres.catalog.own_objects import FUNCTION, candidates, own_triggers
+from archiver.capture.postgres.catalog.own_objects import FUNCTION, KEY, candidates, own_triggers
 from archiver.capture.postgres.catalog.publication import read_publication
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.session.access import Session, translated
@@ -113,6 +113,7 @@ async def _triggers(session: Session, plan: Detachment, slot: str) -> None:
     found = [f"DROP EVENT TRIGGER {identifier(trigger.name)}" for trigger in triggers]
     # Names of ours need no quotes.
     found += [f"DROP FUNCTION {function}" for function in functions]
+    found += [f"DROP MATERIALIZED VIEW {name}.{KEY}" for name, schema in schemas.items() if schema.keys]
     for name, schema in schemas.items():
         if schema.alone:
             found.append(f"DROP SCHEMA {identifier(name)}")

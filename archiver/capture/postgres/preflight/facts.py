@@ -8,11 +8,12 @@ from typing import Any
 import psycopg
 
 from archiver.capture.postgres.catalog.catalog import ObservedCatalog, count_writes, read_catalog
-from archiver.capture.postgres.catalog.ddl_triggers import installed
+from archiver.capture.postgres.catalog.ddl_triggers import Announcing, Installation, announcing, plan_installation
 from archiver.capture.postgres.catalog.own_objects import Candidate, candidates
 from archiver.capture.postgres.catalog.publication import Publication, read_publication
 from archiver.capture.postgres.catalog.redaction import Before, Redaction
 from archiver.capture.postgres.catalog.scope import Scope
+from archiver.capture.postgres.catalog.seal_keys import read_seal_keys
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.session.access import Session, restricts_views, translated
 
@@ -84,8 +85,12 @@ class Facts:
     observed: ObservedCatalog
     rights: dict[int, Rights]
     publications: tuple[Publication | None, Publication | None]
-    triggers: bool
-    """Our event triggers are there."""
+    triggers: Announcing
+    """Whether our event triggers are there."""
+    sealed: bool = False
+    """The role can tell what they announce from what anybody sends."""
+    installation: Installation = field(default_factory=lambda: Installation([]))
+    """What makes them be there, as they are in this version."""
     candidates: dict[str, Candidate] = field(default_factory=dict)
     """Schemas that have one of our names."""
     restricts_views: bool = True
@@ -119,16 +124,17 @@ class Facts:
 async def gather_facts(session: Session, config: PostgresConfig, redaction: Redaction | None = None) -> Facts:
     """Look, under one snapshot. Raises ``Unavailable`` or ``Refused`` when it cannot even look."""
     scope = Scope.of(config, redaction)
-    triggers = await installed(session)
+    triggers = await announcing(session)
+    sealed = await read_seal_keys(session) is not None
     try:
         async with session.transaction():
             await session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            return await _gather(session, config, scope, triggers=triggers)
+            return await _gather(session, config, scope, triggers, sealed=sealed)
     except psycopg.Error as error:
         raise translated(error, "looking at the database") from error
 
 
-async def _gather(session: Session, config: PostgresConfig, scope: Scope, *, triggers: bool) -> Facts:
+async def _gather(session: Session, config: PostgresConfig, scope: Scope, triggers: Announcing, *, sealed: bool) -> Facts:
     async def rows(query: str, *values: Any) -> list[tuple[Any, ...]]:
         return await (await session.execute(query.encode(), values or None)).fetchall()
 
@@ -211,6 +217,8 @@ async def _gather(session: Session, config: PostgresConfig, scope: Scope, *, tri
         },
         publications=(await read_publication(session, names[0]), await read_publication(session, names[1])),
         triggers=triggers,
+        sealed=sealed,
+        installation=await plan_installation(session),
         candidates=await candidates(session),
         restricts_views=await restricts_views(session),
         sequences=[(schema, name) for schema, name, _ in sequences],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from archiver.capture.postgres.catalog.own_objects import KEY, choose_schema
 from archiver.capture.postgres.catalog.publication import plan_members
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.preflight.facts import Facts
@@ -40,7 +41,24 @@ def least_rights(facts: Facts, config: PostgresConfig) -> list[str]:
     if change := plan_members(config.publications, facts.publications, facts.observed.catalog).statements:
         lines.append("-- What is published. Nobody else adds a table that is made later: it is a gap until this is run again.")
         lines += [f"{statement(each.as_string(None))};" for each in change]
+    if config.ddl != "poll":
+        lines += _announcing(facts, role)
     return lines
+
+
+def _announcing(facts: Facts, role: str) -> Iterator[str]:
+    """The event triggers, as they are in this version, and the right to tell their announcements from anybody's."""
+    schema = choose_schema(facts.candidates)
+    if facts.installation.reason or not schema:
+        return
+    if facts.installation.statements:
+        yield "-- Event triggers, which announce schema changes."
+        yield "BEGIN;"
+        yield from (f"{each};" for each in facts.installation.statements)
+        yield "COMMIT;"
+    yield "-- Tells what they announce from what anybody sends; nobody else needs it."
+    yield f"GRANT USAGE ON SCHEMA {identifier(schema)} TO {role};"
+    yield f"GRANT SELECT ON {identifier(schema, KEY)} TO {role};"
 
 
 def _granted(what: str, names: list[str], role: str) -> Iterator[str]:

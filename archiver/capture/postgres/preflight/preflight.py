@@ -89,6 +89,7 @@ def judge(facts: Facts, config: PostgresConfig) -> Preflight:
         *failover_findings(facts, config),
         *_slots(facts, config),
         *_role(facts, config),
+        *_announcements(facts, config),
         *_own_schemas(facts),
         *_publications(facts, config),
         *tables,
@@ -113,7 +114,7 @@ def judge(facts: Facts, config: PostgresConfig) -> Preflight:
 
 
 def _can_trigger(facts: Facts, config: PostgresConfig) -> bool:
-    return config.ddl != "poll" and (facts.triggers or (facts.superuser and bool(choose_schema(facts.candidates))))
+    return config.ddl != "poll" and (facts.triggers != "none" or (facts.superuser and bool(choose_schema(facts.candidates))))
 
 
 def _server(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
@@ -213,9 +214,22 @@ def _role(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
             ("every schema that could hold them is somebody else's" if facts.superuser else "only a superuser may create event triggers")
             + f": schema changes are noticed by polling the catalog, up to {config.poll_seconds:g} s late,"
             " and points in between are gaps of the schema (schema_uncertain)",
-            "let the archiver connect once as a superuser (the triggers stay), or accept it with ddl: poll",
+            "a superuser runs the statements at the end of `archiver check`, or accept it with ddl: poll",
             "refused" if config.ddl == "trigger" else "warning",
         )
+
+
+def _announcements(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
+    """Whether a change that was announced and not looked at will be known to have happened."""
+    if config.ddl == "poll" or facts.triggers == "none" or facts.sealed or facts.superuser:
+        return
+    doubt = "anybody could have sent what they announce, so a change that no look at the catalog follows is only a doubt of a restore"
+    remedy = "a superuser runs the statements at the end of `archiver check`"
+    if facts.triggers == "older":
+        yield Finding("old_trigger", "event triggers", f"they are of another version of the archiver: {doubt}", remedy, "warning")
+    else:
+        reason = f"it may not read the keys of the event triggers' announcements: {doubt}"
+        yield Finding("unsealed", f"role {facts.role}", reason, remedy, "warning")
 
 
 def _own_schemas(facts: Facts) -> Iterator[Finding]:

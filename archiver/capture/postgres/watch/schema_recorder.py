@@ -94,6 +94,11 @@ class SchemaRecorder:
         await self._writer.append(Run.of(self._source, Kind.GAP, [msgspec.json.encode(gap)], observed=self._clock.now()))
 
     @property
+    def settled(self) -> bool:
+        """Whether the journal knows what became of everything that was announced before the newest look."""
+        return bool(self.fingerprint) and not self._announced_until
+
+    @property
     def gaps_recorded(self) -> bool:
         """Whether the journal has the gaps of the tables that its newest catalog says are to be copied: behind a baseline they follow."""
         return self._journaled is not None and self._journaled.cause != "baseline"

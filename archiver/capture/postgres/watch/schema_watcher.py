@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from archiver.postgres.announcement_seal import SealKeys
     from archiver.postgres.records import Catalog, Schema
 
+HURRY_SECONDS = 0.1
+"""Before a round that a stop waits for."""
 SOON_SECONDS = 0.25
 """Until the next round while something waits to be finished; doubles as long as nothing comes of it."""
 
@@ -119,6 +121,7 @@ class SchemaWatcher:
         self._sequences = SequenceRecorder(source, scope, writer, clock)
         self._learn = learn
         self._ddl = ThreadEvent()
+        self._hurry = asyncio.Event()
         self._pause = SOON_SECONDS
         self._problem = ""
         self._horizon = horizon
@@ -176,6 +179,12 @@ class SchemaWatcher:
         # That something changed is enough: what changed is read from the catalog.
         self._ddl.set()
 
+    async def settle(self) -> None:
+        """Return once a look followed everything that was announced so far, beside ``run``; rounds follow each other quickly meanwhile."""
+        while self._changes.looked < self._changes.count:
+            self._hurry.set()
+            await asyncio.sleep(0.02)
+
     async def run(self) -> None:
         """Watch until cancelled. Raises ``Unavailable`` when the database is gone, and what the writer raises.
 
@@ -215,12 +224,15 @@ class SchemaWatcher:
 
     async def _wait(self, seconds: float) -> bool:
         """Until a DDL message, the end of a copy, or for ``seconds``; whether it was a message."""
-        waiting = [asyncio.create_task(self._ddl.wait()), asyncio.create_task(self._recopier.wait())]
+        waiting = [asyncio.create_task(each) for each in (self._ddl.wait(), self._recopier.wait(), self._hurry.wait())]
         try:
             await first_of(*waiting, seconds=seconds)
+            if self._hurry.is_set():
+                await first_of(*waiting[:2], seconds=HURRY_SECONDS)
         finally:
             for task in waiting:
                 task.cancel()
+        self._hurry.clear()
         return self._ddl.reset()
 
     async def _install(self, session: Session) -> None:
@@ -238,6 +250,7 @@ class SchemaWatcher:
     async def _round(self, session: Session, cause: str) -> float:
         """One poll and what follows from it; how long to wait for the next."""
         self._seen = ""
+        heard = self._changes.count
         self._learn(await read_seal_keys(session))
         seen = await poll_database(session, self._config.publications, self._recorder.catalog)
         self._seen = seen.fingerprint
@@ -253,6 +266,8 @@ class SchemaWatcher:
             await self._follower.follow_members(session, cause, seen, catalog)
         await self._changes.settle()
         moved = await self._keep_tables(session, seen)
+        if self._recorder.settled:
+            self._changes.looked = heard
         await self.read_sequences(session)
         soon = self._gaps.waits or not self._recorder.fingerprint
         self._pause = min(2 * self._pause if soon and not moved else SOON_SECONDS, self._config.poll_seconds)

@@ -51,10 +51,15 @@ class UnannouncedChanges:
         """Those that wait until the stream has passed them."""
         self.gaps = 0
         """Recorded so far."""
+        self.count = 0
+        """Announcements heard so far, whoever sent them."""
+        self.looked = 0
+        """Of those, how many a look at the catalog followed that the journal knows the outcome of."""
 
     def heard(self, content: bytes) -> None:
         """An announcement came through the stream."""
         with self._lock:
+            self.count += 1
             self._heard.append((self._clock.monotonic(), content if len(content) <= MOST_BYTES else None))
 
     async def recorded(self, before: tuple[Schema, bytes], after: tuple[Schema, bytes]) -> None:

@@ -80,10 +80,10 @@ def plain_role(attached: Attached) -> Iterator[str]:
 
 
 async def test_everything_goes_and_a_second_time_finds_nothing(attached: Attached) -> None:
-    """Slot, publications, event triggers, function, schema."""
+    """Slot, publications, event triggers, function, keys, schema."""
     assert len(attached.left()) == 8
     plan = await attached.detach(attached.known())
-    assert (len(plan.sql), plan.kept, attached.left()) == (8, [], [])
+    assert (len(plan.sql), plan.kept, attached.left()) == (9, [], [])
     assert (await attached.detach(attached.known())).sql == []
 
 

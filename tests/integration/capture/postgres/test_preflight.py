@@ -286,6 +286,8 @@ async def test_event_triggers_announce_changes_and_never_fail_them(database: str
     assert announced(database) == ["CREATE TABLE", "ALTER TABLE", "ALTER TABLE", "DROP TABLE"]
     # A function that fails inside must warn and let the statement through.
     with psycopg.connect(database, autocommit=True) as admin:
+        admin.execute(f"GRANT CREATE ON SCHEMA archiver TO {role}".encode())
+        admin.execute(f"ALTER FUNCTION archiver.announce_ddl() OWNER TO {role}".encode())
         for (function,) in admin.execute(
             "SELECT oid::regprocedure::text FROM pg_proc WHERE proname = 'pg_logical_emit_message'"
         ).fetchall():

@@ -80,11 +80,12 @@ async def test_what_is_announced_while_a_table_is_locked_is_a_gap_only_until_the
             assert (planned.schema.certain, planned.gaps) == (True, []), point
 
 
-@pytest.mark.parametrize(
-    ("ddl", "doubt"), [("poll", "nobody announces changes"), ("auto", "announced changes before the point are not in it")]
-)
-async def test_a_schema_that_is_still_being_read_is_in_doubt(database: str, monkeypatch: pytest.MonkeyPatch, ddl: str, doubt: str) -> None:
-    """However long a dump takes, or waits: until its entry is in the journal the plan and the status say that it is not there."""
+@pytest.mark.parametrize("ddl", ["poll", "auto"])
+async def test_a_schema_that_is_still_being_read_is_in_doubt(database: str, monkeypatch: pytest.MonkeyPatch, ddl: str) -> None:
+    """However long a dump takes, or waits: until its entry is in the journal the plan and the status say that it is not there.
+
+    A change that our event trigger announced surely was one.
+    """
     run(database, "CREATE TABLE t (id int PRIMARY KEY)")
     async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", ddl=ddl, poll_seconds=0.2) as made:
         await baseline(made)
@@ -102,8 +103,12 @@ async def test_a_schema_that_is_still_being_read_is_in_doubt(database: str, monk
         await caught_up(made, database)
         assert any("is being read" in text for text in made.source.status().warnings)
         planned = await plan(made, "latest")
-        assert (planned.schema.certain, planned.gaps) == (False, [])
-        assert any(doubt in text for text in planned.approximations), planned.approximations
+        assert not planned.schema.certain
+        if ddl == "poll":
+            assert planned.gaps == []
+            assert any("nobody announces changes" in text for text in planned.approximations), planned.approximations
+        else:
+            assert ["CREATE VIEW public.one" in gap.detail for gap in planned.gaps] == [True]
 
 
 async def test_rows_of_a_column_that_no_poll_has_seen_are_a_gap(database: str) -> None:
