@@ -36,9 +36,10 @@ from archiver.lake.counts_file import from_counts_file
 from archiver.lake.data_file import DataFile, Wanted, footer_bytes, seal_of
 from archiver.lake.delta_log import TableState, follow
 from archiver.lake.log_checkpoint import from_summary
+from archiver.postgres.announcement_seal import KEY_BYTES, SealKeys
 from archiver.postgres.announcements import read_announcement
 from archiver.postgres.lsn import parse_lsn, parse_position
-from archiver.postgres.records import Look, Schema, Sequences, Slot, Snapshot, Stream
+from archiver.postgres.records import Announced, Look, Schema, Sequences, Slot, Snapshot, Stream
 from archiver.postgres.replication_messages import commit_end, parse_keepalive, sent_begin, sent_commit
 from archiver.postgres.visibility import Visible
 from archiver.replay.points import parse_point
@@ -169,9 +170,12 @@ def _part(data: bytes) -> None:
 
 
 def _record(data: bytes) -> None:
-    for of in (Session, Close, Gap, Look, Mark, Snapshot, Stream, Schema, Sequences, Slot, Watch, Listing, Absent, Verified):
+    for of in (Session, Close, Gap, Announced, Look, Mark, Snapshot, Stream, Schema, Sequences, Slot, Watch, Listing, Absent, Verified):
         with suppress(ArchiverError):
             read_record(data, of)
+
+
+SEAL_KEYS = SealKeys(bytes(KEY_BYTES), bytes(KEY_BYTES))
 
 
 def _named_part(data: bytes) -> None:
@@ -192,9 +196,10 @@ def _copy_data(data: bytes) -> None:
     for call in (parse_keepalive, commit_end, sent_begin, lambda frame: sent_commit(frame, 1)):
         with suppress(ArchiverError):
             call(data)
-    packer = Packer("db", 0)
+    packer = Packer("db", 0, keys=lambda: SEAL_KEYS)
     packer.frames += [COPY_DATA[0], data]
     packer.pack(1)
+    packer.announced(1)
 
 
 def _copy_text(data: bytes) -> None:
@@ -312,7 +317,11 @@ DECODERS = {
     "named part": Decoder(_named_part, golden.bodies(Kind.CHECKPOINT, Kind.PG_TABLES)),
     "drill report": Decoder(_drill_report, [b'{"at":"latest","started":1,"finished":2,"passed":true,"sources":["db"],"steps":[{"name":"verify","seconds":1.5}]}']),
     "pgoutput message": Decoder(_pgoutput, FRAMES, files=("replay/postgres/decode/pgoutput.py",)),
-    "copy data": Decoder(_copy_data, COPY_DATA, files=("postgres/replication_messages.py", "capture/postgres/stream/packer.py")),
+    "copy data": Decoder(
+        _copy_data,
+        COPY_DATA,
+        files=("postgres/replication_messages.py", "capture/postgres/stream/packer.py", "capture/postgres/stream/sealed_changes.py"),
+    ),
     "announcement": Decoder(read_announcement, [b'{"tag":"ALTER TABLE","objects":[{"oid":5,"type":"table"}]}', *golden.bodies(Kind.PG_SLOT)], errors=()),
     "copy text": Decoder(_copy_text, [b"1\tx\\n\\\\\t\\N\n2\ty\t\n", b"\\.\n"], files=("replay/postgres/columnar/copy_text.py",)),
     "dump": Decoder(items_of, DUMPS, files=("postgres/dump_toc.py",)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from archiver.postgres.lsn import parse_position
 from archiver.postgres.records import Catalog, Schema
 from archiver.postgres.visibility import Committed
@@ -50,6 +52,41 @@ def test_an_entry_behind_the_point_may_be_the_exact_one() -> None:
     """It is written some time after the change; what counts is that it has none of a later one."""
     choice = chosen([entry(1, "4:4:"), entry(9, "8:8:")], 3, [5], [15])
     assert (choice.found.ref.seq, choice.certain) == (9, True)
+
+
+def surely(before: list[int], behind: list[int], sealed: list[int]) -> Changes:
+    return Changes(
+        [Committed(xid, xid) for xid in before],
+        [Committed(xid, xid) for xid in behind],
+        frozenset(Committed(xid, xid) for xid in sealed),
+    )
+
+
+@pytest.mark.parametrize(
+    ("sealed", "later", "expected"),
+    [
+        ([5], None, (1, False, [5])),
+        ([], None, (1, False, [])),
+        ([5, 15], "20:20:", (1, False, [5])),
+        # What others announced behind the point may be nothing: the later one has what surely happened.
+        ([5], "20:20:", (9, False, [])),
+        ([15], "20:20:", (1, False, [])),
+        ([], "20:20:", (1, False, [])),
+    ],
+)
+def test_what_was_surely_announced_and_no_entry_has_alone_is_a_gap(
+    sealed: list[int], later: str | None, expected: tuple[int, bool, list[int]]
+) -> None:
+    """Transactions 5 and 15 announced something before and behind the point; no entry was written between them."""
+    schemas = [entry(1, "4:4:")] + ([entry(9, later)] if later else [])
+    choice = choose(
+        schemas,
+        before=lambda found: found.ref.seq <= 3,
+        changed=surely([5], [15], sealed),
+        unchanged=lambda *_: False,
+        looked=lambda *_: 0,
+    )
+    assert (choice.found.ref.seq, choice.certain, [each.xid for each in choice.unseen]) == expected
 
 
 def test_two_changes_without_an_entry_between_leave_it_uncertain() -> None:
