@@ -49,12 +49,13 @@ async def _window(settings: Settings, sources: tuple[str, ...]) -> tuple[VerifyR
     from archiver.journal.drill_reports import newest
     from archiver.journal.verifier import verify
     from archiver.journal.window import windows
+    from archiver.postgres.unseen_changes import UnseenChanges
     from archiver.store.open import open_store
 
     store = await open_store(settings.archive.url, settings.archive.s3)
     try:
         with counting("reading") as progress:
-            report = await verify(store, progress)
+            report = await verify(store, progress, finder=UnseenChanges())
         names = {each.source.partition("/")[0] for each in report.restorable}
         _, drills = await newest(store, names, now=SystemClock().now())
     finally:

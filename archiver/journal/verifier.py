@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -50,6 +50,16 @@ _CHANGED_FIELDS = ("changed_segment",)
 """In marks that have it."""
 _BAD_LIMIT = 1000
 """Bad segments behind which it goes on."""
+
+
+class GapFinder(Protocol):
+    """Finds gaps that no entry says by itself: those that follow from several. Each is a source, the number of an entry, and the gap."""
+
+    def feed(self, placed: Placed) -> Iterable[tuple[str, int, Gap]]:
+        """Take the next run; the gaps that are known by it. Raises ``Corrupt``."""
+
+    def rest(self) -> Iterable[tuple[str, int, Gap]]:
+        """Those that are open at the journal's end."""
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -207,10 +217,11 @@ async def verify(
     start: End | None = None,
     known_head: KnownHead | None = None,
     offload: Offload = asyncio.to_thread,
+    finder: GapFinder | None = None,
 ) -> VerifyReport:
     """Check every segment (hashes, chain, contiguity, numbers, marks) and the parts that entries name (size; with ``deep`` their bytes).
     Compare with ``known_head``. ``share``: the bytes only of parts that segments in it name. ``start``: an earlier verify has proved what
-    is up to there; only what is behind it is looked at.
+    is up to there; only what is behind it is looked at. ``finder`` finds more gaps.
 
     Goes on behind a bad segment with the next one that can be read. Never raises ``Corrupt``: that is the report. ``Invalid`` when there
     is no archive; ``Unavailable`` when the store does not answer. ``progress`` gets (segments checked, segments there are). Safe beside a
@@ -227,7 +238,7 @@ async def verify(
     end = start or (boundary.end if boundary is not None else End(report.archive))
     comparison = HeadComparison(known_head) if known_head else None
     stretches = Stretches()
-    passage = _Passage(store, report, stretches, lambda number: deep and (share is None or number in share), offload)
+    passage = _Passage(store, report, stretches, lambda number: deep and (share is None or number in share), offload, finder)
     last = await _last(Reader(store, packs=False, offload=offload))
     at, proved = end.segment + 1, end
     if boundary is not None and start is None:
@@ -288,6 +299,7 @@ async def verify(
     # Where the journal is damaged nobody knows where it ends.
     most = max(passage.last, start.segment if start else -1) if report.bad_segment is None else 1 << 64
     report.packs, report.bad_packs = await check_packs(reader, most, deep=start is None, offload=offload)
+    passage.end()
     report.restorable = stretches.result(end)
     report.chain, report.head, report.time = proved.chain.hex(), f"{proved.chain.hex()}@{proved.segment}", proved.time
     report.head_fault = comparison.fault(proved.segment) if comparison else ""
@@ -357,9 +369,18 @@ def _check_marks(before: End, segment: Segment, after: End) -> None:
 class _Passage:
     """Counts what passes, and looks at the parts that it names."""
 
-    def __init__(self, store: Store, report: VerifyReport, stretches: Stretches, deep: Callable[[int], bool], offload: Offload) -> None:
+    def __init__(
+        self,
+        store: Store,
+        report: VerifyReport,
+        stretches: Stretches,
+        deep: Callable[[int], bool],
+        offload: Offload,
+        finder: GapFinder | None = None,
+    ) -> None:
         """``deep``: of which segments the bytes of parts are looked at."""
         self._store, self._report, self._stretches, self._deep, self._offload = store, report, stretches, deep, offload
+        self._finder = finder
         self._gaps = FoundGaps()
         report.gaps = self._gaps.found
         self.last = -1
@@ -428,6 +449,8 @@ class _Passage:
         sessions = 0
         for placed in segment.placed():
             run = placed.run
+            for found in self._finder.feed(placed) if self._finder is not None else ():
+                self._gaps.gap(*found)
             if run.kind is Kind.GAP:
                 for n, body in enumerate(run.bodies()):
                     self._gaps.gap(run.source, placed.first + n, read_record(body, Gap, placed))
@@ -444,6 +467,11 @@ class _Passage:
             report.sessions += sessions
             report.entries += segment.header.count
             report.raw_bytes += segment.footer.raw
+
+    def end(self) -> None:
+        """The walk is over."""
+        for found in self._finder.rest() if self._finder is not None else ():
+            self._gaps.gap(*found)
 
     async def _check_parts(self, placed: Placed, bodies: list[bytes], *, deep: bool) -> None:
         named = [(placed.first + n, read_record(body, Naming, placed)) for n, body in enumerate(bodies)]

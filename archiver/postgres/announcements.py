@@ -116,6 +116,11 @@ def shows_in_dump(content: bytes) -> bool:
     return announced is None or announced.tag not in _NOT_DUMPED
 
 
+def shows_by_tag(tags: Sequence[str]) -> bool:
+    """The same of a transaction that ran commands with ``tags``; none: it is not known which."""
+    return not tags or not _NOT_DUMPED.issuperset(tags)
+
+
 def may_differ(content: bytes, one: Catalog, other: Catalog) -> bool:
     """Whether a message announces what mostly shows in no entry, and what may be the difference between two schemas all the same.
 

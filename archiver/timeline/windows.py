@@ -12,6 +12,7 @@ from archiver.errors import ArchiverError
 from archiver.journal.drill_reports import DrillReport, newest
 from archiver.journal.verifier import verify
 from archiver.journal.window import SourceWindow, windows
+from archiver.postgres.unseen_changes import UnseenChanges
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -78,7 +79,7 @@ class Windows:
             self._again = ended + max(AGAIN_SECONDS, (10 if failed else 100) * (ended - begun))
 
     async def _look(self) -> None:
-        report = await verify(self._store, self._note)
+        report = await verify(self._store, self._note, finder=UnseenChanges())
         drills, problem = dict[str, DrillReport](), ""
         try:
             _, drills = await newest(self._store, {each.source.partition("/")[0] for each in report.restorable}, now=self._clock.now())

@@ -17,6 +17,7 @@ from archiver.postgres.lsn import parse_position
 from archiver.postgres.records import SCHEMA_UNCERTAIN, Look, Schema, Slot, Stream
 from archiver.postgres.replication_messages import BEGIN, COMMIT, STREAM_COMMIT, XLOG_HEADER, SentCommit, sent_begin, sent_commit
 from archiver.postgres.schema_bodies import read_schema
+from archiver.postgres.unseen_changes import UnseenChanges
 
 NEAR = 8
 """Newest segments in which the newest commit is looked for first: it stands in the last one, unless the source is idle."""
@@ -47,7 +48,7 @@ class SchemaKnowledge:
     """How far the journal knows the schema."""
 
     gap: Gap | None = None
-    """The one that no PG_SCHEMA entry has ended."""
+    """The one that no PG_SCHEMA entry has ended, or that begins with what was surely announced and not looked at."""
     until: str = ""
     """LSN of the newest look at the catalog that found the newest schema; empty for not known."""
     announced: bool = True
@@ -63,6 +64,7 @@ async def schema_knowledge(reader: Reader, source: str, mark: SourceMark, last: 
     if newest is None:
         return SchemaKnowledge()
     found: Gap | None = None
+    unseen = UnseenChanges()
     until, announced = newest[0].floor or newest[0].lsn, END_TRIGGER.encode() in newest[1]
     if last is None:
         return SchemaKnowledge(None, until, announced)
@@ -70,6 +72,7 @@ async def schema_knowledge(reader: Reader, source: str, mark: SourceMark, last: 
         async for placed in runs:
             if placed.run.source != source:
                 continue
+            unseen.feed(placed)
             if placed.run.kind is Kind.PG_SCHEMA:
                 found = None
             elif placed.run.kind is Kind.PG_LOOK:
@@ -78,7 +81,7 @@ async def schema_knowledge(reader: Reader, source: str, mark: SourceMark, last: 
                 gaps = [read_record(body, Gap, placed) for body in placed.run.bodies()]
                 # Of several without a schema between, the first knows best where they begin.
                 found = found or next((gap for gap in gaps if gap.reason == SCHEMA_UNCERTAIN and not gap.to_position), None)
-    return SchemaKnowledge(found, until, announced)
+    return SchemaKnowledge(found or next((gap for _, _, gap in unseen.rest()), None), until, announced)
 
 
 async def schema_system(reader: Reader, source: str, mark: SourceMark) -> tuple[str, str] | None:
