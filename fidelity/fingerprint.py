@@ -30,7 +30,7 @@ _PINNED = {
 _OWN = """
 SELECT n.nspname FROM pg_namespace n WHERE n.nspname IN ('archiver', 'archiver_ddl')
    AND EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = n.oid AND p.proname = 'announce_ddl')
-   AND NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid)
+   AND NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND NOT (c.relkind = 'm' AND c.relname = 'announcement_key'))
 """
 _HOLDERS = """
 WITH RECURSIVE hashed (oid, below) AS (
