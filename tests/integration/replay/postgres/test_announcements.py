@@ -61,9 +61,8 @@ async def blind(monkeypatch: pytest.MonkeyPatch, made: Capture) -> AsyncIterator
 
     with monkeypatch.context() as patched:
         patched.setattr(schema_watcher, "poll_database", endless)
-        assert made.source._watcher is not None
-        made.source._watcher.ddl_seen()
-        await begun.wait()
+        await made.until(lambda: made.source._watcher is not None)
+        await asyncio.wait_for(begun.wait(), 60)
         yield
 
 
