@@ -36,6 +36,8 @@ _NAMED = 5
 _NOT_DUMPED = frozenset({"CREATE PUBLICATION", "ALTER PUBLICATION", "DROP PUBLICATION", "REFRESH MATERIALIZED VIEW", "REINDEX", "CLUSTER"})
 """Tags of changes that mostly show in no schema entry. Publications: capture itself makes and changes its own, after the entry that they
 belong to."""
+_ANYBODYS = frozenset({"GRANT", "REVOKE", "ALTER DEFAULT PRIVILEGES"})
+"""Tags of what a role without any right may run: granting what it may not grant is a warning, and its own defaults are its own."""
 MOST_BYTES = 16 << 20
 """Of a content that is read. DDL that names a hundred thousand objects has as much."""
 
@@ -68,6 +70,18 @@ def read_announcement(content: bytes) -> Announcement | None:
         return decode_untrusted(content, Announcement, most=MOST_BYTES, strict=False)
     except Unreadable:
         return None
+
+
+class _Tagged(msgspec.Struct):
+    tag: str = ""
+
+
+def read_tag(content: bytes) -> str:
+    """The command of a message, whatever else it says: objects of a GRANT have no oid. Empty when it cannot be read."""
+    try:
+        return decode_untrusted(content, _Tagged, most=MOST_BYTES, strict=False).tag
+    except Unreadable:
+        return ""
 
 
 class DescribedObject(msgspec.Struct):
@@ -116,9 +130,14 @@ def shows_in_dump(content: bytes) -> bool:
     return announced is None or announced.tag not in _NOT_DUMPED
 
 
-def shows_by_tag(tags: Sequence[str]) -> bool:
-    """The same of a transaction that ran commands with ``tags``; none: it is not known which."""
-    return not tags or not _NOT_DUMPED.issuperset(tags)
+def surely_by_tag(tags: Sequence[str]) -> bool:
+    """Whether a transaction that ran commands with ``tags`` changed what the next schema entry has, and had a right to; none: not known."""
+    return not tags or not (_NOT_DUMPED | _ANYBODYS).issuperset(tags)
+
+
+def takes_a_right(content: bytes) -> bool:
+    """Whether not just anybody can make the event trigger send this, by what it may run without changing a thing."""
+    return read_tag(content) not in _ANYBODYS
 
 
 def may_differ(content: bytes, one: Catalog, other: Catalog) -> bool:

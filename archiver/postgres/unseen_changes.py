@@ -10,7 +10,7 @@ from collections.abc import Callable
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
-from archiver.postgres.announcements import UNSEEN, shows_by_tag
+from archiver.postgres.announcements import UNSEEN, surely_by_tag
 from archiver.postgres.lsn import parse_lsn, parse_position
 from archiver.postgres.records import SCHEMA_UNCERTAIN, Announced, Look, Schema
 from archiver.postgres.visibility import Visible
@@ -29,7 +29,7 @@ class UnseenChanges:
         if run.kind is Kind.PG_ANNOUNCED:
             for seq, body in enumerate(run.bodies(), placed.first):
                 said = read_record(body, Announced, placed)
-                if shows_by_tag(said.tags):
+                if surely_by_tag(said.tags):
                     self._open.setdefault(run.source, {}).setdefault(parse_lsn(said.lsn), (seq, said))
             return []
         if run.source not in self._open:

@@ -20,7 +20,8 @@ from archiver.postgres.announcements import PREFIX, TRIGGERS
 
 _log = structlog.get_logger()
 
-# One function for three events. Temporary objects are of no concern, and neither is what an extension's script does inside.
+# One function for three events. Temporary objects, with their triggers and rules, and large objects are of no concern: anybody may make
+# them. Neither is what an extension's script does inside.
 # The keys are read and used in one expression: nothing that logs values of variables sees them.
 _BODY = f"""
 DECLARE
@@ -30,10 +31,15 @@ DECLARE
 BEGIN
     IF TG_EVENT = 'ddl_command_end' THEN
         SELECT jsonb_agg(jsonb_build_object('type', c.object_type, 'identity', c.object_identity, 'oid', c.objid::int8))
-          INTO objects FROM pg_event_trigger_ddl_commands() c WHERE c.schema_name IS DISTINCT FROM 'pg_temp';
+          INTO objects FROM pg_event_trigger_ddl_commands() c
+         WHERE c.schema_name IS DISTINCT FROM 'pg_temp' AND c.object_type IS DISTINCT FROM 'large object' AND NOT EXISTS (
+            SELECT FROM pg_depend d JOIN pg_class r ON r.oid = d.refobjid
+             WHERE d.classid = c.classid AND d.objid = c.objid AND d.refclassid = 'pg_class'::regclass
+               AND d.deptype IN ('a', 'i') AND r.relpersistence = 't');
     ELSIF TG_EVENT = 'sql_drop' THEN
         SELECT jsonb_agg(jsonb_build_object('type', d.object_type, 'identity', d.object_identity, 'oid', d.objid::int8))
-          INTO objects FROM pg_event_trigger_dropped_objects() d WHERE d.original AND NOT d.is_temporary;
+          INTO objects FROM pg_event_trigger_dropped_objects() d
+         WHERE d.original AND NOT d.is_temporary AND d.address_names[1] IS DISTINCT FROM 'pg_temp';
     ELSE
         SELECT jsonb_build_array(jsonb_build_object('type', 'table', 'identity', c.oid::regclass::text, 'oid', c.oid::int8))
           INTO objects FROM pg_class c WHERE c.oid = pg_event_trigger_table_rewrite_oid() AND c.relpersistence <> 't';

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from archiver.postgres.announcement_seal import SealKeys
-from archiver.postgres.announcements import PREFIX_BYTES, read_announcement
+from archiver.postgres.announcements import PREFIX_BYTES, read_tag
 from archiver.postgres.lsn import format_lsn
 from archiver.postgres.records import Announced
 from archiver.postgres.replication_messages import (
@@ -90,9 +90,8 @@ class SealedChanges:
         lsn, content = int.from_bytes(frame[at + 1 : at + 9], "big"), frame[at + 9 + len(PREFIX_BYTES) + 4 :]
         if not keys.made(content, xid, lsn):
             return
-        announced = read_announcement(content)
         within = int.from_bytes(frame[at - 4 : at], "big") if streamed else 0
-        heard = _Heard(within, lsn, announced.tag[:_LONGEST_TAG] if announced is not None else "")
+        heard = _Heard(within, lsn, read_tag(content)[:_LONGEST_TAG])
         (self._staged.setdefault(xid, []) if streamed else self._open).append(heard)
 
     def _abort(self, xid: int, subxid: int) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from archiver.journal.entry import Kind, Placed
 from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
-from archiver.postgres.announcements import END_TRIGGER, read_announcement
+from archiver.postgres.announcements import END_TRIGGER, read_announcement, takes_a_right
 from archiver.postgres.lsn import parse_lsn, parse_position
 from archiver.postgres.records import SCHEMA_UNCERTAIN, Announced, Look, Schema, Sequences, Slot, Snapshot, Stream
 from archiver.postgres.schema_bodies import read_schema
@@ -109,13 +109,16 @@ class Survey:
         return found
 
     def sealed(self, shows: Callable[[bytes], bool]) -> list[Sealed]:
-        """Those of ``announced``, on both sides of the point, where our event trigger alone can have sent a message that ``shows``."""
+        """Those of ``announced``, on both sides of the point, where our event trigger alone can have sent a message that ``shows``.
+
+        Without those that anybody makes it send.
+        """
         found = []
         for each in self._commits.announced:
             sealed = [
                 content
                 for content, lsn in zip(each.contents, each.lsns, strict=True)
-                if (each.xid, each.commit_lsn, lsn) in self._sealed and shows(content)
+                if (each.xid, each.commit_lsn, lsn) in self._sealed and takes_a_right(content) and shows(content)
             ]
             if sealed and each.commit_lsn >= self.from_lsn:
                 found.append(Sealed(Committed(each.xid, each.commit_lsn), each.seq, sealed))

@@ -290,7 +290,7 @@ def _unannounced(change: FoundRecord[Schema]) -> GapLine:
 
 def _unseen(unseen: Sequence[Committed], survey: Survey) -> GapLine:
     """The gap of what was announced by our event trigger, and never looked at before what came next."""
-    found = [each for each in survey.sealed(shows_in_dump) if each.of in unseen] or survey.sealed(lambda _: True)
+    found = [each for each in survey.sealed(lambda _: True) if each.of in unseen]
     said = [read_described(content) for each in found for content in each.contents]
     return GapLine(
         found[0].seq,

@@ -88,11 +88,13 @@ def choose(
     newest = earlier[-1] if earlier else None
     if newest is not None and newest.announces:
         choice = _announced(newest, later, changed, perhaps, unchanged, looked)
-        if choice.certain or choice.change is not None or not changed.surely.before:
+        if choice.certain or choice.change is not None:
             return choice
         surely = _announced(newest, later, changed.surely, lambda *of: perhaps(*of).surely, unchanged, looked)
-        # The newest lacks what surely happened before the point; a later one has that, and perhaps what others announced behind it.
-        return replace(surely, certain=False, reason=choice.reason) if surely.certain else surely if surely.unseen else choice
+        if surely.unseen:
+            return surely
+        # The newest may lack what surely happened before the point; a later one has that, and perhaps what others announced behind it.
+        return replace(surely if surely.certain else choice, certain=False, reason=choice.reason, unseen=())
     if newest is None:
         assert later is not None
         return SchemaChoice(

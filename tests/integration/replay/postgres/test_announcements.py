@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import uuid
 from collections.abc import AsyncIterator
 
@@ -137,6 +138,42 @@ async def test_what_anybody_could_have_sent_is_a_doubt_and_no_gap(made: Capture,
         await made.start()
         await quiet(made, database)
         await caught_up(made, database)
+
+
+WITHOUT_RIGHTS = [
+    "GRANT USAGE ON LANGUAGE plpgsql TO archiver_guest",
+    "REVOKE USAGE ON LANGUAGE plpgsql FROM archiver_guest",
+    "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
+    "CREATE TEMP TABLE mine (id serial PRIMARY KEY)",
+    "CREATE TRIGGER t BEFORE UPDATE ON mine FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    "COMMENT ON TRIGGER t ON mine IS 'mine'",
+    "CREATE RULE r AS ON DELETE TO mine DO ALSO NOTHING",
+    "CREATE POLICY p ON mine USING (true)",
+    "ALTER TABLE mine ADD CHECK (id > 0), ALTER id TYPE bigint",
+    "DROP TRIGGER t ON mine",
+    "DROP RULE r ON mine",
+    "DROP POLICY p ON mine",
+    "DROP TABLE mine",
+    "SELECT lo_create(424242)",
+    "COMMENT ON LARGE OBJECT 424242 IS 'mine'",
+]
+
+
+async def test_a_role_without_rights_makes_no_gap_by_what_it_may_run(made: Capture, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own temporary things, large objects and defaults, and grants that are none, are announced by nobody or a doubt at most."""
+    async with blind(monkeypatch, made):
+        with psycopg.connect(database, autocommit=True) as session:
+            session.execute("DROP ROLE IF EXISTS archiver_guest")
+            session.execute("CREATE ROLE archiver_guest")
+            session.execute("SET ROLE archiver_guest")
+            for statement in WITHOUT_RIGHTS:
+                session.execute(statement.encode())
+        await caught_up(made, database)
+        await made.crash()
+    said = [json.loads(each)["tag"] for each in messages(await made.placed())]
+    assert set(said) <= {"GRANT", "REVOKE", "ALTER DEFAULT PRIVILEGES"}
+    assert (await plan(made, "latest")).gaps == []
+    run(database, "DROP OWNED BY archiver_guest", "DROP ROLE archiver_guest")
 
 
 @pytest.mark.postgres(15, 18)
