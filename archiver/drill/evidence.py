@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,14 @@ def complete(evidence: Evidence, report: DrillReport) -> None:
     evidence.doubts = report.doubts
 
 
+def prepare(folder: Path) -> None:
+    """Make the folder, and see that a file can be made there: better before the drill than after it. Raises as ``disk.explained``."""
+    with disk.errors("write the evidence of the drill", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+
+
 def write(evidence: Evidence, folder: Path, moment: int) -> list[Path]:
     """Both files, named by ``moment``; a reader never sees half of one. ``Unavailable`` or ``Invalid`` where it cannot be written."""
     name = "drill-" + to_text(moment).replace(":", "").replace("-", "")
@@ -117,7 +126,6 @@ def write(evidence: Evidence, folder: Path, moment: int) -> list[Path]:
         folder / f"{name}.md": markdown(evidence).encode(),
     }
     with disk.errors("write the evidence of the drill", folder):
-        folder.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
             partial = path.with_name(f".{path.name}.partial")
             partial.write_bytes(text)

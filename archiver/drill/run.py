@@ -85,11 +85,12 @@ async def run_drill(
     """Restore ``wanted`` sources (all when empty) as they were at ``at``. Never raises for a failed step: the report says it.
 
     Raises as ``ScratchFolder.take`` for a scratch folder that is in use, ``Refused`` for a folder of evidence in the archive,
-    ``Unavailable`` when a passed drill cannot be recorded, or the evidence not be written. Cancelled or failed, it removes what it made;
-    that it could not is a failed step too.
+    ``Unavailable`` when a passed drill cannot be recorded, as ``disk.explained`` when the evidence cannot be written. Cancelled or failed,
+    it removes what it made; that it could not is a failed step too.
     """
     if proof.folder is not None:
         require_apart(proof.folder, store.url, "the folder for the evidence")
+        await asyncio.to_thread(written.prepare, proof.folder)
     folder = ScratchFolder(scratch.folder)
     used = await asyncio.to_thread(folder.take)
     report = DrillReport(at, clock.now(), sources=list(wanted))

@@ -286,6 +286,7 @@ def test_what_does_not_hold_fails_it_and_is_shown(database: str, scratch_server:
         ("writing", "WITH w AS (DELETE FROM note RETURNING 1) SELECT count(*) FROM w", {"at_least": 0}, False, "the server does not do it"),
         ("writing behind", "SELECT setval('note_id_seq', 99)", {"equals": 99}, False, "the server does not do it"),
         ("several", "SELECT 1; DROP TABLE note", {"equals": 1}, False, "the server does not do it: cannot insert multiple commands"),
+        ("quoting", "SELECT text::int FROM note", {"equals": 1}, False, "the server does not do it: InvalidTextRepresentation (22P02)"),
         ("slow", "SELECT delayed()", {"equals": 1}, False, "it was ended at its time limit"),
     ]
     drills = {
@@ -302,11 +303,11 @@ def test_what_does_not_hold_fails_it_and_is_shown(database: str, scratch_server:
         assert {each["name"]: each["holds"] for each in report["assertions"]} == {name: holds for name, *_, holds, _ in asked}
         found = {each["name"]: each["found"] for each in report["assertions"]}
         assert [(name, found[name]) for name, *_, words_found in asked if not found[name].startswith(words_found)] == []
-        assert "8 of 12 assertions do not hold: many, two, " in errors
+        assert "9 of 13 assertions do not hold: many, two, " in errors
         assert "precious" not in errors
         assert databases(scratch_server) == ["postgres"]
         assert not (tmp_path / "journal/drills").exists()
-        wait_until_shown(archiver, passed=False, failures=(1, 8))
+        wait_until_shown(archiver, passed=False, failures=(1, 9))
         code, report, errors = drill(archiver, *words, env={"ARCHIVER_DRILLS__ASSERTIONS": "[]"})
         assert code == 0, errors
         wait_until_shown(archiver, passed=True, failures=(0, 0))
@@ -406,4 +407,8 @@ def test_an_assertion_that_is_never_asked_fails_it(recorded: Archiver, tmp_path:
     code, report, errors = drill(recorded, "--evidence", str(tmp_path / "journal/proof"))
     assert (code, report) == (3, {})
     assert "in the archive itself" in errors
+    (tmp_path / "taken").touch()
+    code, report, errors = drill(recorded, "--evidence", str(tmp_path / "taken/proof"))
+    assert (code, report) == (2, {}), errors
+    assert "cannot write the evidence" in errors
     assert not (tmp_path / "journal/failed-drills").exists()

@@ -77,4 +77,7 @@ def _told(error: psycopg.Error) -> str:
     state = error.sqlstate or "no SQLSTATE"
     if error.sqlstate == "57014":
         return f"it was ended at its time limit ({state})"
+    # Data exceptions quote values, and so may what a function of the user's raises.
+    if state.startswith(("22", "23", "P0")):
+        return f"the server does not do it: {type(error).__name__} ({state})"
     return f"the server does not do it: {error.diag.message_primary or type(error).__name__} ({state})"
