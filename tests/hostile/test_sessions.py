@@ -62,3 +62,22 @@ async def test_no_session_finds_what_a_role_or_database_put_before_the_catalog(d
         assert await (await target.execute(b"SELECT * FROM public.v")).fetchone() is not None
     for session in opened:
         await session.close()
+
+
+@pytest.mark.parametrize("variable", ["PGTZ", "PGDATESTYLE", "PGCLIENTENCODING"])
+@pytest.mark.postgres(15, 18)
+async def test_the_environment_changes_no_text_of_a_value(database: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """libpq sends these behind the options of the connection string, so that they win. A day would be taken for a month."""
+    monkeypatch.setenv(variable, {"PGTZ": "Asia/Kathmandu", "PGDATESTYLE": "German, DMY", "PGCLIENTENCODING": "LATIN1"}[variable])
+    access = Access.of(database)
+    opened = [await access.connect(), await connect_replication(access, "archiver_test")]
+    async with connected(database) as target:
+        await pin(target)
+        for session in [*opened, target]:
+            cursor = await session.execute(b"SELECT timestamptz '2026-11-12 01:02:03+00', chr(8364)")
+            assert cursor.pgresult is not None
+            assert [cursor.pgresult.get_value(0, at) for at in (0, 1)] == [b"2026-11-12 01:02:03+00", "\u20ac".encode()]
+    for session in opened:
+        await session.close()
+    with access.for_programs(restricted=True) as (_, environment):
+        assert variable not in environment

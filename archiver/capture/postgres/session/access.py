@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 from psycopg import conninfo
 
-from archiver.capture.postgres.session.session_settings import PLAIN_SQL, RESTRICTED, pin_newer, startup_options
+from archiver.capture.postgres.session.session_settings import FROM_ENVIRONMENT, PLAIN_SQL, RESTRICTED, pin, startup_options
 from archiver.errors import ArchiverError, Invalid, Refused, Unavailable
 from archiver.postgres.connecting import MANUAL, POOLER, connect
 from archiver.postgres.connection_string import ALLOWED_UNENCRYPTED, SECRETS, guarded, without_secrets
@@ -81,7 +81,8 @@ class Access:
         """
         values: dict[str, Any] = conninfo.conninfo_to_dict(self.dsn)
         values |= guarded({**values, **self.secrets}, base)
-        environment = {**base, "PGAPPNAME": self.application_name, "LC_ALL": "C"}
+        kept = {name: value for name, value in base.items() if name not in FROM_ENVIRONMENT}
+        environment = {**kept, "PGAPPNAME": self.application_name, "LC_ALL": "C"}
         pinned = {**PLAIN_SQL, **({RESTRICTED[0]: RESTRICTED[1].replace(" ", "")} if restricted else {})}
         words = [str(values.get("options") or ""), *(f"-c {name}={value}" for name, value in pinned.items())]
         values["options"] = " ".join(words).strip()
@@ -109,8 +110,8 @@ class Access:
         try:
             connection = await connect("", "connecting", **self.arguments())
             try:
+                await connection.execute(pin())
                 await _require_pinned(connection)
-                await connection.execute(pin_newer())
             except BaseException:
                 await connection.close()
                 raise
@@ -126,9 +127,9 @@ async def restricts_views(session: Session) -> bool:
 
 
 async def _require_pinned(session: Session) -> None:
-    """Raise ``Invalid`` when the session did not begin with the settings that it was asked to begin with: values would have other texts."""
-    row = await (await session.execute("SELECT current_setting('extra_float_digits'), current_setting('synchronize_seqscans')")).fetchone()
-    if row != ("3", "off"):
+    """Raise ``Invalid`` when the session did not begin with the settings that it was asked to begin with: others would be missing, too."""
+    row = await (await session.execute("SELECT current_setting('synchronize_seqscans')")).fetchone()
+    if row != ("off",):
         raise Invalid("the session has not the settings that were asked for: something between us and the server drops them", hint=POOLER)
 
 

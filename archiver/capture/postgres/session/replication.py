@@ -11,7 +11,7 @@ import psycopg
 from psycopg import conninfo, sql
 
 from archiver.capture.postgres.session.access import Access, translated
-from archiver.capture.postgres.session.session_settings import pin_newer
+from archiver.capture.postgres.session.session_settings import pin
 from archiver.errors import ArchiverError, Invalid, Refused, Unavailable
 from archiver.postgres.connecting import POOLER, connect
 
@@ -35,7 +35,7 @@ async def connect_replication(access: Access, name: str) -> Connection:
     values["options"] += f" -c wal_sender_timeout={SENDER_TIMEOUT_SECONDS:g}s"
     connection = await connect("", "connecting for replication", **values)
     try:
-        await connection.execute(pin_newer())
+        await connection.execute(pin())
     except psycopg.Error as error:
         await connection.close()
         raise explained(error, "connecting for replication") from error

@@ -48,6 +48,9 @@ RESTRICTED = ("restrict_nonsystem_relation_kind", "view, foreign-table")
 """A name that we read may by now belong to a view, whose functions would run with our rights (CVE-2024-7348). With this setting the
 server refuses. It came with a minor release of August 2024: 15.8, 16.4, 17."""
 
+FROM_ENVIRONMENT = ("PGCLIENTENCODING", "PGDATESTYLE", "PGTZ")
+"""Variables by which libpq changes settings of a session, whatever its options say."""
+
 _NEWER: Mapping[str, str] = {"transaction_timeout": "0", RESTRICTED[0]: RESTRICTED[1]}
 """Not every server knows them: an unknown name among the start-up options would refuse the connection."""
 
@@ -58,10 +61,13 @@ def startup_options(given: str = "") -> str:
     return " ".join([*([given] if given else []), *(f"-c {name}={value}" for name, value in pinned.items())])
 
 
-def pin_newer() -> bytes:
-    """The statement that pins, right after connecting, what not every server knows, where it is known."""
-    values = ", ".join(f"('{name}', '{value}')" for name, value in _NEWER.items())
+def pin() -> bytes:
+    """The statement that pins, right after connecting, what start-up options cannot: what not every server knows, where it is known; and
+    how values are written once more, since libpq puts PGTZ, PGDATESTYLE and PGCLIENTENCODING of the environment behind the options.
+    """
+    values = ", ".join(f"('{name}', '{value}')" for name, value in {**OUTPUT, **_NEWER}.items())
     return (
         "SELECT pg_catalog.set_config(s.name, w.value, false)"
-        f" FROM (VALUES {values}) w (name, value) JOIN pg_catalog.pg_settings s ON s.name OPERATOR(pg_catalog.=) w.name"
+        f" FROM (VALUES {values}) w (name, value) JOIN pg_catalog.pg_settings s"
+        " ON pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) w.name"
     ).encode()
