@@ -302,6 +302,32 @@ async def test_event_triggers_announce_changes_and_never_fail_them(database: str
     assert announced(database) == []
 
 
+async def test_what_check_prints_installs_the_triggers_and_lets_the_role_tell_them(database: str, plain: tuple[str, str]) -> None:
+    """As an administrator pastes it; then the role has nothing to complain of. Triggers of an earlier version are named."""
+    dsn, role = plain
+    run(database, f"GRANT CREATE ON DATABASE {database.rsplit('/', 1)[1]} TO {role}")
+
+    async def found() -> tuple[set[str], list[str]]:
+        async with await Access.of(dsn).connect() as session:
+            report = await preflight(session, PostgresConfig(dsn=dsn, slot="unused", allow_unlimited_wal=True))
+        codes = {finding.code for finding in (*report.refusals, *report.warnings)}
+        return codes & {"no_trigger", "old_trigger", "unsealed"}, list(report.least_rights)
+
+    codes, lines = await found()
+    assert codes == {"no_trigger"}
+    run(database, *(line for line in lines if not line.startswith("--")))
+    codes, lines = await found()
+    assert (codes, any("EVENT TRIGGER" in line for line in lines)) == (set(), False)
+    run(database, f"REVOKE SELECT ON archiver.announcement_key FROM {role}")
+    assert (await found())[0] == {"unsealed"}
+    run(database, "COMMENT ON FUNCTION archiver.announce_ddl() IS 'archiver event trigger 0123456789abcdef'")
+    codes, lines = await found()
+    assert codes == {"old_trigger"}
+    run(database, *(line for line in lines if not line.startswith("--")))
+    assert (await found())[0] == set()
+    clean_up(database, "none")
+
+
 def announced(dsn: str) -> list[str]:
     """Tags of the messages since the last call."""
     import json
