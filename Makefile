@@ -20,7 +20,7 @@ help:
 	@echo "lint types    ruff and import-linter; mypy"
 	@echo "format        rewrite what ruff can"
 	@echo "bench         one JSON line per measure"
-	@echo "demo          capture, disaster, restore and comparison, before your eyes; ARGS=--keep leaves the archive, to be asked"
+	@echo "demo          capture, disaster, restore and comparison, before your eyes; ARGS=--keep leaves the archive, and serves its page"
 	@echo "fidelity      capture a hard database while it changes, restore ten points, compare; SQL=folder or DSN=… for yours"
 	@echo "fidelity-kubernetes  the same for custom resources and other objects; FOLDER=folder of YAML for yours"
 	@echo "spark         history files, read by Spark as by DuckDB and a restore"

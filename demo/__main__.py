@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from demo.half import Half
 from demo.kubernetes import Cluster
+from demo.page import page
 from demo.postgres import Database
 from demo.story import Failed, Story
 from tests.servers import controlplane_build
@@ -63,7 +65,8 @@ def main() -> int:
     parser.add_argument(
         "--keep",
         action="store_true",
-        help="leave the journal, the settings and the log where they are, and say where; the servers are stopped all the same",
+        help="leave the journal, the settings and the log where they are, say where, and serve the timeline page of them until Ctrl-C; the "
+        "databases and clusters are stopped all the same",
     )
     arguments = parser.parse_args()
     # A request to end is an exception, so that every server is stopped on the way out.
@@ -95,18 +98,29 @@ def tell(halves: list[Half], console: Console, *, keep: bool) -> int:
     folder = Path(tempfile.mkdtemp(prefix="archiver-demo-"))
     story = Story(halves, folder, console)
     try:
-        return 0 if story.tell() else 1
+        good = story.tell()
     finally:
         story.close()
         if keep:
             console.print(
                 f"journal, settings and log are in {folder}; look with: .venv/bin/archiver -c {folder}/archiver.yaml status --offline"
             )
-            console.print(
-                f"the same as a page, at an address that this prints: .venv/bin/archiver -c {folder}/archiver.yaml web", soft_wrap=True
-            )
         else:
             shutil.rmtree(folder, ignore_errors=True)
+    if keep:
+        show(folder / "archiver.yaml", console)
+    return 0 if good else 1
+
+
+def show(config: Path, console: Console) -> None:
+    """Where the page of it is: served while somebody is at the terminal, until they interrupt it; else the command that serves it."""
+    if not sys.stdin.isatty() or not config.exists():
+        console.print(f"the same as a page, at an address that this prints: .venv/bin/archiver -c {config} web", soft_wrap=True)
+        return
+    with page(config) as address, suppress(KeyboardInterrupt):
+        if address:
+            console.print(f"the same as a page, until Ctrl-C: {address}", soft_wrap=True)
+            signal.pause()
 
 
 if __name__ == "__main__":

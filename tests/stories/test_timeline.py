@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import io
 import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,10 @@ import psycopg
 import pytest
 import yaml
 from playwright.sync_api import Browser, Page, Route, expect
+from rich.console import Console
 
+from demo.__main__ import show
+from demo.page import page as page_of
 from tests.servers.browser import browsing, looking
 from tests.servers.warm_commands import WarmCommands
 from tests.stories.timeline_archive import AWKWARD, BAD, MINUTE, SCRIPT, forge
@@ -50,6 +55,18 @@ class Served:
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
         finally:
             connection.close()
+
+
+def test_the_demo_ends_with_the_page(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It prints the page's address, which ends with it; without a terminal it prints the command alone, and does not wait."""
+    with page_of(served.folder / "archiver.yaml") as address, looking(served.browser, address) as page:
+        expect(page.locator("#state")).to_contain_text("one bar is")
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(address, timeout=30)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    told = Console(record=True, file=io.StringIO(), width=200)
+    show(served.folder / "archiver.yaml", told)
+    assert f"archiver -c {served.folder}/archiver.yaml web" in told.export_text()
 
 
 @pytest.fixture(scope="module")
