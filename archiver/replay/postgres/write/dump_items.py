@@ -67,7 +67,7 @@ class Item:
     checked_as: bytes = b""
     """Who is to make or check it where functions beside it may be called, quoted. Empty: whoever restores."""
 
-    def runnable(self, sql: bytes, path: str = OWN_PATH, *, role: bytes = b"") -> bytes:
+    def runnable(self, sql: bytes, path: bytes = OWN_PATH.encode(), *, role: bytes = b"") -> bytes:
         """``sql``, a form of its own, so that none of the owner's functions gets more rights than the owner (or ``role``) has."""
         if not (role or self.run_as):
             return sql
@@ -75,7 +75,7 @@ class Item:
         mark = b"$archiver_" + secrets.token_hex(16).encode() + b"$"
         return (
             b"CREATE FUNCTION pg_temp.archiver_make() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = "
-            + path.encode()
+            + path
             + b" AS "
             + mark
             + b"BEGIN "
@@ -121,6 +121,10 @@ class Items:
         """What stands in the dump. Bytes that are no text stay as surrogates."""
         return _decoder(self.encoding)(written)
 
+    def written(self, text: str) -> bytes:
+        """As the dump would have it: what comes from the catalog is text, and runs in the encoding of the dump."""
+        return _written(text, self.encoding)
+
     def __iter__(self) -> Iterator[Item]:
         yield from (*self.pre, *self.post, *self.planned, *self.guards, *self.domains, *self.last)
 
@@ -154,7 +158,7 @@ def items_of(
             continue
         item = _item(entry, text, no_owner=no_owner)
         if item.kind == "EXTENSION":
-            item = _extension(item, versions.get(item.tag, ""), homes.get(item.tag, ""))
+            item = _extension(item, versions.get(item.tag, ""), items.written(homes.get(item.tag, "")))
         if item.kind == "SCHEMA" and item.tag in existing_schemas:
             continue
         post = section == SECTION_POST
@@ -172,7 +176,7 @@ def items_of(
     # Privileges come when all is there, so that nothing is made under default privileges that are part of the state.
     items.pre += grants[0]
     items.guards += grants[1]
-    items.last[:0] = [_publication(each, -number, no_owner=no_owner) for number, each in enumerate(publications, 1)]
+    items.last[:0] = [_publication(each, -number, items, no_owner=no_owner) for number, each in enumerate(publications, 1)]
     return items
 
 
@@ -200,19 +204,19 @@ def _schemas_of_extensions(
     return {each.name: each.schema for each in installed if each.schema not in there and not each.schema.startswith("pg_")}
 
 
-def _extension(item: Item, version: str, home: str) -> Item:
+def _extension(item: Item, version: str, home: bytes) -> Item:
     script = re.sub(rb";\s*$", b" VERSION " + quoted(version.encode()) + b";\n", item.sql) if version else item.sql
-    made = b"CREATE SCHEMA IF NOT EXISTS " + quoted(home.encode()) + b";\n" if home else b""
+    made = b"CREATE SCHEMA IF NOT EXISTS " + quoted(home) + b";\n" if home else b""
     return replace(item, sql=made + script)
 
 
-def _publication(publication: UserPublication, number: int, *, no_owner: bool) -> Item:
+def _publication(publication: UserPublication, number: int, items: Items, *, no_owner: bool) -> Item:
     """``number``: one that no entry of a dump has."""
-    name = quoted(publication.name.encode())
-    script = publication.sql.encode() + b";\n"
+    name = quoted(items.written(publication.name))
+    script = items.written(publication.sql) + b";\n"
     if not no_owner:
-        script += b"ALTER PUBLICATION " + name + b" OWNER TO " + quoted(publication.owner.encode()) + b";\n"
-    return Item(number, "PUBLICATION", "", publication.name, publication.owner, script, name.decode(), ())
+        script += b"ALTER PUBLICATION " + name + b" OWNER TO " + quoted(items.written(publication.owner)) + b";\n"
+    return Item(number, "PUBLICATION", "", publication.name, publication.owner, script, items.text(name), ())
 
 
 def _is_wanted(entry: TocEntry, section: int, *, no_owner: bool) -> bool:
@@ -253,6 +257,13 @@ def _item(entry: TocEntry, text: Decoder, *, no_owner: bool) -> Item:
 def quoted(name: bytes) -> bytes:
     """An identifier in any encoding that a server can have."""
     return b'"' + name.replace(b'"', b'""') + b'"'
+
+
+def _written(text: str, encoding: str) -> bytes:
+    try:
+        return text.encode(_CODECS.get(encoding, encoding), "surrogateescape")
+    except (LookupError, UnicodeEncodeError):
+        return text.encode("utf-8", "surrogateescape")
 
 
 def _decoder(encoding: str) -> Decoder:

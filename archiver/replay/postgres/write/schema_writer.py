@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import psycopg
-from psycopg import sql
 
 from archiver.errors import Refused
 from archiver.postgres.calling_code import ATTACHED, CHECKED, JOINED, PLANNED_BESIDE
@@ -155,7 +154,8 @@ class SchemaWriter:
             for path in await self._paths.of(item.schema, item.owner):
                 script = await self._script(item, f"{path}, pg_temp")
                 async with self._called.harmless(item):
-                    error = await self._attempt(_in_path(f"{path}, pg_temp") + script + b"\n" + _in_path(OWN_PATH), doing)
+                    within = self._items.written(f"{path}, pg_temp")
+                    error = await self._attempt(_in_path(within) + script + b"\n" + _in_path(OWN_PATH.encode()), doing)
                 if error is None:
                     await self._is_there(item)
                     self.notes.append(f"{item.name} was made with search_path = {path}, which it needs")
@@ -165,9 +165,9 @@ class SchemaWriter:
     async def _script(self, item: Item, path: str = OWN_PATH) -> bytes:
         """What makes it, so that no function that stands beside it gets more rights than its owner has."""
         if await self._may_call([item]) and await self._asks(ATTACHED, (item.schema, item.tag)):
-            return item.runnable(item.sql, path, role=item.checked_as)
+            return item.runnable(item.sql, self._items.written(path), role=item.checked_as)
         if item.checked_as and item.kind == "INDEX ATTACH" and await self._asks(JOINED):
-            return item.runnable(item.sql, path, role=item.checked_as)
+            return item.runnable(item.sql, self._items.written(path), role=item.checked_as)
         checks_rows = item.kind == "FK CONSTRAINT" and not _UNCHECKED.search(item.sql)
         if item.checked_as and checks_rows and await self._asks(JOINED):
             # Rows are compared by a query. The constraint itself can need rights that its owner has no more. (Of a partitioned table the
@@ -179,9 +179,9 @@ class SchemaWriter:
                 self._unchecked.add(item.number)
                 return _weaker(item)
             if item.sql.startswith(b"ALTER TABLE ONLY "):
-                return _weaker(item) + item.runnable(_validation(item), path, role=item.checked_as)
-            return item.runnable(item.sql, path, role=item.checked_as)
-        return item.runnable(item.sql, path)
+                return _weaker(item) + item.runnable(_validation(item), self._items.written(path), role=item.checked_as)
+            return item.runnable(item.sql, self._items.written(path), role=item.checked_as)
+        return item.runnable(item.sql, self._items.written(path))
 
     def _tables_of(self, item: Item) -> tuple[list[str], list[str]]:
         """Schemas and names of the tables that it needs, or whose constraints and indexes."""
@@ -273,8 +273,9 @@ def _weaker(item: Item) -> bytes:
     return re.sub(rb";\s*$", b" NOT VALID;\n", item.sql)
 
 
-def _in_path(path: str) -> bytes:
-    return b"SELECT pg_catalog.set_config('search_path', " + sql.Literal(path).as_bytes(None) + b", true);\n"
+def _in_path(path: bytes) -> bytes:
+    literal = b"E'" + path.replace(b"\\", b"\\\\").replace(b"'", b"''") + b"'"
+    return b"SELECT pg_catalog.set_config('search_path', " + literal + b", true);\n"
 
 
 def _validation(item: Item) -> bytes:

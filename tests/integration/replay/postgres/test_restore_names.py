@@ -11,7 +11,7 @@ import pytest
 from archiver.journal.reader import Reader
 from archiver.replay.postgres.restore import restore_to_database, restore_to_folder
 from tests.integration.capture.postgres.rig import capture
-from tests.integration.replay.postgres.arrange import baseline, plan, quiet, run
+from tests.integration.replay.postgres.arrange import ask, baseline, plan, quiet, run
 from tests.integration.replay.postgres.test_restore_partial import recorded, restore
 from tests.servers.compare import differences
 from tests.servers.postgres import PostgresServer
@@ -70,3 +70,22 @@ async def test_constraints_that_a_dump_does_not_name(database: str, target_datab
         report = await restore(made, planned, target_database, tmp_path)
     assert differences(database, target_database) == []
     assert not any("is called" in note for note in report.notes)
+
+
+@pytest.mark.postgres(18)
+async def test_names_in_another_encoding(postgres: PostgresServer, tmp_path: Path) -> None:
+    """What comes from the catalog runs in the encoding of the dump, as that itself does."""
+    with postgres.database() as name, postgres.database() as target:
+        source, fresh = (f"{postgres.dsn(each)}?client_encoding=UTF8" for each in (name, target))
+        for each in (name, target):
+            made = f"CREATE DATABASE {each} TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'"
+            postgres.execute(f"DROP DATABASE {each}", made)
+        statements = 'CREATE TABLE "t\u00e4" ("\u00fc" int PRIMARY KEY, v text); CREATE PUBLICATION "p\u00fc" FOR TABLE "t\u00e4" WHERE ("\u00fc" > 1)'
+        change = """INSERT INTO "t\u00e4" VALUES (1, '\u00ff')"""
+        async with recorded(source, statements, change) as (captured, planned):
+            report = await restore(captured, planned, fresh, tmp_path)
+        assert report.left_out == []
+        assert differences(source, fresh) == []
+        assert ask(fresh, "SELECT pubname || ' ' || rowfilter FROM pg_publication_tables WHERE pubname LIKE 'p%'") == (
+            'p\u00fc ("\u00fc" > 1)'
+        )
