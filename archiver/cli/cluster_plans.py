@@ -28,7 +28,7 @@ def read_plan(file: Path, targets: Sequence[str]) -> PlanFile:
     """
     from archiver.replay.kubernetes.plan_file import PlanFile
 
-    beside = {"--plan", "--to", "--dry-run", "--uid-map", "--show-all", "--json"}
+    beside = {"--plan", "--to", "--no-undo", "--dry-run", "--uid-map", "--show-all", "--json"}
     for option in given_options().values():
         if option not in beside:
             raise Invalid(f"{option} does not go with --plan: the plan has what was chosen", hint="make another plan with --plan-file")
@@ -81,6 +81,15 @@ def require_deletable(options: Options) -> None:
             "--delete without a kind, a namespace, an object or a selector means everything that is captured",
             hint="say what is meant, for example with --namespace",
         )
+
+
+def say_without_undo(plans: Plans) -> None:
+    """Say, before anything is written, of which targets nothing can be taken back."""
+    from archiver.replay.kubernetes.restore import ClusterRestoration
+
+    for planned in plans.sources:
+        if isinstance(planned, ClusterRestoration) and planned.api is not None and not planned.prepared.captured:
+            output.say(f"note: {planned.source}: no undo, because this archive does not capture the target")
 
 
 def write_plan(plans: Plans, file: Path | None) -> None:

@@ -35,6 +35,7 @@ def print_done(report: ExcerptReport) -> None:
     output.facts(
         [
             *([("new schema", report.into_schema), ("rows", sum(table.rows for table in report.tables))] if report.into_schema else []),
+            *([("to undo it", f"{report.undo};")] if report.undo else []),
             ("read", f"{output.size(report.read.rows)} of rows, {output.size(report.read.journal)} of the journal behind them"),
             ("seconds", f"{report.seconds:.2f}"),
             *(("note", text) for text in report.notes),

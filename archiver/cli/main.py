@@ -65,6 +65,7 @@ COMMANDS = {
     "window": Command("window:window", "Show from when to when every point can be restored, and the gaps."),
     "mark": Command("mark:mark", "Name the journal's end, to come back to it."),
     "maintain": Command("maintain:maintain", "Fold the journal into newer checkpoints, or into history files."),
+    "undo": Command("undo:undo", "Take a restore into the captured cluster back."),
     "retain": Command("retain:retain", "Delete what no promised point needs, as the settings ask."),
     "hold": Command("hold:hold", "Stop all deletion."),
     "restore": Command("restore:restore", "Bring sources back as they were at one point."),

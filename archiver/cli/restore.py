@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from archiver.cli import output
-from archiver.cli.cluster_plans import as_planned, read_plan, require_deletable, write_plan
+from archiver.cli.cluster_plans import as_planned, read_plan, require_deletable, say_without_undo, write_plan
 from archiver.cli.given import given_options
 from archiver.cli.main import Context, wait_for
 from archiver.cli.points import FORMS, say_meaning
@@ -130,6 +130,12 @@ if TYPE_CHECKING:
 )
 @click.option("--into-source", is_flag=True, help="The captured cluster, or with --into-schema the captured database, may be the target.")
 @click.option(
+    "--no-undo",
+    is_flag=True,
+    help="Kubernetes: no mark before writing into the captured cluster. Without it a restore that replaces or"
+    " deletes is refused where no mark can be put.",
+)
+@click.option(
     "--hold-lease",
     "leases",
     multiple=True,
@@ -190,6 +196,7 @@ def restore(
     no_owner: bool,
     into_source: bool,
     allow_controllers: bool,
+    no_undo: bool,
     leases: tuple[str, ...],
     uid_map: Path | None,
     strict: bool,
@@ -281,11 +288,12 @@ def restore(
             show_all=output.is_whole(show_all=show_all),
             as_json=as_json,
             written=written,
+            undo=not no_undo,
         )
     )
     if uid_map is not None and done:
         _write_uids(uid_map, done)
-    _judge(done, options)
+    judge(done, options)
 
 
 _ABOUT: dict[str, Place] = {
@@ -299,6 +307,7 @@ _ABOUT: dict[str, Place] = {
     "--delete-managed": "into a cluster",
     "--allow-controllers": "into a cluster",
     "--into-source": "into a cluster",
+    "--no-undo": "into a cluster",
     "--hold-lease": "into a cluster",
     "--uid-map": "into a cluster",
     "--plan-file": "into a cluster",
@@ -332,7 +341,7 @@ def _said(excerpt: Excerpt | None, mode: Mode, jobs: int) -> dict[str, Place]:
     return said
 
 
-def _judge(done: list[RestoredSource], options: Options) -> None:
+def judge(done: list[RestoredSource], options: Options) -> None:
     """Raise when not everything came back, with the way to the rest."""
     from archiver.replay.postgres.restore import RestoreReport
 
@@ -385,6 +394,7 @@ async def _restore(
     show_all: bool,
     as_json: bool,
     written: Mapping[str, Path | None],
+    undo: bool,
 ) -> list[RestoredSource]:
     from archiver.cli.progress import steps
     from archiver.cli.restore_plans import print_plans
@@ -394,6 +404,7 @@ async def _restore(
     from archiver.replay.targets import names_database
     from archiver.restore import carry_out, close_plans, make_plans_once_reached, require_apart, summary
     from archiver.service.sources import configured_databases
+    from archiver.service.undo_marks import UndoMarks
     from archiver.store.open import open_store
 
     clock = SystemClock()
@@ -406,14 +417,17 @@ async def _restore(
             if path is not None:
                 require_apart(path, store.url, option)
         reader = Reader(store, kept=kept)
+        if undo:
+            options = msgspec.structs.replace(options, before=UndoMarks(settings, reader, clock, "restore", output.say).before)
         plans = await make_plans_once_reached(reader, at, targets, sources, options, clock, wait_seconds=wait)
         try:
             if dry_run:
                 write_plan(plans, written["--plan-file"])
                 output.print_json(plans.shown()) if as_json else print_plans(plans, show_all=show_all)
                 if targets:
-                    _foresee(plans, options)
+                    foresee(plans, options)
                 return []
+            say_without_undo(plans)
             done = await carry_out(plans, options, steps)
         finally:
             await close_plans(plans)
@@ -425,11 +439,11 @@ async def _restore(
     else:
         output.facts(list(summary(plans).items()))
         for each in done:
-            _print_done(each)
+            print_done(each)
     return done
 
 
-def _foresee(plans: Plans, options: Options) -> None:
+def foresee(plans: Plans, options: Options) -> None:
     """Raise what carrying the plans out would raise, as far as it is known."""
     from archiver.replay.kubernetes.restore import ClusterRestoration
     from archiver.restore import permitted
@@ -440,8 +454,9 @@ def _foresee(plans: Plans, options: Options) -> None:
         raise Partial(f"the target would not take {len(found)} of it, first {found[0]}", hint="the plan lists all of them (--json)")
 
 
-def _print_done(done: RestoredSource) -> None:
-    from archiver.cli.excerpts import print_done
+def print_done(done: RestoredSource) -> None:
+    """What the restore of one source did, for people."""
+    from archiver.cli.excerpts import print_done as print_excerpt
     from archiver.replay.kubernetes.restore import ClusterReport, FolderReport
     from archiver.replay.postgres.restore import ExcerptReport, RestoreReport
 
@@ -482,6 +497,6 @@ def _print_done(done: RestoredSource) -> None:
             ]
         )
     elif isinstance(report, ExcerptReport):
-        print_done(report)
+        print_excerpt(report)
     elif isinstance(report, FolderReport):
         output.facts([("files", report.files), ("folder", report.folder)])

@@ -25,6 +25,8 @@ PLANS = "retention/plans/"
 """Prefix of plans of what is to be retired."""
 HOLDS = "retention/holds/"
 """Prefix of legal holds: while there is any object here, nothing is retired."""
+UNDO = "undo/"
+"""Prefix of what restores into living clusters were about to write, so that it can be undone."""
 
 _SEGMENT = re.compile(r"journal/([0-9a-f]{16})")
 _SIGNPOST = re.compile(r"signposts/([0-9a-f]{16})")
@@ -73,6 +75,11 @@ def pack_span(key: str) -> tuple[int, int] | None:
     """The first and the last segment of the pack under ``key``; ``None`` when no pack has such a key."""
     match = _PACK.fullmatch(key)
     return (int(match[1], 16), int(match[2], 16)) if match else None
+
+
+def undo_key(entry: int) -> str:
+    """Key of the record of the restore whose mark is ``entry``. Keys sort backwards: a listing begins with the newest."""
+    return f"{UNDO}{(1 << 64) - 1 - entry:016x}.json"
 
 
 def part_prefix(source: str, identity: str) -> str:

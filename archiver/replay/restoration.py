@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -67,6 +67,8 @@ class Options(msgspec.Struct, frozen=True):
     """Options that were written down and are not about every restore, and what each is about."""
     planned: PlanFile | None = None
     """Of a cluster exactly this is carried out, or nothing."""
+    before: Callable[[PlanFile], Awaitable[None]] | None = None
+    """Called right before anything is written into a cluster that is captured, with what is."""
     excerpt: Excerpt | None = None
     """Of a database only this, beside what lives."""
 

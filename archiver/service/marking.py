@@ -94,8 +94,8 @@ def used(name: str) -> Refused:
     return Refused(f"the journal has a mark {name!r} already", hint="choose another name: a mark never moves")
 
 
-async def set_mark(settings: Settings, clock: Clock, name: str) -> DurableMark:
-    """Name the journal's end; durable on return.
+async def set_mark(settings: Settings, clock: Clock, name: str, *, fresh: bool = False) -> DurableMark:
+    """Name the journal's end; durable on return. ``fresh``: nobody can have given that name, and it is not looked for.
 
     Raises ``Invalid`` (the name, no journal), ``Refused`` (the name is used; an archiver may be running and cannot be asked),
     ``Unavailable`` (not known whether it is set).
@@ -107,7 +107,7 @@ async def set_mark(settings: Settings, clock: Clock, name: str) -> DurableMark:
         tail = await reader.tail()
         if tail is None:
             raise Invalid(f"there is no journal at {store.url}", hint="start one with `archiver run`, or name the right archive.url")
-        if await find_mark(reader, tail.number, name):
+        if not fresh and await find_mark(reader, tail.number, name):
             raise used(name)
         if settings.web.listen:
             marked = await _ask(settings.web.listen, MarkRequest(name, tail.archive, tail.epoch))

@@ -86,7 +86,7 @@ def test_deleted_runs_come_back_and_are_not_run_again(cluster: ControlPlane, nam
     sources = {"agents": {"kubernetes": {"kubeconfig": str(cluster.kubeconfig), "namespaces": [namespace]}}}
     target = f"kubeconfig:{cluster.kubeconfig}"
     count = 25
-    with Archiver(tmp_path, sources) as archiver, Controller(cluster, namespace) as controller:
+    with Archiver(tmp_path, sources, serve=True) as archiver, Controller(cluster, namespace) as controller:
         archiver.start()
         archiver.wait_for_baseline(f"agents/agents.proompteng.ai/agentruns@{namespace}")
         make(cluster, namespace, count)

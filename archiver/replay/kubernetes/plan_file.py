@@ -207,7 +207,7 @@ def departures(planned: PlanFile, made: PlanFile) -> list[str]:
         ("source", planned.source, made.source),
         ("target cluster", planned.cluster, made.cluster),
     ):
-        if before != now and (what != "target cluster" or _is_other(Cluster.of(before), Cluster.of(now))):
+        if before != now and (what != "target cluster" or is_other(Cluster.of(before), Cluster.of(now))):
             found.append(f"it is of another {what} ({before}, not {now})")
     old, new = ({each.key: each for each in plan.objects} for plan in (planned, made))
     for key in sorted(old.keys() | new.keys()):
@@ -217,7 +217,7 @@ def departures(planned: PlanFile, made: PlanFile) -> list[str]:
     return found
 
 
-def _is_other(before: Cluster, now: Cluster) -> bool:
+def is_other(before: Cluster, now: Cluster) -> bool:
     """By UID where both are known; two users may know the same cluster by different authorities."""
     return before.uid != now.uid if before.uid and now.uid else before != now
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ from archiver.replay.kubernetes.plan_file import FORMAT, VERSION, Choices, PlanF
 from archiver.replay.kubernetes.rehearsal import rehearse
 from archiver.replay.kubernetes.selection import DEFINITIONS, Key, Objects, RestoreScope, Selection, select
 from archiver.replay.kubernetes.target_objects import live_objects, living_owners, unusable_namespaces
-from archiver.replay.kubernetes.to_cluster import ClusterReport, Progress, Restorer
+from archiver.replay.kubernetes.to_cluster import Before, ClusterReport, Progress, Restorer
 from archiver.replay.kubernetes.to_folder import FolderReport, write_folder
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ __all__ = [
 BUSY_SECONDS = 120.0
 """How long a target may be busy or silent, once writing has begun, before the restore gives up."""
 
-_PLAN_SECONDS = 10.0
+PLAN_SECONDS = 10.0
 
 
 class PreparedRestore(msgspec.Struct):
@@ -68,6 +68,8 @@ class PreparedRestore(msgspec.Struct):
     """UIDs of owners outside the plan that live in the target."""
     cluster: str = ""
     """The target's identity; empty for a folder."""
+    captured: bool = False
+    """Whether the target is, or may be, a cluster that the source was captured from: what is written there is captured too."""
 
 
 @dataclass(slots=True)
@@ -139,9 +141,23 @@ class ClusterRestoration:
         has changed while leases were waited for.
         """
         if self.api is not None:
-            return await _write(self.api, self.prepared, self.clock, progress, self.options.planned)
+            before = self._before if self.options.before is not None and self.prepared.captured else None
+            return await _write(self.api, self.prepared, self.clock, progress, self.options.planned, before)
         assert self.target is not None
         return write_folder(self.plan, self.prepared.objects, Path(self.target.value), overwrite=self.options.overwrite)
+
+    async def _before(self, versions: Mapping[Key, tuple[str, str]]) -> None:
+        """Have the options' word on what is about to be written, as it is in the target by then."""
+        assert self.options.before is not None
+        planned = self.file()
+        written = []
+        for each in planned.objects:
+            uid, resource_version = versions.get(each.key, ("", ""))
+            if each.do != "skip" and each.key in versions:
+                # What is gone since the plan was made is created.
+                do = each.do if uid or each.do == "delete" else "create"
+                written.append(msgspec.structs.replace(each, do=do, uid=uid, resource_version=resource_version))
+        await self.options.before(msgspec.structs.replace(planned, objects=written))
 
     def file(self) -> PlanFile:
         """The plan for ``--plan-file``. ``Invalid`` where the target is no API server."""
@@ -185,7 +201,7 @@ class ClusterRestoration:
 async def plan_objects(reader: Reader, source: str, target: Target | None, cut: Cut, options: Options, clock: Clock) -> ClusterRestoration:
     """``plan_cluster`` for a target as the user named it; its connection is open until the result is closed."""
     tail = await reader.tail()
-    api = await _open(target, clock)
+    api = await open_target(target, clock)
     try:
         scope = options.scope
         prepared = await plan_cluster(
@@ -216,7 +232,8 @@ async def plan_objects(reader: Reader, source: str, target: Target | None, cut: 
     return planned
 
 
-async def _open(target: Target | None, clock: Clock) -> Api | None:
+async def open_target(target: Target | None, clock: Clock) -> Api | None:
+    """The connection to a target cluster; ``None`` for what is none."""
     if target is None or target.kind != "cluster":
         return None
     path, _, context = target.value.removeprefix("kubeconfig:").partition("#")
@@ -257,15 +274,15 @@ async def plan_cluster(
     if api is None:
         plan, objects = make_plan(source, selection, None)
         return PreparedRestore(plan, objects, {}, {})
-    server = PatientApi(api, clock, _PLAN_SECONDS)
+    server = PatientApi(api, clock, PLAN_SECONDS)
     target = await identify(server)
-    live = await _live(server, selection, scope if delete is not None else None)
+    live = await living(server, selection, scope if delete is not None else None)
     owners = await living_owners(server, selection, live)
     plan, objects = make_plan(source, selection, live, overwrite=overwrite, mode=mode, strict=strict, anew=anew, owners=owners)
     plan.refusals = [
         *_own_source(selection, target, server.server, into_source=into_source),
         *await unusable_namespaces(server, plan.namespaces),
-        *await _controllers(server, plan, leases, clock, allowed=allow_controllers),
+        *await controllers(server, plan, leases, clock, allowed=allow_controllers),
         *plan.refusals,
     ]
     if delete is not None:
@@ -273,10 +290,10 @@ async def plan_cluster(
         add_deletions(plan, selection, scope, live, moment=moment, most=delete, managed=delete_managed)
     if ask_target:
         await rehearse(server, plan, objects, live)
-    return PreparedRestore(plan, objects, live, owners, target.text)
+    return PreparedRestore(plan, objects, live, owners, target.text, bool(_own_source(selection, target, server.server, into_source=False)))
 
 
-async def _controllers(server: PatientApi, plan: ClusterPlan, held: Sequence[str], clock: Clock, *, allowed: bool) -> list[str]:
+async def controllers(server: PatientApi, plan: ClusterPlan, held: Sequence[str], clock: Clock, *, allowed: bool) -> list[str]:
     """Why objects with a status must not be restored there: a controller that sees one before its status does its work again."""
     resources = sorted({action.resource for action in plan.actions if action.status and action.do != "skip"})
     if not resources:
@@ -305,7 +322,7 @@ async def _latest(reader: Reader, cut: Cut) -> int:
     return (header or tail).time
 
 
-async def _live(server: PatientApi, selection: Selection, deleting: RestoreScope | None = None) -> dict[Key, Manifest]:
+async def living(server: PatientApi, selection: Selection, deleting: RestoreScope | None = None) -> dict[Key, Manifest]:
     """What the target holds of the selected resources. Definitions that its user may not list are left out of the selection.
 
     ``deleting``: of all resources that this scope reaches, too.
@@ -342,13 +359,20 @@ async def restore_to_cluster(
     return await _write(api, prepared, clock, progress)
 
 
-async def _write(api: Api, prepared: PreparedRestore, clock: Clock, progress: Progress, planned: PlanFile | None = None) -> ClusterReport:
+async def _write(
+    api: Api,
+    prepared: PreparedRestore,
+    clock: Clock,
+    progress: Progress,
+    planned: PlanFile | None = None,
+    before: Before | None = None,
+) -> ClusterReport:
     server = PatientApi(api, clock, BUSY_SECONDS)
     plan = prepared.plan
     # What stays behind in a namespace that others are restored from owns nothing of theirs.
     live = {key: manifest for key, manifest in prepared.live.items() if key[1] not in plan.moves}
     versions = {each.key: (each.uid, each.resource_version) for each in planned.objects if each.do != "skip"} if planned else None
-    return await Restorer(server, plan, prepared.objects, live, prepared.owners, clock, progress, versions).run()
+    return await Restorer(server, plan, prepared.objects, live, prepared.owners, clock, progress, versions, before).run()
 
 
 def restore_to_folder(prepared: PreparedRestore, folder: Path, *, overwrite: bool = False, allow_gaps: bool = False) -> FolderReport:

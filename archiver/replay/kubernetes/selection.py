@@ -312,8 +312,11 @@ def _doubt(fold: FoldedStream, *, stale: bool) -> str:
     """Why what is not known of a stream may have been there all the same."""
     if fold.state.ended:
         return "its kind was not served then"
-    if fold.gaps or fold.notes:
-        return [*fold.gaps, *fold.notes][0]
+    if not fold.state.selected:
+        return f"the settings select it no longer since {to_text(fold.observed)}"
+    if fold.gaps:
+        return fold.gaps[0]
+    # Notes are no doubts of what was not there: what came late counts as of when it happened, or is a gap.
     return f"nothing was received after {to_text(fold.observed)}" if stale else ""
 
 

@@ -8,7 +8,7 @@ references; those to owners that come later (of namespaces, of a ring) are put i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -38,6 +38,10 @@ CONCURRENCY = 16
 
 Progress = Callable[[str, int, int], None]
 """What is being done, how much of it is done, how much there is."""
+
+
+Before = Callable[[Mapping[Key, tuple[str, str]]], Awaitable[None]]
+"""Called once, right before anything is written, with UID and resourceVersion of each object that is, both empty where there is none."""
 
 
 class ClusterReport(msgspec.Struct):
@@ -86,6 +90,7 @@ class Restorer:
         clock: Clock,
         progress: Progress,
         versions: Mapping[Key, tuple[str, str]] | None = None,
+        before: Before | None = None,
     ) -> None:
         """``versions``: UID and resourceVersion that each object of the plan must have before anything is written, both empty for one that
         must not be there; ``None``: as it comes.
@@ -100,6 +105,7 @@ class Restorer:
         self._kinds = ServedKinds(server, plan.resources, clock)
         self._refused: dict[str, str] = {}
         """Definitions that were not taken, and why."""
+        self._before = before
         self._done: list[Action] = []
         self._lacking: list[Action] = []
         self._without: set[str] = set()
@@ -140,6 +146,11 @@ class Restorer:
         await self._require_served({action.resource for action in actions} - coming)
         if self._versions is None:
             await self._look_again([action for action in actions if action.do in ("replace", "merge")])
+        if self._before is not None and (actions or deletions):
+            # What is created must not be there, whatever its name had when the plan was made.
+            over = {action.key: self._live.get(action.key) for action in (*actions, *deletions) if action.do != "create"}
+            there = {key: version(live) for key, live in over.items() if live is not None}
+            await self._before({action.key: there.get(action.key, ("", "")) for action in (*actions, *deletions)})
         # Of two that claim the same names the first gets them, and so must those that had them.
         later = [action for action in definitions if not accepted(self._objects.by_key[action.key])]
         await self._level([action for action in definitions if action not in later], "definitions")

@@ -22,6 +22,7 @@ from archiver.replay.postgres.plan.excerpt_plan import ExcerptTable, excerpt_tab
 from archiver.replay.postgres.plan.plan import Moment, RestoredTable, RestorePlan
 from archiver.replay.postgres.plan.planner import plan_restore
 from archiver.replay.postgres.write.beside import BesideLook, BesideWriter, look_beside
+from archiver.replay.postgres.write.dump_items import quoted
 from archiver.replay.postgres.write.live_table import LiveTable, look_at, one_snapshot
 from archiver.replay.postgres.write.merge_file import Compared, Difference, comparison_of, refuse_file, take_live, take_past, write_script
 from archiver.replay.postgres.write.plan_records import PlanRecords, fold_changes, gather
@@ -58,6 +59,8 @@ class ExcerptReport(msgspec.Struct, frozen=True, kw_only=True):
     into_schema: str = ""
     tables: list[RestoredTable] = []
     """As they are in the new schema."""
+    undo: str = ""
+    """The statement that takes the new schema away."""
     script: str = ""
     """The file with what would be done; empty when nothing would."""
     difference: Difference | None = None
@@ -162,7 +165,8 @@ class ExcerptRestoration:
             read = await self._rows(progress)
             writer = BesideWriter(connection, self.excerpt, read)
             written = await writer.write(self.tables, look, lambda step, done: progress(step, done, 0))
-        return self._report(tables=written, into_schema=self.excerpt.into_schema, notes=[*look.notes, *writer.notes])
+        undo = f"DROP SCHEMA {quoted(self.excerpt.into_schema.encode()).decode()} CASCADE"
+        return self._report(tables=written, into_schema=self.excerpt.into_schema, undo=undo, notes=[*look.notes, *writer.notes])
 
     async def _script(self, progress: Progress) -> ExcerptReport:
         file = self.excerpt.merge_script

@@ -47,6 +47,7 @@ def test_one_table_beside_and_back_and_undone(postgres: PostgresServer, database
         assert (dry.returncode, "into a new schema" in dry.stdout) == (0, True), dry.stderr
         done = commands.call(*asked, "--into-schema", "past", "--into-source")
         assert (done.returncode, "past.note" in done.stdout) == (0, True), done.stderr
+        assert 'DROP SCHEMA "past" CASCADE;' in done.stdout
         diff = commands.call(*asked, "--merge-script", str(script), "--dry-run")
         assert diff.returncode == 0, diff.stderr
         assert "1 inserted, 1 updated, 0 deleted, 1 unchanged" in diff.stdout

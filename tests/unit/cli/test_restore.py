@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.cli.restore import _judge
+from archiver.cli.restore import judge
 from archiver.errors import Partial
 from archiver.replay.kubernetes.plan_file import PlanFile
 from archiver.replay.kubernetes.to_cluster import ClusterReport
@@ -42,12 +42,12 @@ _INDEX = LeftOutItem("index runs_key", "duplicates")
 def test_what_a_target_did_not_take_is_partial(done: list[RestoredSource], says: str) -> None:
     """Of a cluster as of a database: the rest was written, so it is never called refused, which touches nothing."""
     with pytest.raises(Partial, match=says):
-        _judge(done, Options())
+        judge(done, Options())
 
 
 def test_all_that_came_back_is_no_error() -> None:
     """Nothing is raised where no target lacks anything."""
-    _judge([_cluster(), _database()], Options())
+    judge([_cluster(), _database()], Options())
 
 
 _PLAN = PlanFile.read((Path(__file__).parents[2] / "golden/cluster-plan-v1/plan.json").read_bytes(), "plan")
@@ -66,5 +66,5 @@ _PLAN = PlanFile.read((Path(__file__).parents[2] / "golden/cluster-plan-v1/plan.
 def test_the_hint_leads_to_what_is_missing(options: Options, hint: str) -> None:
     """The same command would pass over an object that was made without its status, and end well."""
     with pytest.raises(Partial) as raised:
-        _judge([_cluster("widgets/a status: 422")], options)
+        judge([_cluster("widgets/a status: 422")], options)
     assert re.search(hint, raised.value.hint)

@@ -59,8 +59,10 @@ def test_only_what_is_certain_not_to_have_been_there_is_deleted() -> None:
         "new": "whether it was there at the point is not known: no complete list had its namespace"
     }
     noted = [fold(RUNS, "a/r")]
-    noted[0].notes.append("nobody watched")
-    assert said(plan(noted, living("a/new"), kinds=["runs"])) == {"new": "whether it was there at the point is not certain: nobody watched"}
+    noted[0].notes.append("nobody watched; nothing came late")
+    assert said(plan(noted, living("a/new"), kinds=["runs"])) == {"new": "delete"}
+    noted[0].state.selected = False
+    assert "the settings select it no longer since" in said(plan(noted, living("a/new"), kinds=["runs"]))["new"]
     stale = [fold(RUNS, "a/r"), fold(TOOLS, "a/t", observed=400_000_000)]
     assert said(plan(stale, living("a/new"), namespaces=["a"]))["new"].startswith(
         "whether it was there at the point is not certain: nothing"
@@ -71,7 +73,7 @@ def test_only_what_is_certain_not_to_have_been_there_is_deleted() -> None:
     never = [*sure, fold(DEFINED, "runs.g.io")]
     assert said(plan(never, living("new.g.io", resource="customresourcedefinitions.apiextensions.k8s.io"), kinds=["runs"])) == {}
     newest_counts = [fold(RUNS, "a/r", observed=20, scope="a"), fold(RUNS, "a/old", "b/r")]
-    newest_counts[1].notes.append("selected no longer")
+    newest_counts[1].state.selected = False
     assert said(plan(newest_counts, living("a/new"), kinds=["runs"])) == {"new": "delete"}
 
 

@@ -1,0 +1,112 @@
+"""What a restore wrote, what was there before, what lives now -> what an undo does with each object. Pure.
+
+created:  gone -> left; as it was restored -> deleted; otherwise -> changed since. It was there at the mark: somebody else's, left
+replaced: as it was at the mark -> left (it was not reached, or is undone); as it was restored -> put back; otherwise, gone -> changed
+deleted:  gone -> put back; the same object, still there -> left; another one of that name -> changed since
+changed since: refused; when that is permitted, what was created is deleted and all else put back
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from archiver.replay.kubernetes import manifests
+from archiver.replay.kubernetes.findings import paths_text
+from archiver.replay.kubernetes.owners import owner_uids
+from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key
+
+if TYPE_CHECKING:
+    from archiver.replay.kubernetes.manifests import Manifest
+    from archiver.replay.kubernetes.plan_file import PlannedObject
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One object that the restore wrote, or was about to."""
+
+    key: Key
+    do: Literal["put back", "delete", "leave"]
+    why: str
+    changed: bool = False
+    """By others, since the restore: what is done with it destroys that."""
+
+
+def choose(
+    written: Iterable[PlannedObject],
+    before: Mapping[Key, Manifest],
+    restored: Mapping[Key, Manifest],
+    live: Mapping[Key, Manifest],
+    uids: Mapping[str, str],
+) -> Iterator[Choice]:
+    """One choice for each object in ``written``. ``before``: at the mark; ``restored``: at the point that was restored; ``uids``: captured
+    UID -> UID in the target, of the owners of what was restored.
+    """
+    for each in written:
+        key = each.key
+        if key[0] in (DEFINITIONS, NAMESPACES):
+            yield Choice(key, "leave", "definitions and namespaces stay: everything in them would go")
+            continue
+        was, wanted, there = before.get(key), restored.get(key), live.get(key)
+        match each.do:
+            case "create":
+                yield _created(key, was, wanted, there, uids)
+            case "replace":
+                yield _replaced(key, was, wanted, there, uids)
+            case "merge":
+                laid_over = _merged(was, wanted, uids)
+                yield _replaced(key, was, laid_over, there, _own(laid_over) if laid_over is not None else {})
+            case "delete":
+                yield _deleted(key, was, there, each.uid)
+            case "skip":
+                continue
+
+
+def _created(key: Key, was: Manifest | None, wanted: Manifest | None, there: Manifest | None, uids: Mapping[str, str]) -> Choice:
+    if there is None:
+        return Choice(key, "leave", "it is not there")
+    if was is not None:
+        return Choice(key, "leave", "it was there at the mark, and is not the restore's")
+    paths = manifests.differing(wanted, there, uids) if wanted is not None else ["all of it"]
+    if not paths:
+        return Choice(key, "delete", "the restore created it")
+    return Choice(key, "delete", f"the restore created it, and it was changed since in {paths_text(paths)}", changed=True)
+
+
+def _replaced(key: Key, was: Manifest | None, wanted: Manifest | None, there: Manifest | None, uids: Mapping[str, str]) -> Choice:
+    if was is None:
+        return Choice(key, "leave", "the archive does not have it at the mark")
+    if there is None:
+        return Choice(key, "put back", "the restore replaced it, and it is gone since", changed=True)
+    if not manifests.differing(was, there, _own(was)):
+        return Choice(key, "leave", "it is as it was at the mark")
+    paths = manifests.differing(wanted, there, uids) if wanted is not None else ["all of it"]
+    if not paths:
+        return Choice(key, "put back", "the restore replaced it")
+    return Choice(key, "put back", f"the restore replaced it, and it was changed since in {paths_text(paths)}", changed=True)
+
+
+def _deleted(key: Key, was: Manifest | None, there: Manifest | None, uid: str) -> Choice:
+    if was is None:
+        return Choice(key, "leave", "the archive does not have it at the mark")
+    if there is None:
+        return Choice(key, "put back", "the restore deleted it")
+    if manifests.uid(there) == uid:
+        return Choice(
+            key, "leave", "it is being deleted: undo again when it is gone" if manifests.terminating(there) else "it is there still"
+        )
+    if not manifests.differing(was, there, _own(was)):
+        return Choice(key, "leave", "it is as it was at the mark")
+    return Choice(key, "put back", "the restore deleted it, and another one of that name is there since", changed=True)
+
+
+def _merged(was: Manifest | None, wanted: Manifest | None, uids: Mapping[str, str]) -> Manifest | None:
+    if was is None or wanted is None:
+        return wanted
+    found: Manifest = manifests.merged(manifests.bare(was), manifests.desired(wanted, uids)[0])
+    return found
+
+
+def _own(manifest: Manifest) -> dict[str, str]:
+    return {owner: owner for owner in owner_uids(manifest)}

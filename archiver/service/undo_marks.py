@@ -1,0 +1,83 @@
+"""Before a restore writes into a captured cluster: a mark that names it, and a record of what it is about to write.
+
+What it replaces or deletes must be in the journal as it lives, or the mark would not have it. Why so: docs/design/0017-undo.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from archiver.clock import to_text
+from archiver.errors import ArchiverError, Refused, Unavailable
+from archiver.replay.kubernetes.fold import fold_streams
+from archiver.replay.kubernetes.folded_stream import Cut
+from archiver.replay.kubernetes.selection import label, name_of
+from archiver.replay.kubernetes.undo_record import FORMAT, VERSION, UndoRecord, put_record
+from archiver.service.marking import set_mark
+
+if TYPE_CHECKING:
+    from archiver.clock import Clock
+    from archiver.journal.reader import Reader
+    from archiver.replay.kubernetes.plan_file import PlanFile, PlannedObject
+    from archiver.settings import Settings
+
+REACHED_SECONDS = 30.0
+"""How long the journal may take to have what lives."""
+_PAUSE = 0.5
+
+
+class UndoMarks:
+    """Makes restores of one command undoable."""
+
+    def __init__(self, settings: Settings, reader: Reader, clock: Clock, what: str, say: Callable[[str], None]) -> None:
+        """``what``: of the command, for the names of marks; ``say``: for people, before anything is written."""
+        self._settings, self._reader, self._clock = settings, reader, clock
+        self._what, self._say = what, say
+        self.marks: list[str] = []
+        """That were set."""
+
+    async def before(self, plan: PlanFile) -> None:
+        """Make it possible to undo ``plan``, of which nothing is written yet.
+
+        Where that is not possible, ``Refused`` when it replaces or deletes anything; when it only creates, that is said and it goes on.
+        """
+        over = [each for each in plan.objects if each.do != "create"]
+        try:
+            await self._require_known(plan.source, over)
+            now = self._clock.now()
+            name = f"{self._what}-{to_text(now)}-{self._clock.unique()[:8]}"
+            mark = await set_mark(self._settings, self._clock, name, fresh=True)
+            await put_record(self._reader.store, self._clock, UndoRecord(FORMAT, VERSION, name, mark.entry, mark.time, plan))
+        except ArchiverError as error:
+            if over:
+                raise Refused(
+                    f"{len(over)} objects would be replaced or deleted, and there would be no undo: {error.message}",
+                    hint=f"{error.hint}; or say --no-undo" if error.hint else "say --no-undo where that is meant",
+                ) from None
+            self._say(f"no undo: {error.message}; what is created can be deleted by name")
+            return
+        self.marks.append(name)
+        self._say(f"mark {name}: `archiver undo {name}` takes this back")
+
+    async def _require_known(self, source: str, over: Sequence[PlannedObject]) -> None:
+        """Wait until the journal has each of these objects as it lives. ``Unavailable`` when it does not come to that."""
+        deadline = self._clock.monotonic() + REACHED_SECONDS
+        while over:
+            tail = await self._reader.tail()
+            folds = await fold_streams(self._reader, tail, source, Cut()) if tail is not None else []
+            known = {
+                (name_of(fold.state.resource), *key, seen.uid, seen.resource_version)
+                for fold in folds
+                if fold.state.resource is not None
+                for key, seen in fold.state.objects.items()
+            }
+            missing = [each for each in over if (*each.key, each.uid, each.resource_version) not in known]
+            if not missing:
+                return
+            if self._clock.monotonic() > deadline:
+                raise Unavailable(
+                    f"the journal does not have {len(missing)} of them as they live, first {label(missing[0].key)}",
+                    hint="is the archiver running, and does it capture them? `archiver status` tells",
+                )
+            await self._clock.sleep(_PAUSE)
