@@ -1,15 +1,17 @@
 """Before a restore writes into a captured cluster: a mark that names it, and a record of what it is about to write.
 
-What it replaces or deletes must be in the journal as it lives, or the mark would not have it. Why so: docs/design/0017-undo.md.
+What it replaces or deletes must be in the journal as it lives, and whole, or the mark would not have it. Why so: docs/design/0017-undo.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from archiver.clock import to_text
 from archiver.errors import ArchiverError, Refused, Unavailable
+from archiver.kubernetes import json_fields as kj
+from archiver.kubernetes.redaction_mark import redacted_paths
 from archiver.replay.kubernetes.fold import fold_streams
 from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.kubernetes.selection import label, name_of
@@ -61,19 +63,22 @@ class UndoMarks:
         self._say(f"mark {name}: `archiver undo {name}` takes this back")
 
     async def _require_known(self, source: str, over: Sequence[PlannedObject]) -> None:
-        """Wait until the journal has each of these objects as it lives. ``Unavailable`` when it does not come to that."""
+        """Wait until the journal has each of these objects as it lives. ``Unavailable`` when it does not come to that, ``Refused`` where
+        it has one only without what is redacted.
+        """
         deadline = self._clock.monotonic() + REACHED_SECONDS
         while over:
             tail = await self._reader.tail()
             folds = await fold_streams(self._reader, tail, source, Cut()) if tail is not None else []
             known = {
-                (name_of(fold.state.resource), *key, seen.uid, seen.resource_version)
+                (name_of(fold.state.resource), *key, seen.uid, seen.resource_version): seen.body
                 for fold in folds
                 if fold.state.resource is not None
                 for key, seen in fold.state.objects.items()
             }
             missing = [each for each in over if (*each.key, each.uid, each.resource_version) not in known]
             if not missing:
+                _require_whole(over, known)
                 return
             if self._clock.monotonic() > deadline:
                 raise Unavailable(
@@ -81,3 +86,10 @@ class UndoMarks:
                     hint="is the archiver running, and does it capture them? `archiver status` tells",
                 )
             await self._clock.sleep(_PAUSE)
+
+
+def _require_whole(over: Sequence[PlannedObject], known: Mapping[tuple[str, str, str, str, str], bytes]) -> None:
+    """``Refused`` where the archive has an object only without what is redacted: it would come back without."""
+    cut = [each for each in over if redacted_paths(kj.plain(known[*each.key, each.uid, each.resource_version]))]
+    if cut:
+        raise Refused(f"the archive has {len(cut)} of them without what is redacted, first {label(cut[0].key)}")
