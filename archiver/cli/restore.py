@@ -14,6 +14,7 @@ from archiver.cli.cluster_plans import as_planned, read_plan, require_deletable,
 from archiver.cli.given import given_options
 from archiver.cli.main import Context, wait_for
 from archiver.cli.points import FORMS, say_meaning
+from archiver.cli.restored import print_done
 from archiver.cli.seconds import Seconds
 from archiver.errors import Invalid, Partial, Unavailable
 from archiver.pages import page
@@ -452,51 +453,3 @@ def foresee(plans: Plans, options: Options) -> None:
     found = [f"{each.source}: {text}" for each in plans.sources if isinstance(each, ClusterRestoration) for text in each.plan.would_fail]
     if found:
         raise Partial(f"the target would not take {len(found)} of it, first {found[0]}", hint="the plan lists all of them (--json)")
-
-
-def print_done(done: RestoredSource) -> None:
-    """What the restore of one source did, for people."""
-    from archiver.cli.excerpts import print_done as print_excerpt
-    from archiver.replay.kubernetes.restore import ClusterReport, FolderReport
-    from archiver.replay.postgres.restore import ExcerptReport, RestoreReport
-
-    output.heading(done.source, f" -> {done.target}")
-    output.facts([("not certain", text) for text in done.doubts])
-    report = done.report
-    if isinstance(report, RestoreReport):
-        output.facts(
-            [
-                ("rows", report.rows),
-                ("seconds", ", ".join([f"{report.seconds:.2f}", *(f"{step} {seconds:.2f}" for step, seconds in report.steps.items())])),
-                ("sequences", report.sequences),
-                *(("dropped first", text) for text in report.dropped),
-                *(("note", text) for text in report.notes),
-                *(("not included", text) for text in report.not_included),
-                *(("left out", str(each)) for each in report.left_out),
-                *([("left out, as SQL", report.left_out_file)] if report.left_out_file else []),
-            ]
-        )
-        output.table(
-            "", ["table", "rows", "changes folded in"], [(f"{each.schema}.{each.name}", each.rows, each.changes) for each in report.tables]
-        )
-    elif isinstance(report, ClusterReport):
-        output.facts(
-            [
-                ("created", report.created),
-                ("replaced", report.replaced),
-                ("merged", report.merged),
-                ("deleted", report.deleted),
-                ("skipped", report.skipped),
-                *(("kept", text) for text in report.kept),
-                ("with status", report.statuses),
-                *(("owner left out", text) for text in report.orphans),
-                *(("deleted, not gone yet", text) for text in report.going),
-                *(("fields not given back", text) for text in report.managers),
-                *(("not taken", text) for text in report.failures),
-                *(("differs", text) for text in report.differences),
-            ]
-        )
-    elif isinstance(report, ExcerptReport):
-        print_excerpt(report)
-    elif isinstance(report, FolderReport):
-        output.facts([("files", report.files), ("folder", report.folder)])

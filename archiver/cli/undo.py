@@ -9,7 +9,8 @@ import msgspec
 
 from archiver.cli import output
 from archiver.cli.main import Context, wait_for
-from archiver.cli.restore import foresee, judge, print_done
+from archiver.cli.restore import foresee, judge
+from archiver.cli.restored import print_done
 from archiver.errors import Invalid
 
 if TYPE_CHECKING:
