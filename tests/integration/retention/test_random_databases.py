@@ -16,6 +16,7 @@ import pytest
 from archiver.capture.postgres.start import journal_view
 from archiver.errors import ArchiverError
 from archiver.journal import clock_doubts
+from archiver.journal.boundary import Retired
 from archiver.journal.entry import Kind
 from archiver.journal.keys import IDENTITY, segment_key
 from archiver.journal.reader import Reader
@@ -131,6 +132,9 @@ class World:
             return (await retain(store, self.clock, self.limits, offload=inline, least_segments=1)).state
         except Killed:
             return f"killed: {what}"
+        except Retired:
+            # What it was reading went meanwhile: the next time it begins elsewhere.
+            return f"overtaken: {what}"
 
     async def seen(self, made: Capture, point: str) -> Any:
         """All that a restore could tell of a point, or the error. Gaps that were recorded later are left out: behind a checkpoint the plan errs
