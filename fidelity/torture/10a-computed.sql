@@ -43,6 +43,8 @@ INSERT INTO computed.virtual (id, a) SELECT g, g FROM generate_series(1, 20) g;
 UPDATE computed.virtual SET a = a + 100 WHERE id < 5;
 ALTER TABLE computed.virtual ADD COLUMN z int GENERATED ALWAYS AS (id * id);
 DELETE FROM computed.virtual WHERE id = 9;
+\endif
+\if :eighteen
 CREATE TABLE computed.temporal (id int4range, during daterange, v text, PRIMARY KEY (during, id WITHOUT OVERLAPS));
 INSERT INTO computed.temporal SELECT int4range(g, g + 1), '[2020-01-01,2021-01-01)', 'v' FROM generate_series(1, 9) g;
 UPDATE computed.temporal SET v = 'u' WHERE id @> 3;
