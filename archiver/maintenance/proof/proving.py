@@ -111,9 +111,19 @@ async def _tables(
             other = await _of_files(reader, history, sorted({oid for oid, _ in wanted}), folded.entry, engine)
         else:
             other = await asyncio.to_thread(outside, [file.key for file in history.files], wanted, folded.entry, sample)
+    for name in _missing(folded, schemas):
+        yield TableProof(folded.source, folded.entry, name, differs="the checkpoint does not have it")
     for each in compared:
         one, two = folded_way.get(each.rows.oid, NONE), other.get(each.rows.oid, NONE)
         yield _proof(folded, each, one, two)
+
+
+def _missing(folded: FoldedCheckpoint, schemas: Sequence[tuple[int, Schema]]) -> list[str]:
+    """Tables that the schema of the checkpoint has, and the checkpoint has not."""
+    there = {rows.oid for rows in folded.snapshot.tables}
+    known = next((schema for entry, schema in schemas if folded.schemas and entry == folded.schemas[0].entry), None)
+    tables = known.catalog.tables if known is not None else []
+    return [f"{each.schema}.{each.name}" for each in tables if each.kind != "p" and each.mode != "excluded" and each.oid not in there]
 
 
 async def _said(reader: Reader, history: HistoryFiles, entry: int) -> tuple[list[tuple[int, Schema]], dict[int, int]]:

@@ -85,10 +85,14 @@ WITH until AS (
     FROM life JOIN living ON life.relation = living.relation AND life.key = living.key WHERE life.weight >= 0
 ), whole AS (
     SELECT relation, key, position, many, row FROM told_of WHERE age = 1 AND unchanged IS NULL
+), ended AS (
+    SELECT relation, key, max(position) AS position FROM life WHERE weight < 0 GROUP BY relation, key
 ), pieced AS (
     SELECT told_of.relation, told_of.key, told_of.position, told_of.many, told_of.row FROM told_of
     JOIN (SELECT relation, key FROM told_of WHERE age = 1 AND unchanged IS NOT NULL) AS lacking
       ON told_of.relation = lacking.relation AND told_of.key = lacking.key
+    LEFT JOIN ended ON told_of.relation = ended.relation AND told_of.key = ended.key
+    WHERE told_of.position > coalesce(ended.position, '')
 ), members AS (
     {dialect.members("pieced")}
 ), aged AS (

@@ -85,9 +85,13 @@ async def altered(made: Capture, checkpoint: FoldedCheckpoint, table: str, old: 
         writer = PartWriter(made.store, SystemClock(), SOURCE, level=3, offload=asyncio.to_thread)
         parts = [await writer.add(text.replace(old, new)) for text in texts] + [await writer.end()]
         tables.append(msgspec.structs.replace(each, parts=[part for part in parts if part is not None]))
-    forged = msgspec.structs.replace(checkpoint, snapshot=msgspec.structs.replace(checkpoint.snapshot, tables=tables))
+    return await published(made, msgspec.structs.replace(checkpoint, snapshot=msgspec.structs.replace(checkpoint.snapshot, tables=tables)))
+
+
+async def published(made: Capture, forged: FoldedCheckpoint) -> Capture:
+    """The archive with this checkpoint in place of its own."""
     other = copied(made, history=True)
-    key = checkpoint_key(SOURCE, checkpoint.entry)
+    key = checkpoint_key(SOURCE, forged.entry)
     await other.store.delete(key)
     assert await other.store.put_if_absent(key, msgspec.json.encode(forged))
     return other
@@ -121,3 +125,8 @@ async def test_every_table_of_a_checkpoint_is_what_its_history_says(database: st
         found = await proofs(row)
         assert found["public.docs"].differs == "38 rows here, 39 by history files"
         assert [proof.table for proof in found.values() if proof.differs] == ["public.docs"]
+        less = msgspec.structs.replace(checkpoint.snapshot, tables=[each for each in checkpoint.snapshot.tables if each.name != "tally"])
+        found = await proofs(await published(made, msgspec.structs.replace(checkpoint, snapshot=less)))
+        assert [(proof.table, proof.differs) for proof in found.values() if proof.differs] == [
+            ("public.tally", "the checkpoint does not have it")
+        ]

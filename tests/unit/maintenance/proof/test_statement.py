@@ -101,6 +101,19 @@ def test_changes_come_to_the_rows_of_a_model(engines: Engines, changes: list[Cha
         assert digest(whole, expected, 0) != found
 
 
+def test_a_key_that_lived_before_tells_nothing_of_a_row_that_was_given_it(engines: Engines) -> None:
+    """What stands outside of the row stayed as it was under the other key: it is lacking, and not taken from the earlier life."""
+    one, other = key_text({"id": "1"}), key_text({"id": "2"})
+    records = [
+        record(0, "insert", 1, one, {"id": "1", "a": "x", "b": "earlier"}),
+        record(1, "delete", -1, one, None),
+        record(2, "insert", 1, other, {"id": "2", "a": "x", "b": "later"}),
+        record(3, "moved", -1, other, {"id": "1", "a": "x"}, ["b"]),
+        record(3, "update", 1, one, {"id": "1", "a": "x"}, ["b"]),
+    ]
+    assert digest(engines[WHOLE], records, 3)[:2] == (1, 2)
+
+
 def test_rows_without_a_key_count_as_often_as_they_are_there(engines: Engines) -> None:
     """Three times the same, and one of them deleted."""
     row: dict[str, str | None] = {"id": None, "a": "x", "b": None}
