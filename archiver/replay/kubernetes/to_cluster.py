@@ -1,8 +1,8 @@
 """Carries out a plan against an API server, and reads back whether it is what was captured.
 
-Order: definitions until they are served, namespaces, then objects level by level of ownership, then what is deleted. Each object is created
-and at once given its status, because a controller that sees a run without its status starts it again. New UIDs replace old ones in owner
-references; those to owners that come later (of namespaces, of a ring) are put in at the end.
+Order: definitions until they are served, namespaces, then objects level by level of ownership, then what is deleted, if all else was taken.
+Each object is created and at once given its status, because a controller that sees a run without its status starts it again. New UIDs
+replace old ones in owner references; those to owners that come later (of namespaces, of a ring) are put in at the end.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from archiver.replay.kubernetes.patient_api import PatientApi
 
 CONCURRENCY = 16
+_GONE = "is not there"
 
 Progress = Callable[[str, int, int], None]
 """What is being done, how much of it is done, how much there is."""
@@ -164,8 +165,17 @@ class Restorer:
             await self._level([action for action in rest if action.level == level], f"objects, level {level}")
         await self._late_owners()
         await self._compare()
-        await delete_objects(self._server, self._plan, deletions, self._live, self.report, self._progress)
+        if self._lacks:
+            # What is to take the place of the deleted is not there. Both states would be lost.
+            self.report.failures += [f"{label(action.key)}: not deleted, since not everything was written" for action in deletions]
+        else:
+            await delete_objects(self._server, self._plan, deletions, self._live, self.report, self._progress)
         return self.report
+
+    @property
+    def _lacks(self) -> bool:
+        """Whether something of what was to be written is not there, as far as is known."""
+        return bool(self.report.failures) or any(each.endswith(f": {_GONE}") for each in self.report.differences)
 
     async def _require_served(self, kinds: set[str]) -> None:
         """``Refused`` where a kind is not served, and no definition of the plan will change that."""
@@ -336,7 +346,7 @@ class Restorer:
         for action in sorted((each for each in self._done if each.resource not in unseen), key=lambda action: action.key):
             found = live.get(action.key)
             if found is None:
-                self.report.differences.append(f"{label(action.key)}: is not there")
+                self.report.differences.append(f"{label(action.key)}: {_GONE}")
                 continue
             wanted = self._objects.by_key[action.key]
             if action.resource == DEFINITIONS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from typing import Any
 
@@ -20,6 +21,7 @@ from archiver.replay.kubernetes.to_cluster import ClusterReport
 from tests.servers.agents_world import FINALIZER
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import custom_resource, path
+from tests.servers.http_proxy import HttpFaultProxy
 from tests.servers.kubernetes_capture import KubernetesCapture, config_for
 from tests.servers.kubernetes_restore import api
 
@@ -66,6 +68,15 @@ class Rig:
         async with api(self.plane) as server:
             return await restore_to_cluster(server, prepared, SystemClock())
 
+    async def run_refusing_creates(self, prepared: PreparedRestore) -> ClusterReport:
+        """As a quota or a webhook does that takes none of them."""
+        trust = ssl.create_default_context(cafile=str(self.plane.ca))
+        with HttpFaultProxy.start("127.0.0.1", self.plane.port, server_tls=trust) as proxy:
+            proxy.answer(403, match=lambda request: request.method == "POST" and f"/{self.space}/" in request.target, times=None)
+            through = self.plane.kubeconfig_for(self.plane.admin_token, server=f"http://127.0.0.1:{proxy.port}")
+            async with api(through) as server:
+                return await restore_to_cluster(server, prepared, SystemClock())
+
 
 def found(plan: ClusterPlan) -> dict[str, str]:
     return {action.name: action.finding for action in plan.actions if action.resource in KINDS}
@@ -105,6 +116,11 @@ async def test_what_was_made_since_goes_and_nothing_else(cluster: ControlPlane, 
         assert "new" not in found((await rig.plan(None)).plan)
         by_name = frozenset({(TOOLS, namespace, "other")})
         assert found((await rig.plan(1, narrowed={"objects": by_name})).plan) == {"other": "delete"}
+
+        refused = await rig.run_refusing_creates(await rig.plan())
+        assert (refused.deleted, refused.created, rig.names()) == (0, 0, {"kept", "last", "new", "argo", "other", "held"})
+        stayed = [line for line in refused.problems if line.endswith(": not deleted, since not everything was written")]
+        assert [line.partition(":")[0].rpartition("/")[2] for line in stayed] == ["owned", "held", "new", "other"]
 
         prepared = await rig.plan()
         assert {name for name, finding in found(prepared.plan).items() if finding == "delete"} == {"new", "owned", "other", "held"}
