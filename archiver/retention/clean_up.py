@@ -35,7 +35,7 @@ async def clean_up(store: Store, boundary: Boundary) -> int:
                 if await _is_held(store):
                     return count
                 count += await _delete(store, keys[at : at + _BATCH])
-    # Copies of what goes. One that goes on behind the boundary has its turn with a later one.
+    # Copies of what goes, and of what stands behind it: of that the next round of packing makes others.
     packs = await _retired_packs(store, boundary.first)
     for at in range(0, len(packs), _BATCH):
         if await _is_held(store):
@@ -60,12 +60,12 @@ async def clean_up(store: Store, boundary: Boundary) -> int:
 
 
 async def _retired_packs(store: Store, first: int) -> list[str]:
-    """Keys of packs that have nothing behind ``first``."""
+    """Keys of packs that have anything before ``first``."""
     found, after = list[str](), ""
     while keys := await store.list(PACKS, after=after, limit=_PAGE):
         after = keys[-1]
         spans = [(key, span) for key in keys if (span := pack_span(key)) is not None]
-        found += [key for key, span in spans if span[1] < first]
+        found += [key for key, span in spans if span[0] < first]
         if spans and spans[-1][1][0] >= first:
             break
     return found

@@ -51,7 +51,7 @@ async def retired(store: MemoryStore) -> Boundary:
 
 
 def test_packs_go_with_their_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that have nothing behind the boundary, once nothing is held; the one across it serves what stays, and nothing before."""
+    """Once nothing is held; also the one across the boundary, in which they would live on, and what stays is packed anew."""
     monkeypatch.setattr(whole_segments, "_LONG_WALK", 0)
 
     async def story() -> None:
@@ -63,8 +63,10 @@ def test_packs_go_with_their_segments(monkeypatch: pytest.MonkeyPatch) -> None:
         assert await clean_up(store, boundary) == 0
         assert len(store.names(PACKS)) == 3
         store.replace(hold_key("case"), None)
-        assert await clean_up(store, boundary) == FIRST + 2
-        assert (store.names(PACKS), store.names(SEGMENTS)[0]) == ([pack_key(200, 299)], segment_key(FIRST))
+        assert await clean_up(store, boundary) == FIRST + 3
+        assert (store.names(PACKS), store.names(SEGMENTS)[0]) == ([], segment_key(FIRST))
+        await packed(store)
+        assert store.names(PACKS) == [pack_key(FIRST, FIRST + 99)]
         reader = Reader(store, offload=inline)
         assert [placed.segment async for placed in reader.read(FIRST)] == list(range(FIRST, COUNT))
         with pytest.raises(Retired):
@@ -73,7 +75,7 @@ def test_packs_go_with_their_segments(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (report.ok, report.packs, report.bad_packs) == (True, 1, []), report.verdict
         assert await newest_boundary(store) == boundary
         await packed(store)
-        assert store.names(PACKS) == [pack_key(200, 299)]
+        assert store.names(PACKS) == [pack_key(FIRST, FIRST + 99)]
 
     play(story())
 
