@@ -302,7 +302,7 @@ def show(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
 @click.pass_obj
 def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], object_: str, start: str, end: str, as_json: bool) -> int:
     """Compare one row or object between two points. Exit code 0 when it is the same, 1 when it differs."""
-    from archiver.history.objects import differences, plain
+    from archiver.history.objects import comparable, differences, plain
 
     wanted = _subject(source, table, key, object_)
 
@@ -318,8 +318,12 @@ def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
             one, other = first.state, last.state
         else:
             first, last = objects = [await _object(reader, asked, point) for point in ends]
-            one = plain(first.state) if first.state is not None else None
-            other = plain(last.state) if last.state is not None else None
+            if first.state is not None and last.state is not None:
+                one, other, left_out = comparable(first.state, last.state)
+                objects[1].notes.extend([left_out] if left_out else [])
+            else:
+                one = plain(first.state) if first.state is not None else None
+                other = plain(last.state) if last.state is not None else None
             for name, answer in zip(("--from", "--until"), objects, strict=True):
                 _warn(answer, f"{name}: ")
         changed = differences(one or {}, other or {})

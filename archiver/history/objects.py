@@ -19,7 +19,9 @@ from archiver.journal.records import Gap
 from archiver.journal.segment import SegmentHeader
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.change_time import ChangeTime, change_time, managers_of
+from archiver.kubernetes.equal_redaction import equally_redacted
 from archiver.kubernetes.records import Absent, Listing, Resource, Watch
+from archiver.kubernetes.redaction_mark import EVERYTHING, redacted_paths
 from archiver.replay.kubernetes.object_names import parse_object
 from archiver.suggestions import meant
 
@@ -147,6 +149,15 @@ def leaves(one: Any, other: Any, path: str = "") -> list[tuple[str, Any, Any]]:
     return [] if kj.same(one, other) else [(path, one, other)]
 
 
+def comparable(one: Document, other: Document) -> tuple[Document, Document, str]:
+    """Two states of an object as they are compared: without what changes at every write, and without what is redacted in only one of
+    them; and what is said of that.
+    """
+    one, other, left_out = equally_redacted(one, other)
+    paths = "anything" if left_out == [EVERYTHING] else ", ".join(left_out)
+    return plain(one), plain(other), f"not compared, for one of the states is without: {paths}" if left_out else ""
+
+
 def plain(document: Document) -> Document:
     """Without what changes at every write."""
     metadata = {key: value for key, value in document.get("metadata", {}).items() if ("metadata", key) not in _NOISE}
@@ -265,9 +276,13 @@ class _Log:
         metadata = document["metadata"]
         uid, version = str(metadata.get("uid", "")), str(metadata.get("resourceVersion", ""))
         recent = self.changes[max(self._comparable, len(self.changes) - _REACH) :]
-        if any((change.uid, change.resource_version) == (uid, version) and change.event not in ("ABSENT", "GAP") for change in recent):
-            return
         known = self._known
+        if any((change.uid, change.resource_version) == (uid, version) and change.event not in ("ABSENT", "GAP") for change in recent):
+            same = known is not None and (known.uid, known.resource_version) == (uid, version)
+            if same and known is not None and known.state is not None and redacted_paths(known.state) != redacted_paths(document):
+                # More or less of it is redacted by now: what comes is compared with it as it would come.
+                self._known = msgspec.structs.replace(known, state=document)
+            return
         if event != "LISTED" and known is not None and known.uid == uid:
             late = late or kj.order(version, known.resource_version) < 0
         before = known.state if known is not None and known.uid == uid else None
@@ -276,12 +291,13 @@ class _Log:
         if unread:
             self._unread.add((uid, version))
         compares = before is not None and event != "DELETED" and not unread
-        changed = [path for path, _, _ in leaves(plain(before or {}), plain(document))] if compares else []
+        one, other, left_out = comparable(before or {}, document) if compares else ({}, {}, "")
+        changed = [path for path, _, _ in leaves(one, other)]
         manager = manager_of(metadata, before) if event != "DELETED" else ""
         state = None if event == "DELETED" else document
         own = change_time(event, metadata, before["metadata"] if before is not None else None) if resumed else ChangeTime()
         own = own if own.since < resumed and own.until <= resumed else ChangeTime()
-        detail = f"what it was cannot be read ({unread}); its bytes are entry {entry}" if unread else ""
+        detail = f"what it was cannot be read ({unread}); its bytes are entry {entry}" if unread else "" if late else left_out
         change = ObjectChange(
             entry, observed, event, uid, version, manager, [] if late else changed, detail, state, late, own.since, own.until
         )
@@ -314,7 +330,9 @@ def manager_of(metadata: Document, before: Document | None) -> str:
     fields says nothing of who took them.
     """
     earlier = managers_of((before or {}).get("metadata", {}))
-    fresh = [each for key, each in managers_of(metadata).items() if each.get("time") and _gained(each, earlier.get(key))]
+    # What is redacted is cut from their fields, too: those tell of a write only where the same was cut.
+    alike = redacted_paths(before or {}) == redacted_paths({"metadata": metadata})
+    fresh = [each for key, each in managers_of(metadata).items() if each.get("time") and _gained(each, earlier.get(key), alike=alike)]
     if not fresh:
         return ""
     newest = max(fresh, key=lambda each: str(each["time"]))
@@ -322,11 +340,11 @@ def manager_of(metadata: Document, before: Document | None) -> str:
     return f"{newest.get('manager', '')} ({newest.get('operation', '')}{part})"
 
 
-def _gained(now: Document, before: Document | None) -> bool:
-    """Whether an entry of managedFields tells of a write. Times have whole seconds."""
+def _gained(now: Document, before: Document | None, *, alike: bool) -> bool:
+    """Whether an entry of managedFields tells of a write. Times have whole seconds. ``alike``: their fields may be compared."""
     if before is None or str(now["time"]) > str(before.get("time", "")):
         return True
-    return not _within(now.get("fieldsV1"), before.get("fieldsV1"))
+    return alike and not _within(now.get("fieldsV1"), before.get("fieldsV1"))
 
 
 def _within(fields: Any, others: Any) -> bool:

@@ -6,6 +6,7 @@ can forge it, and what is restored cannot carry it. Capture takes away what stan
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,16 @@ REDACTED = "archiverRedacted"
 
 EVERYTHING = "*"
 """In place of paths: the object could not be read, so that nothing but its name, uid and resourceVersion was kept."""
+
+ANY = "*"
+"""A part of a path that is every member of an object, or every element of a list."""
+Parts = tuple[str, ...]
+_PART = re.compile(r"\[([^\[\]]+)\]|([^.\[\]]+)")
+
+
+def parts_of(path: str) -> Parts:
+    """Of a path as the settings write it: ``spec.env[*].value``, ``metadata.annotations[a.b/c]``."""
+    return tuple(inside or name for inside, name in _PART.findall(path))
 
 
 def redacted_paths(manifest: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ import msgspec
 
 from archiver.errors import Refused
 from archiver.history.object_at import object_at
-from archiver.history.objects import ObjectChange, ObjectRef, leaves, object_log, plain
+from archiver.history.objects import ObjectChange, ObjectRef, comparable, leaves, object_log, plain
 from archiver.history.rows import RowChange, RowRef, row_log
 from archiver.history.span.bounds import Bounds
 from archiver.history.span.selection import Selection
@@ -235,15 +235,22 @@ def _object_states(changes: Sequence[ObjectChange]) -> list[ShownState]:
     """The newest ones; the others are only what they differ from."""
     found, before = list[ShownState](), dict[str, Any]()
     for number, each in enumerate(changes, MOST_STATES - len(changes)):
-        after = plain(each.state) if each.state is not None else {}
+        after = each.state or {}
         told = each.event == "GAP" or each.late
         if number >= 0:
-            fields = [] if told else _differences(before, after)
+            fields = [] if told else _differences(*_comparable(before, after))
             made = _state(each.entry, each.entry, each.observed, each.event, each.manager, fields, each.detail, each.state)
             found.append(msgspec.structs.replace(made, late=each.late, happened_from=each.since, happened_until=each.until))
         if not told:
             before = after
     return found
+
+
+def _comparable(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An object that is not there has no mark, and all of the other is shown."""
+    if before and after:
+        return comparable(before, after)[:2]
+    return plain(before) if before else {}, plain(after) if after else {}
 
 
 def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[Difference]:

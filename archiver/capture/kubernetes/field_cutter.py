@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from archiver.capture.kubernetes.field_path import ANY, Parts
+from archiver.kubernetes.redaction_mark import ANY, Parts
 from archiver.untrusted import Unreadable, element_places, member_places, members
 
 Path = tuple[Parts, str]

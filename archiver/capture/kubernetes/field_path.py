@@ -5,14 +5,9 @@ from __future__ import annotations
 import re
 
 from archiver.errors import Invalid
-
-ANY = "*"
-"""A part that is every member of an object, or every element of a list."""
-
-Parts = tuple[str, ...]
+from archiver.kubernetes.redaction_mark import ANY, Parts, parts_of
 
 _FORM = re.compile(r"(?:[^.\[\]*]+|\*)(?:\.(?:[^.\[\]*]+|\*)|\[[^\[\]]+\])*")
-_PART = re.compile(r"\[([^\[\]]+)\]|([^.\[\]]+)")
 _NEEDED = frozenset(("apiVersion", "kind"))
 _CUT_IN_METADATA = frozenset(("annotations", "labels", "managedFields", "finalizers", "generateName"))
 """An object without the others is not known any more, or not by whom it is owned."""
@@ -21,7 +16,7 @@ _CUT_IN_METADATA = frozenset(("annotations", "labels", "managedFields", "finaliz
 def parse_field(line: str) -> tuple[str, str, Parts]:
     """The resource that ``line`` (``plural.group/path``) names, the path, and its parts. ``Invalid`` where it is none that can be cut."""
     resource, _, path = line.partition("/")
-    parts = tuple(inside or name for inside, name in _PART.findall(path))
+    parts = parts_of(path)
     if not resource or not _FORM.fullmatch(path):
         raise Invalid(
             f"{line!r} names no field of a resource",

@@ -14,7 +14,7 @@ import msgspec
 
 from archiver.clock import to_text
 from archiver.errors import Corrupt
-from archiver.history.objects import leaves, manager_of, plain
+from archiver.history.objects import comparable, leaves, manager_of, plain
 from archiver.history.span.bounds import EVERYTHING, Bounds, Mark, Told
 from archiver.history.span.changes import Change, Field
 from archiver.history.span.known_values import KnownValues
@@ -25,6 +25,7 @@ from archiver.journal.records import Gap
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes.change_time import ChangeTime, change_time, life_of
 from archiver.kubernetes.records import Absent, Listing, Watch
+from archiver.kubernetes.redaction_mark import REDACTED
 from archiver.kubernetes.stream_name import StreamName
 from archiver.kubernetes.stream_state import UNWATCHED, Key, KnownObject
 
@@ -202,6 +203,7 @@ class StreamChanges:
         known = self._known.get(self.name, key)
         version = (self._epoch, meta.uid, meta.resource_version)
         if known is not None and version in known.heard:
+            self._again(key, known, meta, kj.object_of(body) if event.type != "DELETED" else b"")
             return
         late = bool(self._since) and (meta.resource_version == self._since or kj.order(meta.resource_version, self._since) < 0)
         if known is not None and known.uid == meta.uid:
@@ -214,12 +216,13 @@ class StreamChanges:
         mark = Mark(entry, entry, observed)
         gone = event.type == "DELETED"
         hidden = late or bool(unread)
-        fields = [] if hidden else _fields(document if gone else before, None if gone else document, made=event.type == "ADDED")
+        compared = (document, None, "") if gone else _compared(before, document)
+        fields = [] if hidden else _fields(*compared[:2], made=event.type == "ADDED")
         told_by = before is not None or event.type == "ADDED"
         change = self._change(
             entry, observed, event.type.lower(), key, uid=meta.uid, resource_version=meta.resource_version, fields=fields, late=late,
             field_manager=manager_of(_metadata(document), before) if told_by and not gone else "",
-            happened_from=own.since, happened_until=own.until, detail=unread,
+            happened_from=own.since, happened_until=own.until, detail=unread or ("" if late else compared[2]),
         )  # fmt: skip
         yield Told(mark, change, unread, gone or (is_read and not unread), *life_of(_metadata(document))), said
         if late:
@@ -237,6 +240,7 @@ class StreamChanges:
         known = self._known.get(self.name, key)
         version = (self._epoch, meta.uid, meta.resource_version)
         if known is not None and version in known.heard:
+            self._again(key, known, meta, body)
             return
         heard = (*(known.heard if known else ()), version)
         detail = "" if known is not None or not self._known.full else "it is not known whether it is new"
@@ -244,8 +248,9 @@ class StreamChanges:
         if self._begun and not (detail and verifies):
             before, is_read = self._before(known, meta.uid)
             document, unread = self._document(body, entry)
-            fields = [] if unread else _fields(before, document, made=not detail)
-            detail = "; ".join(filter(None, (detail, unread)))
+            *states, left_out = _compared(before, document)
+            fields = [] if unread else _fields(*states, made=not detail)
+            detail = "; ".join(filter(None, (detail, unread or left_out)))
             manager = manager_of(_metadata(document), before) if before is not None else ""
             more: dict[str, Any] = {"uid": meta.uid, "resource_version": meta.resource_version, "fields": fields, "detail": detail}
             since = 0 if verifies else self._heard
@@ -317,6 +322,12 @@ class StreamChanges:
         found, unread = self._document(known.body, 0)
         return (None, False) if unread else (found, True)
 
+    def _again(self, key: Key, known: KnownState, meta: kj.Meta, body: bytes) -> None:
+        """What is known came again. More or less of it may be redacted by now: what comes is compared with it as it would come."""
+        same = (known.uid, known.version) == (meta.uid, meta.resource_version)
+        if same and known.body and body and _mark(known.body) != bytes(meta.archiver_redacted):
+            self._keep(key, known.uid, known.version, body, known.heard)
+
     def _keep(self, key: Key, uid: str, version: str, body: bytes, heard: tuple[tuple[int, str, str], ...] = ()) -> None:
         heard = heard[-_REACH:] or ((self._epoch, uid, version),)
         self._known.put(self.name, key, KnownState(uid, version, heard, body), len(body) + 150 * len(heard))
@@ -325,6 +336,14 @@ class StreamChanges:
 def _metadata(document: dict[str, Any]) -> dict[str, Any]:
     found = document.get("metadata")
     return found if isinstance(found, dict) else {}
+
+
+def _mark(body: bytes) -> bytes:
+    return bytes(kj.head.decode(body).metadata.archiver_redacted) if REDACTED.encode() in body else b""
+
+
+def _compared(before: dict[str, Any] | None, after: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any], str]:
+    return comparable(before, after) if before is not None else (None, after, "")
 
 
 def _fields(before: dict[str, Any] | None, after: dict[str, Any] | None, *, made: bool = False) -> list[Field]:
