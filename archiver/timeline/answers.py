@@ -189,7 +189,9 @@ async def life_answer(reader: Reader, asked: SubjectQuestion, sight: Sight = EVE
     found = await _object(reader, asked)
     if await sight.kind(asked.source, asked.kind):
         return found
-    return msgspec.structs.replace(found, gaps=[], notes=[], doubts_left_out=True)
+    # That there is a gap the drawing tells, too; its words count and name what is not theirs.
+    states = [msgspec.structs.replace(each, detail="") if each.event == "GAP" else each for each in found.states]
+    return msgspec.structs.replace(found, states=states, gaps=[], notes=[], doubts_left_out=True)
 
 
 async def require_seen(asked: SubjectQuestion, sight: Sight) -> None:

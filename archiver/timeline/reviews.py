@@ -44,6 +44,10 @@ _log = structlog.get_logger()
 _V = TypeVar("_V")
 
 
+class NotTold(Unavailable):
+    """The API server does not say who somebody is, or what they may read."""
+
+
 class User(msgspec.Struct, frozen=True):
     """Whoever a token is of."""
 
@@ -157,4 +161,4 @@ class Reviews:
             reason = error.message
         # Whoever asks learns that nobody answered; why, the log.
         _log.warning("timeline_rights_not_known", kind=kind, reason=reason)
-        raise Unavailable("the API server does not tell who may read what", hint="nothing is shown until it does; try again")
+        raise NotTold("the API server does not tell who may read what", hint="nothing is shown until it does; try again")

@@ -21,6 +21,7 @@ from archiver.timeline.counting import Counter
 from archiver.timeline.drawing import drawing, seen
 from archiver.timeline.guard import API, Guard, bearer
 from archiver.timeline.questions import span_question, subject_question
+from archiver.timeline.reviews import NotTold
 from archiver.timeline.sight import ReviewedSight, Sight
 from archiver.timeline.windows import Windows
 
@@ -119,21 +120,42 @@ class TimelineServer:
                     sight = await self._sight(request)
                     if sight is None:
                         return self._unknown()
-                    async with self._gate:
-                        return _json(await answer(request.query, sight), 200)
+                    return await self._within(answer, request.query, sight)
             except TimeoutError:
                 return _failed(Unavailable(f"no answer within {ANSWER_SECONDS:.0f} s", hint="zoom in, or ask on the command line"), 503)
-            except NotSeen as error:
-                return _failed(error, 403)
-            except ArchiverError as error:
-                # Hints name what is there.
-                hint = error.hint if self._reviewed is None or isinstance(error, Unavailable) else ""
-                return _failed(error, 400 if isinstance(error, Invalid) else 503 if isinstance(error, Unavailable) else 409, hint)
+            except NotTold as error:
+                return _failed(error, 503)
             except Exception:  # noqa: BLE001 -- what nobody foresaw ends this answer, not the page
                 _log.exception("timeline_failed", path=request.path)
                 return _failed(Bug("this is a bug in archiver", hint="its output has more: report it"), 500)
 
         return handle
+
+    async def _within(self, answer: _Answer, query: Mapping[str, str], sight: Sight) -> web.Response:
+        try:
+            async with self._gate:
+                return _json(await answer(query, sight), 200)
+        except NotSeen as error:
+            return _failed(error, 403)
+        except ArchiverError as error:
+            return await self._told(error, query, sight)
+
+    async def _told(self, error: ArchiverError, query: Mapping[str, str], sight: Sight) -> web.Response:
+        """An error's own words, or that there is one: they name what could not be read, which may be another's."""
+        status = 400 if isinstance(error, Invalid) else 503 if isinstance(error, Unavailable) else 409
+        if self._reviewed is None or isinstance(error, NotTold):
+            return _failed(error, status)
+        if isinstance(error, Invalid):
+            # Hints name what is there.
+            return _failed(error, status, "")
+        _log.warning("timeline_not_read", reason=error.message)
+        try:
+            if (source := query.get("source", "")) and await sight.whole(source):
+                return _failed(error, status, "")
+        except Unavailable:
+            pass
+        again = "try again" if isinstance(error, Unavailable) else ""
+        return _failed(Unavailable("something of the archive could not be read; the log of this server says what", hint=again), status)
 
     async def _sight(self, request: web.Request) -> Sight | None:
         """``None``: nobody knows who asks."""

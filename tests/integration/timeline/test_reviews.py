@@ -19,11 +19,12 @@ import yaml
 from playwright.async_api import async_playwright
 
 from archiver.clock import SystemClock
-from archiver.errors import Unavailable
+from archiver.errors import ArchiverError, Corrupt, Unavailable
 from archiver.journal.entry import Kind, Run
 from archiver.journal.kept_segments import KeptSegments
 from archiver.journal.limits import WriterLimits
 from archiver.journal.reader import Reader
+from archiver.journal.records import Gap
 from archiver.journal.writer import Writer
 from archiver.kubernetes.api import Api
 from archiver.kubernetes.records import Listing, Resource, Watch
@@ -38,6 +39,8 @@ from tests.stories.timeline_archive import forge
 
 MAPS = Resource("", "v1", "configmaps", "ConfigMap", namespaced=True)
 STREAM = "kube/core/configmaps"
+MISSED = ("events_missed", "2 objects differ, team-b/other-map among them")
+"""Why there is a gap in the maps, and what is told of it."""
 RUNS = "kind=agentruns.agents.proompteng.ai&namespace=agents&name=run-7"
 SECRET = (b"run-7", b"agentruns", b"public.", b"other-map", b"team-b")
 """What whoever may read maps of ``team-a`` alone must not be told."""
@@ -81,6 +84,9 @@ async def _forge(folder: Path) -> None:
             listing = Listing(MAPS, "", 0, "1", 0, 1, "start")
             await writer.append(Run.of(STREAM, Kind.K8S_WATCH, [msgspec.json.encode(watch)], observed=clock.now()))
             await writer.append(Run.of(STREAM, Kind.CHECKPOINT, [msgspec.json.encode(listing)], observed=clock.now(), position="1"))
+        else:
+            missed = Gap("resource configmaps.", *MISSED, "4", "11", 1, clock.now())
+            await writer.append(Run.of(STREAM, Kind.GAP, [msgspec.json.encode(missed)], observed=clock.now()))
         for number, (namespace, name) in enumerate([("team-a", "my-map"), ("team-b", "other-map"), ("team-b", "other-map")], 10 * part + 2):
             metadata = {"name": name, "namespace": namespace, "uid": f"u-{name}", "resourceVersion": str(number)}
             thing = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"round": str(number)}}
@@ -209,7 +215,10 @@ async def test_each_sees_what_they_may_read(archive: Path, plane: ControlPlane) 
         for name, doubts in (("mapper", True), ("reader", False), ("owner", False)):
             status, body = await page.ask(life, tokens[name])
             told = msgspec.json.decode(body)
-            assert (status, told["doubts_left_out"], len(told["states"])) == (200, doubts, 2)
+            assert (status, told["doubts_left_out"], len(told["states"])) == (200, doubts, 3)
+            # That something was missed everybody is told; of what, those who may read it all.
+            assert [(each["event"], each["detail"]) for each in told["states"]][1] == ("GAP", "" if doubts else f"{MISSED[0]} {MISSED[1]}")
+            assert bool([word for word in SECRET if word in body]) is not doubts
         assert (await page.ask(f"life?source=kube&{RUNS}", tokens["reader"]))[0] == 200
         row = "life?source=db&table=public.runs&key=" + quote('{"id":"5"}')
         assert [(await page.ask(row, tokens[name]))[0] for name in ("owner", "reader", "mapper", "nobody")] == [200, 200, 403, 403]
@@ -288,6 +297,32 @@ async def test_nothing_is_told_while_it_is_being_found(archive: Path, plane: Con
             if part == 20:
                 monkeypatch.setattr(Counter, "_count_source", count)
             await asyncio.sleep(0.02)
+
+
+async def test_what_cannot_be_read_is_named_to_its_readers(archive: Path, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads an object of one namespace, or of one kind, is told that something is broken, and not what: it may be another's."""
+    tokens = {name: plane.service_account_token("archiver", name) for name in ("mapper", "reader", "owner")}
+
+    error: ArchiverError = Corrupt("")
+
+    async def broken(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr("archiver.timeline.answers.object_log", broken)
+    monkeypatch.setattr("archiver.timeline.answers.SpanLog._begin", broken)
+    said = "entry 7 of kube/agents.proompteng.ai/agentruns (team-b) is broken"
+    life = "life?source=kube&kind=configmaps.&namespace=team-a&name=my-map"
+    async with serving(archive, plane) as page:
+        await page.drawn(tokens["mapper"])
+        for error in (Corrupt(said, hint="see team-b"), Unavailable(said, hint="see team-b")):
+            expected = 503 if isinstance(error, Unavailable) else 409
+            for name, token in tokens.items():
+                for question in (life, "changes?source=kube"):
+                    status, body = await page.ask(question, token)
+                    told = msgspec.json.decode(body)
+                    named = [word for word in SECRET if word in body]
+                    assert (status, bool(named), told["error"] == said) == (expected, name == "owner", name == "owner"), (name, body)
+                    assert b"see" not in body
 
 
 async def test_nobody_is_told_nothing(archive: Path, plane: ControlPlane) -> None:
