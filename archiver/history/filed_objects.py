@@ -8,7 +8,7 @@ from archiver.errors import Corrupt
 from archiver.journal.entry import Placed
 from archiver.lake.data_file import Wanted
 from archiver.lake.history_table import open_history, read_records, say_passed_over
-from archiver.lake.object_changes import LISTED, as_run, object_key, resource_name
+from archiver.lake.object_changes import LISTED, NotVerbatim, as_run, object_key, resource_name
 
 if TYPE_CHECKING:
     from archiver.journal.reader import Reader
@@ -41,7 +41,10 @@ async def filed_entries(reader: Reader, source: str, resource: str, namespace: s
         return None
     found: list[tuple[int, Placed | _Repeated]] = []
     for record in records:
-        entry, run = record["entry"], as_run(record)
+        try:
+            entry, run = record["entry"], as_run(record)
+        except NotVerbatim:
+            return None
         if run is not None:
             found.append((entry, Placed(entry, record["segment"], 0, 0, run)))
         elif record["operation"] == LISTED:

@@ -23,7 +23,7 @@ from archiver.kubernetes.records import Listing
 from archiver.kubernetes.stream_state import Key
 from archiver.lake.data_file import Wanted
 from archiver.lake.history_table import HistoryFiles, open_history, read_records, say_passed_over
-from archiver.lake.object_changes import LISTED, as_run, object_key, resource_name
+from archiver.lake.object_changes import LISTED, NotVerbatim, as_run, object_key, resource_name
 from archiver.replay.kubernetes.doubts import OthersNeeded
 from archiver.replay.kubernetes.fold import judge_streams, last_before, newest_before, place_of, require_there
 from archiver.untrusted import Unreadable, decode_untrusted
@@ -73,7 +73,7 @@ async def filed_streams(reader: Reader, source: str, names: Collection[str], key
                 if not more.keys:
                     return None
                 keys |= more.keys
-    except (Unclear, Retired, CorruptSegment):
+    except (Unclear, NotVerbatim, Retired, CorruptSegment):
         # The fold tells what is wrong, if it needs that.
         return None
     except Corrupt as error:

@@ -20,6 +20,8 @@ from archiver.lake.progress import Progress
 from archiver.untrusted import Unreadable, decode_untrusted
 
 LISTED, ABSENT = "LISTED", "ABSENT"
+_REPLACED = "\ufffd"
+"""In the text of a row: bytes that are no UTF-8, or this character itself. Which of them, only the journal tells."""
 _TOLD = frozenset((Kind.K8S_WATCH, Kind.K8S_ITEM, Kind.K8S_EVENT, Kind.K8S_ABSENT, Kind.CHECKPOINT, Kind.GAP, Kind.PROGRESS))
 
 
@@ -124,8 +126,17 @@ def _version(meta: kj.Meta) -> tuple[str, str, bytes]:
     return meta.uid, meta.resource_version, bytes(meta.archiver_redacted)
 
 
+class NotVerbatim(Exception):
+    """A record may have other bytes than its entry: the journal is to be asked."""
+
+
 def as_run(record: dict[str, Any]) -> Run | None:
-    """The entry that a record was made of, as a run of its own; an object that a list repeats has no body: ``None``."""
+    """The entry that a record was made of, as a run of its own; an object that a list repeats has no body: ``None``.
+
+    Raises ``NotVerbatim``.
+    """
+    if record["row"] is not None and _REPLACED in record["row"]:
+        raise NotVerbatim
     kind, body = _body(record)
     return None if body is None else Run.of(record["source"], kind, [body], observed=record["committed"])
 

@@ -137,16 +137,22 @@ def _with_children(table: Table, tables: Sequence[Table]) -> list[Table]:
     return [table, *(found for each in tables if each.parent == table.oid for found in _with_children(each, tables))]
 
 
+def _text(body: bytes) -> str | None:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return None
+
+
 async def _put_objects(engine: Engine, reader: Reader, kind: KnownTable, cut: Cut, found: AsOf) -> None:
     plural, _, group = kind.long_name.partition(".")
     folds = await read_streams(reader, kind.source, cut, lambda name: (name.plural, name.group) == (plural, group))
     found.gaps += [f"{fold.name}: {gap}" for fold in folds for gap in fold.gaps]
     found.notes += [f"{fold.name}: {note}" for fold in folds for note in fold.notes]
     objects = {key: seen for fold in sorted(folds, key=lambda fold: fold.observed) for key, seen in fold.state.objects.items()}
-    lines = [
-        (*key, seen.uid, seen.resource_version, to_text(seen.observed), seen.body.decode("utf-8", "replace"))
-        for key, seen in sorted(objects.items())
-    ]
+    lines = [(*key, seen.uid, seen.resource_version, to_text(seen.observed), _text(seen.body)) for key, seen in sorted(objects.items())]
+    if unread := [f"{line[0]}/{line[1]}" for line in lines if line[-1] is None]:
+        found.gaps.append(f"{kind.source}: {len(unread)} objects of {kind.long_name} are no UTF-8 and NULL here, first {unread[0]}")
     with engine.table(kind, _COLUMNS, _TYPES) as filling:
         for at in range(0, len(lines), _AT_ONCE):
             part = lines[at : at + _AT_ONCE]
