@@ -342,8 +342,8 @@ def _said(excerpt: Excerpt | None, mode: Mode, jobs: int) -> dict[str, Place]:
     return said
 
 
-def judge(done: list[RestoredSource], options: Options) -> None:
-    """Raise when not everything came back, with the way to the rest."""
+def judge(done: list[RestoredSource], options: Options, *, again: str = "") -> None:
+    """Raise when not everything came back, with the way to the rest; ``again``: what that is, where it is no restore."""
     from archiver.replay.postgres.restore import RestoreReport
 
     files = [each.report.left_out_file for each in done if isinstance(each.report, RestoreReport) and each.report.left_out_file]
@@ -358,7 +358,7 @@ def judge(done: list[RestoredSource], options: Options) -> None:
     if problems:
         raise Partial(
             f"{len(problems)} objects are not as captured, first {problems[0]}",
-            hint=f"the report lists them (--json): mend what the target says, then {_again(options)}",
+            hint=f"the report lists them (--json): mend what the target says, then {again or _again(options)}",
         )
 
 

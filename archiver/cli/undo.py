@@ -11,11 +11,11 @@ from archiver.cli import output
 from archiver.cli.main import Context, wait_for
 from archiver.cli.restore import foresee, judge
 from archiver.cli.restored import print_done
-from archiver.errors import Invalid
+from archiver.errors import Invalid, Partial, Unavailable
 
 if TYPE_CHECKING:
     from archiver.replay.restoration import Options
-    from archiver.restore import RestoredSource
+    from archiver.restore import Plans, RestoredSource
     from archiver.settings import Settings
 
 
@@ -45,7 +45,7 @@ def undo(
     show_all: bool,
     as_json: bool,
 ) -> None:
-    """Take the restore that MARK names back, or the newest one: into the captured cluster, and only what it wrote.
+    """Take the restore that MARK names back, or the newest one that is no undo: into the captured cluster, and only what it wrote.
 
     What it created is deleted, if it is what was created; what it replaced or deleted is put back as it was at the mark. Refused with exit
     code 3 when others changed any of it since, unless --changed is given, and for another cluster. Definitions and namespaces stay. An undo
@@ -63,10 +63,9 @@ def undo(
         mode="exact",
     )
     whole = output.is_whole(show_all=show_all)
-    done = wait_for(
+    wait_for(
         lambda: _undo(settings, mark, target, options, changed=changed, dry_run=dry_run, undo=not no_undo, show_all=whole, as_json=as_json)
     )
-    judge(done, options)
 
 
 async def _undo(
@@ -80,16 +79,15 @@ async def _undo(
     undo: bool,
     show_all: bool,
     as_json: bool,
-) -> list[RestoredSource]:
-    from archiver.cli.progress import steps
+) -> None:
     from archiver.cli.restore_plans import print_plans
     from archiver.clock import SystemClock
     from archiver.journal.reader import Reader
     from archiver.replay.kubernetes.undo import plan_undo
-    from archiver.replay.kubernetes.undo_record import find_record
+    from archiver.replay.kubernetes.undo_search import find_record
     from archiver.replay.points import Point
     from archiver.replay.targets import Target
-    from archiver.restore import Plans, carry_out, close_plans
+    from archiver.restore import Plans, close_plans
     from archiver.service.undo_marks import UndoMarks
     from archiver.store.open import open_store
 
@@ -99,10 +97,12 @@ async def _undo(
     store = await open_store(settings.archive.url, settings.archive.s3)
     try:
         reader = Reader(store)
-        record = await find_record(store, mark)
+        record = await find_record(reader, mark)
         output.say(f"note: this takes back the restore with the mark {record.mark}")
         if undo:
-            options = msgspec.structs.replace(options, before=UndoMarks(settings, reader, clock, "undo", output.say).before)
+            options = msgspec.structs.replace(
+                options, before=UndoMarks(settings, reader, clock, "undo", output.say, undoes=record.mark).before
+            )
         target = Target(record.plan.source, "cluster", to)
         planned = await plan_undo(reader, record, target, options, clock, changed=changed)
         options = planned.options
@@ -111,8 +111,8 @@ async def _undo(
             if dry_run:
                 output.print_json(plans.shown()) if as_json else print_plans(plans, show_all=show_all)
                 foresee(plans, options)
-                return []
-            done = await carry_out(plans, options, steps)
+                return
+            done = await _carried_out(plans, options, record.mark)
         finally:
             await close_plans(plans)
     finally:
@@ -122,4 +122,19 @@ async def _undo(
     else:
         for each in done:
             print_done(each)
-    return done
+    judge(done, options, again=_again(record.mark))
+
+
+async def _carried_out(plans: Plans, options: Options, mark: str) -> list[RestoredSource]:
+    """As ``carry_out``; what stops it on the way says how to go on."""
+    from archiver.cli.progress import steps
+    from archiver.restore import carry_out
+
+    try:
+        return await carry_out(plans, options, steps)
+    except (Partial, Unavailable) as error:
+        raise type(error)(error.message, hint=f"mend that, then {_again(mark)}") from None
+
+
+def _again(mark: str) -> str:
+    return f"run `archiver undo {mark}` again"

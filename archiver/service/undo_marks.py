@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from archiver.clock import to_text
 from archiver.errors import ArchiverError, Refused, Unavailable
 from archiver.kubernetes import json_fields as kj
@@ -15,7 +17,7 @@ from archiver.kubernetes.redaction_mark import redacted_paths
 from archiver.replay.kubernetes.fold import fold_streams
 from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.kubernetes.selection import label, name_of
-from archiver.replay.kubernetes.undo_record import FORMAT, VERSION, UndoRecord, put_record
+from archiver.replay.kubernetes.undo_record import FORMAT, VERSION, UndoRecord, put_record, record_digest
 from archiver.service.marking import set_mark
 
 if TYPE_CHECKING:
@@ -32,10 +34,14 @@ _PAUSE = 0.5
 class UndoMarks:
     """Makes restores of one command undoable."""
 
-    def __init__(self, settings: Settings, reader: Reader, clock: Clock, what: str, say: Callable[[str], None]) -> None:
-        """``what``: of the command, for the names of marks; ``say``: for people, before anything is written."""
+    def __init__(
+        self, settings: Settings, reader: Reader, clock: Clock, what: str, say: Callable[[str], None], *, undoes: str | None = None
+    ) -> None:
+        """``what``: of the command, for the names of marks; ``say``: for people, before anything is written. ``undoes``: the mark of the
+        restore that is being undone.
+        """
         self._settings, self._reader, self._clock = settings, reader, clock
-        self._what, self._say = what, say
+        self._what, self._say, self._undoes = what, say, undoes
         self.marks: list[str] = []
         """That were set."""
 
@@ -47,10 +53,12 @@ class UndoMarks:
         over = [each for each in plan.objects if each.do != "create"]
         try:
             await self._require_known(plan.source, over)
-            now = self._clock.now()
-            name = f"{self._what}-{to_text(now)}-{self._clock.unique()[:8]}"
+            undoes = msgspec.UNSET if self._undoes is None else self._undoes
+            record = UndoRecord(FORMAT, VERSION, "", 0, 0, plan, undoes)
+            name = f"{self._what}-{to_text(self._clock.now())}-{self._clock.unique()[:8]}-{record_digest(record.write(), 'the record')}"
             mark = await set_mark(self._settings, self._clock, name, fresh=True)
-            await put_record(self._reader.store, self._clock, UndoRecord(FORMAT, VERSION, name, mark.entry, mark.time, plan))
+            record = msgspec.structs.replace(record, mark=name, entry=mark.entry, time=mark.time)
+            await put_record(self._reader.store, self._clock, record)
         except ArchiverError as error:
             if over:
                 raise Refused(

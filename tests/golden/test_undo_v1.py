@@ -8,13 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from archiver.clock import SystemClock
 from archiver.errors import Corrupt, Invalid
 from archiver.replay.kubernetes.plan_file import Choices, PlanFile, PlannedObject
-from archiver.replay.kubernetes.undo_record import UndoRecord, find_record, put_record
-from archiver.store.memory import MemoryStore
+from archiver.replay.kubernetes.undo_record import UndoRecord, record_digest
 
 FILE = Path(__file__).parent / "undo-v1/record.json"
+UNDO_FILE = FILE.with_name("undo.json")
 RUNS = "agentruns.agents.proompteng.ai"
 PLAN = PlanFile(
     format="archiver-cluster-plan",
@@ -56,15 +55,19 @@ def test_fields_of_later_versions_are_passed_over_and_other_formats_refused() ->
         UndoRecord.read(b"[]", "x")
 
 
-async def test_the_newest_is_found_first_and_each_by_its_mark() -> None:
-    """Keys sort backwards by the mark's entry."""
-    store = MemoryStore()
-    with pytest.raises(Invalid, match="no restore is recorded"):
-        await find_record(store, "")
-    older = msgspec.structs.replace(RECORD, mark="older", entry=9)
-    for each in (older, RECORD):
-        await put_record(store, SystemClock(), each)
-    assert await store.list("undo/") == ["undo/ffffffffffff3be7.json", "undo/fffffffffffffff6.json"]
-    assert (await find_record(store, ""), await find_record(store, "older")) == (RECORD, older)
-    with pytest.raises(Invalid, match="no restore with the mark 'other' is recorded"):
-        await find_record(store, "other")
+def test_a_record_of_an_undo_says_what_it_undoes_and_a_mark_ends_with_the_digest() -> None:
+    """Of everything but the mark, its entry and its time, whatever fields a later version adds and however it is laid out."""
+    undo = msgspec.structs.replace(RECORD, mark="undo", entry=50_300, undoes=RECORD.mark)
+    assert undo.write() == UNDO_FILE.read_bytes()
+    assert UndoRecord.read(UNDO_FILE.read_bytes(), "x") == undo
+    body = json.loads(UNDO_FILE.read_bytes())
+    assert record_digest(FILE.read_bytes(), "x") == "ac870b46417fa9c519b0ed8d8929faab"
+    assert record_digest(UNDO_FILE.read_bytes(), "x") == "bacde5934d7ac3fc0cb412d3a72a3fde"
+    other = {"later": 1, **{key: body[key] for key in reversed(body)}, "mark": "other", "entry": 1, "time": 2}
+    assert (
+        record_digest(json.dumps({key: value for key, value in other.items() if key != "later"}).encode(), "x")
+        == "bacde5934d7ac3fc0cb412d3a72a3fde"
+    )
+    assert record_digest(json.dumps(other).encode(), "x") != "bacde5934d7ac3fc0cb412d3a72a3fde"
+    with pytest.raises(Corrupt, match="is no record of a restore"):
+        record_digest(b"[]", "x")
