@@ -86,7 +86,7 @@ async def span_answer(reader: Reader, asked: SpanQuestion, begin: int, end: int,
     """``begin``, ``end``: of the journal. Raises as ``SpanLog``."""
     tail = await reader.tail()
     names = sorted(tail.sources) if tail is not None else []
-    seen = [name for name in names if await sight.part_of(name)]
+    seen = [name for name in names if await sight.may_have(name)]
     sources = frozenset(name.partition("/")[0] for name in seen)
     if sight.limited and not _is_seen(asked, seen):
         return SpanAnswer([], 0, True, [], [], left_out=True)

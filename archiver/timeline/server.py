@@ -165,7 +165,7 @@ class TimelineServer:
         user = await self._reviewed.reviews.user(token) if is_bearer else None
         if user is None:
             return None
-        return ReviewedSight(self._reviewed.reviews, user, self._reviewed.cluster, self._counter.lanes)
+        return ReviewedSight(self._reviewed.reviews, user, self._reviewed.cluster, lambda: self._counter.lanes)
 
     def _unknown(self) -> web.Response:
         assert self._reviewed is not None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from archiver.kubernetes.stream_name import StreamName
@@ -36,21 +37,22 @@ class Sight:
         return True
 
     async def part_of(self, stream: str) -> bool:  # noqa: ARG002
-        """Whether something of a database, or of a stream of a cluster, may be."""
+        """Whether something of a database, or of a stream of a cluster, is known that may be."""
+        return True
+
+    async def may_have(self, stream: str) -> bool:  # noqa: ARG002
+        """Whether something of it may be, as far as that is told without reading it: what is in it must be asked about, one by one."""
         return True
 
 
 class ReviewedSight(Sight):
     """What one user may see, for one question."""
 
-    def __init__(self, reviews: Reviews, user: User, cluster: str, lanes: Iterable[Lane]) -> None:
-        """``cluster``: the source that is the cluster whose API server is asked; empty: none is. ``lanes``: all that there are."""
-        self._reviews, self._user, self._cluster = reviews, user, cluster
-        self._inside: dict[str, set[str]] = {}
-        """Namespaces by kind, of the cluster."""
-        for lane in lanes:
-            if lane.source == cluster:
-                self._inside.setdefault(lane.name, set()).add(lane.namespace)
+    def __init__(self, reviews: Reviews, user: User, cluster: str, lanes: Callable[[], Iterable[Lane]]) -> None:
+        """``cluster``: the source that is the cluster whose API server is asked; empty: none is. ``lanes``: all that are known, once
+        something was counted for this question.
+        """
+        self._reviews, self._user, self._cluster, self._lanes = reviews, user, cluster, lanes
         self._asked = set[Right]()
 
     async def whole(self, source: str) -> bool:
@@ -66,6 +68,15 @@ class ReviewedSight(Sight):
         found = await self._kind(source, kind) or (bool(namespace) and source == self._cluster and await self._listed(kind, namespace))
         return self._left_out(yes=found)
 
+    @cached_property
+    def _inside(self) -> dict[str, set[str]]:
+        """Namespaces in which something of the cluster changed, by kind."""
+        found: dict[str, set[str]] = {}
+        for lane in self._lanes():
+            if lane.source == self._cluster:
+                found.setdefault(lane.name, set()).add(lane.namespace)
+        return found
+
     async def part_of(self, stream: str) -> bool:
         """See ``Sight``."""
         name = StreamName.parse(stream)
@@ -78,6 +89,13 @@ class ReviewedSight(Sight):
         # Those of some namespaces are known; of the others nothing is told.
         self.limited = True
         return any(await asyncio.gather(*(self._listed(kind, each) for each in sorted(inside))))
+
+    async def may_have(self, stream: str) -> bool:
+        """See ``Sight``. What is not counted yet, or is no change, has no lane, and may be in any namespace."""
+        name = StreamName.parse(stream)
+        yes = await self._kind(name.source, f"{name.plural}.{name.group}" if name.plural else "")
+        self._left_out(yes=yes)
+        return yes or (bool(name.plural) and name.source == self._cluster)
 
     async def _kind(self, source: str, kind: str) -> bool:
         if await self._may(Right("get", GROUP, SOURCES, self._reviews.namespace, source)):

@@ -268,6 +268,30 @@ async def test_nothing_else_is_told(archive: Path, plane: ControlPlane) -> None:
         assert (drawn["lanes"], drawn["windows"]["sources"], drawn["left_out"]) == ([], [], True)
 
 
+async def test_the_first_answers_are_whole(archive: Path, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads one namespace is told as much by the first question as by the second; of what changed also while nothing is counted."""
+    mapper = plane.service_account_token("archiver", "mapper")
+    for name in ("PATIENCE_SECONDS", "WINDOW_SECONDS"):
+        monkeypatch.setattr(f"archiver.timeline.server.{name}", 60.0)
+    async with serving(archive, plane) as page:
+        drawn = msgspec.json.decode((await page.ask("timeline", mapper))[1])
+        if drawn["busy"] or not drawn["windows"]["ready"]:
+            pytest.fail("it was to be waited for")
+        assert (lanes(drawn), [each["source"] for each in drawn["windows"]["sources"]]) == ({("kube", "configmaps."): 2}, [STREAM])
+    monkeypatch.setattr("archiver.timeline.server.PATIENCE_SECONDS", 0.0)
+
+    async def never(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Counter, "_count_source", never)
+    async with serving(archive, plane) as page:
+        for question in ("changes", "changes?kind=configmaps.", "changes?source=kube"):
+            status, body = await page.ask(question, mapper)
+            found = msgspec.json.decode(body)
+            assert (status, [word for word in SECRET if word in body], found["left_out"]) == (200, [], True)
+            assert [(each["namespace"], each["name"]) for each in found["changes"]] == [("team-a", "my-map")] * 2
+
+
 async def test_nothing_is_told_while_it_is_being_found(archive: Path, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the first question on, counted or not, and whatever cannot be read: not so much as the name of a source."""
     nobody = plane.service_account_token("archiver", "nobody")
