@@ -73,6 +73,14 @@ def depth(body: bytes) -> int:
     return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
 
 
+def has_more_values(body: bytes, most: int) -> bool:
+    """Whether JSON has more than ``most`` strings, brackets that open and commas: each costs whoever steps over it."""
+    if body.count(b"{") + body.count(b"[") + body.count(b",") + body.count(b'"') // 2 <= most:
+        return False
+    text, strings = _STRINGS.subn(b"", body)
+    return strings + text.count(b"{") + text.count(b"[") + text.count(b",") > most
+
+
 def members(body: bytes) -> dict[str, bytes]:
     """The members of a JSON object, each as its own bytes, however deep those nest. Raises ``Unreadable`` and nothing else."""
     return {member.key: body[member.value : member.end] for member in member_places(body)}

@@ -16,7 +16,9 @@ Path = tuple[Parts, str]
 
 
 def cut(body: bytes, paths: Sequence[Path], found: set[str]) -> bytes:
-    """``body``, a JSON object, without what ``paths`` name. ``found`` hears which of them met something. Raises ``Unreadable``."""
+    """``body``, a JSON object, without what ``paths`` name. ``found`` hears which of them met something. Raises ``Unreadable``; what no
+    path can lead to is not read, and may be no JSON.
+    """
     return _object(body, paths, found)
 
 
@@ -34,7 +36,19 @@ def _value(body: bytes, paths: Sequence[Path], found: set[str]) -> bytes | None:
     return body
 
 
+def _leads_in(body: bytes, parts: Parts) -> bool:
+    """A first look, which finds nothing to do at the speed of a search: whether a path can meet anything in an object or a list."""
+    name = next((part for part in parts if part != ANY), None)
+    if name is None or b"\\" in body or name.encode("utf-8", "surrogatepass") in body:
+        return True
+    # A list in a list is cut whatever is in it.
+    return not (parts[0] == name and body[:1] == b"{") and body.find(b"[", 1) >= 0
+
+
 def _object(body: bytes, paths: Sequence[Path], found: set[str]) -> bytes:
+    paths = [path for path in paths if _leads_in(body, path[0])]
+    if not paths:
+        return body
     kept, same = [], True
     for member in member_places(body):
         below = [(parts[1:], text) for parts, text in paths if parts[0] in (member.key, ANY)]
@@ -47,6 +61,9 @@ def _object(body: bytes, paths: Sequence[Path], found: set[str]) -> bytes:
 
 
 def _list(body: bytes, paths: Sequence[Path], found: set[str]) -> bytes:
+    paths = [path for path in paths if _leads_in(body, path[0])]
+    if not paths:
+        return body
     kept, same = [], True
     inside = [(parts[1:], text) for parts, text in paths if parts[0] == ANY]
     through = [(parts, text) for parts, text in paths if parts[0] != ANY]

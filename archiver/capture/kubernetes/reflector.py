@@ -11,6 +11,7 @@ from archiver.capture.kubernetes.collection import next_page, no_list, page_of
 from archiver.capture.kubernetes.entry_writer import EntryWriter
 from archiver.capture.kubernetes.failures import Failure, failure_of
 from archiver.capture.kubernetes.listwatch import ListWatch, Step
+from archiver.capture.kubernetes.off_loop import off_loop
 from archiver.capture.kubernetes.silence import Silence
 from archiver.capture.kubernetes.stream_context import Interest
 from archiver.capture.kubernetes.stream_journal import StreamJournal
@@ -226,7 +227,7 @@ class Reflector:
                 self._listed_generation = self._interest.generation()
                 first = await self._journal.list_began()
             try:
-                self._journal.items(page.items or [], listed)
+                await self._journal.items(page.items or [], listed)
             except Unreadable as error:
                 self._list_failed(no_list(error), listed)
                 return
@@ -298,7 +299,7 @@ class Reflector:
                     complete = lines.feed(chunk)
                     if not complete:
                         continue
-                    failure = self._lines(complete)
+                    failure = await self._lines(complete)
                     if failure is not None:
                         return failure
                     until, verify = loop.time() + inactivity, self._verify_deadline(loop.time())
@@ -317,9 +318,14 @@ class Reflector:
             self._deadline = None
         return None
 
-    def _lines(self, lines: Sequence[bytes]) -> Failure | None:
+    async def _lines(self, lines: Sequence[bytes]) -> Failure | None:
         """Journal the events among ``lines``; a failure when one is an ERROR or no watch line."""
-        batch = WatchBatch.of(lines, self._interest.keep, since=self._machine.position, redactor=self._interest.redactor)
+        interest, since = self._interest, self._machine.position
+
+        def read() -> WatchBatch:
+            return WatchBatch.of(lines, interest.keep, since=since, redactor=interest.redactor)
+
+        batch = read() if interest.redactor is None else await off_loop(sum(map(len, lines)), read)
         self._journal.events(batch)
         if batch.version:
             self._silence.broken()

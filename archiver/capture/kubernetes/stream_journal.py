@@ -8,6 +8,7 @@ import structlog
 
 from archiver.capture.kubernetes.journal_view import EVENTS_MISSED
 from archiver.capture.kubernetes.known_objects import KnownObjects, Verification
+from archiver.capture.kubernetes.off_loop import off_loop
 from archiver.capture.kubernetes.position_saver import PositionSaver
 from archiver.capture.kubernetes.stream_gaps import StreamGaps
 from archiver.capture.kubernetes.verify_findings import VerifyFindings
@@ -98,30 +99,37 @@ class StreamJournal:
             listed = {key: version for key, version in listed.items() if self._interest.keep(key[1])}
         return listed == self._known.objects
 
-    def items(self, items: Sequence[msgspec.Raw], listed: dict[Key, Version]) -> int:
+    async def items(self, items: Sequence[msgspec.Raw], listed: dict[Key, Version]) -> int:
         """Journal objects of a list and note them in ``listed``; how many bytes they were. ``Unreadable`` when one is nobody's, and then
         none is journaled.
         """
-        bodies: list[bytes] = []
+        kept: list[tuple[bytes, kj.Meta]] = []
         for item in items:
             meta = kj.listed(item)
             if self._interest.keep is None or self._interest.keep(meta.name):
                 listed[meta.namespace, meta.name] = (meta.uid, meta.resource_version)
-                bodies.append(self._redacted(bytes(item), meta))
+                kept.append((bytes(item), meta))
                 if self._interest.noticed is not None:
                     self._interest.noticed(meta)
+        bodies = await self._redacted(kept)
         self._entries.items(bodies)
         size = sum(map(len, bodies))
         self.figures.bytes += size
         return size
 
-    def _redacted(self, body: bytes, meta: kj.Meta) -> bytes:
-        if self._interest.redactor is None:
-            return body
-        left, whole = self._interest.redactor.object(body, meta)
-        if not whole:
-            self._set_aside(meta)
-        return left
+    async def _redacted(self, objects: Sequence[tuple[bytes, kj.Meta]]) -> list[bytes]:
+        redactor = self._interest.redactor
+        if redactor is None:
+            return [body for body, _ in objects]
+
+        def cut() -> list[tuple[bytes, bool]]:
+            return [redactor.object(*each) for each in objects]
+
+        found = await off_loop(sum(len(body) for body, _ in objects), cut)
+        for (_, meta), (_, whole) in zip(objects, found, strict=True):
+            if not whole:
+                self._set_aside(meta)
+        return [left for left, _ in found]
 
     def _set_aside(self, meta: kj.Meta) -> None:
         self._unread.setdefault(meta.uid, f"{meta.namespace}/{meta.name}")
