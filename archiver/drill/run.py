@@ -207,7 +207,7 @@ class _Drill:
             if isinstance(place, DatabaseRestoration) and place.target is not None and place.target.kind == "database":
                 names = [(line.schema, line.name) for line in place.plan.tables]
                 written.with_hashes(each, await hash_tables(place.target.value, names))
-                tables += len(each.tables)
+                tables += sum(bool(table.sha256) for table in each.tables)
         return f"{tables} tables hashed"
 
 
