@@ -7,6 +7,7 @@ Whoever may send requests chooses much of what stands in a line, but not who the
 from __future__ import annotations
 
 from typing import Literal
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -17,6 +18,8 @@ LONGEST_LINE = 16 << 20
 """An object has at most 1.5 MiB, and a line at most two of them beside its names; a list that a deletion answers may be longer."""
 _VERBS = {"create": "write", "update": "write", "patch": "write", "delete": "delete", "deletecollection": "delete"}
 _API = "audit.k8s.io/"
+_EVICTION = "eviction"
+"""A subresource of pods: who creates it deletes the pod."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -93,7 +96,7 @@ def request_of(line: bytes) -> Request | None:
         return None
     code = status.code if status else 0
     certain = 200 <= code < 300
-    if 300 <= code < 500 or "dryRun=" in event.requestURI:
+    if 300 <= code < 500 or _is_dry(event.verb, event.requestURI):
         return None
     try:
         received, done = from_text(event.requestReceivedTimestamp), from_text(event.stageTimestamp)
@@ -104,7 +107,7 @@ def request_of(line: bytes) -> Request | None:
     acting = event.impersonatedUser
     user = f"{acting.username} (impersonated by {event.user.username})" if acting is not None else event.user.username
     return Request(
-        "delete" if _VERBS[event.verb] == "delete" else "write",
+        _does(event.verb, ref.subresource),
         creates=not ref.subresource and (code == 201 if certain else True),
         certain=certain,
         resource=f"{ref.resource}.{ref.apiGroup}" if ref.apiGroup else ref.resource,
@@ -116,6 +119,27 @@ def request_of(line: bytes) -> Request | None:
         received=received,
         done=done,
     )
+
+
+def _does(verb: str, subresource: str) -> Literal["write", "delete"]:
+    """What a verb does to the object itself: what is deleted through a proxy, say, is another thing."""
+    if subresource:
+        return "delete" if (verb, subresource) == ("create", _EVICTION) else "write"
+    return "delete" if _VERBS[verb] == "delete" else "write"
+
+
+def _is_dry(verb: str, uri: str) -> bool:
+    """Whether the API server took it for a dry run. Anybody may write the words elsewhere in a URL: whatever is not plain counts.
+
+    Of a deletion a URL proves nothing: the server looks only into the body where there is one.
+    """
+    if _VERBS[verb] == "delete":
+        return False
+    query = uri.partition("?")[2]
+    try:
+        return parse_qs(query, keep_blank_values=True, errors="strict", max_num_fields=1000).get("dryRun") == ["All"]
+    except ValueError:
+        return False
 
 
 def _decoded(line: bytes) -> _Event:

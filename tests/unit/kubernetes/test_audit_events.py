@@ -76,13 +76,56 @@ def test_what_a_line_says() -> None:
         {"responseStatus": {"code": 403}},
         {"responseStatus": {"code": 404}},
         {"responseStatus": {"code": 409}},
-        {"requestURI": "/apis/g.io/v1/namespaces/n/runs/a?dryRun=All"},
+        {"verb": "patch", "requestURI": "/apis/g.io/v1/namespaces/n/runs/a?dryRun=All"},
         {"objectRef": None},
     ],
 )
 def test_what_changed_nothing_is_passed_over(more: dict[str, Any]) -> None:
     """Reads, refusals and dry runs."""
     assert parsed(**more) is None
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "fieldManager=xdryRun=All",
+        "fieldManager=dryRun=All",
+        "x=1%26dryRun=All",
+        "dryRun=",
+        "dryRun",
+        "dryRun=all",
+        "dryRun=All&dryRun=",
+        "dryRun=All&dryRun=All",
+        "dryRun=All#",
+        "dryrun=All",
+        "xdryRun=All",
+        "a=1;dryRun=All",
+        "x=%ff&dryRun=All",
+        "&".join(["x=1"] * 2000) + "&dryRun=All",
+    ],
+)
+def test_the_words_of_a_dry_run_hide_nobody(query: str) -> None:
+    """Anybody may put them into a URL: only the parameter itself, and nothing else beside it, makes a dry run."""
+    where = "/apis/g.io/v1/namespaces/n/runs/a"
+    assert parsed(verb="patch", requestURI=f"{where}?{query}") is not None
+    assert parsed(verb="patch", requestURI=f"{where}?fieldManager=x&dryRun=All") is None
+
+
+@pytest.mark.parametrize("verb", ["delete", "deletecollection"])
+def test_a_url_makes_no_deletion_a_dry_run(verb: str) -> None:
+    """With a body the API server does not look at the URL, and the log need not have the body."""
+    assert parsed(verb=verb, requestURI="/apis/g.io/v1/namespaces/n/runs/a?dryRun=All") is not None
+
+
+def test_an_eviction_deletes_and_a_proxy_does_not() -> None:
+    """Who evicts a pod deletes it. A DELETE that goes through a pod's proxy leaves the pod."""
+    pod = {"resource": "pods", "namespace": "n", "name": "a", "apiVersion": "v1"}
+    evicted = parsed(verb="create", objectRef={**pod, "subresource": "eviction"}, responseStatus={"code": 201})
+    assert evicted is not None
+    assert (evicted.does, evicted.resource, evicted.name, evicted.creates) == ("delete", "pods", "a", False)
+    proxied = parsed(objectRef={**pod, "subresource": "proxy"})
+    assert proxied is not None
+    assert proxied.does == "write"
 
 
 @pytest.mark.parametrize("more", [{"responseStatus": {"code": 504}}, {"responseStatus": None}, {"stage": "Panic"}])
