@@ -84,6 +84,19 @@ def read_tag(content: bytes) -> str:
         return ""
 
 
+class _Numbered(msgspec.Struct):
+    xid: str = ""
+
+
+def read_xid(content: bytes) -> int | None:
+    """The transaction that a message says it is of (the low 32 bits of its id); ``None`` when it says none. A hint, as all that it says."""
+    try:
+        said = decode_untrusted(content, _Numbered, most=MOST_BYTES, strict=False).xid
+    except Unreadable:
+        return None
+    return int(said) & 0xFFFFFFFF if len(said) <= 20 and said.isascii() and said.isdigit() else None
+
+
 class DescribedObject(msgspec.Struct):
     """One object that a command changed, as the message calls it."""
 

@@ -273,9 +273,9 @@ class Look(msgspec.Struct, frozen=True):
     """The catalog was looked at, and said what the newest Schema of the source says. One is journaled every now and then."""
 
     floor: str
-    """LSN: what committed before it is in that Schema."""
+    """LSN: what committed before it is in that Schema. Empty: not known."""
     taken: int
-    """Server time, microseconds: so is what committed before it."""
+    """Server time, microseconds: so is what committed before it; 0 for not known."""
     counted: str = ""
     """LSN: by the server's counts no row of an insert-only table was updated or deleted between its last copy and there, but for tables
     that have a gap. Empty: not known, or there is no such table."""
@@ -283,6 +283,9 @@ class Look(msgspec.Struct, frozen=True):
     """Server time, microseconds: so it is of what committed before it."""
     end: str = ""
     """LSN: the look saw nothing that committed at or behind it. Empty: not known."""
+    visible: str = ""
+    """The snapshot of the look, as in ``Schema``: ``floor`` stands still as long as any transaction that may write is open. Empty: not
+    known."""
 
 
 class Announced(msgspec.Struct, frozen=True):

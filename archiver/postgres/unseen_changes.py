@@ -11,7 +11,7 @@ from archiver.journal.entry import Kind, Placed
 from archiver.journal.record_reader import read_record
 from archiver.journal.records import Gap
 from archiver.postgres.announcements import UNSEEN, surely_by_tag
-from archiver.postgres.lsn import parse_lsn, parse_position
+from archiver.postgres.lsn import parse_lsn
 from archiver.postgres.records import SCHEMA_UNCERTAIN, Announced, Look, Schema
 from archiver.postgres.visibility import Visible
 
@@ -39,8 +39,8 @@ class UnseenChanges:
             return self._looked(run.source, lambda said: visible.sees(said.xid, parse_lsn(said.lsn)))
         if run.kind is Kind.PG_LOOK:
             *_, newest = run.bodies()
-            floor = parse_position(read_record(newest, Look, placed).floor)
-            return self._looked(run.source, lambda said: parse_lsn(said.lsn) < floor)
+            visible = Visible.of_look(read_record(newest, Look, placed))
+            return self._looked(run.source, lambda said: visible.sees(said.xid, parse_lsn(said.lsn)))
         # A complete state ends what is open by then.
         return self._rest(run.source) if run.kind is Kind.CHECKPOINT else []
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from archiver.errors import Corrupt
 from archiver.postgres.lsn import parse_lsn, parse_position
-from archiver.postgres.records import Schema, Snapshot
+from archiver.postgres.records import Look, Schema, Snapshot
 
 _XID = r"[0-9]{1,20}"
 _TEXT = re.compile(rf"({_XID}):({_XID}):((?:{_XID}(?:,{_XID})*)?)")
@@ -47,6 +47,14 @@ class Visible:
     def of(cls, record: Schema | Snapshot) -> Visible:
         """What an entry of the journal has. ``Corrupt`` when its ``visible`` is no snapshot."""
         return cls.parse(record.visible, lsn=parse_lsn(record.lsn), floor=parse_position(record.floor))
+
+    @classmethod
+    def of_look(cls, look: Look) -> Visible:
+        """What a look surely saw: of one without a snapshot, what its floor says alone. ``Corrupt`` as ``of``."""
+        floor = parse_position(look.floor)
+        if not look.visible or not look.end:
+            return cls(0, 0, (), 0, floor)
+        return cls.parse(look.visible, lsn=parse_lsn(look.end), floor=floor)
 
     @classmethod
     def parse(cls, text: str, *, lsn: int, floor: int = 0) -> Visible:

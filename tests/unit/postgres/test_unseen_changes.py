@@ -46,6 +46,16 @@ def test_one_that_is_looked_at_is_none() -> None:
     assert fed.told() == []
 
 
+def test_a_look_has_what_its_snapshot_saw() -> None:
+    """Whatever else was open meanwhile."""
+    fed = Fed()
+    fed.announce(5)
+    assert fed.feed(Kind.PG_LOOK, Look("0/2", 0, end="0/A", visible="3:6:3,5")) == []
+    assert fed.changes._open
+    assert fed.feed(Kind.PG_LOOK, Look("0/2", 0, end="0/A", visible="3:6:3")) == []
+    assert fed.told() == []
+
+
 def test_one_that_is_not_looked_at_is_open() -> None:
     """Also where a look came that did not see it; one that shows in no schema is none; another source's are its own."""
     fed = Fed()

@@ -53,11 +53,14 @@ class Horizon:
 
     def __init__(self, floor: str = "") -> None:
         self._floor = floor
+        self._kept: _Reading | None = None
+        """That ``_floor`` is of: behind a transaction that stays open there are soon no others that tell."""
         self._readings: deque[_Reading] = deque(maxlen=64)
 
     def add(self, lsn: str, running: frozenset[int], at: float) -> None:
         """A reading: first the log's end was read, then what runs (``running_here``), then a snapshot taken. ``at``: monotonic seconds."""
         self._readings.append(_Reading(lsn, running, at))
+        self._kept = self._reading(None) or self._kept
         self._floor = self.floor()
 
     def floor(self) -> str:
@@ -65,8 +68,8 @@ class Horizon:
         return self._newest(None) or self._floor
 
     def floor_and_age(self, now: float, before: float | None = None) -> tuple[str, float] | None:
-        """``floor`` (with ``before``: ``floor_before``) and the seconds since the reading that it is of; ``None`` when that is not kept."""
-        reading = self._reading(before)
+        """``floor`` (with ``before``: ``floor_before``) and the seconds since the reading that it is of; ``None`` when there is none."""
+        reading = self._reading(before) or (self._kept if before is None else None)
         return (reading.lsn, now - reading.at) if reading is not None else None
 
     def floor_before(self, at: float) -> str:

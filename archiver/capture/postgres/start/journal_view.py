@@ -76,7 +76,7 @@ async def schema_knowledge(reader: Reader, source: str, mark: SourceMark, last: 
             if placed.run.kind is Kind.PG_SCHEMA:
                 found = None
             elif placed.run.kind is Kind.PG_LOOK:
-                until = [read_record(body, Look, placed).floor for body in placed.run.bodies()][-1]
+                until = [read_record(body, Look, placed).floor for body in placed.run.bodies()][-1] or until
             elif placed.run.kind is Kind.GAP:
                 gaps = [read_record(body, Gap, placed) for body in placed.run.bodies()]
                 # Of several without a schema between, the first knows best where they begin.

@@ -33,6 +33,8 @@ class DatabasePoll:
     """By the server's clock, before anything else was looked at."""
     end: str = ""
     """End of the log after everything was looked at: nothing was seen that committed behind it."""
+    visible: str = ""
+    """The snapshot under which everything was looked at."""
 
 
 async def poll_database(session: Session, publications: tuple[str, str], catalog: Catalog | None) -> DatabasePoll:
@@ -43,6 +45,7 @@ async def poll_database(session: Session, publications: tuple[str, str], catalog
         lsn, running = await log_end_and_running(session)
         async with session.transaction():
             await session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            [(visible,)] = await _rows(session, "SELECT pg_current_snapshot()::text")
             poll = DatabasePoll(
                 lsn,
                 running,
@@ -51,6 +54,7 @@ async def poll_database(session: Session, publications: tuple[str, str], catalog
                 dict(await _rows(session, "SELECT oid::int8, relfilenode::int8 FROM pg_class WHERE oid = ANY(%s::oid[])", captured)),
                 await count_writes(session, catalog) if catalog else {},
                 time,
+                visible=visible,
             )
         [(end,)] = await _rows(session, "SELECT pg_current_wal_insert_lsn()::text")
         return replace(poll, end=end)

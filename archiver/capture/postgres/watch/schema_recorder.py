@@ -11,10 +11,13 @@ import structlog
 from archiver.capture.postgres.catalog.publication_members import with_members
 from archiver.journal.entry import Kind, Run
 from archiver.journal.records import Gap
-from archiver.postgres.lsn import parse_position
+from archiver.postgres.lsn import parse_lsn, parse_position
 from archiver.postgres.records import SCHEMA_UNCERTAIN, Look
+from archiver.postgres.visibility import Visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from archiver.capture.postgres.baseline.schema_entry import SchemaEntry
     from archiver.capture.postgres.watch.publication_keeper import PublicationKeeper
     from archiver.capture.postgres.watch.table_gaps import TableGaps
@@ -72,6 +75,8 @@ class SchemaRecorder:
         """When the journal was last told how far the schema is known."""
         self._announced_until = 0
         """LSN before which changes were announced that the journal does not know to be in the schema or to be none; 0 for none."""
+        self._announcing: set[int | None] = set()
+        """Transactions that announced them, as their messages say; ``None``: one does not."""
 
     @property
     def catalog(self) -> Catalog | None:
@@ -116,24 +121,41 @@ class SchemaRecorder:
             await self._changes.recorded((self._journaled, self._dump), (taken.schema, taken.dump))
         self._dump = taken.dump
         self._journaled, self.unknown_since, self._told_at = taken.schema, None, self._clock.monotonic()
-        self._announced_until = 0
+        self._forget_announced()
         self.fingerprint = taken.schema.fingerprint if exact else ""
         return entry
 
-    def announced(self, until: str) -> None:
-        """Changes were announced before LSN ``until``. Anybody who may log in can say so: if there were none, a look soon tells."""
+    def announced(self, until: str, by: Iterable[int | None] = (None,)) -> None:
+        """Changes were announced before LSN ``until``. Anybody who may log in can say so: if there were none, a look soon tells.
+
+        ``by``: transactions that say they did.
+        """
         self._announced_until = parse_position(until)
+        self._announcing.update(by)
 
     async def looked(self, look: Look) -> None:
         """The schema is the journal's still: append PG_LOOK, if that is due."""
         now = self._clock.monotonic()
-        settles = 0 < self._announced_until <= parse_position(look.floor)
+        settles = self._announced_until > 0 and self._settled_by(look)
         if now - self._told_at < LOOK_SECONDS and not settles:
             return
         self._told_at = now
         if settles:
-            self._announced_until = 0
+            self._forget_announced()
         await self._writer.append(Run.of(self._source, Kind.PG_LOOK, [msgspec.json.encode(look)], observed=self._clock.now()))
+
+    def _settled_by(self, look: Look) -> bool:
+        """Whether ``look`` saw all that was announced: its floor stands still while any transaction is open, its snapshot does not."""
+        if self._announced_until <= parse_position(look.floor):
+            return True
+        if not look.visible or not look.end:
+            return False
+        visible, before = Visible.of_look(look), parse_lsn(look.end) - 1
+        return all(xid is not None and visible.sees(xid, before) for xid in self._announcing)
+
+    def _forget_announced(self) -> None:
+        self._announced_until = 0
+        self._announcing.clear()
 
     async def repeat(self) -> bool:
         """Append PG_SCHEMA once more, because other tables are pending now; False when nothing was recorded here that can be repeated."""

@@ -255,7 +255,7 @@ class SchemaWatcher:
         seen = await poll_database(session, self._config.publications, self._recorder.catalog)
         self._seen = seen.fingerprint
         if cause == "ddl":
-            self._recorder.announced(seen.lsn)
+            self._recorder.announced(seen.lsn, self._changes.announcing())
         if seen.fingerprint != self._recorder.fingerprint:
             self._following = not self._recorder.has(seen.fingerprint)
             try:
@@ -269,19 +269,20 @@ class SchemaWatcher:
         if self._recorder.settled:
             self._changes.looked = heard
         await self.read_sequences(session)
-        soon = self._gaps.waits or not self._recorder.fingerprint
+        soon = self._gaps.waits or not self._recorder.settled
         self._pause = min(2 * self._pause if soon and not moved else SOON_SECONDS, self._config.poll_seconds)
         return self._pause if soon else self._config.poll_seconds
 
     async def _tell_look(self, seen: DatabasePoll, counted: tuple[str, float] | None) -> None:
         """Journal how far this round found nothing new. ``counted`` as ``watch_writes`` has it."""
-        known = self._horizon.floor_and_age(self._clock.monotonic())
-        if known is None or seen.fingerprint != self._recorder.fingerprint:
+        if seen.fingerprint != self._recorder.fingerprint:
             return
-        floor, age = known
+        known = self._horizon.floor_and_age(self._clock.monotonic())
+        # Behind a transaction that was open from the beginning on, what the journal knew then is all.
+        floor, taken = (known[0], seen.time - int(known[1] * 1e6)) if known is not None else (self._horizon.floor(), 0)
         until, ago = counted or ("", 0.0)
         counted_at = seen.time - int(ago * 1e6) if until else 0
-        await self._recorder.looked(Look(floor, seen.time - int(age * 1e6), until, counted_at, seen.end))
+        await self._recorder.looked(Look(floor, taken, until, counted_at, seen.end, seen.visible))
 
     async def _keep_tables(self, session: Session, seen: DatabasePoll) -> bool:
         """Copy what can be copied; whether it became more or less than the journal says."""

@@ -15,7 +15,7 @@ import structlog
 
 from archiver.journal.entry import Kind, Run, SourceMark
 from archiver.journal.records import Gap
-from archiver.postgres.announcements import END_TRIGGER, UNANNOUNCED, may_differ, shows_in_dump
+from archiver.postgres.announcements import END_TRIGGER, UNANNOUNCED, may_differ, read_xid, shows_in_dump
 from archiver.postgres.lsn import parse_lsn, parse_position
 from archiver.postgres.records import SCHEMA_UNCERTAIN
 from archiver.postgres.schema_comparison import same_content
@@ -49,6 +49,8 @@ class UnannouncedChanges:
         self._heard: deque[tuple[float, bytes | None]] = deque(maxlen=MOST)
         self._open: list[_Change] = []
         """Those that wait until the stream has passed them."""
+        self._announcing: set[int | None] = set()
+        """Transactions of what was heard since ``announcing`` was called last."""
         self.gaps = 0
         """Recorded so far."""
         self.count = 0
@@ -60,7 +62,16 @@ class UnannouncedChanges:
         """An announcement came through the stream."""
         with self._lock:
             self.count += 1
+            if content:  # else one that was streamed has committed, and what it said was heard before
+                # A flood of them tells no more than one that does not say its transaction.
+                self._announcing.add(read_xid(content) if len(content) <= MOST_BYTES and len(self._announcing) < MOST else None)
             self._heard.append((self._clock.monotonic(), content if len(content) <= MOST_BYTES else None))
+
+    def announcing(self) -> set[int | None]:
+        """The transactions of what was heard since the last call, as the messages say (``read_xid``); ``None``: one does not say it."""
+        with self._lock:
+            told, self._announcing = self._announcing, set()
+            return told
 
     async def recorded(self, before: tuple[Schema, bytes], after: tuple[Schema, bytes]) -> None:
         """The journal has ``after`` behind ``before``, each an entry and its dump."""

@@ -241,7 +241,7 @@ def _schema(state: StateAtPoint) -> SchemaChoice:
         changed=_changes(survey, shows_in_dump),
         perhaps=lambda one, other: _changes(survey, lambda content: may_differ(content, one.catalog, other.catalog)),
         unchanged=state.is_known_here,
-        looked=state.looked_until,
+        unsettled=state.unsettled,
     )
 
 

@@ -27,6 +27,9 @@ class SchemaChoice:
     not known."""
 
 
+_Unsettled = Callable[[FoundRecord[Schema], FoundRecord[Schema] | None, Sequence[Committed], Sequence[Committed]], list[Committed]]
+
+
 @dataclass(frozen=True, slots=True)
 class Changes:
     """Transactions that announced changes, on either side of the point."""
@@ -65,15 +68,15 @@ def choose(
     changed: Changes,
     perhaps: Callable[[Schema, Schema], Changes] = _none,
     unchanged: Callable[[FoundRecord[Schema], FoundRecord[Schema] | None], bool],
-    looked: Callable[[FoundRecord[Schema], FoundRecord[Schema] | None, int | None], int],
+    unsettled: _Unsettled,
 ) -> SchemaChoice:
     """The schema at the point.
 
     ``schemas``: not empty, oldest first, as far as the first one behind the point. ``before``: the entry has nothing from behind the
     point. ``changed``: what was announced and shows in the next entry. ``perhaps``: what was announced and mostly shows in none, but may be
     what differs between two. ``unchanged``: whether a look from behind the point, before the second entry if there is one, still found the
-    first. ``looked``: the newest LSN before which every commit was seen by a look that found the first, and saw nothing behind the last
-    argument; 0 for none. It may lie behind the point.
+    first. ``unsettled``: those of the third argument that no look saw which found the first and saw none of the last. It may have been
+    taken behind the point.
 
     Where changes are announced, the entry that sees all of those before the point and none behind it is exact. Where they are not, the
     newest entry before the point is, unless the next one says something else: the change then lies somewhere between, but not before the
@@ -87,10 +90,10 @@ def choose(
     later = next((found for found in schemas if not before(found)), None)
     newest = earlier[-1] if earlier else None
     if newest is not None and newest.announces:
-        choice = _announced(newest, later, changed, perhaps, unchanged, looked)
+        choice = _announced(newest, later, changed, perhaps, unchanged, unsettled)
         if choice.certain or choice.change is not None:
             return choice
-        surely = _announced(newest, later, changed.surely, lambda *of: perhaps(*of).surely, unchanged, looked)
+        surely = _announced(newest, later, changed.surely, lambda *of: perhaps(*of).surely, unchanged, unsettled)
         if surely.unseen:
             return surely
         # The newest may lack what surely happened before the point; a later one has that, and perhaps what others announced behind it.
@@ -126,12 +129,11 @@ def _announced(
     changed: Changes,
     perhaps: Callable[[Schema, Schema], Changes],
     unchanged: Callable[[FoundRecord[Schema], FoundRecord[Schema] | None], bool],
-    looked: Callable[[FoundRecord[Schema], FoundRecord[Schema] | None, int | None], int],
+    unsettled: _Unsettled,
 ) -> SchemaChoice:
     missing = changed.missing(newest)
     if missing:
-        settled = looked(newest, later, min((each.commit_lsn for each in changed.behind), default=None))
-        missing = [each for each in missing if each.commit_lsn >= settled]
+        missing = unsettled(newest, later, missing, changed.behind)
     if not missing:
         differs = later is not None and not same_schema(newest.record, later.record) and not unchanged(newest, later)
         if later is None or changed.excess(later) or not differs:

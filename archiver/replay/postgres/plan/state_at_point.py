@@ -10,10 +10,14 @@ import numpy as np
 from archiver.clock import STEP_SECONDS
 from archiver.postgres.lsn import parse_lsn, parse_position
 from archiver.postgres.records import SCHEMA_UNCERTAIN
+from archiver.postgres.visibility import Visible
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from archiver.journal.records import Gap
     from archiver.postgres.records import Look, Schema, Sequences, Snapshot
+    from archiver.postgres.visibility import Committed
     from archiver.replay.points import Point
     from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey
     from archiver.replay.postgres.plan.plan import Ref
@@ -141,15 +145,25 @@ class StateAtPoint:
         own = newest.record.floor or newest.record.lsn
         return max(map(parse_position, (own, later.record.since if later is not None else "", *looks, *gaps)))
 
-    def looked_until(self, newest: FoundRecord[Schema], later: FoundRecord[Schema] | None, most: int | None) -> int:
-        """LSN before which every commit was seen by a look that found ``newest``, before the entry ``later``; 0 for none.
+    def unsettled(
+        self, newest: FoundRecord[Schema], later: FoundRecord[Schema] | None, changes: Sequence[Committed], behind: Sequence[Committed]
+    ) -> list[Committed]:
+        """Those of ``changes`` that no look saw which found ``newest``, before the entry ``later``.
 
-        Only looks count that saw nothing behind ``most`` (``None`` for any), nor behind what was read of the stream: what was announced
-        there is not known, and it may have undone what came before.
+        Only looks count that saw none of ``behind``, nor anything behind what was read of the stream: what was announced there is not
+        known, and it may have undone what came before.
         """
-        bound = self.survey.position if most is None else min(self.survey.position, most)
-        looks = [look for _, look in self._looks(newest, later) if look.end and parse_lsn(look.end) <= bound]
-        return max((parse_position(look.floor) for look in looks), default=0)
+        left = list(changes)
+        for _, look in self._looks(newest, later):
+            if not left:
+                break
+            if not look.end or parse_lsn(look.end) > self.survey.position:
+                continue
+            visible = Visible.of_look(look)
+            # Of a look without a snapshot it is not known which of what ended before its own end it saw.
+            if not any(visible.sees(*each) if look.visible else each.commit_lsn < parse_lsn(look.end) for each in behind):
+                left = [each for each in left if not visible.sees(*each)]
+        return left
 
     def is_known_here(self, newest: FoundRecord[Schema], later: FoundRecord[Schema] | None) -> bool:
         """Whether a look from behind the point still found ``newest``.

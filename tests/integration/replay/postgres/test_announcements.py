@@ -78,6 +78,38 @@ async def test_a_clean_stop_looks_at_what_was_announced_before_it(made: Capture,
         await made.start()
 
 
+NOTHING = [
+    ["ALTER TABLE t ADD COLUMN IF NOT EXISTS id int", "ALTER SEQUENCE s RESTART"],
+    ["CREATE TABLE stage (id int)", "DROP TABLE stage"],
+]
+
+
+@pytest.mark.postgres(15, 18)
+async def test_what_changed_nothing_is_no_gap_behind_a_look_whatever_else_is_open(database: str) -> None:
+    """A batch job writes for hours; meanwhile an application starts and alters what is so already. Looks follow at once, not with the next
+    poll, and leave no gap behind the last of the statements.
+    """
+    run(database, "CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE batch (id int PRIMARY KEY)", "CREATE SEQUENCE s")
+    async with capture(database, f"archiver_{uuid.uuid4().hex[:12]}", poll_seconds=3000) as made:
+        await baseline(made)
+        await quiet(made, database)
+        with psycopg.connect(database) as batch:
+            batch.execute("INSERT INTO batch VALUES (1)")
+
+            async def settled() -> bool:
+                await caught_up(made, database)
+                latest = await plan(made, "latest")
+                return (latest.schema.certain, latest.gaps) == (True, [])
+
+            for statements in NOTHING:
+                run(database, *statements)
+                point = await caught_up(made, database)
+                await made.until(settled, 60)
+                planned = await plan(made, point)
+                assert (planned.schema.certain, planned.gaps) == (True, []), statements
+        await asyncio.wait_for(made.stop(), 20)
+
+
 async def test_a_stop_does_not_wait_for_a_look_for_ever(made: Capture, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where none can be finished the journal ends with the gap."""
     monkeypatch.setattr(source, "LAST_LOOK_SECONDS", 0.5)

@@ -28,3 +28,5 @@ def test_the_horizon_never_goes_back() -> None:
     for number in range(200):
         horizon.add(f"1/{number:X}", frozenset({9}), 2.0 + number)
     assert horizon.floor() == "0/10"
+    # Nor is it forgotten when that was.
+    assert horizon.floor_and_age(300.0) == ("0/10", 299.0)

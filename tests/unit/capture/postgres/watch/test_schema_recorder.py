@@ -84,6 +84,23 @@ async def test_a_look_that_settles_what_was_announced_is_journaled_at_once() -> 
     assert looks == [Look("0/50", 5)]
 
 
+async def test_a_look_settles_what_its_snapshot_saw_beside_a_transaction_that_stays_open() -> None:
+    """Its floor cannot pass that one. What does not say its transaction waits for the floor."""
+    writer, clock = RecordingWriter(), SetClock()
+    recorder, _ = opened(writer, KNOWN, clock)
+    await recorder.record(taken(), exact=True)
+    recorder.announced("0/50", {7, 9})
+    settled = []
+    for visible in ("5:10:5,9", "5:12:5"):
+        await recorder.looked(Look("0/10", 5, end="0/60", visible=visible))
+        settled.append(recorder.settled)
+    recorder.announced("0/70", {11, None})
+    await recorder.looked(Look("0/10", 5, end="0/80", visible="5:14:5"))
+    assert [*settled, recorder.settled] == [False, True, False]
+    looks = [msgspec.json.decode(next(run.bodies()), type=Look) for run in writer.runs if run.kind is Kind.PG_LOOK]
+    assert [look.visible for look in looks] == ["5:12:5"]
+
+
 async def test_a_dump_that_ddl_overtook_is_taken_once_more() -> None:
     """Nothing counts as its fingerprint."""
     recorder, _ = opened(RecordingWriter(), KNOWN)

@@ -38,7 +38,9 @@ def chosen(
         changed=changes(before, behind),
         perhaps=lambda *_: perhaps or Changes(),
         unchanged=lambda _, later: lsn <= (parse_position(later.record.since) if later else looked),
-        looked=lambda _found, _later, most: max((each for each in looks if most is None or each <= most), default=0),
+        unsettled=lambda _found, _later, left, behind: [
+            each for each in left if not any(each.commit_lsn < look and all(other.commit_lsn >= look for other in behind) for look in looks)
+        ],
     )
 
 
@@ -84,7 +86,7 @@ def test_what_was_surely_announced_and_no_entry_has_alone_is_a_gap(
         before=lambda found: found.ref.seq <= 3,
         changed=surely([5], [15], sealed),
         unchanged=lambda *_: False,
-        looked=lambda *_: 0,
+        unsettled=lambda _found, _later, left, _behind: list(left),
     )
     assert (choice.found.ref.seq, choice.certain, [each.xid for each in choice.unseen]) == expected
 

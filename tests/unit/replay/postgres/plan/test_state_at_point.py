@@ -8,6 +8,7 @@ import pytest
 from archiver.journal.entry import Kind, Placed, Run
 from archiver.journal.records import Gap
 from archiver.postgres.records import Catalog, Column, Look, Schema, Sequences, Snapshot, Table
+from archiver.postgres.visibility import Committed
 from archiver.replay.points import Point
 from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey
 from archiver.replay.postgres.plan.plan import Ref
@@ -120,18 +121,37 @@ def test_a_look_settles_only_what_it_may_have_seen_whole() -> None:
     """It may have seen more than what is sure to be in it: none of that may have been announced behind the point, nor be still unread."""
     made, newest = state(POINTS[0], commits=(0x20,)), schema(0x30)
     made.survey._position = 0x50
-    for look, most, until in (
-        (Look("0/40", TIME, end="0/48"), None, 0x40),
-        (Look("0/40", TIME, end="0/48"), 0x48, 0x40),
-        (Look("0/40", TIME, end="0/48"), 0x47, 0),
-        (Look("0/40", TIME, end="0/51"), None, 0),
-        (Look("0/40", TIME), None, 0),
+    missing = [Committed(at, at) for at in (0x3F, 0x40)]
+    for look, behind, left in (
+        (Look("0/40", TIME, end="0/48"), None, [0x40]),
+        (Look("0/40", TIME, end="0/48"), 0x48, [0x40]),
+        (Look("0/40", TIME, end="0/48"), 0x47, [0x3F, 0x40]),
+        (Look("0/40", TIME, end="0/51"), None, [0x3F, 0x40]),
+        (Look("0/40", TIME), None, [0x3F, 0x40]),
     ):
         made.survey.looks = [(0x60, look)]
-        assert made.looked_until(newest, None, most) == until, (look, most)
+        others = [Committed(behind, behind)] if behind is not None else []
+        assert [each.xid for each in made.unsettled(newest, None, missing, others)] == left, (look, behind)
     made.survey.looks = [(0x60, Look("0/40", TIME, end="0/48"))]
     made.survey.broken = (0x55, Gap(what="", reason="slot_lost", detail="", from_position="", from_time=0))
-    assert made.looked_until(newest, None, None) == 0
+    assert made.unsettled(newest, None, missing, []) == missing
+
+
+def test_a_look_settles_what_its_snapshot_saw_however_long_another_transaction_stays_open() -> None:
+    """The floor stands still behind that one; the snapshot tells what it saw, before the point and behind it."""
+    made, newest = state(POINTS[0], commits=(0x20,)), schema(0x30)
+    made.survey._position = 0x50
+    missing = [Committed(0x38, 0x41), Committed(0x39, 0x44)]
+    for visible, end, behind, left in (
+        ("49:64:49,57", "0/48", None, [0x39]),  # 0x31 has been open for long; 0x39 was not seen yet
+        ("49:64:49", "0/48", None, []),
+        ("49:64:49", "0/48", 0x3A, [0x38, 0x39]),
+        ("49:64:49,58", "0/48", 0x3A, []),
+        ("49:64:49", "0/51", None, [0x38, 0x39]),
+    ):
+        made.survey.looks = [(0x60, Look("0/20", TIME, end=end, visible=visible))]
+        others = [Committed(behind, 0x46)] if behind is not None else []
+        assert [each.xid for each in made.unsettled(newest, None, missing, others)] == left, (visible, end, behind)
 
 
 def test_what_is_noticed_late_is_waited_for() -> None:
