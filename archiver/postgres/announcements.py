@@ -36,8 +36,9 @@ _NAMED = 5
 _NOT_DUMPED = frozenset({"CREATE PUBLICATION", "ALTER PUBLICATION", "DROP PUBLICATION", "REFRESH MATERIALIZED VIEW", "REINDEX", "CLUSTER"})
 """Tags of changes that mostly show in no schema entry. Publications: capture itself makes and changes its own, after the entry that they
 belong to."""
-_ANYBODYS = frozenset({"GRANT", "REVOKE", "ALTER DEFAULT PRIVILEGES"})
-"""Tags of what a role without any right may run: granting what it may not grant is a warning, and its own defaults are its own."""
+_ANYBODYS = frozenset({"GRANT", "REVOKE", "ALTER DEFAULT PRIVILEGES", "DROP OWNED"})
+"""Tags of what a role without any right may run: granting what it may not grant is a warning, and its own defaults are its own, to drop
+as well."""
 MOST_BYTES = 16 << 20
 """Of a content that is read. DDL that names a hundred thousand objects has as much."""
 

@@ -20,8 +20,8 @@ from archiver.postgres.announcements import PREFIX, TRIGGERS
 
 _log = structlog.get_logger()
 
-# One function for three events. Temporary objects, with their triggers and rules, and large objects are of no concern: anybody may make
-# them. Neither is what an extension's script does inside.
+# One function for three events. Temporary objects, with their triggers, rules and casts, and large objects are of no concern: anybody may
+# make them. Neither is what an extension's script does inside.
 # The keys are read and used in one expression: nothing that logs values of variables sees them.
 _BODY = f"""
 DECLARE
@@ -35,11 +35,18 @@ BEGIN
          WHERE c.schema_name IS DISTINCT FROM 'pg_temp' AND c.object_type IS DISTINCT FROM 'large object' AND NOT EXISTS (
             SELECT FROM pg_depend d JOIN pg_class r ON r.oid = d.refobjid
              WHERE d.classid = c.classid AND d.objid = c.objid AND d.refclassid = 'pg_class'::regclass
-               AND d.deptype IN ('a', 'i') AND r.relpersistence = 't');
+               AND d.deptype IN ('a', 'i') AND r.relpersistence = 't')
+           AND NOT EXISTS (
+            SELECT FROM pg_depend d JOIN pg_type y ON y.oid = d.refobjid JOIN pg_namespace s ON s.oid = y.typnamespace
+             WHERE c.classid IN ('pg_cast'::regclass, 'pg_transform'::regclass) AND d.classid = c.classid AND d.objid = c.objid
+               AND d.refclassid = 'pg_type'::regclass AND starts_with(s.nspname, 'pg_temp_'));
     ELSIF TG_EVENT = 'sql_drop' THEN
         SELECT jsonb_agg(jsonb_build_object('type', d.object_type, 'identity', d.object_identity, 'oid', d.objid::int8))
           INTO objects FROM pg_event_trigger_dropped_objects() d
-         WHERE d.original AND NOT d.is_temporary AND d.address_names[1] IS DISTINCT FROM 'pg_temp';
+         WHERE d.original AND NOT d.is_temporary AND d.address_names[1] IS DISTINCT FROM 'pg_temp'
+           AND d.object_type IS DISTINCT FROM 'large object'
+           AND NOT (d.object_type IN ('cast', 'transform') AND EXISTS (
+            SELECT FROM unnest(d.address_names || d.address_args) a (name) WHERE starts_with(a.name, 'pg_temp.')));
     ELSE
         SELECT jsonb_build_array(jsonb_build_object('type', 'table', 'identity', c.oid::regclass::text, 'oid', c.oid::int8))
           INTO objects FROM pg_class c WHERE c.oid = pg_event_trigger_table_rewrite_oid() AND c.relpersistence <> 't';
