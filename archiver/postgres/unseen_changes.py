@@ -22,6 +22,8 @@ class UnseenChanges:
     def __init__(self) -> None:
         self._open: dict[str, dict[int, tuple[int, Announced]]] = {}
         """By source and the LSN of the commit: those that no look followed."""
+        self._looked_at: dict[str, int] = {}
+        """By source the newest commit that a look followed: what is sent again after a restart was looked at before."""
 
     def feed(self, placed: Placed) -> list[tuple[str, int, Gap]]:
         """Take the next run; the gaps that it ends. Raises ``Corrupt``."""
@@ -29,9 +31,12 @@ class UnseenChanges:
         if run.kind is Kind.PG_ANNOUNCED:
             for seq, body in enumerate(run.bodies(), placed.first):
                 said = read_record(body, Announced, placed)
-                if surely_by_tag(said.tags):
+                if surely_by_tag(said.tags) and parse_lsn(said.lsn) > self._looked_at.get(run.source, 0):
                     self._open.setdefault(run.source, {}).setdefault(parse_lsn(said.lsn), (seq, said))
             return []
+        if run.kind is Kind.CHECKPOINT:
+            # What follows may be another server's.
+            self._looked_at.pop(run.source, None)
         if run.source not in self._open:
             return []
         if run.kind is Kind.PG_SCHEMA:
@@ -54,6 +59,8 @@ class UnseenChanges:
         found = [each for _, each in sorted(waiting.items()) if seen(each[1])]
         if left := {lsn: each for lsn, each in waiting.items() if not seen(each[1])}:
             self._open[source] = left
+        if found:
+            self._looked_at[source] = max(self._looked_at.get(source, 0), parse_lsn(found[-1][1].lsn))
         if len(found) < 2:
             return []
         (seq, first), (_, last) = found[0], found[-1]

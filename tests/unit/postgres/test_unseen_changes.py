@@ -77,6 +77,21 @@ def test_several_before_one_look_are_a_gap_between_them(sent_again: bool) -> Non
     assert fed.told() == []
 
 
+def test_what_was_looked_at_and_is_sent_again_is_no_gap() -> None:
+    """Each had a look of its own; the one that had none is open still. Behind a baseline LSNs may be another server's."""
+    fed = Fed()
+    for xid in (5, 7):
+        fed.announce(xid)
+        assert fed.feed(Kind.PG_SCHEMA, schema("8:8:")) == []
+    fed.announce(9)
+    for xid in (5, 7, 9):
+        fed.announce(xid)
+    assert fed.feed(Kind.PG_SCHEMA, schema("8:8:")) == []
+    assert fed.feed(Kind.CHECKPOINT, Look("", 0)) == [(5, "0/9", "")]
+    fed.announce(4)
+    assert fed.told() == [(11, "0/4", "")]
+
+
 def test_a_new_baseline_ends_it() -> None:
     """Whoever finds the gap hears of it before the baseline."""
     fed = Fed()
