@@ -14,7 +14,16 @@ from typing import Literal, NamedTuple
 import psycopg
 import structlog
 
-from archiver.capture.postgres.catalog.own_objects import COMMENT, FUNCTION, KEY, candidates, choose_schema, own_triggers
+from archiver.capture.postgres.catalog.own_objects import (
+    COMMENT,
+    FUNCTION,
+    KEY,
+    Candidate,
+    Trigger,
+    candidates,
+    choose_schema,
+    own_triggers,
+)
 from archiver.capture.postgres.session.access import Session, translated
 from archiver.postgres.announcements import PREFIX, TRIGGERS
 
@@ -80,7 +89,7 @@ Announcing = Literal["none", "older", "current"]
 
 
 class Installation(NamedTuple):
-    """What there is to do for our event triggers to be there, of this version."""
+    """What there is to do for our event triggers to be there, of this version, and for keys to be there with values."""
 
     statements: list[str]
     """Each on a line of its own, in order; empty when they are, or cannot be."""
@@ -94,10 +103,18 @@ def _making_keys(schema: str) -> list[str]:
         # Not the rows but the query goes into a dump: what is restored from one has other keys. Filled anew it has new ones as well.
         # Filled by a refresh: no slot decodes its rows then, whatever plugin it has.
         f"CREATE MATERIALIZED VIEW {key} AS SELECT {_HALF} || {_HALF} AS inner_key, {_HALF} || {_HALF} AS outer_key WITH NO DATA",
+        _revoking(key),
         f"REFRESH MATERIALIZED VIEW {key}",
-        f"REVOKE ALL ON {key} FROM PUBLIC",
         f"COMMENT ON MATERIALIZED VIEW {key} IS 'keys of the archiver''s announcements; REFRESH makes new ones'",
     ]
+
+
+def _revoking(key: str) -> str:
+    """Takes from everybody but the owner what default privileges gave."""
+    given = f"SELECT DISTINCT grantee FROM pg_class, aclexplode(relacl) WHERE oid = '{key}'::regclass AND grantee <> relowner"
+    revoke = f"REVOKE ALL ON {key} FROM %s CASCADE"
+    whom = "CASE each.grantee WHEN 0 THEN 'PUBLIC' ELSE each.grantee::regrole::text END"
+    return f"DO $do$ DECLARE each record; BEGIN FOR each IN {given} LOOP EXECUTE format('{revoke}', {whom}); END LOOP; END $do$"
 
 
 def _installing(schema: str, *, make_schema: bool, make_keys: bool) -> list[str]:
@@ -132,14 +149,12 @@ async def installed(session: Session) -> bool:
 
 
 async def install(session: Session) -> bool:
-    """Install or upgrade function and triggers, in one transaction; whether they are there afterwards, of this version.
+    """Install or upgrade function and triggers, in one transaction; whether they are there afterwards, of this version, with keys.
 
     If not there is a warning in the log: the role's rights do not suffice, or every name of ours is somebody else's. Several archivers on
     one database share them.
     """
     found = await announcing(session)
-    if found == "current":
-        return True
     try:
         async with session.transaction():
             await session.execute("SET LOCAL lock_timeout = '5s'")
@@ -147,11 +162,11 @@ async def install(session: Session) -> bool:
             for statement in statements:
                 await session.execute(statement.encode())
     except psycopg.errors.InsufficientPrivilege:
-        reason = "event triggers need a superuser"
+        reason = "the keys of announcements need a superuser" if found == "current" else "event triggers need a superuser"
     except psycopg.Error as error:
         raise translated(error, "installing event triggers") from error
     if reason:
-        effect = "announcements count as hints" if found == "older" else "schema changes are noticed by polling the catalog"
+        effect = "schema changes are noticed by polling the catalog" if found == "none" else "announcements count as hints"
         _log.warning("ddl_trigger_not_installed", reason=reason, effect=effect)
     return not reason
 
@@ -160,7 +175,7 @@ async def plan_installation(session: Session) -> Installation:
     """What there is to do, or why it cannot be done. Raises ``psycopg.Error``."""
     triggers = await own_triggers(session, _VERSION)
     if len(triggers) == len(TRIGGERS) and all(trigger.current for trigger in triggers):
-        return Installation([])
+        return Installation(_keying(triggers[0], await candidates(session)))
     if strange := [trigger.name for trigger in triggers if not trigger.ours]:
         return Installation([], f"event trigger {', '.join(strange)} runs a function that is not the archiver's")
     found = await candidates(session)
@@ -177,5 +192,14 @@ async def plan_installation(session: Session) -> Installation:
             *([f"DROP FUNCTION IF EXISTS {function}"] if stands is not None and function not in removed else []),
             # Keys that are there stay, with the rights that were given on them.
             *_installing(schema, make_schema=stands is None, make_keys=stands is None or not stands.keys),
+            *([f"REFRESH MATERIALIZED VIEW {schema}.{KEY}"] if stands is not None and stands.keys and not stands.filled else []),
         ]
     )
+
+
+def _keying(trigger: Trigger, found: dict[str, Candidate]) -> list[str]:
+    """Makes keys beside the function of ``trigger``, which is current, or gives them values, where they have none."""
+    home = next((each for each in found.values() if trigger.function == f"{each.name}.{FUNCTION}()"), None)
+    if home is None or not home.usable or home.filled:
+        return []
+    return [f"REFRESH MATERIALIZED VIEW {home.name}.{KEY}"] if home.keys else _making_keys(home.name)

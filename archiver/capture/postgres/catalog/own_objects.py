@@ -45,6 +45,8 @@ class Candidate(NamedTuple):
     """Nothing but our function and its keys is in it."""
     keys: bool = False
     """The keys are there, in a form that is ours, and whoever owns the schema owns them."""
+    filled: bool = False
+    """They have values: those of a database that was made from a dump of the schema alone have none."""
 
     @property
     def usable(self) -> bool:
@@ -57,9 +59,9 @@ SELECT n.nspname, pg_get_userbyid(n.nspowner)::text,
        NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid IN (n.nspowner, (SELECT p.proowner FROM pg_proc p WHERE p.oid = o.oid))
                     AND NOT r.rolsuper AND r.rolname <> current_user),
        o.oid IS NOT NULL, {_ALONE.replace("d.objid = o.oid", "d.objid IS NOT DISTINCT FROM o.oid")},
-       EXISTS (SELECT FROM pg_class k WHERE k.relnamespace = n.oid AND k.relname = '{KEY}' AND k.relkind = 'm'
-                AND k.relowner = n.nspowner)
+       k.oid IS NOT NULL, coalesce(k.relispopulated, false)
   FROM pg_namespace n LEFT JOIN LATERAL ({_FUNCTION_IN}) o (oid) ON true
+  LEFT JOIN pg_class k ON k.relnamespace = n.oid AND k.relname = '{KEY}' AND k.relkind = 'm' AND k.relowner = n.nspowner
  WHERE n.nspname = ANY(%s)
 """
 

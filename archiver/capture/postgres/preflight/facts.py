@@ -13,7 +13,7 @@ from archiver.capture.postgres.catalog.own_objects import Candidate, candidates
 from archiver.capture.postgres.catalog.publication import Publication, read_publication
 from archiver.capture.postgres.catalog.redaction import Before, Redaction
 from archiver.capture.postgres.catalog.scope import Scope
-from archiver.capture.postgres.catalog.seal_keys import read_seal_keys
+from archiver.capture.postgres.catalog.seal_keys import others_with_keys, read_seal_keys
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.session.access import Session, restricts_views, translated
 
@@ -89,6 +89,8 @@ class Facts:
     """Whether our event triggers are there."""
     sealed: bool = False
     """The role can tell what they announce from what anybody sends."""
+    key_readers: list[str] = field(default_factory=list)
+    """Roles to whom its keys were given, and who have no business to read them."""
     installation: Installation = field(default_factory=lambda: Installation([]))
     """What makes them be there, as they are in this version."""
     candidates: dict[str, Candidate] = field(default_factory=dict)
@@ -218,6 +220,7 @@ async def _gather(session: Session, config: PostgresConfig, scope: Scope, trigge
         publications=(await read_publication(session, names[0]), await read_publication(session, names[1])),
         triggers=triggers,
         sealed=sealed,
+        key_readers=await others_with_keys(session),
         installation=await plan_installation(session),
         candidates=await candidates(session),
         restricts_views=await restricts_views(session),

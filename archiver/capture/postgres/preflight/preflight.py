@@ -12,7 +12,7 @@ from typing import Literal
 
 from psycopg import sql
 
-from archiver.capture.postgres.catalog.own_objects import choose_schema
+from archiver.capture.postgres.catalog.own_objects import KEY, choose_schema
 from archiver.capture.postgres.catalog.publication import plan_members, why_unusable
 from archiver.capture.postgres.catalog.redaction import Redaction
 from archiver.capture.postgres.config import PostgresConfig
@@ -221,12 +221,23 @@ def _role(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
 
 def _announcements(facts: Facts, config: PostgresConfig) -> Iterator[Finding]:
     """Whether a change that was announced and not looked at will be known to have happened."""
-    if config.ddl == "poll" or facts.triggers == "none" or facts.sealed or facts.superuser:
+    if config.ddl == "poll" or facts.triggers == "none" or facts.sealed:
         return
     doubt = "anybody could have sent what they announce, so a change that no look at the catalog follows is only a doubt of a restore"
     remedy = "a superuser runs the statements at the end of `archiver check`"
+    if facts.superuser:
+        remedy += ", or the archiver does at its next start"
     if facts.triggers == "older":
         yield Finding("old_trigger", "event triggers", f"they are of another version of the archiver: {doubt}", remedy, "warning")
+    elif facts.installation.statements:
+        reason = f"the keys of their announcements are not there, as in a database made from a dump: {doubt}"
+        yield Finding("no_keys", "event triggers", reason, remedy, "warning")
+    elif facts.key_readers:
+        named = ", ".join(facts.key_readers)
+        reason = f"{named} may read the keys of their announcements, and announce as they do: {doubt}"
+        key = identifier(choose_schema(facts.candidates), KEY)
+        whom = ", ".join(name if name == "PUBLIC" else identifier(name) for name in facts.key_readers)
+        yield Finding("keys_shared", "event triggers", reason, f"REVOKE ALL ON {key} FROM {whom}", "warning")
     else:
         reason = f"it may not read the keys of the event triggers' announcements: {doubt}"
         yield Finding("unsealed", f"role {facts.role}", reason, remedy, "warning")

@@ -13,6 +13,7 @@ from archiver.capture.postgres.catalog import ddl_triggers
 from archiver.capture.postgres.catalog.catalog import read_catalog
 from archiver.capture.postgres.catalog.publication import read_publication, reconcile_publications
 from archiver.capture.postgres.catalog.scope import Scope
+from archiver.capture.postgres.catalog.seal_keys import read_seal_keys
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.preflight.preflight import Preflight, preflight
 from archiver.capture.postgres.session.access import Access
@@ -311,7 +312,7 @@ async def test_what_check_prints_installs_the_triggers_and_lets_the_role_tell_th
         async with await Access.of(dsn).connect() as session:
             report = await preflight(session, PostgresConfig(dsn=dsn, slot="unused", allow_unlimited_wal=True))
         codes = {finding.code for finding in (*report.refusals, *report.warnings)}
-        return codes & {"no_trigger", "old_trigger", "unsealed"}, list(report.least_rights)
+        return codes & {"no_trigger", "old_trigger", "unsealed", "no_keys", "keys_shared"}, list(report.least_rights)
 
     codes, lines = await found()
     assert codes == {"no_trigger"}
@@ -320,11 +321,53 @@ async def test_what_check_prints_installs_the_triggers_and_lets_the_role_tell_th
     assert (codes, any("EVENT TRIGGER" in line for line in lines)) == (set(), False)
     run(database, f"REVOKE SELECT ON archiver.announcement_key FROM {role}")
     assert (await found())[0] == {"unsealed"}
+    # Dropped by somebody; in a database that was made from a dump of the schema alone.
+    for lost in ("DROP MATERIALIZED VIEW archiver.announcement_key", "REFRESH MATERIALIZED VIEW archiver.announcement_key WITH NO DATA"):
+        run(database, lost)
+        codes, lines = await found()
+        assert codes == {"no_keys"}, lost
+        run(database, *(line for line in lines if not line.startswith("--")))
+        assert (await found())[0] == set(), lost
+    run(database, f"REVOKE SELECT ON archiver.announcement_key FROM {role}")
     run(database, "COMMENT ON FUNCTION archiver.announce_ddl() IS 'archiver event trigger 0123456789abcdef'")
     codes, lines = await found()
     assert codes == {"old_trigger"}
     run(database, *(line for line in lines if not line.startswith("--")))
     assert (await found())[0] == set()
+    clean_up(database, "none")
+
+
+async def test_an_archiver_that_may_makes_lost_keys_again_and_default_privileges_hand_out_none(
+    database: str, plain: tuple[str, str]
+) -> None:
+    """Nothing would be sealed any more, or by whoever reads the keys; `check` names both, whoever runs it."""
+    _, role = plain
+    run(database, f"ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO {role}", f"ALTER ROLE {role} NOREPLICATION")
+    given = f"SELECT has_table_privilege('{role}', 'archiver.announcement_key', 'SELECT')"
+    async with await Access.of(database).connect() as session:
+
+        async def found() -> dict[str, str]:
+            report = await preflight(session, PostgresConfig(dsn=database, slot="unused", allow_unlimited_wal=True))
+            return {each.code: each.remedy for each in report.warnings if each.code in ("no_keys", "keys_shared")}
+
+        assert await ddl_triggers.install(session)
+        for lost in (
+            "SELECT",
+            "DROP MATERIALIZED VIEW archiver.announcement_key",
+            "REFRESH MATERIALIZED VIEW archiver.announcement_key WITH NO DATA",
+        ):
+            run(database, lost)
+            assert set(await found()) == ({"no_keys"} if lost != "SELECT" else set()), lost
+            assert await ddl_triggers.install(session)
+            assert await read_seal_keys(session) is not None, lost
+            assert not (await (await session.execute(given.encode())).fetchone() or (True,))[0], lost
+        for what in ("SELECT", "SELECT (inner_key)"):
+            for whom in (role, "PUBLIC"):
+                run(database, f"GRANT {what} ON archiver.announcement_key TO {whom}")
+                assert await read_seal_keys(session) is None
+                run(database, (await found())["keys_shared"])
+                assert await read_seal_keys(session) is not None
+    run(database, f"ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM {role}")
     clean_up(database, "none")
 
 
