@@ -67,8 +67,8 @@ class Options(msgspec.Struct, frozen=True):
     """Options that were written down and are not about every restore, and what each is about."""
     planned: PlanFile | None = None
     """Of a cluster exactly this is carried out, or nothing."""
-    before: Callable[[PlanFile], Awaitable[None]] | None = None
-    """Called right before anything is written into a cluster that is captured, with what is."""
+    before: Callable[[PlanFile, str], Awaitable[None]] | None = None
+    """Called right before anything is written into a cluster that is captured, with what is, and why no undo is possible, or nothing."""
     excerpt: Excerpt | None = None
     """Of a database only this, beside what lives."""
 

@@ -45,13 +45,15 @@ class UndoMarks:
         self.marks: list[str] = []
         """That were set."""
 
-    async def before(self, plan: PlanFile) -> None:
-        """Make it possible to undo ``plan``, of which nothing is written yet.
+    async def before(self, plan: PlanFile, no_undo: str = "") -> None:
+        """Make it possible to undo ``plan``, of which nothing is written yet. ``no_undo``: why that is not possible, if that is known.
 
         Where that is not possible, ``Refused`` when it replaces or deletes anything; when it only creates, that is said and it goes on.
         """
         over = [each for each in plan.objects if each.do != "create"]
         try:
+            if no_undo:
+                raise Refused(no_undo)
             await self._require_known(plan.source, over)
             undoes = msgspec.UNSET if self._undoes is None else self._undoes
             record = UndoRecord(FORMAT, VERSION, "", 0, 0, plan, undoes)

@@ -14,6 +14,7 @@ import msgspec
 from archiver import __version__
 from archiver.errors import Invalid, Refused
 from archiver.kubernetes.api import Api
+from archiver.kubernetes.captured_clusters import CapturedCluster, named_clusters
 from archiver.kubernetes.cluster import Cluster, identify
 from archiver.replay.kubernetes.additions import add_deletions, listed_resources
 from archiver.replay.kubernetes.fold import place_of, read_streams
@@ -69,7 +70,9 @@ class PreparedRestore(msgspec.Struct):
     cluster: str = ""
     """The target's identity; empty for a folder."""
     captured: bool = False
-    """Whether the target is, or may be, a cluster that the source was captured from: what is written there is captured too."""
+    """Whether the target is, or may be, a cluster that the archive captures, now or once, of any source."""
+    no_undo: str = ""
+    """Where it is: why a restore into it cannot be undone all the same, since the source is not captured from there now. Empty: it can."""
 
 
 @dataclass(slots=True)
@@ -157,7 +160,7 @@ class ClusterRestoration:
                 # What is gone since the plan was made is created.
                 do = each.do if uid or each.do == "delete" else "create"
                 written.append(msgspec.structs.replace(each, do=do, uid=uid, resource_version=resource_version))
-        await self.options.before(msgspec.structs.replace(planned, objects=written))
+        await self.options.before(msgspec.structs.replace(planned, objects=written), self.prepared.no_undo)
 
     def file(self) -> PlanFile:
         """The plan for ``--plan-file``. ``Invalid`` where the target is no API server."""
@@ -279,18 +282,23 @@ async def plan_cluster(
     live = await living(server, selection, scope if delete is not None else None)
     owners = await living_owners(server, selection, live)
     plan, objects = make_plan(source, selection, live, overwrite=overwrite, mode=mode, strict=strict, anew=anew, owners=owners)
+    point = [CapturedCluster(source, cluster, url, now=False) for cluster in selection.clusters for url in selection.servers or [""]]
+    captured = [*point, *await named_clusters(reader)]
+    own = _own_source(captured, target, server.server)
     plan.refusals = [
-        *_own_source(selection, target, server.server, into_source=into_source),
+        *([] if into_source else own),
         *await unusable_namespaces(server, plan.namespaces),
         *await controllers(server, plan, leases, clock, allowed=allow_controllers),
         *plan.refusals,
     ]
     if delete is not None:
-        moment = max(cut.time or await _latest(reader, cut), selection.observed) if _may_be(selection, target) else 0
+        moment = max(cut.time or await _latest(reader, cut), selection.observed) if own or _may_be(captured, target) else 0
         add_deletions(plan, selection, scope, live, moment=moment, most=delete, managed=delete_managed)
     if ask_target:
         await rehearse(server, plan, objects, live)
-    return PreparedRestore(plan, objects, live, owners, target.text, bool(_own_source(selection, target, server.server, into_source=False)))
+    mine = _own_source([each for each in captured if each.now and each.source == source], target, server.server)
+    no_undo = "" if mine or not own else f"the target is not the cluster that {source} is captured from now"
+    return PreparedRestore(plan, objects, live, owners, target.text, captured=bool(own), no_undo=no_undo)
 
 
 async def controllers(server: PatientApi, plan: ClusterPlan, held: Sequence[str], clock: Clock, *, allowed: bool) -> list[str]:
@@ -394,27 +402,36 @@ def _require(plan: ClusterPlan, *, allow_gaps: bool) -> None:
         raise Refused(f"{plan.gaps[0]}{more}", hint="choose another point, or say --allow-gaps to restore what is known")
 
 
-def _may_be(selection: Selection, target: Cluster) -> bool:
+def _may_be(captured: Sequence[CapturedCluster], target: Cluster) -> bool:
     """Whether the target may be a captured cluster: no other one, as far as UIDs tell."""
-    return any(not (captured.uid and target.uid) or captured.uid == target.uid for captured in map(Cluster.of, selection.clusters))
+    return any(not (each.uid and target.uid) or each.uid == target.uid for each in (Cluster.of(one.identity) for one in captured))
 
 
-def _own_source(selection: Selection, target: Cluster, url: str, *, into_source: bool) -> list[str]:
-    """Why the target must not be written to, if it is the captured cluster or may be.
+def _own_source(captured: Sequence[CapturedCluster], target: Cluster, url: str) -> list[str]:
+    """Why the target must not be written to without a word for it, if it is one of the clusters, or may be: the surest reason.
 
     By UID where both are known. Else the same CA or the same address mean the same cluster: where rights do not reach further, that is
     refused which may be it.
     """
-    if into_source:
-        return []
-    for captured in map(Cluster.of, selection.clusters):
-        if captured.uid and target.uid:
-            if captured.uid == target.uid:
-                return ["the target is the captured cluster itself; --into-source if that is meant"]
-        elif captured.authority and captured.authority == target.authority:
-            return ["the target has the captured cluster's certificate authority, and may be it; --into-source if that is meant"]
-        elif url in selection.servers:
-            return ["the target has the captured cluster's address; --into-source if that is meant"]
-        elif not (captured.authority and target.authority):
-            return ["it cannot be told whether the target is the captured cluster; --into-source if it may be"]
-    return []
+    found = set()
+    for one in captured:
+        each = Cluster.of(one.identity)
+        if each.uid and target.uid:
+            if each.uid == target.uid:
+                found.add(0)
+        elif each.authority and each.authority == target.authority:
+            found.add(1)
+        elif url == one.server:
+            found.add(2)
+        elif not (each.authority and target.authority):
+            found.add(3)
+    return [_OWN[min(found)]] if found else []
+
+
+_OWN = (
+    "the target is the captured cluster itself, now or once; --into-source if that is meant",
+    "the target has the captured cluster's certificate authority, and may be it; --into-source if that is meant",
+    "the target has the captured cluster's address; --into-source if that is meant",
+    "it cannot be told whether the target is the captured cluster; --into-source if it may be",
+)
+"""From the surest on."""

@@ -7,11 +7,14 @@ import ssl
 import time
 from typing import Any
 
+import msgspec
 import pytest
 
 from archiver.clock import SystemClock, from_text
 from archiver.errors import Refused
+from archiver.journal.entry import Kind, Run
 from archiver.journal.reader import Reader
+from archiver.kubernetes.records import Listing, Resource, Watch
 from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.kubernetes.label_selector import LabelSelector
 from archiver.replay.kubernetes.plan import ClusterPlan
@@ -137,3 +140,28 @@ async def test_what_was_made_since_goes_and_nothing_else(cluster: ControlPlane, 
             await asyncio.sleep(0.1)
         there = cluster.request("GET", f"/api/v1/namespaces/{namespace}/configmaps/elsewhere")
         assert there["metadata"].get("ownerReferences") is None
+
+
+async def test_the_cluster_of_another_time_or_source_is_a_captured_one_too(cluster: ControlPlane, namespace: str) -> None:
+    """At the point the source was another cluster, and this one is captured by another source: not without a word, no undo that would mix
+    them up, and what lived here by the point is not taken for new.
+    """
+    rig = Rig(cluster, namespace)
+    async with rig.capture.running():
+        rig.make("Tool", "theirs")
+        await rig.take_point()
+        writer = rig.capture.writer
+        assert writer is not None
+        resource = Resource("tools.proompteng.ai", "v1alpha1", "tools", "Tool", True)
+        stream, now = f"old/tools.proompteng.ai/tools@{namespace}", SystemClock().now()
+        watch = Watch("ca=a uid=u", "https://elsewhere", resource, namespace, 0, "", "start")
+        first = await writer.append(Run.of(stream, Kind.K8S_WATCH, [msgspec.json.encode(watch)], observed=now))
+        listing = Listing(resource, namespace, 0, "9", 0, first, "start")
+        rig.point = await writer.append(Run.of(stream, Kind.CHECKPOINT, [msgspec.json.encode(listing)], observed=now))
+        await writer.durable(rig.point)
+        rig.capture.name = "old"
+        prepared = await rig.plan(into_source=False)
+        assert any("the captured cluster itself, now or once" in line for line in prepared.plan.refusals), prepared.plan.refusals
+        assert (prepared.captured, "is not the cluster that old is captured from now" in prepared.no_undo) == (True, True)
+        assert set(found(prepared.plan).values()) == {"skipped"}
+        assert all("it was made by the point" in action.why for action in prepared.plan.actions)
