@@ -4,7 +4,8 @@ One that found something wrong with the archive, or with what was restored, is `
 under ``drills/`` for proof.
 
 A drill of some sources proves nothing of the others. So each report names the newest reports of those others, as far as there were any when
-it was recorded, and the newest one leads to all that count: however many drills there were, as many requests tell.
+an hour before it ended, and the newest one leads to all that count: however many drills there were, as many requests tell, and one for each
+of the last hour. So a report counts that is put up to an hour late, by a slow store or a clock that lags.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ PREFIX = "drills/"
 FAILED = "failed-drills/"
 _MOST_BYTES = 1 << 24
 """What is read of a report, at most."""
+LATE = 3_600_000_000
+"""Microseconds. Reports may be put so long after newer ones."""
 _ALL = ""
 """In place of a source."""
 _DAY = 86_400_000_000
@@ -69,15 +72,17 @@ class DrillReport(msgspec.Struct):
     others: dict[str, str] = {}
     """By source the key of its newest report up to ``behind``, as far as it has one."""
     behind: str = ""
-    """The newest key that there was when ``others`` was made: a report behind it may be newer than what that names. Empty: an older program
-    recorded it, and reports before it must be read."""
+    """The newest key that is older than this report by ``LATE``: a report behind it may be newer than what ``others`` names. Empty: an
+    older program recorded it, and reports before it must be read."""
 
 
 async def record(store: Store, report: DrillReport) -> None:
     """Keep a report; durable on return. Raises ``Unavailable``."""
     prefix = PREFIX if report.passed else FAILED
     try:
-        behind, others = await _known(_Reports(store, prefix), None, "", report.finished)
+        read, until = _Reports(store, prefix), f"{prefix}{max(0, report.finished - LATE):020d}"
+        behind, told = await _known(read, None, "", report.finished, until=until)
+        others = await _checked(read, told, "", report.finished, until=until)
         report.behind, report.others = behind or prefix, {source: key for source, key in others.items() if source not in report.sources}
     except Corrupt:
         # Whoever reads it will be told.
@@ -88,17 +93,26 @@ async def record(store: Store, report: DrillReport) -> None:
 async def newest(
     store: Store, sources: Iterable[str], after: str = "", *, prefix: str = PREFIX, now: int = 0
 ) -> tuple[str, dict[str, DrillReport]]:
-    """The newest report of each of ``sources`` among those whose keys are behind ``after``: (the newest key, reports by source).
+    """The newest report of each of ``sources`` among those whose keys are behind ``after``, or older by ``LATE`` at most: (the newest key,
+    reports by source). So whoever goes on from the newest key meets those of the last hour again, and what was put late.
 
     A report that names none is about all: one that failed before it knew them. ``prefix``: ``FAILED`` for those that failed. ``now``: the
     time, so that names of long ago need not be listed; 0: they are. Raises ``Corrupt`` when one is no report, ``Unavailable``.
     """
     wanted, read = set(sources), _Reports(store, prefix)
-    last, keys = await _known(read, wanted, after, now)
+    begin = _earlier(after, prefix)
+    last, told = await _known(read, wanted, begin, now)
+    keys = await _checked(read, {source: key for source, key in told.items() if source in wanted or source == _ALL}, begin, now)
     of_all = keys.get(_ALL, "")
     newest_of = {source: key for source in sorted(wanted) if (key := max(keys.get(source, ""), of_all))}
     found = {source: await read.get(key) for source, key in newest_of.items()}
     return last or after, {source: report for source, report in found.items() if report is not None}
+
+
+def _earlier(key: str, prefix: str) -> str:
+    """Behind which a report stands that is put as late as may be once ``key`` was the newest."""
+    time = key.removeprefix(prefix).removesuffix(".json")
+    return f"{prefix}{max(0, int(time) - LATE):020d}" if time.isascii() and time.isdigit() and len(time) <= 20 else ""
 
 
 class _Reports:
@@ -119,9 +133,30 @@ class _Reports:
         return self._read[key]
 
 
-async def _known(reports: _Reports, wanted: set[str] | None, after: str, now: int) -> tuple[str, dict[str, str]]:
+async def _checked(reports: _Reports, keys: dict[str, str], after: str, now: int, *, until: str = "") -> dict[str, str]:
+    """``keys`` as of ``_known``; where another report names one that is not about that source, what is found without believing any."""
+    found = dict[str, str]()
+    for source, key in keys.items():
+        report = await reports.get(key)
+        if report is None or source in _named(report, reports.prefix):
+            found[source] = key
+            continue
+        _, known = await _known(reports, {source}, after, now, until=until, believed=False)
+        found |= {source: known[source]} if source in known else {}
+    return found
+
+
+def _named(report: DrillReport, prefix: str) -> list[str]:
+    """What it is about."""
+    return report.sources or ([_ALL] if prefix == FAILED else [])
+
+
+async def _known(
+    reports: _Reports, wanted: set[str] | None, after: str, now: int, *, until: str = "", believed: bool = True
+) -> tuple[str, dict[str, str]]:
     """The newest key behind ``after``, empty for none, and by source the key of its newest report there; under ``_ALL`` of the newest about
-    all of them. ``wanted``: sources that must be among them if they have one; ``None``: all.
+    all of them. ``wanted``: sources that must be among them if they have one; ``None``: all. ``until``: of keys behind it, nothing is told;
+    empty: of all it is. ``believed``: whether what reports name is; else all are read.
     """
     prefix = reports.prefix
     last, upper, floor = "", "", after
@@ -129,7 +164,7 @@ async def _known(reports: _Reports, wanted: set[str] | None, after: str, now: in
     told: dict[str, str] = {}
     starts = [f"{prefix}{now - back:020d}" for back in _LOOKED_BACK if now > back]
     for start in (*(start for start in starts if start > after), after):
-        keys = await reports.store.list(prefix, start)
+        keys = [key for key in await reports.store.list(prefix, start) if not until or key <= until]
         last = max([last, *keys])
         for key in reversed(keys):
             if (upper and key > upper) or key <= floor or _ALL in found or (wanted is not None and wanted <= found.keys()):
@@ -137,9 +172,8 @@ async def _known(reports: _Reports, wanted: set[str] | None, after: str, now: in
             report = await reports.get(key)
             if report is None:
                 continue
-            named = report.sources or ([_ALL] if prefix == FAILED else [])
-            found |= {source: key for source in named if source not in found}
-            if report.behind < key:
+            found |= {source: key for source in _named(report, prefix) if source not in found}
+            if believed and report.behind < key:
                 floor = max(floor, report.behind)
                 others = {source: other for source, other in report.others.items() if prefix < other <= report.behind}
                 told |= {source: other for source, other in others.items() if other > max(told.get(source, ""), after)}

@@ -6,20 +6,21 @@ import msgspec
 import pytest
 
 from archiver.errors import Corrupt
-from archiver.journal.drill_reports import FAILED, PREFIX, AssertionOutcome, DrillReport, Step, newest, record
+from archiver.journal.drill_reports import FAILED, LATE, PREFIX, AssertionOutcome, DrillReport, Step, newest, record
 from archiver.store.memory import MemoryStore
 from tests.unit.journal.counting_store import CountingStore
 
 
 async def test_the_newest_is_found_once() -> None:
-    """Asked again after its key there is none; a newer one is found whatever came between."""
+    """Asked again an hour behind its key there is none; a newer one is found whatever came between."""
     store = MemoryStore()
     assert await newest(store, ["db"]) == ("", {})
     for finished in (999, 1_000):
         await record(store, DrillReport("latest", 1, finished, True, 5, 1.5, [Step("verify", 1.0, True)], ["db"]))
     key, reports = await newest(store, ["db"])
     assert {name: (report.finished, report.steps[0].name) for name, report in reports.items()} == {"db": (1_000, "verify")}
-    assert await newest(store, ["db"], key) == (key, {})
+    late = f"{PREFIX}{1_001 + LATE:020d}.json"
+    assert (await newest(store, ["db"], late)) == (late, {})
     await record(store, DrillReport("latest", 1, 1_001, True, sources=["db"]))
     _, reports = await newest(store, ["db"], key)
     assert reports["db"].finished == 1_001
@@ -112,8 +113,48 @@ async def test_reports_of_an_older_program_are_read_back_until_one_tells() -> No
         report = msgspec.to_builtins(DrillReport("latest", 1, 1_000 + number, True, sources=["old" if number == 3 else "db"]))
         del report["others"], report["behind"]
         await store.put_if_absent(f"{PREFIX}{1_000 + number:020d}.json", msgspec.json.encode(report))
-    await record(store, DrillReport("latest", 1, 2_000, True, sources=["db"]))
+    await record(store, DrillReport("latest", 1, 2_000 + LATE, True, sources=["db"]))
     store.calls.clear()
     _, reports = await newest(store, ["db", "old", "never"])
-    assert {name: report.finished for name, report in reports.items()} == {"db": 2_000, "old": 1_003}
+    assert {name: report.finished for name, report in reports.items()} == {"db": 2_000 + LATE, "old": 1_003}
+    assert store.calls["get"] == 2
+
+
+@pytest.mark.parametrize("passed", [True, False])
+async def test_what_is_put_late_counts(passed: bool) -> None:
+    """By a slow store, or a clock that lags: for who asks from then on, for who asks on from the newest key, and whatever comes later."""
+    prefix, store, day = PREFIX if passed else FAILED, MemoryStore(), 86_400_000_000
+    for finished, source in ((day, "b"), (day + 100, "a"), (day + 200, "a")):
+        await record(store, DrillReport("latest", 1, finished, passed, sources=[source]))
+    key, first = await newest(store, "ab", prefix=prefix)
+    assert (key, first["b"].finished) == (f"{prefix}{day + 200:020d}.json", day)
+    await record(store, DrillReport("latest", 1, day + 50, passed, sources=["b"]))
+    for after in ("", key):
+        for now in (0, day + 300):
+            _, reports = await newest(store, "ab", after, prefix=prefix, now=now)
+            assert {name: report.finished for name, report in reports.items()} == {"a": day + 200, "b": day + 50}
+    for later in (day + 300, day + LATE + 300, 3 * day, 40 * day):
+        await record(store, DrillReport("latest", 1, later, passed, sources=["a"]))
+        await record(store, DrillReport("latest", 1, later - LATE + 1, passed, sources=["c"]))
+        for now in (0, later + 1):
+            _, reports = await newest(store, "abc", prefix=prefix, now=now)
+            found = {name: report.finished for name, report in reports.items()}
+            assert found == {"a": later, "b": day + 50, "c": later - LATE + 1}
+
+
+@pytest.mark.parametrize("passed", [True, False])
+async def test_a_report_counts_for_what_it_is_about(passed: bool) -> None:
+    """Whatever others say of it: then the newest that is about the source is looked for, and named from there on."""
+    prefix, store, hour = PREFIX if passed else FAILED, CountingStore(), LATE
+    for finished, source in ((hour, "a"), (2 * hour, "b")):
+        await record(store, DrillReport("latest", 1, finished, passed, sources=[source]))
+    wrong = dict.fromkeys(["a", "never", ""], f"{prefix}{2 * hour:020d}.json")
+    lying = DrillReport("latest", 1, 9 * hour, passed, sources=["c"], behind=f"{prefix}{2 * hour:020d}.json", others=wrong)
+    await store.put_if_absent(f"{prefix}{9 * hour:020d}.json", msgspec.json.encode(lying))
+    _, reports = await newest(store, ["a", "never"], prefix=prefix)
+    assert {name: report.finished for name, report in reports.items()} == {"a": hour}
+    await record(store, DrillReport("latest", 1, 11 * hour, passed, sources=["c"]))
+    store.calls.clear()
+    _, reports = await newest(store, ["a", "c", "never"], prefix=prefix)
+    assert {name: report.finished for name, report in reports.items()} == {"a": hour, "c": 11 * hour}
     assert store.calls["get"] == 2
