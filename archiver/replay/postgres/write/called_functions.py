@@ -29,6 +29,8 @@ class CalledFunctions:
         """``everything``: items by their numbers. ``encoding``: what their SQL is written in, by the server's name."""
         self._connection, self._everything, self._encoding = connection, everything, encoding
         self._of_keys: list[bytes] = []
+        self.calling = False
+        """What is being made may call functions of users, or what was made: keys are computed again whenever their table is opened."""
 
     def of(self, item: Item) -> list[Item]:
         """Functions that ``item`` may call where it is made: by itself, and by its operators."""
@@ -47,6 +49,7 @@ class CalledFunctions:
         if not called:
             yield
             return
+        self.calling = True
         names = [each.schema for each in called], [each.tag for each in called]
         everywhere = not all(map(_is_text, called))
         asked = (self._encoding, everywhere, *(([], []) if everywhere else names))
@@ -58,6 +61,7 @@ class CalledFunctions:
             self._of_keys += functions
         else:
             await self._turn(functions, b"INVOKER")
+            self.calling = bool(self._of_keys)
 
     async def _has_key(self, item: Item) -> bool:
         if not _is_text(item):

@@ -26,6 +26,8 @@ class DomainChecks:
         """``encoding``: what the dump's SQL is written in, by the server's name."""
         self._connection, self._encoding = connection, encoding
         self._functions: list[bytes] = []
+        self.guarding = False
+        """There are checks of domains, so that whatever is made may call functions of users."""
         self.taken: list[Item] = []
         """Makes what was taken away again."""
 
@@ -33,6 +35,7 @@ class DomainChecks:
         """Make a domain that was just made harmless; nothing for anything else. Raises ``psycopg.Error``."""
         if item.kind != "DOMAIN" or b"CHECK" not in item.sql:
             return
+        self.guarding = True
         cursor = await self._connection.execute(DOMAIN_FUNCTIONS.encode(), (self._encoding, item.schema, item.tag))
         for (function,) in await cursor.fetchall():
             await self._connection.execute(b"ALTER FUNCTION " + function + b" SECURITY DEFINER")

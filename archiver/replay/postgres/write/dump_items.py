@@ -33,6 +33,9 @@ _CALLED = frozenset({"FUNCTION", "OPERATOR"})
 _PLANNED = frozenset({"CONSTRAINT", "INDEX", "STATISTICS"})
 _GUARDS = frozenset({b"ROW SECURITY", b"POLICY"})
 
+MADE_BY_OWNER = b"pg_temp.archiver_make()"
+"""Stands in every script that calls functions with somebody else's rights."""
+
 Decoder = Callable[[bytes], str]
 
 _NAMED = frozenset(

@@ -17,6 +17,7 @@ from psycopg import sql
 from archiver.postgres.calling_code import CODE
 from archiver.postgres.connecting import OWN_PATH
 from archiver.postgres.records import Table
+from archiver.replay.postgres.write.queued_code import queued_triggers
 from archiver.replay.postgres.write.target_database import pin
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ SELECT wanted.place, c.oid::regclass::text, n.nspname, o.rolname, o.rolsuper OR 
        OR EXISTS (SELECT FROM pg_partition_ancestors(c.oid) AS p (relid)
                     JOIN caller ON caller.class = 'pg_class'::regclass AND caller.object = p.relid WHERE p.relid <> c.oid)
        OR EXISTS (SELECT FROM pg_attribute a JOIN holder h ON h.type = a.atttypid
-                   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+                   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+       EXISTS (SELECT FROM pg_trigger t WHERE NOT t.tgisinternal
+                  AND t.tgrelid IN (SELECT c.oid UNION SELECT relid FROM pg_partition_ancestors(c.oid)
+                                    UNION SELECT relid FROM pg_partition_tree(c.oid)))
   FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS wanted (schema, name, place)
   JOIN pg_namespace n ON n.nspname = wanted.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
   JOIN pg_roles o ON o.oid = c.relowner
@@ -87,6 +91,8 @@ class TargetTable:
     """The partitioned table that it belongs to in the end, quoted; empty for none."""
     runs_code: bool
     """Functions of users are called when a row is written."""
+    has_triggers: bool
+    """Somebody made a trigger before the restore made any, by a function that it called or in another session."""
 
 
 async def read_target_tables(connection: Connection, tables: Sequence[Table]) -> dict[int, TargetTable]:
@@ -146,7 +152,7 @@ class RowTarget:
         await self._connection.execute("SELECT pg_catalog.set_config('search_path', %s, false)", (OWN_PATH,))
         await pin(self._connection)
         # Before anything else is done: the owner could have put another function in the place of the one that loads.
-        if await self._schema_now() != self._schema:
+        if await self._schema_now() != self._schema or await queued_triggers(self._connection) is not None:
             raise SchemaChangedByRows
         return int(row[0]) if row else 0
 

@@ -17,6 +17,7 @@ from archiver.errors import Bug, Refused
 from archiver.postgres.records import Table
 from archiver.replay.postgres.plan.plan import LeftOutItem, RestoredTable
 from archiver.replay.postgres.write.broken_checks import CheckConstraint, as_left_out, broken_checks
+from archiver.replay.postgres.write.queued_code import FORGET_CURSORS
 from archiver.replay.postgres.write.row_by_row import write_row_by_row
 from archiver.replay.postgres.write.row_target import RowTarget, SchemaChangedByRows, TargetTable, read_target_tables
 from archiver.replay.postgres.write.target_database import explained, is_fatal
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from archiver.replay.postgres.write.table_rows import TableRows
     from archiver.replay.postgres.write.target_database import Connection
 
-_MEDDLED = "functions that are called for its rows changed the schema"
+_MEDDLED = "functions that the restore called for it changed the schema"
 _MOST_CHECKS = 50
 """Constraints of one table that are taken away, one after the other."""
 
@@ -66,10 +67,12 @@ class RowWriter:
         """Write the rows of one of ``tables`` in a transaction of its own, if it takes them as it is and calls no code of users for it."""
         self._targets = self._targets or await read_target_tables(self._connection, tables)
         target = self._targets.get(table.oid)
-        if target is None or target.runs_code or not _holds_rows(table):
+        if target is None or target.runs_code or target.has_triggers or not _holds_rows(table):
             return False
         async with self._connection.transaction():
-            return await self._attempt(table, target, freeze=True) is None
+            written = await self._attempt(table, target, freeze=True) is None
+            await self._connection.execute(FORGET_CURSORS)
+            return written
 
     async def write(self, tables: Sequence[Table], *, written: Collection[int] = ()) -> None:
         """Write the rows of ``tables``, those that hold rows themselves and are not ``written`` (oids).
@@ -81,7 +84,10 @@ class RowWriter:
         there = [table for table in holding if table.oid in self._targets]
         # Where no code of users runs, none can see what is still missing, or get in the way of the others.
         for table in sorted(there, key=lambda each: (self._targets[each.oid].runs_code, each.schema, each.name)):
-            error = await self._attempt(table, self._targets[table.oid], freeze=True)
+            meddled = self._targets[table.oid].has_triggers
+            error = SchemaChangedByRows() if meddled else await self._attempt(table, self._targets[table.oid], freeze=True)
+            if self._strict and isinstance(error, SchemaChangedByRows):
+                raise _meddled(table)
             if error is not None:
                 self._waiting.append(_WaitingTable(table, error))
         for form in (self._as_it_is, self._in_a_path, self._through_root, self._without_checks, self._row_by_row):
@@ -231,9 +237,7 @@ class RowWriter:
             except (psycopg.Error, SchemaChangedByRows) as error:
                 failed = explained(error, _doing(table), rows=True) if isinstance(error, psycopg.Error) else None
                 if self._strict or (failed is not None and is_fatal(failed)):
-                    raise (
-                        failed or Refused(f"{_doing(table)}: {_MEDDLED}", hint="nothing was changed; see the functions of its checks")
-                    ) from error
+                    raise (failed or _meddled(table)) from error
                 await self._connection.execute(b"ROLLBACK TO rows; RELEASE rows")
                 return error
         if counted != rows.rows:
@@ -243,6 +247,10 @@ class RowWriter:
 
     def _done(self, rows: TableRows, written: int, size: int) -> None:
         self.restored.append(RestoredTable(rows.table.schema, rows.table.name, written, rows.changes, size))
+
+
+def _meddled(table: Table) -> Refused:
+    return Refused(f"{_doing(table)}: {_MEDDLED}", hint="nothing was changed; see the functions of its checks")
 
 
 def _holds_rows(table: Table) -> bool:

@@ -15,9 +15,10 @@ from archiver.replay.postgres.plan.plan import LeftOutItem
 from archiver.replay.postgres.write.called_functions import CalledFunctions
 from archiver.replay.postgres.write.constraint_names import name_as_usual
 from archiver.replay.postgres.write.domain_checks import DomainChecks
-from archiver.replay.postgres.write.dump_items import Item, Items
+from archiver.replay.postgres.write.dump_items import MADE_BY_OWNER, Item, Items
+from archiver.replay.postgres.write.queued_code import FORGET_CURSORS, queued_triggers, refuse_queued
 from archiver.replay.postgres.write.search_paths import SearchPaths
-from archiver.replay.postgres.write.target_database import explained, is_fatal, pin, pin_for_schema
+from archiver.replay.postgres.write.target_database import explained, is_fatal, pin, pin_for_schema, pinning
 from archiver.replay.postgres.write.unknown_parameters import UNRECOGNIZED, without_parameter
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class SchemaWriter:
         self._everything = {item.number: item for item in items}
         self._called = CalledFunctions(connection, self._everything, items.encoding)
         self._unchecked: set[int] = set()
+        # Functions of users that are called may hold cursors open, and set how statements of ours are read.
+        self._reset = FORGET_CURSORS + pinning(connection, items.encoding, backslashes=items.backslashes)
         self.made = 0
         """How many items are there."""
         self.notes: list[str] = []
@@ -62,7 +65,7 @@ class SchemaWriter:
         await pin_for_schema(self._connection, self._items.encoding, backslashes=self._items.backslashes)
         for some in _batches(items, _TOGETHER if together and not self._strict else 1, self._called):
             at_once = len(some) > 1 and not await self._may_call(some)
-            if at_once and await self._attempt(b"".join(item.runnable(item.sql) for item in some), doing) is None:
+            if at_once and await self._attempt(b"".join(item.runnable(item.sql) + self._reset for item in some), doing) is None:
                 self.made += len(some)
                 self.notes += await name_as_usual(self._connection, some, self._items.encoding)
                 continue
@@ -75,6 +78,7 @@ class SchemaWriter:
         before = self.made
         async with self._connection.transaction():
             await self.make([item], "creating indexes")
+            await refuse_queued(self._connection)
         return self.made > before
 
     async def check_domains(self, doing: str) -> None:
@@ -230,19 +234,27 @@ class SchemaWriter:
     async def _attempt(self, script: bytes, doing: str) -> psycopg.Error | None:
         """Run it; nothing of it stays where it fails. Raises ``Unavailable``, and everything where strict."""
         try:
-            if self._strict:
-                await self._connection.execute(script)
-            else:
+            if not self._strict:
                 # By itself: a script that cannot be parsed is not begun.
                 await self._connection.execute(b"SAVEPOINT item")
-                await self._connection.execute(script + b"\n;RELEASE item")
+            await self._connection.execute(script + b"\n;" + self._reset)
+            queued = await queued_triggers(self._connection) if self._calls(script) else None
+            if queued is not None:
+                raise queued
+            if not self._strict:
+                await self._connection.execute(b"RELEASE item")
         except psycopg.Error as error:
             failed = explained(error, doing)
             if self._strict or is_fatal(failed):
                 raise failed from error
             await self._connection.execute(b"ROLLBACK TO item")
+            await self._connection.execute(self._reset)
             return error
         return None
+
+    def _calls(self, script: bytes) -> bool:
+        """Whether it may call functions of users. What is missed here ends the restore before COMMIT."""
+        return self._domains.guarding or self._called.calling or MADE_BY_OWNER in script
 
 
 _Form = Callable[[Item, str, psycopg.Error], Awaitable[None]]

@@ -16,6 +16,7 @@ from archiver.postgres.captured_systems import CapturedDatabase, is_captured
 from archiver.postgres.connecting import OWN_PATH, connect
 from archiver.postgres.connection_string import without_secrets
 from archiver.replay.postgres.plan.plan import RestorePlan
+from archiver.replay.postgres.write.queued_code import FORGET_CURSORS
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
@@ -78,6 +79,16 @@ async def pin(connection: Connection) -> None:
         await connection.execute(_SET, (name, value))
     if connection.info.server_version >= 170000:
         await connection.execute(_SET, ("transaction_timeout", "0"))
+
+
+def pinning(connection: Connection, encoding: str, *, backslashes: bool) -> bytes:
+    """As ``pin`` and then ``pin_for_schema``, to stand after a script: code that it called may have set how the next is read."""
+    values = {**_SESSION, **_for_schema(encoding, backslashes=backslashes)}
+    if connection.info.server_version >= 170000:
+        values["transaction_timeout"] = "0"
+    # Strings without backslashes are read alike under every setting.
+    calls = (f"pg_catalog.set_config('{name}', '{value}', false)" for name, value in values.items())
+    return f"SELECT {', '.join(calls)};\n".encode()
 
 
 @dataclass(frozen=True)
@@ -154,9 +165,12 @@ _FOR_SCHEMA = {
 
 async def pin_for_schema(connection: Connection, encoding: str, *, backslashes: bool = False) -> None:
     """Set what the SQL of a dump in ``encoding`` depends on. ``backslashes``: they escape in its strings. Afterwards ``pin`` again."""
-    strings = "off" if backslashes else "on"
-    for name, value in {**_FOR_SCHEMA, "client_encoding": encoding, "standard_conforming_strings": strings}.items():
+    for name, value in _for_schema(encoding, backslashes=backslashes).items():
         await connection.execute(_SET, (name, value))
+
+
+def _for_schema(encoding: str, *, backslashes: bool) -> dict[str, str]:
+    return {**_FOR_SCHEMA, "client_encoding": encoding, "standard_conforming_strings": "off" if backslashes else "on"}
 
 
 @asynccontextmanager
@@ -166,6 +180,7 @@ async def transaction(connection: Connection) -> AsyncIterator[None]:
     try:
         async with connection.transaction():
             yield
+            await connection.execute(FORGET_CURSORS)
             committing = True
     except psycopg.Error as error:
         # Ended while it waits for a standby, the server has committed too.

@@ -25,6 +25,7 @@ from archiver.replay.postgres.write.dump_items import Item
 from archiver.replay.postgres.write.left_out_file import LeftOutFile, printable
 from archiver.replay.postgres.write.parallel_loading import ParallelLoading, partly_done
 from archiver.replay.postgres.write.plan_records import PlanRecords, Progress, fold_changes, gather
+from archiver.replay.postgres.write.queued_code import refuse_queued
 from archiver.replay.postgres.write.row_writer import RowWriter
 from archiver.replay.postgres.write.schema_writer import SchemaWriter
 from archiver.replay.postgres.write.search_paths import SearchPaths
@@ -176,6 +177,7 @@ class _Restore:
             await schema.again("creating the schema", last=True)
             if schema.first_error is not None and not schema.made:
                 raise explained(schema.first_error, "creating the schema") from schema.first_error
+            await refuse_queued(load.connection)
 
     async def fill(self, load: _Load, *, written: Collection[int] = (), post: Sequence[Item] | None = None) -> list[sql.Identifier]:
         """Rows of tables that are not ``written`` (oids), and what needs rows; the names of the tables. ``post``: what is left of that."""
@@ -201,6 +203,8 @@ class _Restore:
             by_hand += await self._refresh(connection, material.schema.catalog.materialized)
         await schema.again("creating the schema", last=True)
         await schema.check_domains("checking domains")
+        # Event triggers would see how it is found out.
+        await refuse_queued(connection)
         await schema.make(items.last, "creating publications and event triggers")
         await schema.again("creating the schema", last=True, domains=True)
         with self.timed("verify"):
