@@ -1,19 +1,18 @@
-"""``archiver log``, ``show`` and ``diff``: what one row or one object looked like, and when."""
+"""``archiver log``: what changed, and when."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from archiver.cli import output
 from archiver.cli.given import given_options
 from archiver.cli.loading import loading
-from archiver.cli.main import Context, wait_for
-from archiver.cli.points import at_point, say_meaning
+from archiver.cli.main import Context
+from archiver.cli.points import say_meaning
+from archiver.cli.subjects import named_subject, object_then, one_point, two_points, with_reader, with_source
 from archiver.errors import Invalid
 from archiver.history.span.changes import OPERATIONS
 
@@ -21,54 +20,9 @@ if TYPE_CHECKING:
     from archiver.cli.span_log import Form
     from archiver.history.object_at import ObjectAt
     from archiver.history.objects import ObjectChange
-    from archiver.history.row_at import RowAt
     from archiver.history.rows import RowChange
     from archiver.journal.reader import Reader
     from archiver.replay.points import Point
-    from archiver.settings import Settings
-
-Result = TypeVar("Result")
-
-
-class Subject(msgspec.Struct, frozen=True):
-    """What is asked about: a row or an object of one source."""
-
-    source: str
-    """Empty: the archive's only one of that sort."""
-    table: str = ""
-    key: tuple[str, ...] = ()
-    object: str = ""
-
-
-def subject(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that name a row or an object."""
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="JSON for scripts."),
-        click.option(
-            "--object",
-            "object_",
-            default="",
-            metavar="KIND/NAMESPACE/NAME",
-            help="An object: plural.group/namespace/name; plural.group/name where it has no namespace.",
-        ),
-        click.option("--key", multiple=True, metavar="COLUMN=VALUE", help="The row's key; repeat for each column of it."),
-        click.option("--table", default="", metavar="SCHEMA.TABLE", help="A table."),
-        click.option("--source", default="", metavar="NAME", help="Source, as in the settings; needed where several have such things."),
-    ):
-        command = option(command)
-    return command
-
-
-def _subject(source: str, table: str, key: tuple[str, ...], object_: str) -> Subject:
-    if bool(table) == bool(object_):
-        raise Invalid(
-            "say what to look at", hint="--table SCHEMA.TABLE --key COLUMN=VALUE for a row, --object KIND/NAMESPACE/NAME for an object"
-        )
-    if object_ and key:
-        raise Invalid("--key is of a row, and --object names an object", hint="leave one of them out")
-    if table and not key:
-        raise Invalid("--table needs --key", hint="--key COLUMN=VALUE for each column of the table's key")
-    return Subject(source, table, key, object_)
 
 
 @click.command()
@@ -239,13 +193,13 @@ def _one_subject(
     sources, tables, key, object_ = said
     if len(sources) > 1 or len(tables) > 1:
         raise Invalid("one row or object is of one source, and of one table", hint="give --source once, and --table for a row")
-    wanted = _subject(sources[0] if sources else "", tables[0] if tables else "", key, object_)
+    wanted = named_subject(sources[0] if sources else "", tables[0] if tables else "", key, object_)
     settings = context.settings()
 
     async def work(reader: Reader) -> None:
-        asked = await _with_source(reader, wanted)
+        asked = await with_source(reader, wanted)
         # Each takes longer to load than a key to find.
-        since, until = await _points(reader, start, end) if start else (None, await _point(reader, end))
+        since, until = await two_points(reader, start, end) if start else (None, await one_point(reader, end))
         if asked.table:
             with loading():
                 from archiver.history.rows import RowRef, row_log
@@ -258,129 +212,9 @@ def _one_subject(
 
         history = await object_log(reader, asked.source, ObjectRef.parse(asked.object))
         found = [change for change in history if _before(change, until) and not (since is not None and _before(change, since))]
-        _print_objects([*found, *_doubts(await _object(reader, asked, until))], as_json=as_json)
+        _print_objects([*found, *_doubts(await object_then(reader, asked, until))], as_json=as_json)
 
     with_reader(settings, work)
-
-
-@click.command()
-@subject
-@at_point
-@click.pass_obj
-def show(context: Context, *, source: str, table: str, key: tuple[str, ...], object_: str, at: str, as_json: bool) -> int:
-    """Print one row or object as it was at a point. Exit code 1 when it did not exist then."""
-    from archiver.replay.kubernetes.yaml_text import to_yaml
-
-    wanted = _subject(source, table, key, object_)
-
-    async def work(reader: Reader) -> int:
-        asked = await _with_source(reader, wanted)
-        known: RowAt | ObjectAt
-        if asked.table:
-            known = await _row(reader, asked, await _point(reader, at))
-        else:
-            known = await _object(reader, asked, await _point(reader, at))
-            _warn(known)
-        state: Any = known.state
-        if as_json:
-            output.print_json(state if asked.table else known)
-        elif state is None:
-            output.say("it is not known whether it existed then" if known.gaps else "it did not exist then")
-        elif asked.table:
-            output.facts((name, "NULL" if value is None else value or "''") for name, value in state.items())
-        else:
-            output.document(to_yaml(state))
-        return 0 if state is not None else 1
-
-    return with_reader(context.settings(), work)
-
-
-@click.command()
-@subject
-@click.option("--from", "start", required=True, metavar="POINT", help="The earlier point.")
-@click.option("--until", "end", default="latest", show_default=True, metavar="POINT", help="The later point.")
-@click.pass_obj
-def diff(context: Context, *, source: str, table: str, key: tuple[str, ...], object_: str, start: str, end: str, as_json: bool) -> int:
-    """Compare one row or object between two points. Exit code 0 when it is the same, 1 when it differs."""
-    from archiver.history.objects import comparable, differences, plain
-
-    wanted = _subject(source, table, key, object_)
-
-    async def work(reader: Reader) -> int:
-        asked = await _with_source(reader, wanted)
-        one: Any
-        other: Any
-        first: RowAt | ObjectAt
-        last: RowAt | ObjectAt
-        ends = await _points(reader, start, end)
-        if asked.table:
-            first, last = [await _row(reader, asked, point) for point in ends]
-            one, other = first.state, last.state
-        else:
-            first, last = objects = [await _object(reader, asked, point) for point in ends]
-            if first.state is not None and last.state is not None:
-                one, other, left_out = comparable(first.state, last.state)
-                objects[1].notes.extend([left_out] if left_out else [])
-            else:
-                one = plain(first.state) if first.state is not None else None
-                other = plain(last.state) if last.state is not None else None
-            for name, answer in zip(("--from", "--until"), objects, strict=True):
-                _warn(answer, f"{name}: ")
-        changed = differences(one or {}, other or {})
-        if as_json:
-            lines = [{"path": path, "before": old, "after": new} for path, old, new in changed]
-            output.print_json(lines if asked.table else {"changes": lines, **_both(first, last)})
-        else:
-            for name, known in (("from", first), ("until", last)):
-                if known.state is None:
-                    output.answer(f"it is not known whether it existed at --{name}" if known.gaps else f"it did not exist at --{name}")
-            if not changed and first.state is not None:
-                output.answer("the same at both points")
-                return 0
-            output.table(
-                "", ["", "before", "after"], [(path, _side(one, path, old), _side(other, path, new)) for path, old, new in changed]
-            )
-        return 1 if changed else 0
-
-    return with_reader(context.settings(), work)
-
-
-async def _with_source(reader: Reader, asked: Subject) -> Subject:
-    from archiver.history.only_source import only_source
-
-    return asked if asked.source else msgspec.structs.replace(asked, source=await only_source(reader, cluster=bool(asked.object)))
-
-
-async def _row(reader: Reader, asked: Subject, at: Point) -> RowAt:
-    with loading():
-        from archiver.history.row_at import row_at  # what it needs takes longer to load than a short history to read
-        from archiver.history.rows import RowRef
-
-    found = await row_at(reader, asked.source, RowRef.parse(asked.table, asked.key), at)
-    for note in found.notes:
-        output.say(f"note: {note}")
-    return found
-
-
-async def _object(reader: Reader, asked: Subject, point: Point) -> ObjectAt:
-    from archiver.history.object_at import object_at
-    from archiver.history.objects import ObjectRef
-    from archiver.replay.kubernetes.folded_stream import Cut
-
-    return await object_at(reader, asked.source, ObjectRef.parse(asked.object), Cut.at(point))
-
-
-def _warn(known: ObjectAt, where: str = "") -> None:
-    """Say on standard error what is not known of an answer."""
-    for word, texts in (("gap", known.gaps), ("note", known.notes)):
-        for text in texts:
-            output.say(f"{word}: {where}{text}")
-    if known.near:
-        output.say(f"note: {where}did you mean {' or '.join(known.near)}?")
-
-
-def _both(first: RowAt | ObjectAt, last: RowAt | ObjectAt) -> dict[str, dict[str, list[str]]]:
-    return {"gaps": {"from": first.gaps, "until": last.gaps}, "notes": {"from": first.notes, "until": last.notes}}
 
 
 def _doubts(known: ObjectAt) -> list[ObjectChange]:
@@ -396,39 +230,6 @@ def _before(change: ObjectChange, point: Point) -> bool:
 
     cut = Cut.at(point)
     return change.time <= cut.time if cut.time else change.entry <= cut.seq
-
-
-async def _point(reader: Reader, text: str) -> Point:
-    from archiver.replay.points import parse_point, resolve
-
-    say_meaning(text)
-    return await resolve(reader, parse_point(text))
-
-
-async def _points(reader: Reader, start: str, end: str) -> tuple[Point, Point]:
-    from archiver.replay.points import require_order
-
-    first, last = await _point(reader, start), await _point(reader, end)
-    require_order(first, last)
-    return first, last
-
-
-def with_reader(settings: Settings, work: Callable[[Reader], Awaitable[Result]]) -> Result:
-    """Do ``work`` on the archive of ``settings``; nothing is left open."""
-    with loading():
-        from archiver.journal.kept_segments import KeptSegments
-        from archiver.journal.reader import Reader
-        from archiver.store.open import open_store
-
-    async def run() -> Result:
-        store = await open_store(settings.archive.url, settings.archive.s3)
-        try:
-            with KeptSegments() as kept:
-                return await work(Reader(store, kept=kept))
-        finally:
-            await store.close()
-
-    return wait_for(run)
 
 
 def _print_objects(found: list[ObjectChange], *, as_json: bool) -> None:
@@ -482,15 +283,3 @@ def _print_rows(changes: list[RowChange], *, as_json: bool) -> None:
 
 def _say_nothing_known() -> None:
     output.say("the journal has no change of it in that time")
-
-
-def _side(state: Any, path: str, value: object) -> str:
-    """A value, or why there is none: NULL is not the same as no such column."""
-    if value is None:
-        return "NULL" if state is not None and path in state else "(none)"
-    return _short(value)
-
-
-def _short(value: object) -> str:
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode() if value is not None else "-"
-    return text if len(text) <= 200 else f"{text[:197]}…"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archiver.cli import output, streams
-from archiver.cli.history import with_reader
 from archiver.cli.main import Context
 from archiver.cli.points import at_point, say_meaning
+from archiver.cli.subjects import with_reader
 from archiver.errors import Invalid
 
 if TYPE_CHECKING:

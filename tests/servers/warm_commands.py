@@ -10,7 +10,14 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
-_READY = "archiver.cli.restore", "archiver.cli.history", "archiver.cli.status", "archiver.cli.verify", "archiver.store.open"
+_READY = (
+    "archiver.cli.restore",
+    "archiver.cli.history",
+    "archiver.cli.states",
+    "archiver.cli.status",
+    "archiver.cli.verify",
+    "archiver.store.open",
+)
 
 
 class WarmCommands:
