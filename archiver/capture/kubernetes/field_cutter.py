@@ -97,7 +97,8 @@ def rewrite_elements(body: bytes, made: Callable[[bytes], bytes]) -> bytes:
 def cut_owned(fields: bytes, paths: Sequence[Path], *, element: bool = False) -> bytes:
     """``fieldsV1`` of an entry of ``managedFields`` without values of what ``paths`` name: names of fields stay, and nothing below them.
 
-    A set stands there with its values (``v:``), a list by its keys (``k:``). ``element``: ``fields`` are those of an element of a list.
+    A set stands there with its values (``v:``), a list by its keys (``k:``).
+    A value that may hold what is named goes whole. ``element``: ``fields`` are those of an element of a list.
     """
     if not paths or fields[:1] != b"{":
         return fields
@@ -109,7 +110,9 @@ def cut_owned(fields: bytes, paths: Sequence[Path], *, element: bool = False) ->
             below = [(parts[1:], text) for parts, text in paths if parts[0] in (name, ANY)]
         elif sort in ("k", "v", "i"):
             below = [(parts[1:] if parts[0] == ANY else parts, text) for parts, text in paths]
-            if any(not parts for parts, _ in below) or (element and below) or (sort == "k" and _names(name, below)):
+            holds = sort == "v" and name.lstrip()[:1] in ("{", "[")
+            named = sort == "k" and _names(name, below)
+            if any(not parts for parts, _ in below) or (below and (element or holds)) or named:
                 continue
         ends = any(not parts for parts, _ in below)
         kept.append(fields[member.start : member.value] + (b"{}" if ends else cut_owned(value, below, element=sort != "f")))

@@ -110,6 +110,16 @@ def test_managed_fields_keep_names_alone() -> None:
     }
 
 
+@pytest.mark.parametrize("value", ['{"token":"hunter2"}', ' {"token":"hunter2"}', '[{"token":"hunter2"}]', '[["hunter2"]]', "{"])
+def test_an_owned_element_that_is_known_by_an_object_goes(value: str) -> None:
+    """It may hold what a path leads to; one that is known by a text, which no path leads into, stays."""
+    body = an_object(spec={"users": []})
+    fields: dict[str, Any] = {"f:spec": {"f:users": {f"v:{value}": {}, 'v:"kept"': {}}, "f:others": {f"v:{value}": {}}}}
+    body["metadata"]["managedFields"] = [{"manager": "m", "fieldsV1": fields}]
+    found = json.loads(cut(body, "spec.users[*].token", "spec.users.token"))["metadata"]["managedFields"][0]["fieldsV1"]
+    assert found == {"f:spec": {"f:users": {'v:"kept"': {}}, "f:others": {f"v:{value}": {}}}}
+
+
 def test_a_mark_is_only_ours() -> None:
     """One that came with the object says nothing of it."""
     body = an_object(spec={})
