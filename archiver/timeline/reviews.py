@@ -29,12 +29,17 @@ SOURCES = "sources"
 needs to be there for a right to it."""
 KEPT_SECONDS = 10.0
 """An answer of the API server counts so long."""
+NOBODY_SECONDS = 5.0
+"""And so long that a token is nobody's."""
 MOST_TOKENS = 1000
+"""Those of somebody, and as many that are nobody's."""
 MOST_RIGHTS = 20_000
 """Answers that are kept; the eldest go first."""
 _SECONDS = 5.0
 _AT_ONCE = 8
-"""Questions to the API server; others wait their turn."""
+"""Questions about rights; others wait their turn."""
+_TOKENS_AT_ONCE = 4
+"""Questions about tokens that were somebody's before, and as many about others: whoever sends made-up ones waits with their like."""
 _MOST_BYTES = 1 << 17
 """Of an answer: a user's groups among them."""
 _LONGEST_TOKEN = 7000
@@ -89,16 +94,23 @@ class Right(msgspec.Struct, frozen=True, omit_defaults=True):
 class _Kept(Generic[_V]):
     """Answers, each for a while and so many at most."""
 
-    def __init__(self, clock: Clock, most: int) -> None:
-        self._clock, self._most = clock, most
+    def __init__(self, clock: Clock, most: int, seconds: float = KEPT_SECONDS) -> None:
+        self._clock, self._most, self._seconds = clock, most, seconds
         self._answers: OrderedDict[object, tuple[float, _V]] = OrderedDict()
 
     def get(self, key: object) -> tuple[_V] | None:
         found = self._answers.get(key)
         return (found[1],) if found is not None and found[0] > self._clock.monotonic() else None
 
+    def had(self, key: object) -> bool:
+        """Whether there was an answer, which may count no longer."""
+        return key in self._answers
+
+    def drop(self, key: object) -> None:
+        self._answers.pop(key, None)
+
     def put(self, key: object, value: _V) -> None:
-        self._answers[key] = (self._clock.monotonic() + KEPT_SECONDS, value)
+        self._answers[key] = (self._clock.monotonic() + self._seconds, value)
         self._answers.move_to_end(key)
         while len(self._answers) > self._most:
             self._answers.popitem(last=False)
@@ -111,26 +123,32 @@ class Reviews:
         """``namespace``: in which rights to sources are granted. ``audience``: for which tokens must be made; empty: for the API server."""
         self.namespace = namespace
         self._api, self._audience = api, audience
-        self._users: _Kept[User | None] = _Kept(clock, MOST_TOKENS)
+        self._users: _Kept[User] = _Kept(clock, MOST_TOKENS)
+        # Apart: those that are made up must not push out those of somebody.
+        self._nobody: _Kept[None] = _Kept(clock, MOST_TOKENS, NOBODY_SECONDS)
         self._rights: _Kept[bool] = _Kept(clock, MOST_RIGHTS)
-        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._gate, self._known, self._strangers = (asyncio.Semaphore(most) for most in (_AT_ONCE, _TOKENS_AT_ONCE, _TOKENS_AT_ONCE))
 
     async def user(self, token: str) -> User | None:
         """Whose token it is; ``None``: nobody's. ``Unavailable`` when the API server does not tell."""
         if not token or len(token) > _LONGEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
             return None
         key = hashlib.sha256(token.encode()).digest()
-        if (known := self._users.get(key)) is not None:
+        if (known := self._users.get(key) or self._nobody.get(key)) is not None:
             return known[0]
-        async with self._gate:
-            if (known := self._users.get(key)) is not None:
+        async with self._known if self._users.had(key) else self._strangers:
+            if (known := self._users.get(key) or self._nobody.get(key)) is not None:
                 return known[0]
             spec = {"token": token, **({"audiences": [self._audience]} if self._audience else {})}
             status = (await self._ask(_REVIEW, "TokenReview", "authentication.k8s.io/v1", spec, _TokenReview)).status
             # An API server that knows no audiences would take any token of its own.
             meant = not self._audience or self._audience in status.audiences
             found = status.user if status.authenticated and status.user.username and meant else None
-            self._users.put(key, found)
+            if found is None:
+                self._users.drop(key)
+                self._nobody.put(key, None)
+            else:
+                self._users.put(key, found)
             return found
 
     async def may(self, user: User, right: Right) -> bool:
