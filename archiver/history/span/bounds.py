@@ -36,6 +36,10 @@ class Told(NamedTuple):
     """When its object was created, as that says by the API server's clock, in whole seconds; 0: not known."""
     deleting: int = 0
     """When the deletion of its object was asked for, likewise; 0: it was not waited for."""
+    written: int = 0
+    """Of an object that is gone: when it was written last, as that says, likewise."""
+    seen: int = 0
+    """And when that was received while it was there, by the archiver's clock; 0: not known, or it had waited for somebody to watch."""
 
     @property
     def order(self) -> tuple[int, int]:

@@ -46,6 +46,8 @@ class KnownState(msgspec.Struct, frozen=True):
     """Epoch, uid and resourceVersion of what was heard of it, the newest last."""
     body: bytes = b""
     """Its JSON; empty when it is gone."""
+    seen: int = 0
+    """When it was there, by the archiver's clock; 0: that is not known."""
 
 
 class StreamBeginning(msgspec.Struct, frozen=True):
@@ -109,6 +111,7 @@ class StreamChanges:
         self._heard = self._floor = beginning.heard
         self._begun = beginning.listed is not None
         self._listing: Watch | None = None
+        self._listing_since = 0
         self._listed: set[Key] = set()
         if beginning.silence is not None:
             here = Mark(beginning.entry, beginning.entry, beginning.silence.from_time)
@@ -169,7 +172,7 @@ class StreamChanges:
                 self.pauses.append(Pause(self._heard, observed))
             self._went_on(0, observed)
         else:
-            self._listing, self.resumed = watch, 0
+            self._listing, self._listing_since, self.resumed = watch, observed, 0
             self._listed.clear()
 
     def _went_on(self, entry: int, observed: int) -> None:
@@ -224,12 +227,17 @@ class StreamChanges:
             field_manager=manager_of(_metadata(document), before) if told_by and not gone else "",
             happened_from=own.since, happened_until=own.until, detail=unread or ("" if late else compared[2]),
         )  # fmt: skip
-        yield Told(mark, change, unread, gone or (is_read and not unread), *life_of(_metadata(document))), said
+        seen = known.seen if known is not None and known.body and known.uid == meta.uid else 0
+        ended = (said.since, seen) if gone else ()
+        yield Told(mark, change, unread, gone or (is_read and not unread), *life_of(_metadata(document)), *ended), said
         if late:
             if known is not None:
-                self._keep(key, known.uid, known.version, known.body, (*known.heard, version))
+                self._keep(key, known.uid, known.version, known.body, (*known.heard, version), known.seen)
             return
-        self._keep(key, meta.uid, meta.resource_version, b"" if gone else kj.object_of(body), (*(known.heard if known else ()), version))
+        heard = (*(known.heard if known else ()), version)
+        # What waited for somebody to watch may be gone when it comes.
+        seen = seen if self.resumed else observed
+        self._keep(key, meta.uid, meta.resource_version, b"" if gone else kj.object_of(body), heard, seen)
 
     def _item(self, entry: int, observed: int, body: bytes) -> Iterator[Told]:
         meta = kj.head.decode(body).metadata
@@ -256,7 +264,7 @@ class StreamChanges:
             since = 0 if verifies else self._heard
             change = self._change(entry, observed, "listed", key, **more, field_manager=manager, happened_from=since)
             yield Told(Mark(entry, entry, observed), change, unread, attributed=is_read and not unread)
-        self._keep(key, meta.uid, meta.resource_version, body, heard)
+        self._keep(key, meta.uid, meta.resource_version, body, heard, self._listing_since)
 
     def _absent(self, entry: int, observed: int, absent: Absent) -> Iterator[Told]:
         key = (absent.namespace, absent.name)
@@ -298,8 +306,11 @@ class StreamChanges:
         )  # fmt: skip
         if not late:
             self._keep(key, uid, version, b"", known.heard if known else ())
-        life = life_of(_metadata(before)) if before is not None else ()
-        return Told(Mark(entry, entry, observed), change, "", True, *life)
+        if known is None or before is None:
+            return Told(Mark(entry, entry, observed), change)
+        last = _metadata(before)
+        written = change_time("DELETED", last, None).since
+        return Told(Mark(entry, entry, observed), change, "", True, *life_of(last), written, known.seen)
 
     def _gap(self, entry: int, observed: int, gap: Gap) -> Told:
         here = Mark(entry, entry, observed)
@@ -328,9 +339,11 @@ class StreamChanges:
         if same and known.body and body and _mark(known.body) != bytes(meta.archiver_redacted):
             self._keep(key, known.uid, known.version, body, known.heard)
 
-    def _keep(self, key: Key, uid: str, version: str, body: bytes, heard: tuple[tuple[int, str, str], ...] = ()) -> None:
+    def _keep(
+        self, key: Key, uid: str, version: str, body: bytes, heard: tuple[tuple[int, str, str], ...] = (), seen: int = 0
+    ) -> None:  # fmt: skip
         heard = heard[-_REACH:] or ((self._epoch, uid, version),)
-        self._known.put(self.name, key, KnownState(uid, version, heard, body), len(body) + 150 * len(heard))
+        self._known.put(self.name, key, KnownState(uid, version, heard, body, seen), len(body) + 150 * len(heard))
 
 
 def _metadata(document: dict[str, Any]) -> dict[str, Any]:

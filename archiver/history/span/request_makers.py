@@ -5,8 +5,9 @@ server, with every write of the kinds in it. What the requests say decides:
 
 - a version: the answer names uid and resourceVersion of the change (level RequestResponse);
 - a creation: the answer was 201 for that name, in the second that the object calls its creation;
-- a deletion: a deletion of that name or of its collection, or of its whole kind, while that object was there. Of one that waited for
-  finalizers, in the second that the object calls its deletion: who asked for it, not who finished it.
+- a deletion: a deletion or eviction of that name, a deletion of its collection, or of its whole kind, while that object was there: none
+  that was answered before its last write. Of one that waited for finalizers, in the second that the object calls its deletion: who asked
+  for it, not who finished it. Of kinds whose objects end by themselves it is never said.
 
 A change by an update whose answer is not in the log (level Metadata) is not joined: the log does not tell which version a request made, nor
 whether it changed anything.
@@ -25,6 +26,8 @@ _Place = tuple[str, str, str]
 _SECOND = 1_000_000
 _APART = 300 * _SECOND
 """How far the clocks of an archiver and an API server may be apart. Where it matters, more only leaves more undecided."""
+_ENDING = frozenset({"events", "events.events.k8s.io"})
+"""The API server itself lets these end, and logs no request."""
 _DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
 
 
@@ -76,32 +79,40 @@ class RequestMakers:
         if not found:
             return []
         latest = max(each.done for each in found)
-        others = self._others.get((change.kind, change.namespace, change.name), [])
+        others = self._others.get(_place(told), [])
         return found + [each for each in others if told.created <= each.done and each.received <= latest]
 
     def _creating(self, told: Told) -> list[Request]:
         change = told.change
+        kind, namespace, name = _place(told)
         # Where the server chose the name, only the answer has it.
-        names = (change.name, "")
-        found = [each for name in names for each in self._creations.get((change.kind, change.namespace, name), [])]
+        found = [each for one in (name, "") for each in self._creations.get((kind, namespace, one), [])]
         return [each for each in found if each.uid in ("", change.uid) and _second(each.received) <= told.created <= each.done]
 
     def _deleting(self, told: Told) -> list[Request]:
         change, deleting = told.change, told.deleting
-        place = (change.kind, change.namespace, change.name)
-        places = {place, (change.kind, change.namespace, ""), (change.kind, "", "")}
+        place = _place(told)
+        kind, namespace, _ = place
+        if kind in _ENDING:
+            return []
+        places = {place, (kind, namespace, ""), (kind, "", "")}
         found = [each for one in places for each in self._deletions.get(one, [])]
         found = [each for each in found if each.resource == _DEFINITIONS or not each.name or each.uid in ("", change.uid)]
         if deleting:
             return [each for each in found if _second(each.received) <= deleting <= each.done]
+        # By both: what an object says of its writes its clients may have said, and what was received may have been on its way for long.
+        alive = max(told.created, min(told.written, told.seen - _APART))
         heard = (change.happened_until or change.time) + _APART
         # What began when the name was another object's already was about that one.
         later = [each.done for each in self._creations.get(place, []) if each.certain and each.received >= told.created + _SECOND]
         return [
-            each
-            for each in found
-            if told.created <= each.done and each.received <= heard and not any(done <= each.received for done in later)
+            each for each in found if alive <= each.done and each.received <= heard and not any(done <= each.received for done in later)
         ]
+
+
+def _place(told: Told) -> _Place:
+    """As requests call it: the core group has no name."""
+    return told.change.kind.rstrip("."), told.change.namespace, told.change.name
 
 
 def _second(moment: int) -> int:

@@ -55,8 +55,8 @@ class People:
         where = path(kind, SPACE, name)
         self._cluster.request("PATCH", where, {"metadata": metadata}, token=self._tokens[who], content_type=MERGE)
 
-    def delete(self, who: str, kind: str, name: str, body: dict[str, Any] | None = None) -> None:
-        self._cluster.request("DELETE", path(kind, SPACE, name), body, token=self._tokens[who])
+    def delete(self, who: str, kind: str, name: str, body: dict[str, Any] | None = None, *, query: str = "") -> None:
+        self._cluster.request("DELETE", path(kind, SPACE, name) + query, body, token=self._tokens[who])
 
 
 def test_a_user_is_named_where_the_audit_log_leaves_one(start_cluster: Callable[..., ControlPlane], tmp_path: Path) -> None:
@@ -83,6 +83,9 @@ def test_a_user_is_named_where_the_audit_log_leaves_one(start_cluster: Callable[
         people.make("bob", "Agent", "tried")
         people.delete("alice", "Agent", "tried", {"kind": "DeleteOptions", "apiVersion": "v1", "dryRun": ["All"]})
         people.delete("bob", "Agent", "tried")
+        # With a body the server does not look into the URL: it is gone.
+        people.make("alice", "Agent", "hidden")
+        people.delete("bob", "Agent", "hidden", {"kind": "DeleteOptions", "apiVersion": "v1"}, query="?dryRun=All")
         people.make("alice", "ToolRun", "run")
         people.change("bob", "ToolRun", "run", {"labels": {"x": "1"}})
         people.change("alice", "ToolRun", "run", {"labels": {"x": "1"}})
@@ -93,7 +96,7 @@ def test_a_user_is_named_where_the_audit_log_leaves_one(start_cluster: Callable[
             assert done.returncode == 0, done.stderr
             return [json.loads(line) for line in done.stdout.splitlines()]
 
-        archiver.wait(lambda: [each["operation"] for each in log()].count("deleted") == 4, "not all is captured")
+        archiver.wait(lambda: [each["operation"] for each in log()].count("deleted") == 5, "not all is captured")
         assert archiver.stop() == 0
         found = [each for each in log("--audit-log", str(audit)) if each.get("name")]
         users = [(each["name"], each["operation"], each.get("user", "").rpartition(":")[2]) for each in found]
@@ -108,6 +111,7 @@ def test_a_user_is_named_where_the_audit_log_leaves_one(start_cluster: Callable[
             ("kept", "deleted", "alice"),
         ]
         assert [each for each in users if each[0] == "tried"] == [("tried", "added", "bob"), ("tried", "deleted", "")]
+        assert [each for each in users if each[0] == "hidden"] == [("hidden", "added", "alice"), ("hidden", "deleted", "bob")]
         (doubt,) = [each["detail"] for each in found if (each["name"], each["operation"]) == ("tried", "deleted")]
         assert doubt == "by the audit log, any of 2 users may have made it"
         assert [each for each in users if each[0] == "run"] == [

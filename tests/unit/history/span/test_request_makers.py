@@ -16,10 +16,10 @@ SECOND = 1_000_000
 BORN = 100 * SECOND
 
 
-def told(operation: str, *, created: int = BORN, deleting: int = 0, **more: Any) -> Told:
-    at = {"uid": "u", "resource_version": "7", **more}
-    change = Change(1, 1, 200 * SECOND, "k", operation, kind="runs.g.io", namespace="n", name="a", **at)
-    return Told(Mark(1, 1, change.time), change, created=created, deleting=deleting)
+def told(operation: str, *, created: int = BORN, deleting: int = 0, written: int = 0, seen: int = 0, **more: Any) -> Told:
+    at = {"uid": "u", "resource_version": "7", "kind": "runs.g.io", **more}
+    change = Change(1, 1, 200 * SECOND, "k", operation, namespace="n", name="a", **at)
+    return Told(Mark(1, 1, change.time), change, created=created, deleting=deleting, written=written, seen=seen)
 
 
 def request(user: str, at: float, does: str = "delete", **more: Any) -> Request:
@@ -53,6 +53,18 @@ MADE = {"uid": "u", "version": "7"}
         (told("deleted"), [request("alice", 190), write("bob", 195, creates=True), request("bob", 199)], "alice"),
         (told("deleted"), [request("alice", 190), write("bob", 195, creates=True, certain=False), request("bob", 199)], ""),
         (told("deleted"), [request("alice", 600)], ""),
+        # None that was answered before it was written last, if that was received long ago, too.
+        (told("deleted", written=160 * SECOND, seen=461 * SECOND), [request("alice", 199), request("bob", 159.9)], "alice"),
+        (told("deleted", written=160 * SECOND, seen=461 * SECOND), [request("bob", 159.9)], ""),
+        (told("deleted", written=160 * SECOND, seen=461 * SECOND), [request("alice", 199), request("bob", 160.1)], ""),
+        (told("deleted", written=160 * SECOND), [request("alice", 199), request("bob", 150)], ""),
+        (told("deleted", written=160 * SECOND, seen=180 * SECOND), [request("alice", 199), request("bob", 150)], ""),
+        (told("deleted", written=900 * SECOND, seen=450 * SECOND), [request("alice", 199), request("bob", 150.1)], ""),
+        # Of the core group; what the API server lets end.
+        (told("deleted", kind="pods."), [request("alice", 199, resource="pods")], "alice"),
+        (told("added", kind="pods."), [write("alice", 100.3, creates=True, resource="pods")], "alice"),
+        (told("deleted", kind="events."), [request("alice", 199, resource="events")], ""),
+        (told("absent", kind="events.events.k8s.io"), [request("alice", 199, resource="events.events.k8s.io")], ""),
         (told("deleted", created=0), [request("alice", 199)], ""),
         (told("absent", happened_until=150 * SECOND), [request("alice", 140)], "alice"),
         # One that waited for finalizers: who asked for it.
