@@ -9,7 +9,7 @@ from archiver.errors import Invalid
 from archiver.journal.drill_reports import AssertionOutcome
 from archiver.replay.assertions import Assertion, DrillOptions, judge
 from archiver.replay.kubernetes.manifests import bare
-from archiver.replay.kubernetes.object_values import values_of
+from archiver.replay.kubernetes.object_values import require_captured, values_of
 from archiver.replay.kubernetes.restore import ClusterRestoration
 from archiver.replay.kubernetes.selection import Key
 from archiver.replay.postgres.restore import ask
@@ -39,6 +39,8 @@ def require_askable(assertions: Sequence[Assertion], planned: Sequence[Restorati
         if bool(each.kind) != of_objects:
             what = "objects, and that source is a database" if each.kind else "a database, and that source is a cluster"
             raise Invalid(f"the assertion {each.name!r} is about {what}", hint="say sql of a database, kind of a cluster")
+        if isinstance(place, ClusterRestoration):
+            require_captured(each, [stream.name for stream in place.plan.streams], place.prepared.objects.by_key)
         if each.sql and (place.target is None or place.target.kind != "database"):
             raise Invalid(
                 f"the assertion {each.name!r} asks a database, and {each.source} is restored into a folder",

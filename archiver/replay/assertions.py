@@ -72,6 +72,8 @@ class Answer(msgspec.Struct, frozen=True):
     """Text of the server, ``None`` for NULL; or JSON values."""
     fault: str = ""
     """Why there are none to compare."""
+    of: int | None = None
+    """How many objects were asked, or counted from; ``None``: it was no question about objects."""
 
 
 def judge(assertion: Assertion, answer: Answer) -> AssertionOutcome:
@@ -90,6 +92,8 @@ def judge(assertion: Assertion, answer: Answer) -> AssertionOutcome:
             found += f" ({len(wrong)} of {len(values)} values are not what is expected)"
     else:
         holds, found = True, shown(values[0]) if len(values) == 1 else f"{len(values)} values, each as expected"
+    if answer.of is not None and not answer.fault:
+        found += f"{' at the path' if assertion.path and not values else ''} (of {answer.of} objects)"
     return AssertionOutcome(assertion.name, assertion.source, holds, assertion.expected, found)
 
 

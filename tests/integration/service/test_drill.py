@@ -391,6 +391,10 @@ def test_evidence_names_what_was_restored_and_no_rows(
         assert leak not in json.dumps(evidence["sources"]) + json.dumps(evidence["steps"])
     assert "| rows \\| of note | db | holds | at least 1 |" in text
     assert "DOES NOT HOLD" in text
+    misspelt = json.dumps([{"name": "none", **of_objects, "kind": "agnts", "nothing": True}])
+    code, report, errors = drill(archiver, "--source", "agents", env={"ARCHIVER_DRILLS__ASSERTIONS": misspelt})
+    assert (code, failed(report)) == (2, ["plan"]), errors
+    assert "is about 'agnts', and agents has captured no such kind by then" in errors
 
 
 def test_an_assertion_that_is_never_asked_fails_it(recorded: Archiver, tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from archiver.errors import Invalid
 from archiver.replay.assertions import Answer, Assertion, judge
-from archiver.replay.kubernetes.object_values import compile_path, values_of
+from archiver.replay.kubernetes.object_values import compile_path, require_captured, values_of
 
 
 def _assert(**more: Any) -> Assertion:
@@ -100,8 +101,60 @@ def test_no_object_is_no_proof() -> None:
         values_of(_assert(kind="runs", path="$.status.phase", equals="Ready"), OBJECTS).fault
         == "runs.example.com bare/d has nothing at the path"
     )
-    assert values_of(_assert(kind="other", nothing=True), OBJECTS) == Answer([])
-    assert judge(_assert(kind="runs", nothing=True), values_of(_assert(kind="runs", nothing=True), OBJECTS)).found == "something"
+    assert values_of(_assert(kind="other", nothing=True), OBJECTS) == Answer([], of=0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"nothing": True}, "something (of 4 objects)"),
+        ({"namespace": "agents", "at_least": 1}, "2 (of 4 objects)"),
+        ({"selector": "app=x", "nothing": True}, "nothing (of 4 objects)"),
+        ({"namespace": "agents", "path": "$.spec", "nothing": True}, "nothing at the path (of 2 objects)"),
+        ({"namespace": "agents", "path": "$.status.phase", "equals": "Ready"}, "2 values, each as expected (of 2 objects)"),
+    ],
+)
+def test_an_outcome_says_of_how_many_objects(asked: dict[str, Any], found: str) -> None:
+    """Whoever reads that nothing was found sees whether there was something to find it in."""
+    assertion = _assert(kind="runs", **asked)
+    assert judge(assertion, values_of(assertion, OBJECTS)).found == found
+
+
+NARROW = ["s/example.com/runs@agents", "s/core/pods@agents"]
+WIDE = ["s/example.com/runs", "s/core/pods", "s/core/namespaces"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "streams", "words"),
+    [
+        ({"kind": "rns"}, NARROW, "no such kind .* did you mean runs?"),
+        ({"kind": "runs.exmple.com"}, NARROW, "no such kind .* did you mean runs.example.com?"),
+        ({"kind": "Pod"}, WIDE, "no such kind"),
+        ({"kind": "runs", "namespace": "agent"}, NARROW, "namespace 'agent'.* did you mean agents?"),
+        ({"kind": "runs", "namespace": "agent"}, WIDE, "namespace 'agent'.* did you mean agents?"),
+    ],
+)
+def test_what_is_not_captured_is_refused(asked: dict[str, Any], streams: list[str], words: str) -> None:
+    """A misspelt kind or namespace would hold of nothing."""
+    with pytest.raises(Invalid) as refused:
+        require_captured(_assert(nothing=True, **asked), streams, OBJECTS)
+    assert re.search(words, f"{refused.value.message} {refused.value.hint}")
+
+
+@pytest.mark.parametrize(
+    ("asked", "streams"),
+    [
+        ({"kind": "runs"}, NARROW),
+        ({"kind": "runs.example.com", "namespace": "agents"}, NARROW),
+        ({"kind": "pods", "namespace": "agents"}, NARROW),
+        ({"kind": "pods", "namespace": "empty"}, WIDE),
+        # Nobody knows which namespaces there are.
+        ({"kind": "runs", "namespace": "empty"}, WIDE[:2]),
+    ],
+)
+def test_what_is_captured_is_asked(asked: dict[str, Any], streams: list[str]) -> None:
+    """Though there be no object of it."""
+    require_captured(_assert(nothing=True, **asked), streams, [*OBJECTS, ("namespaces", "", "empty")])
 
 
 def test_objects_that_nest_deeply_are_a_fault() -> None:
