@@ -166,6 +166,14 @@ def test_objects_that_nest_deeply_are_a_fault() -> None:
     assert "cannot be followed" in values_of(_assert(kind="runs", path="$..b", equals=1), {key: manifest}).fault
 
 
+@pytest.mark.parametrize("function", ["search", "match"])
+def test_regular_expressions_are_refused(function: str) -> None:
+    """Whoever writes a message would choose how long a drill takes, and nothing could end it."""
+    with pytest.raises(Invalid, match="match and search are not taken"):
+        compile_path(f"$.conditions[?{function}(@.message, '^(a+)+$')]")
+    assert compile_path("$.a[?length(@.b) > 1]").findall({"a": [{"b": "xx"}]}) == [{"b": "xx"}]
+
+
 @pytest.mark.parametrize("path", ["status", "$.a |", "$.a[", "$.~", "$[?@.a =~ /x/]", "("])
 def test_what_is_no_path_is_refused(path: str) -> None:
     """Extensions of a library are none of RFC 9535."""
