@@ -105,15 +105,22 @@ encoding."""
 DOMAIN_FUNCTIONS = (
     CODE
     + """
-SELECT DISTINCT convert_to(p.oid::regprocedure::text, %s) FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-  JOIN pg_constraint k ON k.contypid = t.oid JOIN pg_depend d ON d.classid = 'pg_constraint'::regclass AND d.objid = k.oid
-  LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
-  JOIN pg_proc p ON p.oid = o.oprcode OR (d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid)
-  JOIN code ON code.class = 'pg_proc'::regclass AND code.object = p.oid JOIN pg_roles r ON r.oid = p.proowner
- WHERE n.nspname = %s AND t.typname = %s AND p.prokind = 'f' AND NOT p.prosecdef AND NOT r.rolsuper AND r.rolname <> current_user
+, reached (class, object) AS (
+    SELECT 'pg_constraint'::regclass::oid, k.oid FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+      JOIN pg_constraint k ON k.contypid = t.oid
+     WHERE n.nspname = %s AND t.typname = %s
+    UNION
+    SELECT d.refclassid, d.refobjid FROM reached r JOIN pg_depend d ON d.classid = r.class AND d.objid = r.object
+     WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)
+)
+SELECT DISTINCT convert_to(p.oid::regprocedure::text, %s) FROM reached
+  JOIN code ON code.class = 'pg_proc'::regclass AND code.object = reached.object AND reached.class = code.class
+  JOIN pg_proc p ON p.oid = code.object JOIN pg_roles r ON r.oid = p.proowner
+ WHERE p.prokind = 'f' AND NOT p.prosecdef AND NOT r.rolsuper AND r.rolname <> current_user
 """
 )
-"""Functions of users that the checks of a domain (schema and name) call with the rights of whoever makes a value, those of roles with the
+"""Functions of users that the checks of a domain (schema and name) call with the rights of whoever makes a value, also by operators and for
+arguments that a call leaves out, those of roles with the
 asking role's rights aside: with their arguments, quoted, in an encoding."""
 
 SIGNATURE = """p.proname || '(' || CASE WHEN p.prokind = 'a' AND p.pronargs = 0 THEN '*' ELSE

@@ -28,6 +28,11 @@ CREATE FUNCTION {0}.g() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
     RETURN true; END $$;
 """
 _FUNCTION = """CREATE FUNCTION {0}.f(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM {0}.g(); RETURN 1; END $$;"""
+_DEFAULT = (
+    _FUNCTION
+    + """CREATE FUNCTION {0}.k() RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM {0}.g(); RETURN 1; END $$;
+    CREATE FUNCTION {0}.h(a int, b int DEFAULT {0}.k()) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN b; END $$;"""
+)
 _DOMAIN = """CREATE DOMAIN {0}.d AS int CHECK ({0}.g()); CREATE TYPE {0}.c AS (a {0}.d);"""
 _TRIGGER = """CREATE FUNCTION {0}.tf() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
     CREATE TRIGGER tr BEFORE INSERT ON {0}.t FOR EACH ROW WHEN (NEW.c IS DISTINCT FROM '(1)'::{0}.c) EXECUTE FUNCTION {0}.tf();"""
@@ -86,6 +91,14 @@ WAYS = {
         CREATE TABLE {0}.t (id int PRIMARY KEY, v int GENERATED ALWAYS AS (id + (OPERATOR({0}.@@@) 1)) STORED); INSERT INTO {0}.t VALUES (1)""",
     "generated column of a foreign table": _FUNCTION
     + "CREATE FOREIGN TABLE {0}.t (id int, v int GENERATED ALWAYS AS (id + {0}.f(1)) STORED) SERVER {1}",
+    "generated column over what stands for an argument": _DEFAULT
+    + "CREATE TABLE {0}.t (id int PRIMARY KEY, v int GENERATED ALWAYS AS ({0}.h(id)) STORED); INSERT INTO {0}.t VALUES (1)",
+    "key over what stands for an argument": _DEFAULT
+    + """CREATE TABLE {0}.t (id int, v int) PARTITION BY RANGE ({0}.h(id));
+        CREATE TABLE {0}.p PARTITION OF {0}.t FOR VALUES FROM (0) TO (9); INSERT INTO {0}.t VALUES (1, 1)""",
+    "domain over what stands for an argument": _DEFAULT
+    + """CREATE DOMAIN {0}.d AS int CHECK ({0}.h(VALUE) > 0);
+        CREATE TABLE {0}.t (id int PRIMARY KEY, v {0}.d[] DEFAULT '{{1}}'::{0}.d[])""",
     "key of a partitioned table": _FUNCTION
     + """CREATE TABLE {0}.t (id int, v int) PARTITION BY RANGE ((id + {0}.f(1)));
         CREATE TABLE {0}.p PARTITION OF {0}.t FOR VALUES FROM (0) TO (9); INSERT INTO {0}.t VALUES (1, 1)""",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from archiver.replay.postgres.write.target_database import Connection
 
 _MAKING = frozenset({"FOREIGN TABLE", "TABLE"})
+_LEADING = frozenset({"FUNCTION", "OPERATOR"})
+"""Whoever they belong to: the server puts in itself what a call leaves out."""
 _COMPUTING = (b"GENERATED ALWAYS", b"PARTITION BY")
 """As pg_dump writes them. Defaults and checks are computed when rows come."""
 
@@ -33,14 +35,18 @@ class CalledFunctions:
         """What is being made may call functions of users, or what was made: keys are computed again whenever their table is opened."""
 
     def of(self, item: Item) -> list[Item]:
-        """Functions that ``item`` may call where it is made: by itself, and by its operators."""
+        """Functions that ``item`` may call where it is made: by itself, by its operators, and in what stands for arguments left out."""
         if item.kind not in _MAKING or not any(word in item.sql for word in _COMPUTING):
             return []
-        needed = [self._everything[number] for number in item.needs if number in self._everything]
-        needed += [
-            self._everything[number] for each in needed if each.kind == "OPERATOR" for number in each.needs if number in self._everything
-        ]
-        return [each for each in needed if each.kind == "FUNCTION"]
+        found: dict[int, Item] = {}
+        waiting = [item]
+        while waiting:
+            for number in waiting.pop().needs:
+                each = self._everything.get(number)
+                if each is not None and each.kind in _LEADING and number not in found:
+                    found[number] = each
+                    waiting.append(each)
+        return [each for each in found.values() if each.kind == "FUNCTION"]
 
     @asynccontextmanager
     async def harmless(self, item: Item) -> AsyncIterator[None]:

@@ -36,7 +36,7 @@ class DomainChecks:
         if item.kind != "DOMAIN" or b"CHECK" not in item.sql:
             return
         self.guarding = True
-        cursor = await self._connection.execute(DOMAIN_FUNCTIONS.encode(), (self._encoding, item.schema, item.tag))
+        cursor = await self._connection.execute(DOMAIN_FUNCTIONS.encode(), (item.schema, item.tag, self._encoding))
         for (function,) in await cursor.fetchall():
             await self._connection.execute(b"ALTER FUNCTION " + function + b" SECURITY DEFINER")
             self._functions.append(function)

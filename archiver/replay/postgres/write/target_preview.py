@@ -81,7 +81,10 @@ async def examine_target(
             publications=catalog.publications or [],
         )
         if jobs > 1:
-            notes.append(f"loaded over {jobs} connections, in separate transactions: a failure leaves what is done by then")
+            notes.append(
+                f"loaded over {jobs} connections, in separate transactions: a failure leaves what is done by then, and functions that keys of"
+                " partitioned tables and checks of domains call SECURITY DEFINER: drop the database then"
+            )
         notes += reworded(items)
         notes += code_with_rights(items, target.role, target.superusers, no_owner=no_owner)
         return ExaminedTarget(items, await find_blocking(connection, list(items)), notes)
