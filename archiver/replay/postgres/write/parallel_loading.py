@@ -57,7 +57,8 @@ def partly_done(error: ArchiverError, tables: int) -> ArchiverError:
     kind = Partial if isinstance(error, Invalid | Refused) else type(error)
     return kind(
         f"{error.message}; --jobs loads in separate transactions: the target has the schema and the rows of {tables} tables",
-        hint="drop the database and make it anew, then try again",
+        hint="drop the database and make it anew, then try again: functions that keys and checks of domains call may be SECURITY DEFINER"
+        " there",
     )
 
 

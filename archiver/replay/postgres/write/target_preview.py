@@ -82,8 +82,8 @@ async def examine_target(
         )
         if jobs > 1:
             notes.append(
-                f"loaded over {jobs} connections, in separate transactions: a failure leaves what is done by then, and functions that keys of"
-                " partitioned tables and checks of domains call SECURITY DEFINER: drop the database then"
+                f"loaded over {jobs} connections, in separate transactions: a failure leaves what is done by then, and functions that"
+                " keys of partitioned tables and checks of domains call SECURITY DEFINER: drop the database then"
             )
         notes += reworded(items)
         notes += code_with_rights(items, target.role, target.superusers, no_owner=no_owner)
