@@ -118,6 +118,7 @@ def print_cluster(plan: ClusterPlan, *, show_all: bool) -> None:
             ("captured cluster", plan.cluster),
             ("objects", ", ".join(f"{number} {finding}" for finding, number in sorted(counts.items())) or "nothing"),
             *(("gap", text) for text in plan.gaps),
+            *(("not undone", text) for text in plan.undone),
             *(("refused", text) for text in plan.refusals),
             *(("would not be taken", text) for text in plan.would_fail),
             *(("not asked", text) for text in plan.not_asked),

@@ -451,5 +451,8 @@ def foresee(plans: Plans, options: Options) -> None:
 
     permitted(plans, options)
     found = [f"{each.source}: {text}" for each in plans.sources if isinstance(each, ClusterRestoration) for text in each.plan.would_fail]
+    undone = [f"{each.source}: {text}" for each in plans.sources if isinstance(each, ClusterRestoration) for text in each.plan.undone]
+    if undone and not found:
+        raise Partial(f"{len(undone)} objects would not be undone, first {undone[0]}", hint="the plan lists all of them (--json)")
     if found:
         raise Partial(f"the target would not take {len(found)} of it, first {found[0]}", hint="the plan lists all of them (--json)")

@@ -48,6 +48,7 @@ def print_done(done: RestoredSource) -> None:
                 *(("owner left out", text) for text in report.orphans),
                 *(("deleted, not gone yet", text) for text in report.going),
                 *(("fields not given back", text) for text in report.managers),
+                *(("not undone", text) for text in report.undone),
                 *(("not taken", text) for text in report.failures),
                 *(("differs", text) for text in report.differences),
             ]

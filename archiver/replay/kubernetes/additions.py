@@ -4,7 +4,7 @@
         no -> skipped. yes -> made after the point, by its own creation time? no -> skipped: it was there, and nobody knows as what
             yes -> Argo CD or Helm manages it? -> skipped without a word for it. Else -> delete, by its UID and resourceVersion
 
-Definitions and namespaces are never deleted: everything in them would go, captured or not.
+Definitions and namespaces are never deleted: everything in them would go, captured or not. Nor are volumes and their claims: data may go.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from archiver.clock import from_text, to_text
 from archiver.errors import Invalid
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.findings import managed_elsewhere
-from archiver.replay.kubernetes.owners import owner_label, references
+from archiver.replay.kubernetes.owners import levels, owner_label, owner_uids, references
 from archiver.replay.kubernetes.plan import Action, ClusterPlan
-from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, RestoreScope, Selection
+from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, VOLUMES, Key, RestoreScope, Selection
 
 if TYPE_CHECKING:
     from archiver.kubernetes.records import Resource
@@ -49,7 +51,7 @@ def add_deletions(
     Argo CD and Helm manage. The plan is refused when more would be deleted, or anything of the history in use is not known. ``Invalid``
     for a part of the scope that means nothing, neither at the point nor now.
     """
-    found = sorted(_added(selection, scope, live, moment=moment, managed=managed), key=lambda action: action.key)
+    found = owners_first(list(_added(selection, scope, live, moment=moment, managed=managed)), live)
     _require_meant(selection, found)
     deleted = [action for action in found if action.do == "delete"]
     skipped = [action for action in plan.actions if action.do == "skip"]
@@ -62,6 +64,17 @@ def add_deletions(
         )
     if len(deleted) > most:
         plan.refusals.append(f"{len(deleted)} objects would be deleted, and --delete {most} allows {most}; --dry-run lists them")
+
+
+def owners_first(actions: list[Action], live: Mapping[Key, Manifest]) -> list[Action]:
+    """``actions`` with their levels of ownership, in their order: what is owned comes back while its owner lives."""
+    owned = {manifests.uid(live[action.key]): owner_uids(live[action.key]) for action in actions if action.do == "delete"}
+    depth = levels(owned)
+    ranked = [
+        msgspec.structs.replace(action, level=depth[manifests.uid(live[action.key])]) if action.do == "delete" else action
+        for action in actions
+    ]
+    return sorted(ranked, key=lambda action: (action.level, action.key))
 
 
 def _added(selection: Selection, scope: RestoreScope, live: Mapping[Key, Manifest], *, moment: int, managed: bool) -> Iterator[Action]:
@@ -81,6 +94,8 @@ def _added(selection: Selection, scope: RestoreScope, live: Mapping[Key, Manifes
 
 def _left(selection: Selection, key: Key, there: Manifest, *, moment: int, managed: bool) -> str:
     """Why it is not deleted; empty: it is."""
+    if key[0] in VOLUMES:
+        return "was not there at the point, and stays all the same: its data may go with it, and is in no archive"
     if manifests.terminating(there):
         return "was not there at the point, and is being deleted already"
     # The newest stream counts where several cover a namespace.

@@ -30,17 +30,18 @@ async def delete_objects(
 ) -> None:
     """Delete the objects of ``actions`` as they are in ``live``, and say in ``report`` what became of each.
 
-    What an object owns stays, without its owner: it may be of a kind that is not captured. Who writes to an object meanwhile keeps it, as a
-    failure.
+    Owners come before what they own, by the levels of the actions. What an object owns stays, without its owner: it may be of a kind that
+    is not captured. Who writes to an object meanwhile keeps it, as a failure.
     """
     gone: list[Action] = []
+    owners: set[str] = set()
     gate, done = asyncio.Semaphore(_AT_ONCE), 0
 
     async def one(action: Action) -> None:
         nonlocal done
         place = member(collection(plan.resources[action.resource], action.namespace), action.name)
         async with gate:
-            answer = await sure_writes.delete(server, place, live[action.key])
+            answer = await sure_writes.delete(server, place, live[action.key], gone=owners)
         done += 1
         progress("deleting", done, len(actions))
         if answer.status in (200, 202, 404):
@@ -49,7 +50,10 @@ async def delete_objects(
         else:
             report.failures.append(f"{label(action.key)}: not deleted: {told(answer)}")
 
-    await asyncio.gather(*map(one, actions))
+    # A controller that lives makes anew what it misses, and nothing more once its owner is going.
+    for level in sorted({action.level for action in actions}):
+        await asyncio.gather(*(one(action) for action in actions if action.level == level))
+        owners |= {manifests.uid(live[action.key]) for action in gone}
     resources = {action.resource: plan.resources[action.resource] for action in gone}
     now = await live_objects(server, resources, {action.namespace for action in gone if action.namespace})
     for action in sorted(gone, key=lambda action: action.key):

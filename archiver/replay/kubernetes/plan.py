@@ -84,6 +84,8 @@ class ClusterPlan(msgspec.Struct):
     """What the target says that it would not take, and why; only where it was asked."""
     not_asked: list[str] = []
     """What it cannot be asked about before the restore has begun."""
+    undone: list[str] = []
+    """What an undo should put back, and cannot now: object and reason."""
     refusals: list[str] = []
     """Why this plan must not run."""
     resources: dict[str, Resource] = {}

@@ -89,6 +89,8 @@ class ClusterRestoration:
     archive: str = ""
     at: str = ""
     """The point as an entry number or a time."""
+    exactly: bool = False
+    """Nothing is written when anything of it changed in the target since the plan was made."""
     departures: list[str] = field(default_factory=list)
     """Why the plan that was to be carried out does not hold any more."""
 
@@ -145,7 +147,8 @@ class ClusterRestoration:
         """
         if self.api is not None:
             before = self._before if self.options.before is not None and self.prepared.captured else None
-            return await _write(self.api, self.prepared, self.clock, progress, self.options.planned, before)
+            planned = self.file() if self.exactly else self.options.planned
+            return await _write(self.api, self.prepared, self.clock, progress, planned, before)
         assert self.target is not None
         return write_folder(self.plan, self.prepared.objects, Path(self.target.value), overwrite=self.options.overwrite)
 

@@ -22,6 +22,8 @@ from archiver.untrusted import Unreadable
 
 DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
 NAMESPACES = "namespaces"
+VOLUMES = ("persistentvolumeclaims", "persistentvolumes")
+"""With which data goes that no archive has."""
 
 _STALE = 300_000_000
 """Microseconds. API servers send a bookmark about once a minute; a stream that is silent for five is not being watched."""

@@ -11,12 +11,13 @@ from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.owners import owner_uids, references
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from archiver.kubernetes.api import Answer
     from archiver.replay.kubernetes.patient_api import PatientApi
 
 _CONFLICTS = 10
+_OF_ORPHANING = ("ownerReferences", "managedFields", "resourceVersion")
 
 
 async def create(server: PatientApi, path: str, wanted: Manifest) -> Answer:
@@ -36,28 +37,50 @@ async def replace(server: PatientApi, path: str, wanted: Manifest, live: Manifes
     return await _done_before(server, place, wanted, answer) if unsure and answer.status == 409 else answer
 
 
-async def delete(server: PatientApi, place: str, there: Manifest, *, dry: bool = False) -> Answer:
+async def delete(server: PatientApi, place: str, there: Manifest, *, dry: bool = False, gone: Collection[str] = ()) -> Answer:
     """DELETE of the object as it is ``there``, provided that nobody wrote to it since it was read; what it owns stays, without its owner.
 
-    ``dry``: nothing is deleted. 404 is as good as done. Where an answer was lost and the object is on its way out, or another one, the
-    answer is that of reading it.
+    ``dry``: nothing is deleted. ``gone``: UIDs of owners that were deleted; losing these is no write of somebody else. 404 is as good as
+    done. Where an answer was lost and the object is on its way out, or another one, the answer is that of reading it.
     """
+    current = there
+    for _ in range(_CONFLICTS):
+        answer, unsure = await _delete(server, place, current, dry=dry)
+        if answer.status != 409 or not (unsure or gone):
+            break
+        read = await server.get(place)
+        if unsure and read.status == 404:
+            return read
+        if read.status != 200:
+            break
+        now = server.manifest(read.body)
+        if unsure and (manifests.uid(now) != manifests.uid(there) or manifests.terminating(now)):
+            return read
+        if not _only_orphaned(there, now, gone):
+            break
+        current = now
+    return answer
+
+
+def _only_orphaned(before: Manifest, now: Manifest, gone: Collection[str]) -> bool:
+    """Whether it is the same object, and nothing but owners that are ``gone`` went from it."""
+    if manifests.uid(before) != manifests.uid(now) or manifests.terminating(now):
+        return False
+    kept = [reference for reference in references(before) if reference in references(now)]
+    lost = [reference for reference in references(before) if reference not in kept]
+    if references(now) != kept or not all(reference.get("uid") in gone for reference in lost):
+        return False
+    return kj.same(*({**each, "metadata": {k: v for k, v in each["metadata"].items() if k not in _OF_ORPHANING}} for each in (before, now)))
+
+
+async def _delete(server: PatientApi, place: str, there: Manifest, *, dry: bool) -> tuple[Answer, bool]:
     metadata = there["metadata"]
     preconditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
     body: Manifest = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions, "propagationPolicy": "Orphan"}
     if dry:
         # In the body: beside one, the server passes over what the address says, and would delete.
         body["dryRun"] = ["All"]
-    answer, unsure = await server.send("DELETE", place, body)
-    if unsure and answer.status == 409:
-        read = await server.get(place)
-        if read.status == 404:
-            return read
-        if read.status == 200:
-            now = server.manifest(read.body)
-            if manifests.uid(now) != manifests.uid(there) or manifests.terminating(now):
-                return read
-    return answer
+    return await server.send("DELETE", place, body)
 
 
 async def put_status(server: PatientApi, path: str, written: Manifest, status: object) -> Answer:

@@ -67,6 +67,8 @@ class ClusterReport(msgspec.Struct):
     """Objects that lost a reference to an owner."""
     managers: list[str] = []
     """Objects whose fields could not be given back to their managers, and why: server-side apply may meet conflicts."""
+    undone: list[str] = []
+    """What an undo should have put back, and could not: object and reason."""
     failures: list[str] = []
     """What the server refused: object and its reason."""
     differences: list[str] = []
@@ -75,7 +77,7 @@ class ClusterReport(msgspec.Struct):
     @property
     def problems(self) -> list[str]:
         """What was not taken by the target or not written, or reads back otherwise than captured."""
-        return [*self.failures, *self.withheld, *self.differences]
+        return [*self.failures, *self.undone, *self.withheld, *self.differences]
 
 
 class Restorer:
@@ -136,6 +138,7 @@ class Restorer:
         others = [action for action in self._plan.actions if action.do == "skip" and action.why.startswith(f"{KEPT},")]
         self.report.kept = [f"{label(action.key)}: {action.why}" for action in others]
         self.report.withheld = [f"{label(action.key)}: {action.why}" for action in others if action.why.startswith(WITHHELD)]
+        self.report.undone = list(self._plan.undone)
         deletions = [action for action in actions if action.do == "delete"]
         actions = [action for action in actions if action.do != "delete"]
         definitions = [action for action in actions if action.resource == DEFINITIONS]
@@ -211,7 +214,7 @@ class Restorer:
         if found:
             raise Refused(
                 f"the plan does not hold any more: {differing_plans(found)}",
-                hint="nothing was written; make a new plan and look at it: restore --dry-run --plan-file FILE",
+                hint="nothing was written; make a new plan and look at it: --dry-run, for a restore with --plan-file FILE",
             )
 
     async def _look_again(self, replaced: list[Action]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archiver.kubernetes.cluster import Cluster, identify
+from archiver.replay.kubernetes.additions import owners_first
 from archiver.replay.kubernetes.fold import read_streams
 from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.kubernetes.patient_api import PatientApi
@@ -27,6 +28,8 @@ from archiver.replay.kubernetes.undo_choice import Choice, choose
 from archiver.replay.points import parse_point
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from archiver.clock import Clock
     from archiver.journal.reader import Reader
     from archiver.kubernetes.api import Api
@@ -79,9 +82,10 @@ async def _plan(
     owners = await living_owners(server, before, live)
     plan, objects = make_plan(source, before, live, mode="exact", owners=owners)
     plan.resources = restored.resources | before.resources
-    _take(plan.actions, choices)
+    _take(plan.actions, choices, there)
     known = {action.key for action in plan.actions}
     plan.actions += [Action("skip", *choice.key, choice.why) for choice in choices if choice.key not in known]
+    plan.undone = [f"{label(choice.key)}: {choice.why}" for choice in choices if choice.problem]
     if is_other(Cluster.of(record.plan.cluster), cluster):
         plan.refusals.append(f"the restore was into another cluster ({record.plan.cluster}, not {cluster.text})")
     others = [choice for choice in choices if choice.changed]
@@ -95,7 +99,7 @@ async def _plan(
         await rehearse(server, plan, objects, live)
     options = msgspec.structs.replace(options, scope=RestoreScope(objects=frozenset(chosen)), mode="exact", into_source=True)
     prepared = PreparedRestore(plan, objects, live, owners, cluster.text, captured=True)
-    return ClusterRestoration(source, target, prepared, api, options, clock, record.plan.archive, str(record.entry))
+    return ClusterRestoration(source, target, prepared, api, options, clock, record.plan.archive, str(record.entry), exactly=True)
 
 
 async def _there(server: PatientApi, keys: set[Key], resources: dict[str, Resource]) -> dict[Key, Manifest]:
@@ -115,7 +119,7 @@ def _narrow(selection: Selection, chosen: set[Key]) -> None:
     selection.gaps = selection.gaps if chosen else []
 
 
-def _take(actions: list[Action], choices: list[Choice]) -> None:
+def _take(actions: list[Action], choices: list[Choice], there: Mapping[Key, Manifest]) -> None:
     """Add the deletions, after what is written, and say of everything why it is done."""
     why = {choice.key: choice.why for choice in choices}
     for place, action in enumerate(actions):
@@ -123,4 +127,5 @@ def _take(actions: list[Action], choices: list[Choice]) -> None:
             reasons = [why[action.key], *([action.why] if action.why else [])]
             actions[place] = msgspec.structs.replace(action, why="; ".join(reasons))
     end = next((place for place, action in enumerate(actions) if action.do == "skip"), len(actions))
-    actions[end:end] = [Action("delete", *choice.key, choice.why, finding="delete") for choice in choices if choice.do == "delete"]
+    deleted = [Action("delete", *choice.key, choice.why, finding="delete") for choice in choices if choice.do == "delete"]
+    actions[end:end] = owners_first(deleted, there)

@@ -3,6 +3,8 @@
 created:  gone -> left; as it was restored -> deleted; otherwise -> changed since. It was there at the mark: somebody else's, left
 replaced: as it was at the mark -> left (it was not reached, or is undone); as it was restored -> put back; otherwise, gone -> changed
 deleted:  gone -> put back; the same object, still there -> left; another one of that name -> changed since
+either:   being deleted -> left, a problem
+what the archive does not have at the mark, and is not as it was then -> left, a problem
 changed since: refused; when that is permitted, what was created is deleted and all else put back
 """
 
@@ -16,11 +18,14 @@ import msgspec
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.findings import paths_text
 from archiver.replay.kubernetes.owners import owner_uids
-from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key
+from archiver.replay.kubernetes.plan_file import version
+from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, VOLUMES, Key
 
 if TYPE_CHECKING:
     from archiver.replay.kubernetes.manifests import Manifest
     from archiver.replay.kubernetes.plan_file import PlannedObject
+
+_GOING = "it is being deleted: undo again when it is gone"
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -31,6 +36,8 @@ class Choice(msgspec.Struct, frozen=True):
     why: str
     changed: bool = False
     """By others, since the restore: what is done with it destroys that."""
+    problem: bool = False
+    """It should be put back, and cannot be now."""
 
 
 def choose(
@@ -48,17 +55,20 @@ def choose(
         if key[0] in (DEFINITIONS, NAMESPACES):
             yield Choice(key, "leave", "definitions and namespaces stay: everything in them would go")
             continue
+        if key[0] in VOLUMES and each.do == "create":
+            yield Choice(key, "leave", "volumes and their claims stay: the data may go with them")
+            continue
         was, wanted, there = before.get(key), restored.get(key), live.get(key)
         match each.do:
             case "create":
                 yield _created(key, was, wanted, there, uids)
             case "replace":
-                yield _replaced(key, was, wanted, there, uids)
+                yield _replaced(each, was, wanted, there, uids)
             case "merge":
                 laid_over = _merged(was, wanted, uids)
-                yield _replaced(key, was, laid_over, there, _own(laid_over) if laid_over is not None else {})
+                yield _replaced(each, was, laid_over, there, _own(laid_over) if laid_over is not None else {})
             case "delete":
-                yield _deleted(key, was, there, each.uid)
+                yield _deleted(each, was, there)
             case "skip":
                 continue
 
@@ -74,9 +84,14 @@ def _created(key: Key, was: Manifest | None, wanted: Manifest | None, there: Man
     return Choice(key, "delete", f"the restore created it, and it was changed since in {paths_text(paths)}", changed=True)
 
 
-def _replaced(key: Key, was: Manifest | None, wanted: Manifest | None, there: Manifest | None, uids: Mapping[str, str]) -> Choice:
+def _replaced(
+    each: PlannedObject, was: Manifest | None, wanted: Manifest | None, there: Manifest | None, uids: Mapping[str, str]
+) -> Choice:
+    key = each.key
     if was is None:
-        return Choice(key, "leave", "the archive does not have it at the mark")
+        return _unknown(each, there)
+    if there is not None and manifests.terminating(there):
+        return Choice(key, "leave", _GOING, problem=True)
     if there is None:
         return Choice(key, "put back", "the restore replaced it, and it is gone since", changed=True)
     if not manifests.differing(was, there, _own(was)):
@@ -87,18 +102,24 @@ def _replaced(key: Key, was: Manifest | None, wanted: Manifest | None, there: Ma
     return Choice(key, "put back", f"the restore replaced it, and it was changed since in {paths_text(paths)}", changed=True)
 
 
-def _deleted(key: Key, was: Manifest | None, there: Manifest | None, uid: str) -> Choice:
+def _deleted(each: PlannedObject, was: Manifest | None, there: Manifest | None) -> Choice:
+    key = each.key
     if was is None:
-        return Choice(key, "leave", "the archive does not have it at the mark")
+        return _unknown(each, there)
     if there is None:
         return Choice(key, "put back", "the restore deleted it")
-    if manifests.uid(there) == uid:
-        return Choice(
-            key, "leave", "it is being deleted: undo again when it is gone" if manifests.terminating(there) else "it is there still"
-        )
+    if manifests.terminating(there):
+        return Choice(key, "leave", _GOING, problem=True)
+    if manifests.uid(there) == each.uid:
+        return Choice(key, "leave", "it is there still")
     if not manifests.differing(was, there, _own(was)):
         return Choice(key, "leave", "it is as it was at the mark")
     return Choice(key, "put back", "the restore deleted it, and another one of that name is there since", changed=True)
+
+
+def _unknown(each: PlannedObject, there: Manifest | None) -> Choice:
+    as_ever = there is not None and version(there) == (each.uid, each.resource_version)
+    return Choice(each.key, "leave", "the archive does not have it at the mark", problem=not as_ever)
 
 
 def _merged(was: Manifest | None, wanted: Manifest | None, uids: Mapping[str, str]) -> Manifest | None:

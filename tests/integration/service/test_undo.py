@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import ssl
@@ -15,6 +16,15 @@ from typing import Any
 import pytest
 
 from archiver.clock import SystemClock, to_text
+from archiver.errors import Refused
+from archiver.journal.reader import Reader
+from archiver.replay.kubernetes.undo import plan_undo
+from archiver.replay.kubernetes.undo_search import find_record
+from archiver.replay.restoration import Options
+from archiver.replay.targets import Target
+from archiver.store.open import open_store
+from archiver.store.options import S3Options
+from tests.servers.agents_world import FINALIZER
 from tests.servers.archiver import Archiver
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import custom_resource, path
@@ -198,6 +208,50 @@ def test_killed_on_the_way_and_run_again(rig: Rig, proxy: HttpFaultProxy) -> Non
     done = rig.call(*rig.exact)
     assert done.returncode == 0, done.stderr + done.stdout
     rig.until(POINT)
+
+
+def test_what_is_stuck_costs_no_other_object_and_what_changes_meanwhile_refuses_the_undo(rig: Rig) -> None:
+    """Nothing is written over what somebody changed since the plan. An object that waits for a dead finalizer is named, with exit code 8 and
+    the mark to go on with, and everything else is undone.
+    """
+    done = rig.call(*rig.exact)
+    assert done.returncode == 0, done.stderr + done.stdout
+    mark = mark_of(done)
+    rig.until(POINT)
+    asyncio.run(_refused_for_a_late_change(rig, mark))
+    assert rig.there() == {**POINT, "changed": "late"}
+    rig.change("changed", "one")
+    rig.plane.request("PATCH", path("Tool", rig.space, "changed"), {"metadata": {"finalizers": [FINALIZER]}}, content_type=PATCH)
+    rig.delete("changed")
+    undo = ("undo", mark, "--to", rig.to, "--changed")
+    undone = rig.call(*undo)
+    told = " ".join(undone.stderr.split())
+    assert (undone.returncode, f"`archiver undo {mark}` again" in told) == (8, True), told
+    assert f"{TOOLS} {rig.space}/changed: it is being deleted: undo again when it is gone" in told
+    rig.until({**BEFORE, "changed": "one"})
+    rig.plane.request("PATCH", path("Tool", rig.space, "changed"), {"metadata": {"finalizers": None}}, content_type=PATCH)
+    rig.until({name: image for name, image in BEFORE.items() if name != "changed"})
+    again = rig.call(*undo)
+    assert again.returncode == 0, again.stderr + again.stdout
+    assert rig.there() == BEFORE
+
+
+async def _refused_for_a_late_change(rig: Rig, mark: str) -> None:
+    """Somebody writes to an object between the plan of the undo and its first write."""
+    store = await open_store(f"file://{rig.folder / 'journal'}", S3Options())
+    try:
+        reader = Reader(store)
+        record = await find_record(reader, mark)
+        options = Options(into_source=True, mode="exact")
+        planned = await plan_undo(reader, record, Target("agents", "cluster", rig.to), options, SystemClock(), changed=False)
+        try:
+            await asyncio.to_thread(rig.change, "changed", "late")
+            with pytest.raises(Refused, match="changed: was changed in the target since"):
+                await planned.carry_out(lambda *_: None)
+        finally:
+            await planned.close()
+    finally:
+        await store.close()
 
 
 def test_where_no_mark_can_be_put(rig: Rig) -> None:

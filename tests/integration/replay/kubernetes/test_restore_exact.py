@@ -123,7 +123,7 @@ async def test_what_was_made_since_goes_and_nothing_else(cluster: ControlPlane, 
         refused = await rig.run_refusing_creates(await rig.plan())
         assert (refused.deleted, refused.created, rig.names()) == (0, 0, {"kept", "last", "new", "argo", "other", "held"})
         stayed = [line for line in refused.problems if line.endswith(": not deleted, since not everything was written")]
-        assert [line.partition(":")[0].rpartition("/")[2] for line in stayed] == ["owned", "held", "new", "other"]
+        assert [line.partition(":")[0].rpartition("/")[2] for line in stayed] == ["held", "new", "other", "owned"]
 
         prepared = await rig.plan()
         assert {name for name, finding in found(prepared.plan).items() if finding == "delete"} == {"new", "owned", "other", "held"}

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from archiver.clock import from_text
 from archiver.errors import Invalid
+from archiver.kubernetes.api import Answer
+from archiver.kubernetes.records import Resource
+from archiver.replay.kubernetes import deleting
 from archiver.replay.kubernetes.additions import add_deletions
 from archiver.replay.kubernetes.folded_stream import FoldedStream
 from archiver.replay.kubernetes.manifests import Manifest
+from archiver.replay.kubernetes.patient_api import PatientApi
 from archiver.replay.kubernetes.plan import ClusterPlan, make_plan
 from archiver.replay.kubernetes.selection import Key, RestoreScope, select
+from archiver.replay.kubernetes.to_cluster import ClusterReport
 from tests.unit.replay.kubernetes.test_selection import DEFINED, RUNS, TOOLS, fold
 
 POINT = from_text("2026-11-23T10:00:00.5Z")
@@ -108,3 +114,68 @@ def test_a_scope_that_means_something_only_now_is_no_mistake() -> None:
         plan(folds, living("b/new"), namespaces=["b", "c"])
     with pytest.raises(Invalid, match="no object runs/b/nwe is known"):
         plan(folds, living("b/new"), objects=[("runs", "b", "nwe")])
+
+
+def test_volume_claims_stay_and_say_why() -> None:
+    """Their data goes with them, by the reclaim policy of the volume, and no archive has it."""
+    claims = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", True)
+    live = living("a/new", resource="persistentvolumeclaims")
+    assert said(plan([fold(claims, "a/c")], live, namespaces=["a"]))["new"].endswith("its data may go with it, and is in no archive")
+
+
+def test_owners_go_before_what_they_own() -> None:
+    """Whatever their names: what is owned comes back while its owner lives."""
+    live = living("a/a", "a/b", "a/c", "a/d")
+    for owned, owner in (("a", "c"), ("c", "d")):
+        live["runs.g.io", "a", owned]["metadata"]["ownerReferences"] = [{"uid": f"new-a/{owner}", "kind": "Run", "name": owner}]
+    deleted = [action for action in plan([fold(RUNS, "a/r")], live, kinds=["runs"]).actions if action.do == "delete"]
+    assert [(action.name, action.level) for action in deleted] == [("b", 0), ("d", 0), ("c", 1), ("a", 2)]
+
+
+class Orphaning:
+    """A server that takes a deleted owner out of what it owned, and may have somebody else write to that."""
+
+    def __init__(self, live: dict[Key, Manifest], *, theirs: bool) -> None:
+        self.there = {key[2]: json.loads(json.dumps(each)) for key, each in live.items()}
+        self.theirs = theirs
+        self.asked: list[str] = []
+
+    async def send(self, method: str, place: str, body: Manifest) -> tuple[Answer, bool]:
+        name = place.rpartition("/")[2]
+        self.asked.append(name)
+        metadata = self.there[name]["metadata"]
+        if body["preconditions"] != {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}:
+            return Answer(409, b"{}", 0.0), False
+        del self.there[name]
+        for each in self.there.values():
+            kept = [one for one in each["metadata"].get("ownerReferences", []) if one["uid"] != metadata["uid"]]
+            if kept != each["metadata"].get("ownerReferences", []):
+                each["metadata"] |= {"ownerReferences": kept, "resourceVersion": "10"}
+                if self.theirs:
+                    each["spec"] = {"theirs": True}
+        return Answer(200, b"{}", 0.0), False
+
+    async def get(self, place: str) -> Answer:
+        return Answer(200, json.dumps(self.there[place.rpartition("/")[2]]).encode(), 0.0)
+
+    def manifest(self, body: bytes) -> Manifest:
+        found: Manifest = json.loads(body)
+        return found
+
+
+@pytest.mark.parametrize("theirs", [False, True])
+async def test_losing_a_deleted_owner_is_no_write_of_somebody_else(theirs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deletion of what it owned goes on; what somebody wrote to besides stays, as a failure."""
+    live = living("a/a", "a/z")
+    live["runs.g.io", "a", "a"]["metadata"]["ownerReferences"] = [{"uid": "new-a/z", "kind": "Run", "name": "z"}]
+    made = plan([fold(RUNS, "a/r")], live, kinds=["runs"])
+    server, report = Orphaning(live, theirs=theirs), ClusterReport()
+
+    async def none(*_: object) -> dict[Key, Manifest]:
+        return {}
+
+    monkeypatch.setattr(deleting, "live_objects", none)
+    actions = [action for action in made.actions if action.do == "delete"]
+    await deleting.delete_objects(cast("PatientApi", server), made, actions, live, report, lambda *_: None)
+    assert server.asked == (["z", "a"] if theirs else ["z", "a", "a"])
+    assert (report.deleted, len(report.failures), set(server.there)) == ((1, 1, {"a"}) if theirs else (2, 0, set()))

@@ -61,6 +61,34 @@ def test_what_was_deleted_and_is_another_one_now() -> None:
     assert chosen("delete", state(2), None, state(2, deletionTimestamp="now")) == ("leave", False)
 
 
+def test_what_cannot_be_put_back_now_is_a_problem_and_what_was_not_reached_is_none() -> None:
+    """One that is being deleted goes afterwards; one that the archive does not have at the mark is as it was, or it is lost."""
+    going = {"deletionTimestamp": "now"}
+    for do, was, there, problem in (
+        ("delete", state(2), state(2, **going), True),
+        ("delete", state(2), state(2, "other", **going), True),
+        ("replace", state(2), state(1, **going), True),
+        ("replace", state(2), state(1), False),
+        ("replace", None, state(1), True),
+        ("replace", None, state(1, resourceVersion="5"), False),
+        ("delete", None, None, True),
+    ):
+        each = PlannedObject(do, "", *KEY, uid="uid-a", resource_version="5")  # type: ignore[arg-type]
+        before, restored, live = ({KEY: one} if one else {} for one in (was, state(1), there))
+        (choice,) = choose([each], before, restored, live, {})
+        assert choice.problem == problem, (do, choice)
+        assert not problem or choice.do == "leave"
+
+
+def test_volumes_that_a_restore_made_stay() -> None:
+    """What was written to them since is nowhere else."""
+    key = ("persistentvolumeclaims", "n", "a")
+    made = state(1)
+    assert made is not None
+    (choice,) = choose([PlannedObject("create", "", *key)], {}, {key: made}, {key: made}, {})
+    assert choice.do == "leave"
+
+
 def test_what_was_merged_is_known_by_what_the_merge_made() -> None:
     """Fields that were laid over, and those that were left; then it is as the restore left it."""
     was, wanted = state(2), state(1)
