@@ -27,6 +27,16 @@ def parts_of(path: str) -> Parts:
     return tuple(inside or name for inside, name in _PART.findall(path))
 
 
+APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+APPLIED_PATH = f"metadata.annotations[{APPLIED}]"
+"""A copy of the whole object as text, which goes from every object of a kind that is redacted: without it alone an object is whole."""
+
+
+def lacking_paths(manifest: Mapping[str, Any]) -> list[str]:
+    """What a restore of a captured object would take away from a living one."""
+    return [path for path in redacted_paths(manifest) if path != APPLIED_PATH]
+
+
 def redacted_paths(manifest: Mapping[str, Any]) -> list[str]:
     """What was cut from a captured object."""
     metadata = manifest.get("metadata")

@@ -13,12 +13,13 @@ import msgspec
 from archiver.clock import to_text
 from archiver.errors import ArchiverError, Refused, Unavailable
 from archiver.kubernetes import json_fields as kj
-from archiver.kubernetes.redaction_mark import redacted_paths
+from archiver.kubernetes.redaction_mark import lacking_paths
 from archiver.replay.kubernetes.fold import fold_streams
 from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.kubernetes.selection import label, name_of
 from archiver.replay.kubernetes.undo_record import FORMAT, VERSION, UndoRecord, put_record, record_digest
 from archiver.service.marking import set_mark
+from archiver.untrusted import Unreadable
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -99,7 +100,14 @@ class UndoMarks:
 
 
 def _require_whole(over: Sequence[PlannedObject], known: Mapping[tuple[str, str, str, str, str], bytes]) -> None:
-    """``Refused`` where the archive has an object only without what is redacted: it would come back without."""
-    cut = [each for each in over if redacted_paths(kj.plain(known[*each.key, each.uid, each.resource_version]))]
+    """``Refused`` where the archive has an object only without what is redacted, with which it would not come back, or cannot read it."""
+    cut = [each for each in over if not _is_whole(known[*each.key, each.uid, each.resource_version])]
     if cut:
-        raise Refused(f"the archive has {len(cut)} of them without what is redacted, first {label(cut[0].key)}")
+        raise Refused(f"the archive has {len(cut)} of them without what is redacted, or cannot read them, first {label(cut[0].key)}")
+
+
+def _is_whole(body: bytes) -> bool:
+    try:
+        return not lacking_paths(kj.plain(body))
+    except Unreadable:
+        return False

@@ -9,7 +9,7 @@ import msgspec
 from archiver.capture.kubernetes.discovery import Selector
 from archiver.capture.kubernetes.field_cutter import Path, cut, cut_owned, rewrite, rewrite_elements
 from archiver.capture.kubernetes.field_path import parse_field
-from archiver.kubernetes.redaction_mark import EVERYTHING, REDACTED
+from archiver.kubernetes.redaction_mark import APPLIED, APPLIED_PATH, EVERYTHING, REDACTED
 from archiver.untrusted import Unreadable, has_more_values
 
 if TYPE_CHECKING:
@@ -18,11 +18,7 @@ if TYPE_CHECKING:
     from archiver.kubernetes.json_fields import Meta
     from archiver.kubernetes.records import Resource
 
-_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-_ALWAYS: tuple[Path, ...] = (
-    # A copy of the whole object, as text.
-    (("metadata", "annotations", _APPLIED), f"metadata.annotations[{_APPLIED}]"),
-)
+_ALWAYS: tuple[Path, ...] = ((("metadata", "annotations", APPLIED), APPLIED_PATH),)
 _FORGED: Path = (("metadata", REDACTED), "")
 MOST_VALUES = 200_000
 """Strings, brackets and commas of an object that is looked through: half a second at most. 1.5 MB of ordinary ones have some 170 000."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from archiver.kubernetes import json_fields as kj
-from archiver.kubernetes.redaction_mark import REDACTED
+from archiver.kubernetes.redaction_mark import APPLIED, APPLIED_PATH, REDACTED, redacted_paths
 from archiver.replay.kubernetes.owners import owner_uids, rebound, references
 
 Manifest = dict[str, Any]
@@ -60,6 +60,19 @@ def desired(manifest: Manifest, uids: Mapping[str, str]) -> tuple[Manifest, list
     return {**manifest, "metadata": metadata}, lost
 
 
+def with_applied(wanted: Manifest, captured: Manifest, live: Manifest) -> Manifest:
+    """What is to replace ``live``, with the copy of `kubectl apply` that lives, where it was cut from what was captured."""
+    copy = _annotations(live).get(APPLIED)
+    if copy is None or APPLIED_PATH not in redacted_paths(captured):
+        return wanted
+    return {**wanted, "metadata": {**wanted["metadata"], "annotations": {**_annotations(wanted), APPLIED: copy}}}
+
+
+def _annotations(manifest: Manifest) -> dict[str, Any]:
+    found = manifest["metadata"].get("annotations")
+    return found if isinstance(found, dict) else {}
+
+
 def bare(manifest: Manifest) -> Manifest:
     """The object without what the server sets."""
     return {**manifest, "metadata": {key: value for key, value in manifest["metadata"].items() if key not in SERVER_FIELDS}}
@@ -82,8 +95,12 @@ def compared(manifest: Manifest, uids: Mapping[str, str]) -> Manifest:
 def differing(wanted: Manifest, live: Manifest, uids: Mapping[str, str]) -> list[str]:
     """Paths (two levels deep) in which the live object differs from the captured one; empty when it is what was captured.
 
-    ``uids`` maps captured owners to live ones; the live object's own references are taken as they are.
+    ``uids`` maps captured owners to live ones; the live object's own references are taken as they are. The copy of `kubectl apply` is not
+    compared where it was cut from what was captured.
     """
+    if APPLIED_PATH in redacted_paths(wanted):
+        left = {name: value for name, value in _annotations(live).items() if name != APPLIED}
+        live = {**live, "metadata": {**live["metadata"], "annotations": left}}
     one = compared(wanted, uids)
     other = compared(live, {owner: owner for owner in owner_uids(live)})
     paths = []

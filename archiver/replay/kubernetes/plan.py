@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from archiver.kubernetes.records import Resource
-from archiver.kubernetes.redaction_mark import redacted_paths
+from archiver.kubernetes.redaction_mark import lacking_paths, redacted_paths
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.findings import (
     Finding,
@@ -167,12 +167,14 @@ def make_plan(
             skipped.append(_kept(key, manifest, there))
             continue
         redacted = redacted_paths(manifest)
-        if there is not None and redacted:
-            skipped.append(Action("skip", *key, f"{WITHHELD} ({paths_text(redacted)})", finding="conflict"))
+        if there is not None and (lacking := lacking_paths(manifest)):
+            skipped.append(Action("skip", *key, f"{WITHHELD} ({paths_text(lacking)})", finding="conflict"))
             continue
         has_status = key[0] != DEFINITIONS and bool(manifest.get("status"))
         finding, reasons = _found(manifest, there, known, uids, mode)
-        reasons += [f"without what is redacted ({paths_text(redacted)})"] if redacted else []
+        if redacted:
+            kept = "the copy of `kubectl apply` is redacted, and stays as the target has it"
+            reasons.append(kept if there is not None else f"without what is redacted ({paths_text(redacted)})")
         do: Do = "create" if there is None else "merge" if mode == "merge" else "replace"
         plan.actions.append(Action(do, *key, "; ".join(reasons), depth[manifests.uid(manifest)], has_status, finding))
     plan.actions.sort(key=lambda action: (_turn(action.resource), action.level, action.key))

@@ -64,6 +64,8 @@ async def rehearse(server: PatientApi, plan: ClusterPlan, objects: Objects, live
             if action.do != "create" and there is not None:
                 if action.do == "merge":
                     wanted = manifests.merged(manifests.bare(there), wanted)
+                else:
+                    wanted = manifests.with_applied(wanted, objects.by_key[action.key], there)
                 version = {name: there["metadata"][name] for name in ("uid", "resourceVersion")}
                 body = {**wanted, "metadata": {**wanted["metadata"], **version}}
                 answer, _ = await server.send("PUT", member(path, action.name), body, _DRY)

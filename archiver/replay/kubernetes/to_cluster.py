@@ -261,6 +261,8 @@ class Restorer:
         if action.do == "merge" and live is not None:
             status = manifests.merged(live.get("status"), status) if status is not None else live.get("status")
             wanted = manifests.merged(manifests.bare(live), wanted)
+        elif live is not None:
+            wanted = manifests.with_applied(wanted, manifest, live)
         if live is not None:
             answer = await sure_writes.replace(self._server, path, wanted, live)
         else:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from archiver.kubernetes.redaction_mark import REDACTED, redacted_paths
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.findings import paths_text
 from archiver.replay.kubernetes.owners import owner_uids
@@ -126,7 +127,9 @@ def _merged(was: Manifest | None, wanted: Manifest | None, uids: Mapping[str, st
     if was is None or wanted is None:
         return wanted
     found: Manifest = manifests.merged(manifests.bare(was), manifests.desired(wanted, uids)[0])
-    return found
+    # What was cut from it lives still, and is not compared.
+    mark = redacted_paths(was)
+    return {**found, "metadata": {**found["metadata"], REDACTED: mark}} if mark else found
 
 
 def _own(manifest: Manifest) -> dict[str, str]:

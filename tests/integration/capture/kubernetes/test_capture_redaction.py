@@ -102,18 +102,24 @@ async def test_a_restore_leaves_out_what_was_redacted_and_says_so(cluster: Contr
     make(cluster, flow(namespace, "gone"))
     make(cluster, flow(namespace, "living"))
     make(cluster, custom_resource("Agent", namespace, "needy", {"providerRef": {"name": SECRET}}))
+    applied = custom_resource("Orchestration", namespace, "applied", {"steps": [{"name": "first"}]})
+    applied["metadata"]["annotations"] = {APPLIED: json.dumps(applied)}
+    make(cluster, applied)
     capture = KubernetesCapture(config_for(cluster, namespace, redact=REDACT))
     async with capture.running():
         pass
     for kind, name in (("Orchestration", "gone"), ("Agent", "needy")):
         cluster.request("DELETE", path(kind, namespace, name))
+    change(cluster, namespace, "applied")
     prepared, report = await restore(capture, cluster, mode="exact")
-    assert (report.created, report.replaced) == (1, 0)
+    assert (report.created, report.replaced, report.differences) == (1, 1, [])
+    back = cluster.request("GET", path("Orchestration", namespace, "applied"))
+    assert (back["spec"]["steps"], list(back["metadata"]["annotations"])) == ([{"name": "first"}], [APPLIED])
     assert [each.partition(":")[0] for each in report.failures] == [f"agents.agents.proompteng.ai {namespace}/needy"]
     assert [each.partition(":")[0] for each in report.withheld] == [f"{GROUP} {namespace}/living"]
     assert report.managers == []
     assert report.problems == [*report.failures, *report.withheld]
-    assert f"note: {GROUP}: {', '.join(PATHS)} is redacted, and lacks in 2 objects" in prepared.plan.doubts()
+    assert f"note: {GROUP}: {', '.join(PATHS)} is redacted, and lacks in 3 objects" in prepared.plan.doubts()
     created = next(action for action in prepared.plan.actions if action.name == "gone")
     assert created.why == f"without what is redacted ({', '.join(PATHS)})"
     made = cluster.request("GET", path("Orchestration", namespace, "gone"))

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archiver.kubernetes.records import Resource
-from archiver.replay.kubernetes.manifests import Manifest, desired
+from archiver.kubernetes.redaction_mark import APPLIED, APPLIED_PATH, REDACTED
+from archiver.replay.kubernetes.manifests import Manifest, desired, differing, with_applied
 from archiver.replay.kubernetes.owners import owner_uids
 from archiver.replay.kubernetes.plan import make_plan
 from archiver.replay.kubernetes.selection import DEFINITIONS, Key
@@ -61,6 +62,29 @@ def test_what_the_target_holds_stays_is_refused_or_replaced() -> None:
     plan, _ = make_plan("kube", chosen, live, mode="merge")
     assert plan.counts() == {"merge": 3, "create": 1}
     assert plan.namespaces == ["n"]
+
+
+def test_without_the_copy_of_kubectl_apply_alone_an_object_is_whole() -> None:
+    """Every object that it wrote is captured without, once its kind is redacted: what lives is replaced, and keeps the copy it has."""
+    captured, lacking, there = manifest("a", spec={"x": 1}), manifest("b"), manifest("a", spec={"x": 2})
+    captured["metadata"][REDACTED] = [APPLIED_PATH]
+    lacking["metadata"][REDACTED] = [APPLIED_PATH, "spec.token"]
+    there["metadata"]["annotations"] = {APPLIED: "{}"}
+    live = {(RUNS, "n", "a"): there, (RUNS, "n", "b"): manifest("b")}
+    for mode, does in (("exact", "replace"), ("merge", "merge")):
+        plan, _ = make_plan("kube", selection(captured, lacking), live, mode=mode)  # type: ignore[arg-type]
+        assert [(action.do, action.name) for action in plan.actions] == [(does, "a"), ("skip", "b")]
+        assert "stays as the target has it" in plan.actions[0].why
+        assert plan.actions[1].why.endswith("(spec.token)")
+        assert any(APPLIED_PATH in note for note in plan.notes)
+    wanted, _ = desired(captured, {})
+    assert with_applied(wanted, captured, there)["metadata"]["annotations"] == {APPLIED: "{}"}
+    assert with_applied(wanted, manifest("a"), there) is wanted
+    same = manifest("a", spec={"x": 1})
+    same["metadata"]["annotations"] = {APPLIED: "{}"}
+    assert differing(captured, same, {}) == []
+    assert differing(manifest("a", spec={"x": 1}), same, {}) == ["metadata.annotations"]
+    assert differing(captured, there, {}) == ["spec.x"]
 
 
 def test_definitions_come_first_and_are_never_replaced() -> None:
