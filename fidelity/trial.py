@@ -96,7 +96,7 @@ class Trial:
             where = ["--at", point.position, "--to", target.address, "--json", "--allow-gaps"]
             try:
                 dry = archiver.call("restore", *where, "--dry-run", timeout=_PLAN_SECONDS)
-                left_out = [] if target.address.startswith("/") else ["--left-out", str(archiver.folder)]
+                left_out = [] if target.address.startswith(("/", "kubeconfig:")) else ["--left-out", str(archiver.folder)]
                 done = archiver.call("restore", *where, *left_out, timeout=_RESTORE_SECONDS)
             except subprocess.TimeoutExpired as error:
                 point.failure = f"it did not end within {error.timeout:.0f} s"

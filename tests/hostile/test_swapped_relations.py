@@ -130,7 +130,7 @@ async def test_every_session_is_restricted(database: str) -> None:
     replication = await connect_replication(Access.of(database), "archiver_test")
     try:
         for session in (ordinary, replication):
-            for name, value in (("search_path", "pg_catalog, pg_temp"), ("restrict_nonsystem_relation_kind", "view, foreign-table")):
+            for name, value in (("search_path", "pg_catalog,pg_temp"), ("restrict_nonsystem_relation_kind", "view, foreign-table")):
                 row = await (await session.execute(f"SHOW {name}".encode())).fetchone()
                 assert row == (value,)
         with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
