@@ -32,6 +32,7 @@ from archiver.lake.delta_log import COMMIT_LIMIT, Added, TableState, commit, fol
 from archiver.lake.log_checkpoint import from_summary
 from archiver.lake.merging import path_of
 from archiver.lake.progress import Progress
+from archiver.store.listing import all_keys
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,18 +41,13 @@ if TYPE_CHECKING:
     from archiver.journal.reader import Reader
     from archiver.store.protocol import Store
 
-_PAGE = 1000
 _READS = 16
 _log = structlog.get_logger()
 
 
 async def log_versions(store: Store, prefix: str, version_of: Callable[[str], int | None]) -> list[int]:
     """Versions of the objects under ``prefix``, which ``version_of`` reads from a key, in order."""
-    found, after = list[int](), ""
-    while keys := await store.list(prefix, after=after, limit=_PAGE):
-        found += [version for key in keys if (version := version_of(key)) is not None]
-        after = keys[-1]
-    return sorted(found)
+    return sorted(version for key in await all_keys(store, prefix) if (version := version_of(key)) is not None)
 
 
 async def read_table(store: Store, source: str) -> TableState:

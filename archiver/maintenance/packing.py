@@ -20,6 +20,7 @@ from archiver.journal.pack import MOST_SEGMENTS, decode_pack, encode_pack
 from archiver.journal.put_once import put_once
 from archiver.journal.remedies import PACK_ANEW
 from archiver.maintenance.packed import SPAN, Packed
+from archiver.store.listing import all_keys
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
@@ -36,7 +37,6 @@ LEAST = 64
 BEHIND = 1024
 """So many at the journal's end are left alone."""
 _AT_ONCE = 16
-_PAGE = 1000
 _PATIENCE_SECONDS = 60.0
 
 
@@ -79,12 +79,8 @@ def uncovered(spans: Iterable[tuple[int, int]], first: int, last: int) -> list[t
 
 async def _spans(store: Store, end: int) -> list[tuple[int, int]]:
     """Of all packs whose segments are there, as their keys say. ``end``: the last segment."""
-    found, after = list[tuple[int, int]](), ""
-    while keys := await store.list(PACKS, after=after, limit=_PAGE):
-        spans = [span for key in keys if (span := pack_span(key)) is not None]
-        found += [(first, last) for first, last in spans if first <= last < first + MOST_SEGMENTS and last <= end]
-        after = keys[-1]
-    return found
+    spans = [span for key in await all_keys(store, PACKS) if (span := pack_span(key)) is not None]
+    return [(first, last) for first, last in spans if first <= last < first + MOST_SEGMENTS and last <= end]
 
 
 async def _pack(reader: Reader, clock: Clock, first: int, until: int, archive: str) -> Packed:

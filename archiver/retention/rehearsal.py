@@ -20,6 +20,7 @@ from archiver.replay.kubernetes.fold import read_streams
 from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.points import Point
 from archiver.replay.postgres.plan.planner import plan_restore
+from archiver.store.listing import all_keys
 
 if TYPE_CHECKING:
     from archiver.journal.boundary import Boundary
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from archiver.journal.segment import SegmentHeader
     from archiver.retention.needs import OldestPoint
     from archiver.store.protocol import Store
-
-
-_PAGE = 1000
 
 
 class Stage:
@@ -95,7 +93,7 @@ async def rehearse(
 ) -> None:
     """``Refused`` when anything would be otherwise. ``points``: by source, what is promised."""
     # Others fold meanwhile: both answers begin from the same.
-    checkpoints = frozenset(await _checkpoints(store))
+    checkpoints = frozenset(await all_keys(store, CHECKPOINTS))
     now = Reader(Stage(store, tail.number, checkpoints), packs=False, offload=offload)
     then = Reader(Stage(store, tail.number, checkpoints, boundary, gone), packs=False, offload=offload)
     for source, oldest in points.items():
@@ -111,14 +109,6 @@ async def rehearse(
                     f"{source}: {what} would not be as it is without what is to be retired{reason}",
                     hint="nothing was deleted; report it with the output of `archiver retain --dry-run --json`",
                 )
-
-
-async def _checkpoints(store: Store) -> list[str]:
-    found, after = list[str](), ""
-    while keys := await store.list(CHECKPOINTS, after=after, limit=_PAGE):
-        found += keys
-        after = keys[-1]
-    return found
 
 
 async def _database(reader: Reader, tail: SegmentHeader, source: str, entries: list[int], times: list[int]) -> list[tuple[str, Any]]:

@@ -62,10 +62,7 @@ class Sample(NamedTuple):
 
 
 def statement(dialect: Dialect, entry: int, sample: Sample) -> str:
-    """``relation``, ``matched``, ``cells``, ``first``, ``second`` of each table with rows after ``entry``: the fields of ``TableDigest``.
-
-    Keys are counted without their values where ``wanted`` has the table and none of its columns.
-    """
+    """``relation``, ``matched``, ``cells``, ``first``, ``second`` of each table with rows after ``entry``, as ``TableDigest``."""
     cell = "md5(concat(cells.key, chr(31), cells.title, chr(31), CASE WHEN told IS NULL THEN 'n' ELSE concat('v', told) END))"
     chosen = f"mod({dialect.number('substr(md5(key), 1, 15)')}, {sample.of:d}) = {sample.turn:d}" if sample.of > 1 else "1 = 1"
     return f"""
