@@ -122,21 +122,9 @@ class Cluster:
         written = self._try("POST", head, manifest, but=409) or self._replace(place, manifest)
         if manifest["kind"] == DEFINITION and written:
             self._plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{name}", check=False)
-            self._wait_until_served(written["spec"])
             self._discovered.clear()
         elif manifest.get("status") and written and not written.get("status"):
             self._replace(f"{place}/status", {**written, "status": manifest["status"]})
-
-    def _wait_until_served(self, spec: Manifest) -> None:
-        """A definition is established a moment before its kind is listed."""
-        deadline = time.monotonic() + _SETTLE_SECONDS
-        for version in (each["name"] for each in spec["versions"] if each["served"]):
-            while time.monotonic() < deadline:
-                with contextlib.suppress(urllib.error.HTTPError):
-                    listed = self._plane.request("GET", f"/apis/{spec['group']}/{version}")["resources"]
-                    if any(each["name"] == spec["names"]["plural"] for each in listed):
-                        break
-                time.sleep(0.1)
 
     def _replace(self, place: str, manifest: Manifest) -> Manifest | None:
         try:
@@ -163,17 +151,43 @@ class Cluster:
     def _place(self, manifest: Manifest) -> str:
         """URL path of an object; empty (and an error noted) where its kind is not served."""
         version, kind = manifest["apiVersion"], manifest["kind"]
-        if version not in self._discovered:
-            where = f"/apis/{version}" if "/" in version else f"/api/{version}"
-            listed = self._try("GET", where) or {"resources": []}
-            self._discovered[version] = {each["kind"]: each for each in listed["resources"] if "/" not in each["name"]}
-        served = self._discovered[version].get(kind)
+        served = self._served(version).get(kind) or self._awaited(version, kind)
         if served is None:
             self._errors.append(f"{version} {kind} is not served")
             return ""
         namespace = f"/namespaces/{manifest['metadata'].get('namespace') or 'default'}" if served["namespaced"] else ""
         base = f"/apis/{version}" if "/" in version else f"/api/{version}"
         return f"{base}{namespace}/{served['name']}/{manifest['metadata']['name']}"
+
+    def _served(self, version: str) -> dict[str, dict[str, Any]]:
+        """Resources of an API version by kind; empty where the server does not know it."""
+        if version not in self._discovered:
+            listed: dict[str, Any] = {"resources": []}
+            with contextlib.suppress(urllib.error.HTTPError):
+                listed = self._plane.request("GET", f"/apis/{version}" if "/" in version else f"/api/{version}")
+            self._discovered[version] = {each["kind"]: each for each in listed["resources"] if "/" not in each["name"]}
+        return self._discovered[version]
+
+    def _awaited(self, version: str, kind: str) -> dict[str, Any] | None:
+        """The resource of a kind that a definition says is served, once it is listed; ``None`` where no definition says so.
+
+        A definition is established a moment before its kind is listed, and while another of its group changes, a server may say for a
+        moment that it does not know the version at all.
+        """
+        group, _, short = version.rpartition("/")
+        definitions = [each["spec"] for each in self._plane.request("GET", _DEFINITIONS)["items"]]
+        if not any(
+            spec["group"] == group
+            and spec["names"]["kind"] == kind
+            and any(each["name"] == short and each["served"] for each in spec["versions"])
+            for spec in definitions
+        ):
+            return None
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while kind not in self._served(version) and time.monotonic() < deadline:
+            self._discovered.pop(version)
+            time.sleep(0.1)
+        return self._served(version).get(kind)
 
     def _point(self, archiver: Archiver, label: str) -> Point:
         """Wait until the journal has all of it, and look."""
