@@ -36,7 +36,8 @@ _NAMED = 5
 _NOT_DUMPED = frozenset({"CREATE PUBLICATION", "ALTER PUBLICATION", "DROP PUBLICATION", "REFRESH MATERIALIZED VIEW", "REINDEX", "CLUSTER"})
 """Tags of changes that mostly show in no schema entry. Publications: capture itself makes and changes its own, after the entry that they
 belong to."""
-_ANYBODYS = frozenset({"GRANT", "REVOKE", "ALTER DEFAULT PRIVILEGES", "DROP OWNED"})
+_DROP_OWNED = "DROP OWNED"
+_ANYBODYS = frozenset({"GRANT", "REVOKE", "ALTER DEFAULT PRIVILEGES", _DROP_OWNED})
 """Tags of what a role without any right may run: granting what it may not grant is a warning, and its own defaults are its own, to drop
 as well."""
 MOST_BYTES = 16 << 20
@@ -150,8 +151,15 @@ def surely_by_tag(tags: Sequence[str]) -> bool:
 
 
 def takes_a_right(content: bytes) -> bool:
-    """Whether not just anybody can make the event trigger send this, by what it may run without changing a thing."""
-    return read_tag(content) not in _ANYBODYS
+    """Whether not just anybody can make the event trigger send this, by what it may run without changing a thing.
+
+    DROP OWNED too, where it dropped more than default privileges, which anybody may make for himself.
+    """
+    tag = read_tag(content)
+    if tag == _DROP_OWNED:
+        dropped = read_described(content)
+        return dropped is not None and any(each.type != "default acl" for each in dropped.objects)
+    return tag not in _ANYBODYS
 
 
 def may_differ(content: bytes, one: Catalog, other: Catalog) -> bool:

@@ -249,6 +249,15 @@ class Catalog(msgspec.Struct, frozen=True):
     entry that brings them follows."""
 
 
+class Sealing(msgspec.Struct, frozen=True):
+    """Announcements of schema changes were sealed by the same keys at every look up to this one, and their seals were judged."""
+
+    since: str
+    """LSN: by transactions that began at or behind it. A trigger can be off for a while between two looks."""
+    keys: str
+    """Names the keys, which it does not tell."""
+
+
 class Schema(msgspec.Struct, frozen=True):
     """The schema under one snapshot; the entry's second body is the dump itself."""
 
@@ -267,6 +276,8 @@ class Schema(msgspec.Struct, frozen=True):
     """Of the catalogs that a dump depends on, as ``capture`` computes it; equal only if nothing changed."""
     since: str = ""
     """LSN: what differs from the entry before was changed by transactions that commit at or after it. Empty for not known."""
+    sealing: Sealing | None = None
+    """``None``: not in force, or not known."""
 
 
 class Look(msgspec.Struct, frozen=True):

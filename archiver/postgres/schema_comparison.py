@@ -6,6 +6,8 @@ beside the work and cannot be used yet, one that was built anew, packed catalogs
 
 from __future__ import annotations
 
+import msgspec
+
 from archiver.errors import Corrupt, Refused
 from archiver.postgres.announcements import TRIGGERS
 from archiver.postgres.dump_toc import TocEntry, read_toc
@@ -13,6 +15,8 @@ from archiver.postgres.records import Schema
 
 OURS = frozenset(f"{about}{name}".encode() for name in TRIGGERS for about in ("", "EVENT TRIGGER "))
 """Tags of dump entries that are about our own event triggers: they do not belong to the database's state."""
+_RIGHTS = frozenset({b"ACL", b"DEFAULT ACL"})
+"""Kinds of dump entries that are about rights alone."""
 
 
 def same_schema(one: Schema, other: Schema) -> bool:
@@ -20,6 +24,17 @@ def same_schema(one: Schema, other: Schema) -> bool:
     if one.fingerprint and other.fingerprint:
         return one.fingerprint == other.fingerprint
     return _essence(one) == _essence(other)
+
+
+def same_but_rights(one: tuple[Schema, bytes], other: tuple[Schema, bytes]) -> bool:
+    """Whether both, each an entry and its dump, differ at most in what GRANT, REVOKE and ALTER DEFAULT PRIVILEGES change."""
+    without = [(msgspec.structs.replace(each, catalog=msgspec.structs.replace(each.catalog, roles=[]))) for each, _ in (one, other)]
+    if _essence(without[0]) != _essence(without[1]):
+        return False
+    try:
+        return _objects(one[1], without=_RIGHTS) == _objects(other[1], without=_RIGHTS)
+    except (Corrupt, Refused):
+        return False
 
 
 def same_content(one: tuple[Schema, bytes], other: tuple[Schema, bytes]) -> bool:
@@ -43,8 +58,8 @@ def _essence(schema: Schema) -> object:
     return tables, catalog.roles, catalog.extensions, catalog.installed, catalog.materialized, catalog.types, catalog.publications
 
 
-def _objects(dump: bytes) -> list[tuple[bytes, ...]]:
-    return sorted(_told(entry) for entry in read_toc(dump) if entry.tag not in OURS)
+def _objects(dump: bytes, *, without: frozenset[bytes] = frozenset()) -> list[tuple[bytes, ...]]:
+    return sorted(_told(entry) for entry in read_toc(dump) if entry.tag not in OURS and entry.kind not in without)
 
 
 def _told(entry: TocEntry) -> tuple[bytes, ...]:

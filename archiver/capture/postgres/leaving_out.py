@@ -51,7 +51,8 @@ async def leave_out(
     names = [f"{table.schema}.{table.name}" for table in tables]
     log.error("transaction_left_out", source=source, xid=begun.xid, reason="too_large", tables=names, exact=written is not None)
     oids = frozenset(table.oid for table in tables)
-    schema = with_pending(schema, oids)
+    # Behind what is left out nobody knows what was announced.
+    schema = msgspec.structs.replace(with_pending(schema, oids), sealing=None)
     # What is to be copied comes first: once the position is known, nothing but the journal tells of it.
     await entries.append(Kind.PG_SCHEMA, msgspec.json.encode(schema), dump)
     # A table that the journal's schema does not have yet is found, and copied, as a new one.

@@ -43,6 +43,7 @@ from archiver.capture.postgres.stream.continuation import Diverged
 from archiver.capture.postgres.stream.redaction_guard import Exposed
 from archiver.capture.postgres.stream.stream import ReplicationStream, StreamOptions, protocol_version
 from archiver.capture.postgres.watch.schema_watcher import SchemaWatcher
+from archiver.capture.postgres.watch.sealed_span import SealedSpan
 from archiver.capture.postgres.watch.table_gaps import TOO_LARGE_SECONDS
 from archiver.capture.postgres.watch.unannounced_changes import UnannouncedChanges
 from archiver.capture.status import SourceStatus
@@ -94,6 +95,10 @@ class PostgresSource:
         self._commit_times = CommitTimes()
         self._seal_keys: SealKeys | None = None
         """Those in force, for the receiving thread."""
+        self._judged: SealKeys | None = None
+        """Those that were in force when the stream began."""
+        self._skipped = False
+        """Whether a stretch of the log came without messages, or not at all, since the program began."""
         self._oversized: Oversized | None = None
         """Why the last attempt ended, when something was too large for it."""
         self._lacking: dict[int, float] = {}
@@ -158,6 +163,7 @@ class PostgresSource:
         # What an earlier attempt handed in counts as known only when it is durable.
         await self._entries.durable()
         oversized, self._oversized = self._oversized, None
+        self._skipped = self._skipped or oversized is not None
         self._access = Access.of(self._dsn())
         async with await self._access.connect() as query:
             reader = self._writer.reader()
@@ -242,6 +248,7 @@ class PostgresSource:
     ) -> tuple[ReplicationStream, int]:
         """Journal PG_STREAM, then start the stream; the stream and the number of that entry."""
         self._careful = where.position < self._careful_until
+        self._judged, self._skipped = self._seal_keys, self._skipped or self._careful
         options = StreamOptions(
             slot=self._config.slot,
             start=where.start,
@@ -385,6 +392,7 @@ class PostgresSource:
             settled=fresh,
             redaction=self._redaction,
             learn=self._learn,
+            sealed=SealedSpan(schema.sealing if schema is not None and not self._skipped else None, self._judged, hears=not self._careful),
         )
         try:
             await self._watcher.run()

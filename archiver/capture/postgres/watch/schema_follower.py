@@ -18,6 +18,8 @@ from archiver.capture.postgres.catalog.horizon import Horizon, log_end_and_runni
 from archiver.capture.postgres.session.snapshot import hold_snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from archiver.capture.postgres.catalog.scope import Scope
     from archiver.capture.postgres.session.access import Access, Session
     from archiver.capture.postgres.session.schema_dump import PgTools
@@ -27,10 +29,15 @@ if TYPE_CHECKING:
     from archiver.capture.postgres.watch.stale_marker import StaleMarker
     from archiver.capture.postgres.watch.table_gaps import TableGaps
     from archiver.clock import Clock
-    from archiver.postgres.records import Catalog
+    from archiver.postgres.records import Catalog, Sealing
 
 NAMED = 20
 """Tables of each kind that a gap names."""
+
+
+async def _not_known(session: Session) -> Sealing | None:
+    del session
+    return None
 
 
 class SchemaFollower:
@@ -48,8 +55,10 @@ class SchemaFollower:
         publications: PublicationKeeper,
         marker: StaleMarker,
         recorder: SchemaRecorder,
+        sealing: Callable[[Session], Awaitable[Sealing | None]] = _not_known,
     ) -> None:
-        """``horizon`` is kept here; ``gaps`` reads it."""
+        """``horizon`` is kept here; ``gaps`` reads it. ``sealing`` is asked once the schema was taken."""
+        self._sealing = sealing
         self._access = access
         self._tools = tools
         self._scope = scope
@@ -88,6 +97,7 @@ class SchemaFollower:
             rejoining = await self._publications.rejoining(session, observed.catalog, journaled)
             await self._publications.reconcile(session, observed.catalog, journaled=journaled, without=rejoining)
             taken = await take_schema(held, self._access, self._tools, self._scope, cause=cause)
+        sealing = await self._sealing(session)
         # DDL while pg_dump ran: parts of the dump may be newer than the snapshot, so it is taken again at once.
         exact = await read_fingerprint(session) == taken.schema.fingerprint
         catalog = taken.schema.catalog
@@ -97,7 +107,7 @@ class SchemaFollower:
         self._publications.relisted -= relisted
         self._publications.accept(members, joined=returned, catalog=catalog)
         self._horizon.add(lsn, running, at)
-        schema = msgspec.structs.replace(taken.schema, floor=self._horizon.floor(), since=since)
+        schema = msgspec.structs.replace(taken.schema, floor=self._horizon.floor(), since=since, sealing=sealing)
         entry = await self._recorder.record(dataclasses.replace(taken, schema=schema), exact=exact)
         self._observed = None
         self._marker.files_seen({})

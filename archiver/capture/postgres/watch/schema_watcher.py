@@ -23,6 +23,7 @@ from archiver.capture.postgres.watch.database_poll import DatabasePoll, poll_dat
 from archiver.capture.postgres.watch.publication_keeper import PublicationKeeper
 from archiver.capture.postgres.watch.schema_follower import SchemaFollower
 from archiver.capture.postgres.watch.schema_recorder import SchemaRecorder
+from archiver.capture.postgres.watch.sealed_span import SealedSpan
 from archiver.capture.postgres.watch.sequence_recorder import SequenceRecorder
 from archiver.capture.postgres.watch.stale_marker import StaleMarker
 from archiver.capture.postgres.watch.table_gaps import TableGaps
@@ -32,7 +33,7 @@ from archiver.capture.postgres.watch.unannounced_changes import UnannouncedChang
 from archiver.capture.postgres.watch.write_counts import WriteCounts
 from archiver.errors import Refused, Unavailable
 from archiver.postgres.announcements import NOT_ANNOUNCED
-from archiver.postgres.records import Look
+from archiver.postgres.records import Look, Sealing
 from archiver.waiting import first_of
 
 if TYPE_CHECKING:
@@ -75,11 +76,13 @@ class SchemaWatcher:
         settled: bool = True,
         redaction: Redaction | None = None,
         learn: Callable[[SealKeys | None], None] = lambda _: None,
+        sealed: SealedSpan | None = None,
     ) -> None:
         """``known``: the baseline's schema, or the journal's newest (``start.journal_view.newest_schema``), to compare with.
 
         ``known_dump`` is its dump. ``changes`` hears announcements, also before this begins. ``lacking`` as ``TableGaps`` has it,
-        ``settled`` as ``SchemaRecorder``. ``learn`` is told in each round by which keys announcements are sealed.
+        ``settled`` as ``SchemaRecorder``. ``learn`` is told in each round by which keys announcements are sealed;
+        ``sealed`` knows since when they were.
         """
         self._source = source
         self._access = access
@@ -117,7 +120,9 @@ class SchemaWatcher:
             publications=self._publications,
             marker=self._marker,
             recorder=self._recorder,
+            sealing=self._sealing,
         )
+        self._sealed = sealed or SealedSpan()
         self._sequences = SequenceRecorder(source, scope, writer, clock)
         self._learn = learn
         self._ddl = ThreadEvent()
@@ -251,9 +256,10 @@ class SchemaWatcher:
         """One poll and what follows from it; how long to wait for the next."""
         self._seen = ""
         heard = self._changes.count
-        self._learn(await read_seal_keys(session))
+        keys = await self._keys(session)
         seen = await poll_database(session, self._config.publications, self._recorder.catalog)
         self._seen = seen.fingerprint
+        self._sealed.looked(keys, seen.lsn)
         if cause == "ddl":
             self._recorder.announced(seen.lsn, self._changes.announcing())
         if seen.fingerprint != self._recorder.fingerprint:
@@ -272,6 +278,15 @@ class SchemaWatcher:
         soon = self._gaps.waits or not self._recorder.settled
         self._pause = min(2 * self._pause if soon and not moved else SOON_SECONDS, self._config.poll_seconds)
         return self._pause if soon else self._config.poll_seconds
+
+    async def _keys(self, session: Session) -> SealKeys | None:
+        """The keys by which everything is announced that changes the schema; ``None``: not everything is, or nobody can tell."""
+        keys = await read_seal_keys(session)
+        self._learn(keys)
+        return keys if keys is not None and await ddl_triggers.announcing(session) == "current" else None
+
+    async def _sealing(self, session: Session) -> Sealing | None:
+        return self._sealed.still(await self._keys(session))
 
     async def _tell_look(self, seen: DatabasePoll, counted: tuple[str, float] | None) -> None:
         """Journal how far this round found nothing new. ``counted`` as ``watch_writes`` has it."""

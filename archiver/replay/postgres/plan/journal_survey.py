@@ -93,6 +93,8 @@ class Survey:
         self._limit, self._from_seq, self._checkpoint = limit, from_seq, checkpoint
         self.from_lsn = from_lsn
         self._resumed = False
+        self._first_run: int | None = None
+        """Last entry of the first run of frames: what is known of its transactions can stand in a segment that is not read."""
 
     @property
     def position(self) -> int:
@@ -123,6 +125,14 @@ class Survey:
             if sealed and each.commit_lsn >= self.from_lsn:
                 found.append(Sealed(Committed(each.xid, each.commit_lsn), each.seq, sealed))
         return found
+
+    @property
+    def may_lack_seals(self) -> bool:
+        """Whether something was announced in the first run of frames: what says that it is sealed may stand before what is read."""
+        return self._first_run is not None and any(
+            each.seq <= self._first_run and not any((each.xid, each.commit_lsn, lsn) in self._sealed for lsn in each.lsns)
+            for each in self._commits.announced
+        )
 
     def announced_behind_only(self, lsn: int, noticed: int, oids: Collection[int]) -> bool:
         """Whether changes of table ``oids``, of publications too, were announced between ``lsn`` and what entry ``noticed`` saw, and all
@@ -173,6 +183,8 @@ class Survey:
         run = placed.run
         ref = Ref(placed.first, placed.segment)
         kind = run.kind
+        if kind is Kind.PG_FRAMES and self._first_run is None:
+            self._first_run = placed.first + run.count - 1
         if kind in (Kind.PG_FRAMES, Kind.PG_STREAM):
             self.sent = self.sent or (kind is Kind.PG_FRAMES and (self._limit.seq is None or placed.first <= self._limit.seq))
             self._take(self._commits.feed(placed))

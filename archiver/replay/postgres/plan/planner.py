@@ -17,7 +17,7 @@ from archiver.postgres.checkpoint_records import FoldedCheckpoint
 from archiver.postgres.lsn import format_lsn, parse_lsn
 from archiver.postgres.records import SCHEMA_UNCERTAIN, Schema
 from archiver.postgres.schema_bodies import read_schema
-from archiver.postgres.schema_comparison import same_content
+from archiver.postgres.schema_comparison import same_but_rights, same_content
 from archiver.postgres.visibility import Committed
 from archiver.replay.points import Point, resolve
 from archiver.replay.postgres.plan.checkpoint_choice import Beginning, beginnings
@@ -242,6 +242,7 @@ def _schema(state: StateAtPoint) -> SchemaChoice:
         perhaps=lambda one, other: _changes(survey, lambda content: may_differ(content, one.catalog, other.catalog)),
         unchanged=state.is_known_here,
         unsettled=state.unsettled,
+        sealed=state.was_sealed,
     )
 
 
@@ -262,6 +263,8 @@ async def _settled(choice: SchemaChoice, reader: Reader) -> SchemaChoice:
     if choice.change is None:
         return choice
     one, other = [await _schema_and_dump(reader, found.ref) for found in (choice.found, choice.change)]
+    if choice.otherwise is not None:
+        return choice.otherwise if same_content(one, other) or same_but_rights(one, other) else choice
     if not same_content(one, other):
         return choice
     return SchemaChoice(choice.found, certain=True, reason="a restore makes the same of the entries before and after the point")

@@ -25,6 +25,8 @@ class SchemaChoice:
     unseen: Sequence[Committed] = ()
     """Transactions before the point that surely changed the schema, and whose change no entry has that can be used: the schema there is
     not known."""
+    otherwise: SchemaChoice | None = None
+    """With ``change``: what holds where that is no more than rights, or none: such changes are announced by whoever likes."""
 
 
 _Unsettled = Callable[[FoundRecord[Schema], FoundRecord[Schema] | None, Sequence[Committed], Sequence[Committed]], list[Committed]]
@@ -69,6 +71,7 @@ def choose(
     perhaps: Callable[[Schema, Schema], Changes] = _none,
     unchanged: Callable[[FoundRecord[Schema], FoundRecord[Schema] | None], bool],
     unsettled: _Unsettled,
+    sealed: Callable[[FoundRecord[Schema], FoundRecord[Schema]], bool] = lambda *_: False,
 ) -> SchemaChoice:
     """The schema at the point.
 
@@ -85,19 +88,21 @@ def choose(
     Anybody who may log in can announce what never happened. What was announced before a look that found the old schema changed nothing, as
     long as nothing was announced between the point and that look. So what is in doubt is looked at again with sealed announcements alone:
     in doubt with those too, the schema is not known; otherwise others made it so, and it may be for nothing.
+
+    ``sealed``: whether what changed between two entries was announced with seals, if at all. What the sealed announcements alone do not
+    explain there was announced by nobody, whatever others sent.
     """
     earlier = [found for found in schemas if before(found)]
     later = next((found for found in schemas if not before(found)), None)
     newest = earlier[-1] if earlier else None
     if newest is not None and newest.announces:
         choice = _announced(newest, later, changed, perhaps, unchanged, unsettled)
-        if choice.certain or choice.change is not None:
+        if choice.change is not None:
             return choice
         surely = _announced(newest, later, changed.surely, lambda *of: perhaps(*of).surely, unchanged, unsettled)
-        if surely.unseen:
-            return surely
-        # The newest may lack what surely happened before the point; a later one has that, and perhaps what others announced behind it.
-        return replace(surely if surely.certain else choice, certain=False, reason=choice.reason, unseen=())
+        if later is not None and surely.change is not None and sealed(newest, later):
+            return replace(surely, otherwise=_doubted(choice, surely))
+        return _doubted(choice, surely)
     if newest is None:
         assert later is not None
         return SchemaChoice(
@@ -112,6 +117,16 @@ def choose(
     if unchanged(newest, later):
         return SchemaChoice(newest, certain=True, reason=f"the newest one before the point; the change in entry {later.ref.seq} came later")
     return _unannounced(newest, later)
+
+
+def _doubted(choice: SchemaChoice, surely: SchemaChoice) -> SchemaChoice:
+    """``choice`` is by all announcements, ``surely`` by the sealed ones alone."""
+    if choice.certain:
+        return choice
+    if surely.unseen:
+        return surely
+    # The newest may lack what surely happened before the point; a later one has that, and perhaps what others announced behind it.
+    return replace(surely if surely.certain else choice, certain=False, reason=choice.reason, unseen=())
 
 
 def _unannounced(newest: FoundRecord[Schema], later: FoundRecord[Schema]) -> SchemaChoice:

@@ -145,6 +145,11 @@ class StateAtPoint:
         own = newest.record.floor or newest.record.lsn
         return max(map(parse_position, (own, later.record.since if later is not None else "", *looks, *gaps)))
 
+    def was_sealed(self, newest: FoundRecord[Schema], later: FoundRecord[Schema]) -> bool:
+        """Whether keys of announcements were in force from the last look that found ``newest`` until ``later``, as far as anybody saw."""
+        sealing = later.record.sealing
+        return sealing is not None and parse_lsn(sealing.since) <= self.known_until(newest, later) and not self.survey.may_lack_seals
+
     def unsettled(
         self, newest: FoundRecord[Schema], later: FoundRecord[Schema] | None, changes: Sequence[Committed], behind: Sequence[Committed]
     ) -> list[Committed]:

@@ -165,3 +165,53 @@ def test_a_point_before_every_entry_uses_the_first_and_says_so() -> None:
     """A baseline's rows can be older than the first schema entry."""
     choice = chosen([entry(5, "4:4:")], 3, [], [])
     assert (choice.found.ref.seq, choice.certain) == (5, False)
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "sealed", "in_force", "gap"),
+    [
+        # What anybody sends, before the point, behind it, or both, explains nothing where keys were in force.
+        ([5], [], [], True, True),
+        ([], [15], [], True, True),
+        ([5], [15], [], True, True),
+        ([5], [15], [], False, False),
+        ([], [15], [], False, False),
+        # What is sealed does.
+        ([5], [], [5], True, False),
+        ([], [15], [15], True, False),
+        ([5, 6], [15], [15], True, False),
+        # Sealed, and in both entries or none: not what they differ in.
+        ([3], [15], [3], True, True),
+        ([5], [30], [30], True, True),
+    ],
+)
+def test_where_keys_were_in_force_only_sealed_announcements_explain_a_difference(
+    before: list[int], behind: list[int], sealed: list[int], in_force: bool, gap: bool
+) -> None:
+    """The gap is that of a change that nobody announced; what the other announcements say is kept for a difference of rights alone."""
+    both = [entry(1, "4:4:", fingerprint="a"), entry(9, "20:20:", fingerprint="b", since="0/50")]
+    choice = choose(
+        both,
+        before=lambda found: found.ref.seq <= 3,
+        changed=surely(before, behind, sealed),
+        unchanged=lambda *_: False,
+        unsettled=lambda _found, _later, left, _behind: list(left),
+        sealed=lambda *_: in_force,
+    )
+    assert (choice.change is not None, choice.otherwise is not None) == (gap, gap)
+    if choice.otherwise is not None:
+        assert (choice.certain, choice.otherwise.change) == (False, None)
+
+
+def test_before_the_last_look_that_found_nothing_no_change_is_hidden() -> None:
+    """Whatever anybody announced, and however the next entry differs."""
+    both = [entry(1, "4:4:", fingerprint="a"), entry(9, "20:20:", fingerprint="b", since="0/50")]
+    choice = choose(
+        both,
+        before=lambda found: found.ref.seq <= 3,
+        changed=surely([], [15], []),
+        unchanged=lambda *_: True,
+        unsettled=lambda _found, _later, left, _behind: list(left),
+        sealed=lambda *_: True,
+    )
+    assert (choice.certain, choice.change) == (True, None)
