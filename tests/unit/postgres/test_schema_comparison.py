@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from archiver.postgres.records import Catalog, Schema, UserPublication
-from archiver.postgres.schema_comparison import same_content, same_schema
+from archiver.postgres.schema_comparison import same_but_rights, same_content, same_schema
 from tests.unit.replay.postgres.write.dump_bytes import dump_of, entry
 
 
@@ -40,3 +40,22 @@ def test_what_a_restore_would_make_otherwise_is_another_schema() -> None:
     more = msgspec.structs.replace(Catalog([]), publications=[UserPublication("p", "al", "CREATE PUBLICATION p")])
     assert not same_content((schema("a"), one), (schema("b", more), one))
     assert same_content((schema("a"), b""), (schema("a"), one))
+
+
+def test_rights_are_what_anybody_may_change_for_himself() -> None:
+    """Grants and defaults of grants, with the roles that they name; whatever else differs is another schema."""
+    view = entry(1, b"VIEW", b"v", VIEW)
+    one = dump_of(view, entry(2, b"ACL", b"v", b"GRANT SELECT ON v TO al;\n"))
+    defaults = entry(3, b"DEFAULT ACL", b"DEFAULT PRIVILEGES FOR TABLES", b"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO bo;\n")
+    named = msgspec.structs.replace(Catalog([]), roles=["al", "bo"])
+    assert same_but_rights((schema("a"), one), (schema("b", named), dump_of(view, defaults)))
+    for other in (
+        dump_of(entry(1, b"VIEW", b"v", VIEW + b"--"), defaults),
+        dump_of(entry(1, b"VIEW", b"v", VIEW, owner=b"al")),
+        dump_of(view, entry(2, b"POLICY", b"v p", b"CREATE POLICY p ON v;\n")),
+        dump_of(view, entry(2, b"SECURITY LABEL", b"v", b"SECURITY LABEL ON v IS 'l';\n")),
+        b"",
+    ):
+        assert not same_but_rights((schema("a"), one), (schema("b"), other))
+    more = msgspec.structs.replace(Catalog([]), extensions=["hstore"])
+    assert not same_but_rights((schema("a"), one), (schema("b", more), one))

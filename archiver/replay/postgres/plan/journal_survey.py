@@ -94,7 +94,7 @@ class Survey:
         self.from_lsn = from_lsn
         self._resumed = False
         self._first_run: int | None = None
-        """Last entry of the first run of frames: what is known of its transactions can stand in a segment that is not read."""
+        """Last entry of the run that was fed first, if it is of frames: what is known of its transactions can stand before what is read."""
 
     @property
     def position(self) -> int:
@@ -126,11 +126,16 @@ class Survey:
                 found.append(Sealed(Committed(each.xid, each.commit_lsn), each.seq, sealed))
         return found
 
-    @property
-    def may_lack_seals(self) -> bool:
-        """Whether something was announced in the first run of frames: what says that it is sealed may stand before what is read."""
-        return self._first_run is not None and any(
-            each.seq <= self._first_run and not any((each.xid, each.commit_lsn, lsn) in self._sealed for lsn in each.lsns)
+    def may_lack_seals(self, newest: Schema, later: Schema) -> bool:
+        """Whether something that one of two entries has and the other has not was announced in the run with which reading began.
+
+        What says that it is sealed can stand before what is read. Elsewhere it cannot, so nobody gains by announcing something.
+        """
+        one, other = Visible.of(newest), Visible.of(later)
+        return any(
+            each.seq <= (self._first_run or 0)
+            and not any((each.xid, each.commit_lsn, lsn) in self._sealed for lsn in each.lsns)
+            and one.sees(each.xid, each.commit_lsn) != other.sees(each.xid, each.commit_lsn)
             for each in self._commits.announced
         )
 
@@ -175,6 +180,8 @@ class Survey:
 
     def feed(self, placed: Placed) -> None:
         """Take the next run of this source."""
+        if self._first_run is None:
+            self._first_run = placed.first + placed.run.count - 1 if placed.run.kind is Kind.PG_FRAMES else 0
         # What is known of a transaction stands before the run with its commit, of which reading may begin in the middle.
         if placed.first + placed.run.count - 1 >= self._from_seq or placed.run.kind is Kind.PG_ANNOUNCED:
             self._take_in(placed.since(self._from_seq) if self._resumed and placed.run.kind is Kind.PG_FRAMES else placed)
@@ -183,8 +190,6 @@ class Survey:
         run = placed.run
         ref = Ref(placed.first, placed.segment)
         kind = run.kind
-        if kind is Kind.PG_FRAMES and self._first_run is None:
-            self._first_run = placed.first + run.count - 1
         if kind in (Kind.PG_FRAMES, Kind.PG_STREAM):
             self.sent = self.sent or (kind is Kind.PG_FRAMES and (self._limit.seq is None or placed.first <= self._limit.seq))
             self._take(self._commits.feed(placed))

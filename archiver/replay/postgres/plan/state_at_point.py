@@ -148,7 +148,9 @@ class StateAtPoint:
     def was_sealed(self, newest: FoundRecord[Schema], later: FoundRecord[Schema]) -> bool:
         """Whether keys of announcements were in force from the last look that found ``newest`` until ``later``, as far as anybody saw."""
         sealing = later.record.sealing
-        return sealing is not None and parse_lsn(sealing.since) <= self.known_until(newest, later) and not self.survey.may_lack_seals
+        if sealing is None or parse_lsn(sealing.since) > self.known_until(newest, later):
+            return False
+        return not self.survey.may_lack_seals(newest.record, later.record)
 
     def unsettled(
         self, newest: FoundRecord[Schema], later: FoundRecord[Schema] | None, changes: Sequence[Committed], behind: Sequence[Committed]

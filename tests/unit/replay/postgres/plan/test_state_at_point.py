@@ -7,7 +7,7 @@ import pytest
 
 from archiver.journal.entry import Kind, Placed, Run
 from archiver.journal.records import Gap
-from archiver.postgres.records import Catalog, Column, Look, Schema, Sequences, Snapshot, Table
+from archiver.postgres.records import Catalog, Column, Look, Schema, Sealing, Sequences, Snapshot, Table
 from archiver.postgres.visibility import Committed
 from archiver.replay.points import Point
 from archiver.replay.postgres.plan.journal_survey import FoundRecord, Survey
@@ -163,3 +163,13 @@ def test_what_is_noticed_late_is_waited_for() -> None:
     made.survey.polls.append(FoundRecord(Ref(0x46, 0), Sequences("0/46", TIME + 0x46, [])))
     assert not made.is_known(0x45, late=False)
     assert made.is_known(0x45, late=True)
+
+
+def test_keys_were_in_force_where_the_span_reaches_back_to_the_last_look() -> None:
+    """An entry that does not say it leaves it not known; a span that began behind the last look says nothing of the time before."""
+    made, newest = state(POINTS[0]), schema(0x20)
+    for since, sealed in (("0/1F", True), ("0/20", True), ("0/21", False)):
+        later = schema(0x60)
+        record = msgspec.structs.replace(later.record, sealing=Sealing(since, "k"))
+        assert made.was_sealed(newest, FoundRecord(later.ref, record)) is sealed
+        assert not made.was_sealed(newest, later)
