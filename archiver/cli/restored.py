@@ -47,6 +47,7 @@ def print_done(done: RestoredSource) -> None:
                 ("with status", report.statuses),
                 *(("owner left out", text) for text in report.orphans),
                 *(("deleted, not gone yet", text) for text in report.going),
+                *(("lists as captured", text) for text in report.whole),
                 *(("fields not given back", text) for text in report.managers),
                 *(("not undone", text) for text in report.undone),
                 *(("not taken", text) for text in report.failures),

@@ -23,6 +23,15 @@ def managers_of(manifest: Manifest) -> list[dict[str, Any]]:
     return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
+def fields_of(manifest: Manifest) -> dict[str, Any]:
+    """The fields of the object that anybody manages, of whichever version of its kind; empty where managedFields were emptied."""
+    found: dict[str, Any] = {}
+    for entry in managers_of(manifest):
+        if isinstance(fields := entry.get("fieldsV1"), dict):
+            found = together(fields, found)
+    return found
+
+
 def given_back(captured: Manifest, written: Manifest, there: Manifest, uids: Mapping[str, str]) -> list[dict[str, Any]]:
     """The entries that the object shall have: those captured, owners by their new UIDs, and of others those that wrote to it since.
 
@@ -40,15 +49,16 @@ def added_back(captured: Manifest, there: Manifest, uids: Mapping[str, str]) -> 
     entries = {_name(entry): entry for entry in managers_of(there) if entry.get("manager") != OURS}
     for entry in managers_of(captured):
         known = entries.get(_name(entry), entry)
-        fields = _together(_renamed(entry.get("fieldsV1"), uids), known.get("fieldsV1"))
+        fields = together(_renamed(entry.get("fieldsV1"), uids), known.get("fieldsV1"))
         entries[_name(entry)] = {**known, "fieldsV1": fields}
     return list(entries.values())
 
 
-def _together(fields: Any, others: Any) -> Any:
+def together(fields: Any, others: Any) -> Any:
+    """The fields that either has."""
     if not isinstance(fields, dict) or not isinstance(others, dict):
         return fields
-    return {**others, **{key: _together(below, others[key]) if key in others else below for key, below in fields.items()}}
+    return {**others, **{key: together(below, others[key]) if key in others else below for key, below in fields.items()}}
 
 
 def _name(entry: dict[str, Any]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import msgspec
 
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.field_managers import managers_of
+from archiver.replay.kubernetes.laying_over import laid_over
 from archiver.replay.kubernetes.owners import owner_uids
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def differing_without_owners(manifest: Manifest, there: Manifest) -> list[str]:
 
 def differing_merged(manifest: Manifest, there: Manifest, uids: Mapping[str, str]) -> list[str]:
     """Paths in which ``there`` changes when what was captured is laid over it."""
-    wanted = manifests.merged(manifests.bare(there), manifests.desired(manifest, uids)[0])
+    wanted = laid_over(manifests.desired(manifest, uids)[0], manifest, there)
     return manifests.differing(wanted, there, {owner: owner for owner in owner_uids(wanted)})
 
 

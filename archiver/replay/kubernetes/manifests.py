@@ -78,13 +78,6 @@ def bare(manifest: Manifest) -> Manifest:
     return {**manifest, "metadata": {key: value for key, value in manifest["metadata"].items() if key not in SERVER_FIELDS}}
 
 
-def merged(there: Any, wanted: Any) -> Any:
-    """``wanted`` laid over what is ``there``: of objects each field by itself, everything else (lists too) as it is wanted."""
-    if not isinstance(there, dict) or not isinstance(wanted, dict):
-        return wanted
-    return {**there, **{key: merged(there[key], value) if key in there else value for key, value in wanted.items()}}
-
-
 def compared(manifest: Manifest, uids: Mapping[str, str]) -> Manifest:
     """What a restore promises to bring back, for comparison with the live object: everything but the server's own fields."""
     plain, _ = desired(manifest, uids)

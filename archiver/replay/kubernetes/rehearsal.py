@@ -14,6 +14,7 @@ from archiver.kubernetes.url_paths import collection, member
 from archiver.replay.kubernetes import manifests, sure_writes
 from archiver.replay.kubernetes.definition_names import rival
 from archiver.replay.kubernetes.findings import lost_fields, paths_text
+from archiver.replay.kubernetes.laying_over import laid_over
 from archiver.replay.kubernetes.object_quotas import over_quota
 from archiver.replay.kubernetes.plan import Action, ClusterPlan
 from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, label
@@ -62,13 +63,17 @@ async def rehearse(server: PatientApi, plan: ClusterPlan, objects: Objects, live
         async with gate:
             there = live.get(action.key)
             if action.do != "create" and there is not None:
+                captured = objects.by_key[action.key]
                 if action.do == "merge":
-                    wanted = manifests.merged(manifests.bare(there), wanted)
+                    ways = [laid_over(wanted, captured, there), laid_over(wanted, captured, there, whole=True)]
                 else:
-                    wanted = manifests.with_applied(wanted, objects.by_key[action.key], there)
+                    ways = [manifests.with_applied(wanted, captured, there)]
                 version = {name: there["metadata"][name] for name in ("uid", "resourceVersion")}
-                body = {**wanted, "metadata": {**wanted["metadata"], **version}}
-                answer, _ = await server.send("PUT", member(path, action.name), body, _DRY)
+                for wanted in ways:
+                    body = {**wanted, "metadata": {**wanted["metadata"], **version}}
+                    answer, _ = await server.send("PUT", member(path, action.name), body, _DRY)
+                    if answer.status != 422:
+                        break
             else:
                 answer, _ = await server.send("POST", path, wanted, _DRY)
         if answer.status in (200, 201) and action.resource != DEFINITIONS:

@@ -21,6 +21,7 @@ from archiver.replay.kubernetes import manifests, sure_writes
 from archiver.replay.kubernetes.definition_names import accepted
 from archiver.replay.kubernetes.deleting import delete_objects
 from archiver.replay.kubernetes.field_managers import added_back, given_back
+from archiver.replay.kubernetes.laying_over import laid_over
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.owners import owner_uids, references
 from archiver.replay.kubernetes.plan import KEPT, WITHHELD, Action, ClusterPlan, known_uids
@@ -32,6 +33,7 @@ from archiver.replay.kubernetes.target_objects import live_objects, told
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
+    from archiver.kubernetes.api import Answer
     from archiver.replay.kubernetes.patient_api import PatientApi
 
 CONCURRENCY = 16
@@ -65,6 +67,8 @@ class ClusterReport(msgspec.Struct):
     """Those of ``kept`` that were to be replaced or merged, and have fields that were never captured."""
     orphans: list[str] = []
     """Objects that lost a reference to an owner."""
+    whole: list[str] = []
+    """Merged objects whose lists are as they were captured, since the target did not take both lists in one, and why."""
     managers: list[str] = []
     """Objects whose fields could not be given back to their managers, and why: server-side apply may meet conflicts."""
     undone: list[str] = []
@@ -109,6 +113,8 @@ class Restorer:
         self._refused: dict[str, str] = {}
         """Definitions that were not taken, and why."""
         self._before = before
+        self._merged: dict[Key, Manifest] = {}
+        """What was to be written of objects that were merged."""
         self._done: list[Action] = []
         self._lacking: list[Action] = []
         self._without: set[str] = set()
@@ -259,12 +265,10 @@ class Restorer:
         path = collection(resource, action.namespace)
         live = self._live.get(action.key) if action.do in ("replace", "merge") else None
         if action.do == "merge" and live is not None:
-            status = manifests.merged(live.get("status"), status) if status is not None else live.get("status")
-            wanted = manifests.merged(manifests.bare(live), wanted)
+            answer, merged = await self._merge(action, path, live)
+            status = merged.get("status")
         elif live is not None:
-            wanted = manifests.with_applied(wanted, manifest, live)
-        if live is not None:
-            answer = await sure_writes.replace(self._server, path, wanted, live)
+            answer = await sure_writes.replace(self._server, path, manifests.with_applied(wanted, manifest, live), live)
         else:
             answer = await sure_writes.create(self._server, path, wanted)
         if answer.status not in (200, 201):
@@ -290,6 +294,24 @@ class Restorer:
                 written = self._server.manifest(answer.body)
         if not lost:
             await self._give_back(action, written)
+
+    async def _merge(self, action: Action, path: str, live: Manifest) -> tuple[Answer, Manifest]:
+        """Write what was captured laid over what is ``live``, and say what that is. Where the target finds it wrong (two ports of one name,
+        where one had another number), lists come as wholes.
+        """
+        manifest = self._objects.by_key[action.key]
+        wanted, _ = manifests.desired(manifest, self._uids)
+        merged = laid_over(wanted, manifest, live)
+        answer = await sure_writes.replace(self._server, path, merged, live)
+        if answer.status == 422:
+            whole = laid_over(wanted, manifest, live, whole=True)
+            if not kj.same(whole, merged):
+                first = told(answer)
+                answer, merged = await sure_writes.replace(self._server, path, whole, live), whole
+                if answer.status == 200:
+                    self.report.whole.append(f"{label(action.key)}: {first}")
+        self._merged[action.key] = merged
+        return answer, merged
 
     async def _give_back(self, action: Action, written: Manifest) -> None:
         """Give the fields of an object just written back to those who managed them when it was captured."""
@@ -358,9 +380,11 @@ class Restorer:
                 wanted, found = dict(wanted), dict(found)
                 wanted.pop("status", None)
                 found.pop("status", None)
-            there = self._live.get(action.key) if action.do == "merge" else None
-            if there is not None:
-                wanted = {**manifests.merged(manifests.bare(there), manifests.desired(wanted, self._uids)[0])}
+            merged = self._merged.get(action.key)
+            if merged is not None:
+                # Owners may have come later; those that were captured are as they are now.
+                owners = references(manifests.desired(wanted, self._uids)[0]) or references(merged)
+                wanted = {**merged, "metadata": {**merged["metadata"], "ownerReferences": owners}}
                 same = {owner: owner for owner in owner_uids(wanted)}
             else:
                 same = self._uids

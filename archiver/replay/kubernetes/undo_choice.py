@@ -18,6 +18,7 @@ import msgspec
 from archiver.kubernetes.redaction_mark import REDACTED, redacted_paths
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.findings import paths_text
+from archiver.replay.kubernetes.laying_over import laid_over
 from archiver.replay.kubernetes.owners import owner_uids
 from archiver.replay.kubernetes.plan_file import version
 from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, VOLUMES, Key
@@ -66,8 +67,10 @@ def choose(
             case "replace":
                 yield _replaced(each, was, wanted, there, uids)
             case "merge":
-                laid_over = _merged(was, wanted, uids)
-                yield _replaced(each, was, laid_over, there, _own(laid_over) if laid_over is not None else {})
+                # Which of the two the target took is not in the record, which is older than the writes.
+                either = [_merged(was, wanted, uids, whole=whole) for whole in (False, True)]
+                made = min(either, key=lambda one: len(_paths(one, there)))
+                yield _replaced(each, was, made, there, _own(made) if made is not None else {})
             case "delete":
                 yield _deleted(each, was, there)
             case "skip":
@@ -123,13 +126,17 @@ def _unknown(each: PlannedObject, there: Manifest | None) -> Choice:
     return Choice(each.key, "leave", "the archive does not have it at the mark", problem=not as_ever)
 
 
-def _merged(was: Manifest | None, wanted: Manifest | None, uids: Mapping[str, str]) -> Manifest | None:
+def _merged(was: Manifest | None, wanted: Manifest | None, uids: Mapping[str, str], *, whole: bool) -> Manifest | None:
     if was is None or wanted is None:
         return wanted
-    found: Manifest = manifests.merged(manifests.bare(was), manifests.desired(wanted, uids)[0])
+    found = laid_over(manifests.desired(wanted, uids)[0], wanted, was, whole=whole)
     # What was cut from it lives still, and is not compared.
     mark = redacted_paths(was)
     return {**found, "metadata": {**found["metadata"], REDACTED: mark}} if mark else found
+
+
+def _paths(made: Manifest | None, there: Manifest | None) -> list[str]:
+    return manifests.differing(made, there, _own(made)) if made is not None and there is not None else []
 
 
 def _own(manifest: Manifest) -> dict[str, str]:

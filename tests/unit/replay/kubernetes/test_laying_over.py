@@ -1,0 +1,41 @@
+"""What managedFields cannot say, or say wrongly, takes lists as they were captured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from archiver.replay.kubernetes.laying_over import laid_over
+
+KEYED: dict[str, Any] = {"f:spec": {"f:l": {'k:{"k":"a"}': {".": {}, "f:k": {}, "f:v": {}}}}}
+A, B = {"k": "a"}, {"k": "b"}
+
+
+def made(wanted: Any, there: Any, fields: Any) -> Any:
+    captured = {"metadata": {"name": "x", "managedFields": [{"manager": "m", "fieldsV1": fields}]}, "spec": {"l": wanted}}
+    plain = {"metadata": {"name": "x"}, "spec": {"l": wanted}}
+    return laid_over(plain, captured, {"metadata": {"name": "x"}, "spec": {"l": there}})["spec"]["l"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted", "there", "expected"),
+    [
+        (KEYED, [A], [B, A, B | {"k": "c"}], [B, A, {"k": "c"}]),
+        (KEYED, [A | {"v": 1}], [A | {"v": 2, "w": 3}], [{"k": "a", "v": 1, "w": 3}]),
+        (KEYED, [A], [B, B], [A]),
+        (KEYED, [A], [{"v": 1}], [A]),
+        (KEYED, [A], ["text"], [A]),
+        ({"f:spec": {"f:l": {"k:{": {}}}}, [A], [B], [A]),
+        ({"f:spec": {"f:l": {"k:{}": {}}}}, [A], [B], [A]),
+        ({"f:spec": {"f:l": {'v:"a"': {}}}}, ["a"], ["b", "a"], ["b", "a"]),
+        ({"f:spec": {"f:l": {}}}, ["a"], ["b"], ["a"]),
+        ({"f:spec": {"f:l": {}}}, {"a": 1}, {"b": 1}, {"a": 1}),
+        ({"f:spec": {"f:l": {".": {}}}}, {"a": 1}, {"b": 1}, {"a": 1, "b": 1}),
+        ({}, {"a": 1}, {"b": 1}, {"a": 1, "b": 1}),
+        ("none", ["a"], ["b"], ["a"]),
+    ],
+)
+def test_lists_and_maps(fields: Any, wanted: Any, there: Any, expected: Any) -> None:
+    """Items that cannot be told apart are not merged; those that can stay where they stood."""
+    assert made(wanted, there, fields) == expected
