@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 
@@ -16,6 +17,16 @@ class Fact:
 
 
 Facts = dict[str, Fact]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One command, which the archive alone answers, and what it is for."""
+
+    what: str
+    words: list[str]
+    differs: bool = False
+    """Whether the good exit code is 1: ``diff`` found a difference."""
 
 
 @dataclass
@@ -72,6 +83,10 @@ class Half(Protocol):
 
     def ruin(self) -> Disaster:
         """The disaster."""
+        ...
+
+    def questions(self, point: str, folder: Path) -> list[Question]:
+        """What somebody asks after the disaster: what happened since ``point``, what became of one thing, and that one thing back."""
         ...
 
     def target(self) -> str:

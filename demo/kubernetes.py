@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
-from demo.half import Disaster, Fact, Facts
+from demo.half import Disaster, Fact, Facts, Question
 from demo.kubernetes_workload import NAMESPACE, Workload
 from tests.servers.controlplane import ControlPlane
 from tests.servers.crds import definitions, kinds, path
@@ -90,6 +91,18 @@ class Cluster:
             "a clean-up script with the wrong selector",
             ["kubectl delete agentruns,orchestrationruns,budgets --all", "kubectl patch agents --all: limit = 1"],
         )
+
+    def questions(self, point: str, folder: Path) -> list[Question]:
+        """About one agent, which comes back as a file."""
+        agent = f"agents.agents.proompteng.ai/{NAMESPACE}/agent-0"
+        return [
+            Question("who changed this agent", ["log", "--kind", "agents", "--like", f"{NAMESPACE}/agent-0", "--from", point]),
+            Question("what became of it", ["diff", "--object", agent, "--from", point], differs=True),
+            Question(
+                "that agent alone, as it was, as a file",
+                ["restore", "--at", point, "--source", self.name, "--object", agent, "--to", str(folder / "agent-0")],
+            ),
+        ]
 
     def target(self) -> str:
         """An API server of its own with nothing in it but the namespace."""

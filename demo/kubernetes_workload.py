@@ -17,6 +17,8 @@ from tests.servers.crds import custom_resource, path
 NAMESPACE = "agents"
 _FINALIZER = "agents.proompteng.ai/runtime-cleanup"
 _PAUSE_SECONDS = 0.002
+_CONTROLLER = "agents-controller"
+_SCRIPT = "cleanup-script"
 
 
 class Workload:
@@ -71,14 +73,16 @@ class Workload:
 
     def delete_everything_of(self, *kinds: str) -> dict[str, int]:
         """Delete all objects of the kinds and spoil the agents; resource name to the resourceVersion of the last write to it."""
+        # The API server keeps managers of what is there: who only takes fields away is named by nobody.
+        forced = {"metadata": {"finalizers": None, "annotations": {"demo/cleanup": "forced"}}}
         for kind in kinds:
             for item in self._plane.request("GET", path(kind, NAMESPACE))["items"]:
                 if item["metadata"].get("finalizers"):
-                    self._patch(path(kind, NAMESPACE, item["metadata"]["name"]), {"metadata": {"finalizers": None}})
+                    self._patch(path(kind, NAMESPACE, item["metadata"]["name"]), forced, by=_SCRIPT)
             self._plane.request("DELETE", path(kind, NAMESPACE))
         spoiled: dict[str, Any] = {}
         for item in self._plane.request("GET", path("Agent", NAMESPACE))["items"]:
-            spoiled = self._patch(path("Agent", NAMESPACE, item["metadata"]["name"]), {"spec": {"limit": 1}})
+            spoiled = self._patch(path("Agent", NAMESPACE, item["metadata"]["name"]), {"spec": {"limit": 1}}, by=_SCRIPT)
         self._open.clear()
         return {"agents.agents.proompteng.ai": int(spoiled["metadata"]["resourceVersion"])}
 
@@ -140,10 +144,12 @@ class Workload:
         if finalizers:
             wanted["metadata"]["finalizers"] = finalizers
         self.writes += 1
-        made: dict[str, Any] = self._plane.request("POST", path(kind, NAMESPACE), wanted)
+        made: dict[str, Any] = self._plane.request("POST", f"{path(kind, NAMESPACE)}?fieldManager={_CONTROLLER}", wanted)
         return made
 
-    def _patch(self, where: str, patch: dict[str, Any]) -> dict[str, Any]:
+    def _patch(self, where: str, patch: dict[str, Any], *, by: str = _CONTROLLER) -> dict[str, Any]:
         self.writes += 1
-        made: dict[str, Any] = self._plane.request("PATCH", where, patch, content_type="application/merge-patch+json")
+        made: dict[str, Any] = self._plane.request(
+            "PATCH", f"{where}?fieldManager={by}", patch, content_type="application/merge-patch+json"
+        )
         return made

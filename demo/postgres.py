@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from demo.half import Disaster, Fact, Facts
+from demo.half import Disaster, Fact, Facts, Question
 from demo.postgres_workload import Workload
 from tests.servers.postgres import PostgresServer
 
@@ -121,6 +122,19 @@ class Database:
         """A migration that forgot its WHERE."""
         self._running_server.execute("BEGIN; " + "; ".join(_RUIN) + "; COMMIT", dbname="agents")
         return Disaster("a bad migration: UPDATE without WHERE, a column and a table dropped", _RUIN)
+
+    def questions(self, point: str, folder: Path) -> list[Question]:  # noqa: ARG002 -- the protocol's
+        """About the migration, one run, and the table that it dropped, which comes back beside the living ones."""
+        beside = ["--into-schema", "restored", "--to", self._dsn, "--into-source"]
+        kinds = ["--operation", "ddl", "--operation", "drop"]
+        return [
+            Question("which schema changes were made", ["log", "--source", self.name, *kinds, "--from", point]),
+            Question("what became of one run", ["diff", "--table", "public.runs", "--key", "id=1", "--from", point], differs=True),
+            Question(
+                "the dropped table alone, beside the living ones",
+                ["restore", "--at", point, "--source", self.name, "--table", "public.memories", *beside],
+            ),
+        ]
 
     def target(self) -> str:
         """A server of its own with nothing in it."""

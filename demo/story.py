@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import subprocess
 import sys
 import time
@@ -22,6 +23,8 @@ from tests.servers.archiver import Archiver
 
 _BEFORE_SECONDS = 6.0
 _AFTER_SECONDS = 2.0
+_LINES = 12
+"""Of an answer, that are shown."""
 
 
 class Failed(Exception):
@@ -52,6 +55,7 @@ class Story:
         self._ruin()
         restored = self._restore(second)
         equal = self._prove(second, noted, restored)
+        self._ask(second)
         self._console.print(f"[dim]{time.monotonic() - started:.0f} s in all[/]")
         return equal
 
@@ -176,6 +180,24 @@ class Story:
                 "  [dim]sequences are not part of PostgreSQL's change stream; read now and then, they may come back ahead[/]"
             )
         return good
+
+    def _ask(self, second: datetime) -> None:
+        """What else the archive answers: nothing of it needs `archiver run`."""
+        self._console.print("[bold]and what else the archive answers[/]")
+        for half in self._halves:
+            for question in half.questions(f"{second:%Y-%m-%dT%H:%M:%SZ}", self._folder):
+                self._console.print(f"[dim]# {question.what}[/]", highlight=False)
+                self._console.print(f"[bold]$ archiver {shlex.join(question.words)}[/]", highlight=False, soft_wrap=True)
+                answer = self._running.call(*question.words)
+                # 3: something of that time is not known, such as a schema that changed while it was read; the answer says so.
+                good = {int(question.differs)} | ({3} if question.words[0] != "restore" else set())
+                if answer.returncode not in good:
+                    raise Failed(f"{question.what}: exit code {answer.returncode}\n{answer.stdout}{answer.stderr}")
+                lines = [*answer.stdout.splitlines(), *(answer.stderr.splitlines() if answer.returncode == 3 else [])]
+                more = [f"… {len(lines) - _LINES} lines more"] if len(lines) > _LINES else []
+                for line in [*lines[:_LINES], *more]:
+                    self._console.print(line, style="dim", markup=False, highlight=False, no_wrap=True, overflow="ellipsis")
+        self._console.print()
 
     def _changes(self) -> int:
         return sum(half.changes for half in self._halves)

@@ -29,7 +29,6 @@ from tests.servers.browser import browsing, looking
 from tests.servers.warm_commands import WarmCommands
 from tests.stories.timeline_archive import AWKWARD, BAD, MINUTE, SCRIPT, forge
 
-DOCS = Path(__file__).parents[2] / "docs/images"
 SPAN = f"since={BAD // MINUTE * MINUTE}&until={BAD // MINUTE * MINUTE + MINUTE}"
 
 
@@ -105,22 +104,6 @@ def printed(page: Page) -> list[str]:
     return commands.all_inner_texts()
 
 
-def picture(page: Page, served: Served, name: str) -> None:
-    """``TIMELINE_PICTURES=1`` writes those of the docs, in which the archive has the place that the docs give it."""
-    if os.environ.get("TIMELINE_PICTURES"):
-        rename = """([from, to]) => {
-            const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-            while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll(from, to);
-        }"""
-        page.evaluate(rename, [f"{served.folder}/archiver.yaml", "/etc/archiver/archiver.yaml"])
-        page.evaluate(rename, [str(served.folder), "/var/lib/archiver"])
-        page.mouse.move(0, 0)
-        # The list comes later than the drawing.
-        expect(page.locator("#told")).not_to_have_text(re.compile("^$|Reading"))
-        expect(page.locator("#list")).not_to_have_attribute("aria-busy", "true")
-        page.screenshot(path=DOCS / f"{name}.png", scale="css")
-
-
 def test_from_six_hours_to_who_did_it_and_the_way_back(served: Served) -> None:
     """By mouse: the whole, the minute that looks wrong, the run that was spoilt, by whom, and commands that bring it back when they are run."""
     with looking(served.browser, served.address) as page:
@@ -130,7 +113,6 @@ def test_from_six_hours_to_who_did_it_and_the_way_back(served: Served) -> None:
         expect(page.locator("#field rect.gap")).to_have_count(1)
         expect(page.locator("#field .drill")).to_have_count(2)
         expect(page.locator("#field .drill").first).to_have_attribute("title", "drill passed 2026-11-24 08:10:00 UTC")
-        picture(page, served, "timeline")
         box = page.locator("#field").bounding_box()
         assert box
         left, wide = box["x"], box["width"]
@@ -154,7 +136,6 @@ def test_from_six_hours_to_who_did_it_and_the_way_back(served: Served) -> None:
         expect(spoilt.locator("ins").first).to_have_text("nobody")
         spoilt.get_by_role("button", name="Restore to before this").click()
         commands = printed(page)
-        picture(page, served, "timeline-life")
     words = shlex.split(commands[1])
     assert [shlex.split(each) for each in commands] == [[*words, "--dry-run"], words, [*words, "--mode", "exact"]]
     at = words.index("--to")
@@ -253,7 +234,6 @@ def test_what_is_not_known_is_said(served: Served) -> None:
         drawn(page, "10 seconds")
         expect(page.locator("#doubts")).to_contain_text("Not known: db: all: slot_lost the slot was dropped")
         expect(page.locator("#list li.doubt")).to_contain_text("gap")
-        picture(page, served, "timeline-gap")
 
 
 def test_a_gap_of_one_table_and_what_is_not_counted(served: Served) -> None:
@@ -311,8 +291,6 @@ def test_on_a_narrow_screen_and_in_the_dark(served: Served, scheme: str) -> None
         colours = page.evaluate("[getComputedStyle(document.documentElement).backgroundColor, getComputedStyle(document.body).color]")
         ground, ink = (sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in colours)
         assert (ground < 150 and ink > 550) if scheme == "dark" else (ground > 650 and ink < 200)
-        if scheme == "dark":
-            picture(page, served, "timeline-narrow")
         page.locator("#list li").filter(has_text="mallory-cli").get_by_role("button").click()
         page.locator("article[aria-current=true]").get_by_role("button", name="Restore to here").click()
         expect(page.locator("article[aria-current=true] code").first).to_be_visible()

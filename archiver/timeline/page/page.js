@@ -80,7 +80,8 @@ function list(wanted) {
   listed = told_;
   const count = lane ? lane.changes : data.changes;
   if (!wanted && count > MOST) {
-    changes.clear(`${plural(count, "change")} in this span: zoom in to see them, or press List for the first ones.`);
+    const closer = data.until - data.since > MINUTE ? "zoom in to see them" : "find one by its key or name, or choose a table";
+    changes.clear(`${plural(count, "change")} in this span: ${closer}, or press List for the first ones.`);
     return;
   }
   changes.show(query);
