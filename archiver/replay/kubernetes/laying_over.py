@@ -47,6 +47,8 @@ def laid_over(wanted: Manifest, captured: Manifest, there: Manifest, *, whole: b
 
 def _merged(there: Any, wanted: Any, fields: Any) -> Any:
     """``fields``: what managedFields have below this place; ``None`` where they do not mention it."""
+    if not isinstance(fields, dict):
+        fields = None
     if isinstance(there, dict) and isinstance(wanted, dict):
         if fields == {} and there and wanted:
             return wanted
