@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 FIRST_PAUSE_SECONDS = 0.1
 PAUSE_LIMIT_SECONDS = 5.0
 LOG_EVERY_SECONDS = 5.0
+PATIENCE_SECONDS = 60.0
+"""What does not keep the journal going gives up after so long: a command ends with the reason, maintenance tries again in its next round."""
 FOREIGN_BYTES = 1 << 25
 """What is read, at most, of an object that somebody else made: a fence has its header and one entry."""
 
@@ -24,7 +26,7 @@ _log = structlog.get_logger()
 
 
 async def put_once(
-    store: Store, clock: Clock, key: str, data: bytes, *, patience_seconds: float | None = None, tries: Latencies | None = None
+    store: Store, clock: Clock, key: str, data: bytes, *, patience_seconds: float | None = PATIENCE_SECONDS, tries: Latencies | None = None
 ) -> bytes | None:
     """Create ``key`` with ``data``; ``None``: it is durable with exactly these bytes. Otherwise the other bytes that ``key`` has, or their
     beginning.

@@ -21,7 +21,7 @@ from archiver.journal.entry import Kind, Run
 from archiver.journal.fencing import recheck, session_of
 from archiver.journal.identity import create_identity
 from archiver.journal.keys import segment_key
-from archiver.journal.put_once import put_once
+from archiver.journal.put_once import PATIENCE_SECONDS, put_once
 from archiver.journal.records import Session
 from archiver.journal.segment import CorruptSegment, Segment, SegmentHeader, encode
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 CONFLICTS = 100
 """A fence that loses its number this often in a row gives up: several instances are taking the archive from each other."""
-PATIENCE_SECONDS = 60.0
-"""How long the fence is tried against a store that does not answer."""
 
 _log = structlog.get_logger()
 
@@ -59,7 +57,7 @@ async def open_session(reader: Reader, clock: Clock, *, instance: str, version: 
         marks = dict(end.sources)
         header = SegmentHeader(end.archive, number, session.epoch, end.next, run.count, time, now, now, end.chain, marks, number)
         data, footer = encode(header, [run], limits.compression_level)
-        if await put_once(reader.store, clock, segment_key(number), data, patience_seconds=PATIENCE_SECONDS) is None:
+        if await put_once(reader.store, clock, segment_key(number), data) is None:
             # Whoever slept since the look may have created a number that was retired meanwhile: nobody reads there.
             await recheck(reader.store, clock, End.after(header, footer), patience_seconds=PATIENCE_SECONDS)
             _log.info("journal_opened", archive=end.archive, segment=number, epoch=session.epoch, instance=instance, entries=header.first)

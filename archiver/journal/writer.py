@@ -217,7 +217,7 @@ class Writer:
         if not key.startswith(PARTS):
             raise Bug(f"{key} is not the key of a part")
         self._check()
-        put = asyncio.create_task(put_once(self._store, self._clock, key, data, tries=self.puts))
+        put = asyncio.create_task(put_once(self._store, self._clock, key, data, patience_seconds=None, tries=self.puts))
         ended = asyncio.create_task(self._ended.wait())
         try:
             await first_of(put, ended)
@@ -363,7 +363,7 @@ class Writer:
 
     async def _confirm(self, sealed: _Sealed) -> None:
         began = self._clock.monotonic()
-        other = await put_once(self._store, self._clock, segment_key(sealed.end.segment), sealed.data, tries=self.puts)
+        other = await put_once(self._store, self._clock, segment_key(sealed.end.segment), sealed.data, patience_seconds=None, tries=self.puts)
         if other is not None:
             raise intruder(other, sealed.end)
         stall = self._limits.stall_seconds

@@ -37,7 +37,6 @@ LEAST = 64
 BEHIND = 1024
 """So many at the journal's end are left alone."""
 _AT_ONCE = 16
-_PATIENCE_SECONDS = 60.0
 
 
 async def pack_segments(reader: Reader, clock: Clock, *, span: int = SPAN, behind: int = BEHIND) -> AsyncGenerator[Packed]:
@@ -90,7 +89,7 @@ async def _pack(reader: Reader, clock: Clock, first: int, until: int, archive: s
         segments = []
         data = encode_pack(archive, first, last, segments)
     key = pack_key(first, last)
-    other = await put_once(reader.store, clock, key, data, patience_seconds=_PATIENCE_SECONDS)
+    other = await put_once(reader.store, clock, key, data)
     if other is not None or await reader.store.get(key, 0, len(data) + 1) != data:
         raise Corrupt(f"{key} has other bytes than it was given", hint=PACK_ANEW)
     return Packed(key, first, last, len(segments), len(data))

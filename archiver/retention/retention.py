@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 State = Literal["off", "held", "nothing", "would plan", "planned", "waiting", "retired"]
 
-_PATIENCE_SECONDS = 60.0
 _log = structlog.get_logger()
 
 
@@ -165,7 +164,7 @@ async def _carry_out(reader: Reader, clock: Clock, plan: RetirementPlan, again: 
     if held := await holds(reader.store):
         return Outcome("held", holds=[each.name for each in held], reason="a hold stands: nothing is deleted", deleted=deleted)
     body = msgspec.json.encode(boundary)
-    if await put_once(reader.store, clock, boundary_key(boundary.number), body, patience_seconds=_PATIENCE_SECONDS) is not None:
+    if await put_once(reader.store, clock, boundary_key(boundary.number), body) is not None:
         return Outcome("nothing", reason="another pass was faster", deleted=deleted)
     _log.info("retention_boundary", number=boundary.number, first=boundary.first, entry=boundary.next, segments=plan.segments)
     return _outcome("retired", again, plan, deleted=deleted + await clean_up(reader.store, boundary))

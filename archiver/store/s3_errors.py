@@ -97,7 +97,7 @@ def _answered(error: ClientError, verb: str, where: str, *, worked: bool) -> Mea
     code, status = code_of(error), status_of(error)
     what = f"{where}: cannot {verb}: {code or 'no code'}, HTTP status {status}"
     if code in _FULL or status == 507:
-        return Meaning(Unavailable(what, hint="raise the quota or free space there; capture goes on by itself"), False)
+        return Meaning(Unavailable(what, hint="raise the quota or free space there; a running archiver goes on by itself, a command is started again"), False)
     if code in _IDENTITY or status in (301, 401, 403):
         hint = _IDENTITY.get(code, _IDENTITY["403"])
         return Meaning(Unavailable(what, hint=hint) if worked else Invalid(what, hint=hint), False)
