@@ -47,16 +47,16 @@ async def quiet(made: Capture, dsn: str) -> str:
     """Wait until the journal has the schema as it is and a copy of every table that needs one; an LSN behind all that."""
     await caught_up(made, dsn)
     session = await Access.of(dsn).connect()
-    try:
-        fingerprint = await read_fingerprint(session)
-    finally:
-        await session.close()
 
     async def known() -> bool:
+        # Read anew each time: an archiver that has just been started may still install what is its own.
         newest = (await schemas(made))[-1]
-        return newest.fingerprint == fingerprint and not newest.catalog.pending
+        return newest.fingerprint == await read_fingerprint(session) and not newest.catalog.pending
 
-    await made.until(known, 60)
+    try:
+        await made.until(known, 60)
+    finally:
+        await session.close()
     return await caught_up(made, dsn)
 
 
