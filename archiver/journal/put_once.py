@@ -18,7 +18,7 @@ FIRST_PAUSE_SECONDS = 0.1
 PAUSE_LIMIT_SECONDS = 5.0
 LOG_EVERY_SECONDS = 5.0
 PATIENCE_SECONDS = 60.0
-"""What does not keep the journal going gives up after so long: a command ends with the reason, maintenance tries again in its next round."""
+"""What does not keep the journal going gives up after so long: a command ends with the reason, maintenance tries again later."""
 FOREIGN_BYTES = 1 << 25
 """What is read, at most, of an object that somebody else made: a fence has its header and one entry."""
 

@@ -363,7 +363,9 @@ class Writer:
 
     async def _confirm(self, sealed: _Sealed) -> None:
         began = self._clock.monotonic()
-        other = await put_once(self._store, self._clock, segment_key(sealed.end.segment), sealed.data, patience_seconds=None, tries=self.puts)
+        other = await put_once(
+            self._store, self._clock, segment_key(sealed.end.segment), sealed.data, patience_seconds=None, tries=self.puts
+        )
         if other is not None:
             raise intruder(other, sealed.end)
         stall = self._limits.stall_seconds
