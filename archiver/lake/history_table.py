@@ -192,7 +192,8 @@ class TableWriter:
         self.added = []
 
     async def _put(self, key: str, data: bytes) -> None:
-        if await put_once(self._store, self._clock, key, data) is not None:
+        # Waits for a store that takes nothing: who gives up leaves the files before it, and another try writes them all again.
+        if await put_once(self._store, self._clock, key, data, patience_seconds=None) is not None:
             raise Bug(f"history file {key} exists already with other content")
         if await self._store.get(key) != data:
             raise Corrupt(f"history file {key} does not come back as it was written", hint="the store loses data: do not trust it")

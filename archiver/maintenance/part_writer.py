@@ -49,7 +49,8 @@ class PartWriter:
         part = msgspec.structs.replace(unnamed, key=part_key(self._source, self._identity, self._number))
         self._number += 1
         self._part = GrowingPart(self._level)
-        if await put_once(self._store, self._clock, part.key, data) is not None:
+        # Waits for a store that takes nothing: who gives up leaves the parts before it, and another try writes them all again.
+        if await put_once(self._store, self._clock, part.key, data, patience_seconds=None) is not None:
             raise Bug(f"part {part.key} exists already with other content")
         if await fetch_part(self._store, part) != data:
             raise Corrupt(f"part {part.key} does not come back as it was written", hint="the store loses data: do not trust it")

@@ -36,40 +36,47 @@ def laid_over(wanted: Manifest, captured: Manifest, there: Manifest, *, whole: b
     """``wanted``, which is to be sent for ``captured``, laid over what is ``there``; without what the server sets. ``whole``: every list as
     it was captured.
     """
-    fields = together(fields_of(there), fields_of(captured))
+    known = fields_of(there)
+    fields = together(known, fields_of(captured))
     fields = _of_maps(fields) if whole else fields
     if isinstance(metadata := fields.get(_METADATA), dict):
         # None of its maps is atomic: a manager may own labels and have set none.
         fields = {**fields, _METADATA: {name: below or None for name, below in metadata.items()}}
-    found: Manifest = _merged(manifests.bare(there), wanted, fields or None)
+        known = {name: below for name, below in known.items() if name != _METADATA}
+    found: Manifest = _merged(manifests.bare(there), wanted, fields or None, known)
     return found
 
 
-def _merged(there: Any, wanted: Any, fields: Any) -> Any:
-    """``fields``: what managedFields have below this place; ``None`` where they do not mention it."""
+def _merged(there: Any, wanted: Any, fields: Any, known: Any) -> Any:
+    """``fields``: what managedFields have below this place; ``None`` where they do not mention it. ``known``: the living object's alone."""
     if not isinstance(fields, dict):
         fields = None
     if isinstance(there, dict) and isinstance(wanted, dict):
-        if fields == {} and there and wanted:
+        # An atomic map. An empty one is only known for atomic where the living object says so: another may have set what is in it.
+        if fields == {} and there and (wanted or known == {}):
             return wanted
         found = {**there, **wanted}
         for name, value in wanted.items():
             if name in there and name != _WHOLE:
-                found[name] = _merged(there[name], value, fields.get(f"{_FIELD}{name}") if fields else None)
+                found[name] = _merged(there[name], value, _below(fields, f"{_FIELD}{name}"), _below(known, f"{_FIELD}{name}"))
         return found
     if isinstance(there, list) and isinstance(wanted, list) and fields:
-        return _merged_lists(there, wanted, fields)
+        return _merged_lists(there, wanted, fields, known)
     return wanted
 
 
-def _merged_lists(there: list[Any], wanted: list[Any], fields: dict[str, Any]) -> list[Any]:
+def _below(fields: Any, name: str) -> Any:
+    return fields.get(name) if isinstance(fields, dict) else None
+
+
+def _merged_lists(there: list[Any], wanted: list[Any], fields: dict[str, Any], known: Any) -> list[Any]:
     """The captured items in their order; after each, those that only live and stood behind it."""
     keys = _keys(fields)
     names = sorted(next(iter(keys.values()), {}))
     if not names and not any(field.startswith(_VALUE) for field in fields):
         return wanted
     name: Name = (lambda item: _key(item, names)) if names else _value
-    below = {_key(key, names): fields[field] for field, key in keys.items()}
+    below = {_key(key, names): (fields[field], _below(known, field)) for field, key in keys.items()}
     living, captured = _named(there, name), _named(wanted, name)
     if living is None or captured is None:
         return wanted
@@ -82,7 +89,7 @@ def _merged_lists(there: list[Any], wanted: list[Any], fields: dict[str, Any]) -
             behind.setdefault(last, []).append(item)
     found = behind.get(b"", [])
     for key, item in captured.items():
-        found.append(_merged(living[key], item, below.get(key)) if key in living else item)
+        found.append(_merged(living[key], item, *below.get(key, (None, None))) if key in living else item)
         found += behind.get(key, [])
     return found
 

@@ -41,3 +41,20 @@ def made(wanted: Any, there: Any, fields: Any) -> Any:
 def test_lists_and_maps(fields: Any, wanted: Any, there: Any, expected: Any) -> None:
     """Items that cannot be told apart are not merged; those that can stay where they stood."""
     assert made(wanted, there, fields) == expected
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({"f:spec": {"f:l": {}}}, {}),
+        ({"f:spec": {"f:l": {"f:b": {}}}}, {"b": 1}),
+        ({"f:spec": {"f:l": {".": {}}}}, {"b": 1}),
+        ({"f:spec": {}}, {"b": 1}),
+        ({}, {"b": 1}),
+    ],
+)
+def test_an_empty_map_replaces_what_is_atomic_in_the_living_object(known: Any, expected: Any) -> None:
+    """A selector that took everything takes everything again; what others set in a map of single fields stays."""
+    captured = {"metadata": {"name": "x", "managedFields": [{"manager": "m", "fieldsV1": {"f:spec": {"f:l": {}}}}]}, "spec": {"l": {}}}
+    there = {"metadata": {"name": "x", "managedFields": [{"manager": "n", "fieldsV1": known}]}, "spec": {"l": {"b": 1}}}
+    assert laid_over({"metadata": {"name": "x"}, "spec": {"l": {}}}, captured, there)["spec"]["l"] == expected
