@@ -10,6 +10,7 @@ import msgspec
 
 from archiver.cli import output
 from archiver.cli.given import given_options
+from archiver.cli.loading import loading
 from archiver.cli.main import Context, wait_for
 from archiver.cli.points import say_meaning
 from archiver.errors import Corrupt, Invalid, Partial, Refused, Unavailable, Unmet
@@ -70,7 +71,8 @@ def drill(
     archive is not whole, 3 for what a restore refuses, 8 when the scratch places did not take everything, 9 when an assertion does not
     hold, 2 or 4 for a scratch place or an assertion of no use. 7, 8 and 9 are recorded and shown too.
     """
-    from archiver.replay.restoration import Options
+    with loading():
+        from archiver.replay.restoration import Options
 
     say_meaning(at)
     settings = context.settings()
@@ -129,13 +131,14 @@ async def _drill(
     import signal
     import tempfile
 
-    from archiver import disk
-    from archiver.cli.progress import steps
-    from archiver.clock import SystemClock
-    from archiver.drill import Proof, Scratch, run_drill
-    from archiver.scratch_folder import PREFIX
-    from archiver.service.sources import configured_databases
-    from archiver.store.open import open_store
+    with loading():
+        from archiver import disk
+        from archiver.cli.progress import steps
+        from archiver.clock import SystemClock
+        from archiver.drill import Proof, Scratch, run_drill
+        from archiver.scratch_folder import PREFIX
+        from archiver.service.sources import configured_databases
+        from archiver.store.open import open_store
 
     # A Job that is over its deadline gets SIGTERM: its scratch places are removed then too.
     drilling = asyncio.current_task()

@@ -12,6 +12,7 @@ import msgspec
 from archiver.cli import output
 from archiver.cli.cluster_plans import as_planned, read_plan, require_deletable, say_without_undo, write_plan
 from archiver.cli.given import given_options
+from archiver.cli.loading import loading
 from archiver.cli.main import Context, wait_for
 from archiver.cli.points import FORMS, say_meaning
 from archiver.cli.restored import print_done
@@ -223,12 +224,13 @@ def restore(
     touched; 8 when a target did not take everything: the report names the rest, and of a database a file has it as SQL. --strict rolls
     a database back instead. A dry run with a target exits as the restore would; an API server is asked about each object.
     """
-    from archiver.replay.excerpt import Excerpt
-    from archiver.replay.kubernetes.label_selector import LabelSelector
-    from archiver.replay.kubernetes.namespace_moves import parse_moves
-    from archiver.replay.kubernetes.object_names import parse_object
-    from archiver.replay.kubernetes.selection import RestoreScope
-    from archiver.replay.restoration import Options
+    with loading():
+        from archiver.replay.excerpt import Excerpt
+        from archiver.replay.kubernetes.label_selector import LabelSelector
+        from archiver.replay.kubernetes.namespace_moves import parse_moves
+        from archiver.replay.kubernetes.object_names import parse_object
+        from archiver.replay.kubernetes.selection import RestoreScope
+        from archiver.replay.restoration import Options
 
     planned = read_plan(plan_name, targets) if plan_name is not None else None
     if not at and planned is None:
@@ -397,16 +399,17 @@ async def _restore(
     written: Mapping[str, Path | None],
     undo: bool,
 ) -> list[RestoredSource]:
-    from archiver.cli.progress import steps
-    from archiver.cli.restore_plans import print_plans
-    from archiver.clock import SystemClock
-    from archiver.journal.kept_segments import KeptSegments
-    from archiver.journal.reader import Reader
-    from archiver.replay.targets import names_database
-    from archiver.restore import carry_out, close_plans, make_plans_once_reached, require_apart, summary
-    from archiver.service.sources import configured_databases
-    from archiver.service.undo_marks import UndoMarks
-    from archiver.store.open import open_store
+    with loading():
+        from archiver.cli.progress import steps
+        from archiver.cli.restore_plans import print_plans
+        from archiver.clock import SystemClock
+        from archiver.journal.kept_segments import KeptSegments
+        from archiver.journal.reader import Reader
+        from archiver.replay.targets import names_database
+        from archiver.restore import carry_out, close_plans, make_plans_once_reached, require_apart, summary
+        from archiver.service.sources import configured_databases
+        from archiver.service.undo_marks import UndoMarks
+        from archiver.store.open import open_store
 
     clock = SystemClock()
     if any(map(names_database, targets)):

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 @click.pass_obj
 def show(context: Context, *, source: str, table: str, key: tuple[str, ...], object_: str, at: str, as_json: bool) -> int:
     """Print one row or object as it was at a point. Exit code 1 when it did not exist then."""
-    from archiver.replay.kubernetes.yaml_text import to_yaml
-
     wanted = named_subject(source, table, key, object_)
 
     async def work(reader: Reader) -> int:
@@ -44,6 +42,8 @@ def show(context: Context, *, source: str, table: str, key: tuple[str, ...], obj
         elif asked.table:
             output.facts((name, "NULL" if value is None else value or "''") for name, value in state.items())
         else:
+            from archiver.replay.kubernetes.yaml_text import to_yaml
+
             output.document(to_yaml(state))
         return 0 if state is not None else 1
 

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from archiver.cli import output
+from archiver.cli.loading import loading
 from archiver.cli.main import Context, wait_for
 from archiver.cli.restore import foresee, judge
 from archiver.cli.restored import print_done
@@ -51,7 +52,8 @@ def undo(
     code 3 when others changed any of it since, unless --changed is given, and for another cluster. Definitions and namespaces stay. An undo
     puts a mark too, so that it can be undone.
     """
-    from archiver.replay.restoration import Options
+    with loading():
+        from archiver.replay.restoration import Options
 
     settings = context.settings()
     options = Options(
@@ -80,16 +82,17 @@ async def _undo(
     show_all: bool,
     as_json: bool,
 ) -> None:
-    from archiver.cli.restore_plans import print_plans
-    from archiver.clock import SystemClock
-    from archiver.journal.reader import Reader
-    from archiver.replay.kubernetes.undo import plan_undo
-    from archiver.replay.kubernetes.undo_search import find_record
-    from archiver.replay.points import Point
-    from archiver.replay.targets import Target
-    from archiver.restore import Plans, close_plans
-    from archiver.service.undo_marks import UndoMarks
-    from archiver.store.open import open_store
+    with loading():
+        from archiver.cli.restore_plans import print_plans
+        from archiver.clock import SystemClock
+        from archiver.journal.reader import Reader
+        from archiver.replay.kubernetes.undo import plan_undo
+        from archiver.replay.kubernetes.undo_search import find_record
+        from archiver.replay.points import Point
+        from archiver.replay.targets import Target
+        from archiver.restore import Plans, close_plans
+        from archiver.service.undo_marks import UndoMarks
+        from archiver.store.open import open_store
 
     if not to.startswith("kubeconfig:"):
         raise Invalid(f"--to {to} is no cluster", hint="a restore into a captured cluster is undone there: --to kubeconfig:PATH")

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import msgspec
 from kubernetes_asyncio.client import ApiClient, Configuration
 from kubernetes_asyncio.client.rest import RESTClientObject
 from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config
@@ -29,6 +28,7 @@ from kubernetes_asyncio.config.incluster_config import SERVICE_HOST_ENV_NAME, SE
 
 from archiver import __version__
 from archiver.errors import Invalid, Unavailable
+from archiver.kubernetes.answer import Answer, TooLarge, not_an_api_server
 from archiver.kubernetes.page_size import SINGLE_BYTES
 from archiver.kubernetes.retry_after import of_header
 
@@ -43,19 +43,6 @@ _READ_BYTES = 2_097_152
 """As kubernetes_asyncio has it: objects may be larger than aiohttp's own buffer."""
 _TOO_LARGE = "one object or answer is larger than anything that an API server holds; leave its kind out of resources"
 _HINT = "is the API server reachable from here, and is the kubeconfig's server right?"
-
-
-class TooLarge(Unavailable):
-    """An answer that is larger than what is read of one; the rest of it was not read."""
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """A response that was read whole."""
-
-    status: int
-    body: bytes
-    retry_after: float
-    """Seconds; 0 when the server said nothing."""
 
 
 class Response:
@@ -302,11 +289,6 @@ class Api:
                 f"{where} gives no access to a cluster: {detail}", hint="set kubeconfig and context, or run with a service account"
             ) from None
         return configuration, loader
-
-
-def not_an_api_server(server: str) -> Unavailable:
-    """What ``server`` answers with success is not what an API server answers to that."""
-    return Unavailable(f"what answers at {server} is not a Kubernetes API server", hint="see server and proxy-url in the kubeconfig")
 
 
 def _certificates(configuration: Any) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from archiver.kubernetes import json_fields as kj
 from archiver.untrusted import Unreadable
 
 if TYPE_CHECKING:
-    from archiver.kubernetes.api import Answer
+    from archiver.kubernetes.answer import Answer
 
 
 class Cluster(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
@@ -11,14 +12,16 @@ import structlog
 from archiver.capture.kubernetes.config import KubernetesConfig
 from archiver.capture.postgres.config import PostgresConfig
 from archiver.capture.postgres.session.access import with_password
-from archiver.clock import Clock
 from archiver.errors import ArchiverError, Invalid
-from archiver.journal.writer import Writer
 from archiver.postgres.captured_systems import CapturedDatabase
 from archiver.secrets import Secret
-from archiver.service.service import Source
-from archiver.service.status import SourceLine, add
 from archiver.settings import Kubernetes, Postgres, Settings
+
+if TYPE_CHECKING:
+    from archiver.clock import Clock
+    from archiver.journal.writer import Writer
+    from archiver.service.service import Source
+    from archiver.service.status import SourceLine
 
 _log = structlog.get_logger()
 
@@ -83,6 +86,7 @@ def kubernetes_config(values: Kubernetes, settings: Settings) -> KubernetesConfi
 async def ask_sources(settings: Settings, lines: list[SourceLine]) -> None:
     """Ask each database where it is and lay the answer over its line; one that cannot be asked gets that as its problem."""
     from archiver.capture.postgres.source import ask_status
+    from archiver.service.status import add
 
     by_name = {line.name: line for line in lines}
     for name, source in settings.sources.items():

@@ -18,7 +18,6 @@ from archiver.replay.kubernetes.fold import fold_streams
 from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.kubernetes.selection import label, name_of
 from archiver.replay.kubernetes.undo_record import FORMAT, VERSION, UndoRecord, put_record, record_digest
-from archiver.service.marking import set_mark
 from archiver.untrusted import Unreadable
 
 if TYPE_CHECKING:
@@ -51,6 +50,8 @@ class UndoMarks:
 
         Where that is not possible, ``Refused`` when it replaces or deletes anything; when it only creates, that is said and it goes on.
         """
+        from archiver.service.marking import set_mark  # its driver takes long to load, and databases need none
+
         over = [each for each in plan.objects if each.do != "create"]
         try:
             if no_undo:

@@ -12,7 +12,8 @@ import pytest
 from archiver.clock import SystemClock
 from archiver.journal.entry import Kind
 from archiver.journal.reader import Reader
-from archiver.kubernetes.api import Answer, Api
+from archiver.kubernetes.answer import Answer
+from archiver.kubernetes.api import Api
 from archiver.kubernetes.page_size import MOST_BYTES
 from archiver.replay.kubernetes.folded_stream import Cut
 from archiver.replay.kubernetes.restore import plan_cluster

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from archiver.capture.kubernetes.failures import Failure, failure_of
 from archiver.errors import Unavailable
-from archiver.kubernetes.api import TooLarge
+from archiver.kubernetes.answer import TooLarge
 from archiver.kubernetes.list_pages import ListPages, list_page
 from archiver.kubernetes.page_size import SINGLE_BYTES, PageSize
 from archiver.untrusted import Unreadable

@@ -12,7 +12,7 @@ from archiver.capture.kubernetes.failures import failure_of
 from archiver.errors import Invalid, Unavailable
 from archiver.kubernetes import json_fields as kj
 from archiver.kubernetes import url_paths
-from archiver.kubernetes.api import not_an_api_server
+from archiver.kubernetes.answer import not_an_api_server
 from archiver.kubernetes.list_pages import api_version
 from archiver.kubernetes.records import Resource
 from archiver.untrusted import Unreadable, decode_untrusted

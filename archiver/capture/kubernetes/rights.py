@@ -11,7 +11,7 @@ from archiver.capture.kubernetes.discovery import DEFINITIONS, Selector, discove
 from archiver.capture.kubernetes.failures import failure_of
 from archiver.errors import Invalid, Unavailable
 from archiver.kubernetes import json_fields as kj
-from archiver.kubernetes.api import not_an_api_server
+from archiver.kubernetes.answer import not_an_api_server
 from archiver.untrusted import Unreadable, decode_untrusted
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from archiver.replay.kubernetes.target_objects import told
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
-    from archiver.kubernetes.api import Answer, Api
+    from archiver.kubernetes.answer import Answer
+    from archiver.kubernetes.api import Api
 
 _PREFIX = "archiver-restore-"
 _NEW_SECONDS = 15

@@ -8,7 +8,7 @@ import msgspec
 
 from archiver.errors import Unavailable
 from archiver.kubernetes import json_fields as kj
-from archiver.kubernetes.api import TooLarge, not_an_api_server
+from archiver.kubernetes.answer import TooLarge, not_an_api_server
 from archiver.kubernetes.list_pages import list_page
 from archiver.kubernetes.page_size import SINGLE_BYTES
 from archiver.untrusted import Unreadable
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from archiver.clock import Clock
-    from archiver.kubernetes.api import Answer, Api
+    from archiver.kubernetes.answer import Answer
+    from archiver.kubernetes.api import Api
     from archiver.kubernetes.records import Resource
     from archiver.replay.kubernetes.manifests import Manifest
 

@@ -13,7 +13,6 @@ import msgspec
 
 from archiver import __version__
 from archiver.errors import Invalid, Refused
-from archiver.kubernetes.api import Api
 from archiver.kubernetes.captured_clusters import CapturedCluster, named_clusters
 from archiver.kubernetes.cluster import Cluster, identify
 from archiver.replay.kubernetes.additions import add_deletions, listed_resources
@@ -34,6 +33,7 @@ from archiver.replay.kubernetes.to_folder import FolderReport, write_folder
 if TYPE_CHECKING:
     from archiver.clock import Clock
     from archiver.journal.reader import Reader
+    from archiver.kubernetes.api import Api
     from archiver.replay.restoration import Options
     from archiver.replay.targets import Target
 
@@ -243,6 +243,8 @@ async def open_target(target: Target | None, clock: Clock) -> Api | None:
     if target is None or target.kind != "cluster":
         return None
     path, _, context = target.value.removeprefix("kubeconfig:").partition("#")
+    from archiver.kubernetes.api import Api  # its driver takes longer to load than a small archive to restore
+
     return await Api.open(clock, kubeconfig=os.path.expanduser(path), context=context)  # noqa: ASYNC240, PTH111 -- looks at HOME only
 
 

@@ -13,7 +13,7 @@ from archiver.replay.kubernetes.owners import owner_uids, references
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from archiver.kubernetes.api import Answer
+    from archiver.kubernetes.answer import Answer
     from archiver.replay.kubernetes.patient_api import PatientApi
 
 _CONFLICTS = 10

@@ -10,7 +10,7 @@ import msgspec
 
 from archiver.errors import Invalid, Unavailable
 from archiver.kubernetes import json_fields as kj
-from archiver.kubernetes.api import TooLarge, not_an_api_server
+from archiver.kubernetes.answer import TooLarge, not_an_api_server
 from archiver.kubernetes.list_pages import ListPages
 from archiver.kubernetes.page_size import PageSize
 from archiver.kubernetes.records import Resource
@@ -23,7 +23,7 @@ from archiver.replay.kubernetes.selection import Key, Selection
 from archiver.untrusted import Unreadable, decode_untrusted
 
 if TYPE_CHECKING:
-    from archiver.kubernetes.api import Answer
+    from archiver.kubernetes.answer import Answer
     from archiver.replay.kubernetes.patient_api import PatientApi
 
 _PAGE = 500

@@ -33,7 +33,7 @@ from archiver.replay.kubernetes.target_objects import live_objects, told
 
 if TYPE_CHECKING:
     from archiver.clock import Clock
-    from archiver.kubernetes.api import Answer
+    from archiver.kubernetes.answer import Answer
     from archiver.replay.kubernetes.patient_api import PatientApi
 
 CONCURRENCY = 16

@@ -23,7 +23,6 @@ from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.owners import owner_uids
 from archiver.replay.kubernetes.plan import ClusterPlan
 from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects
-from archiver.replay.kubernetes.yaml_text import to_yaml
 from archiver.untrusted import Unreadable, decode_untrusted
 
 _MANIFEST = "manifest.json"
@@ -145,6 +144,8 @@ def _file_name(name: str) -> str:
 
 def _write(file: Path, document: dict[str, Any]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
+    from archiver.replay.kubernetes.yaml_text import to_yaml  # its emitter takes long to load, and other targets need none
+
     file.write_text(to_yaml(document), encoding="utf-8")
 
 

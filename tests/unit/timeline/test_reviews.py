@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from archiver.clock import SystemClock
-from archiver.kubernetes.api import Answer, Api
+from archiver.kubernetes.answer import Answer
+from archiver.kubernetes.api import Api
 from archiver.timeline.reviews import KEPT_SECONDS, MOST_TOKENS, NOBODY_SECONDS, Reviews, Right, User
 
 

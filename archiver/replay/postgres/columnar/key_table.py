@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from archiver.replay.postgres.columnar.values import unpack
 
@@ -80,12 +79,16 @@ class KeyTable:
         return (hashes >> self._shift).astype(np.int64)
 
     def _equal(self, which: I64, keys: pa.LargeBinaryArray, mine: I64) -> Bools:
+        import pyarrow.compute as pc
+
         same: Bools = pc.equal(keys.take(pa.array(which)), self._keys.take(pa.array(mine))).to_numpy(zero_copy_only=False)
         return same
 
     # Two different keys have one 64-bit hash: slower, and right.
 
     def _use_pyarrow(self) -> None:
+        import pyarrow.compute as pc
+
         self._slots = np.zeros(0, np.int32)
         encoded = pc.dictionary_encode(self._keys).indices.to_numpy().astype(np.int64)
         first = np.empty(int(encoded.max()) + 1, np.int64)
@@ -93,6 +96,8 @@ class KeyTable:
         self.first = first[encoded]
 
     def _find_by_pyarrow(self, keys: pa.LargeBinaryArray) -> I64:
+        import pyarrow.compute as pc
+
         index = pc.index_in(keys, value_set=self._keys).fill_null(-1).to_numpy().astype(np.int64)
         return np.where(index >= 0, self.first[index], -1)
 

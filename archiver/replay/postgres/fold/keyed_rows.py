@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from archiver.replay.postgres.columnar.copy_text import CopyLines, Picked, assemble, concat_lines, split_columns
 from archiver.replay.postgres.columnar.values import NULL, UNCHANGED, VALUE
@@ -110,6 +109,8 @@ def fold(changes: Changes, layout: Layout) -> Delta:
 
 def _events(changes: Changes, rows: Rows) -> tuple[Events, I64]:
     """Events of a batch, and for each the new row that it tells of (-1: none)."""
+    import pyarrow.compute as pc
+
     new_keys, old_keys = rows.new_keys(), rows.old_keys()
     partial = rows.unknown.any(axis=1)
     if not len(rows.old_changes):
@@ -180,6 +181,8 @@ def merge(deltas: Sequence[Delta], missing: Missing) -> Delta:
 
 def _joined(deltas: Sequence[Delta]) -> tuple[Events, I64, I64, pa.LargeBinaryArray]:
     """All that deltas say, as events; for each its block and row (-1: a key that is gone), and the key of its row before its delta."""
+    import pyarrow.compute as pc
+
     keys: list[pa.LargeBinaryArray] = []
     origins: list[pa.LargeBinaryArray] = []
     kinds, expects, block_of, row_of, delta_of = [], [], [], [], []
@@ -215,6 +218,8 @@ def _joined(deltas: Sequence[Delta]) -> tuple[Events, I64, I64, pa.LargeBinaryAr
 
 def _links(keys: pa.LargeBinaryArray, origins: pa.LargeBinaryArray, moved: I64, delta_of: I64) -> I64:
     """For each moved row: the last event of its origin in the deltas before its own; ELSEWHERE when there is none."""
+    import pyarrow.compute as pc
+
     wanted = origins.take(pa.array(moved))
     index = pc.index_in(keys, value_set=pc.unique(wanted)).fill_null(-1).to_numpy().astype(np.int64)
     events = np.flatnonzero(index >= 0)

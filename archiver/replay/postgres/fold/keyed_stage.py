@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from archiver.replay.postgres.columnar.copy_text import CopyLines, Picked, assemble, split_columns
 from archiver.replay.postgres.columnar.key_table import KeyTable
@@ -128,6 +127,8 @@ class _KeyedPass:
 
 def _keyed(rows: CopyText, key: tuple[int, ...], missing: Missing) -> tuple[CopyText, Tuples, pa.LargeBinaryArray]:
     """The rows with all columns of ``key``, where their values lie, and their keys."""
+    import pyarrow.compute as pc
+
     added = tuple(attnum for attnum in key if attnum not in rows.attnums)
     if added:
         rows = CopyText(rows.attnums + added, convert(rows, rows.attnums + added, missing))

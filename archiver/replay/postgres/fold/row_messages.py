@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from archiver.errors import Corrupt
 from archiver.replay.postgres.columnar.copy_text import CopyLines, Picked, assemble, escape_all
@@ -108,6 +107,8 @@ class Rows:
         return self._keys(self.old, None)
 
     def _keys(self, rows: Tuples, old_of: I64 | None) -> pa.LargeBinaryArray:
+        import pyarrow.compute as pc
+
         parts = []
         for position in self._layout.key_positions:
             starts, ends, kinds = rows.starts[:, position], rows.ends[:, position], rows.kinds[:, position]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from archiver.replay.postgres.columnar.copy_text import CopyLines
 from archiver.replay.postgres.columnar.key_table import KeyTable
@@ -76,6 +75,8 @@ class KeyedRuns:
 
     def add(self, delta: Delta) -> None:
         """Put one run aside, behind those before."""
+        import pyarrow.compute as pc
+
         for block in delta.blocks:
             if block.origins is not None:
                 moved = pc.and_(pa.array(block.partial), pc.not_equal(block.keys, block.origins))

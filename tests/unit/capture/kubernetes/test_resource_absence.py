@@ -10,7 +10,8 @@ from archiver.capture.kubernetes.discovery import Discovery
 from archiver.capture.kubernetes.resource_absence import ResourceAbsence
 from archiver.capture.kubernetes.stream_scope import StreamScope
 from archiver.errors import Unavailable
-from archiver.kubernetes.api import Answer, Api
+from archiver.kubernetes.answer import Answer
+from archiver.kubernetes.api import Api
 from archiver.kubernetes.records import Resource
 
 THINGS = Resource("g.io", "v1", "things", "Thing", namespaced=True)

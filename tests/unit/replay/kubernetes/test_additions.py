@@ -10,7 +10,7 @@ import pytest
 
 from archiver.clock import from_text
 from archiver.errors import Invalid
-from archiver.kubernetes.api import Answer
+from archiver.kubernetes.answer import Answer
 from archiver.kubernetes.records import Resource
 from archiver.replay.kubernetes import deleting
 from archiver.replay.kubernetes.additions import add_deletions
