@@ -98,7 +98,7 @@ class PostgresSource:
         self._judged: SealKeys | None = None
         """Those that were in force when the stream began."""
         self._skipped = False
-        """Whether a stretch of the log came without messages, or not at all, since the program began."""
+        """Whether a stretch of the log came without messages, without keys to judge them by, or not at all, since the program began."""
         self._oversized: Oversized | None = None
         """Why the last attempt ended, when something was too large for it."""
         self._lacking: dict[int, float] = {}
@@ -402,6 +402,8 @@ class PostgresSource:
 
     def _learn(self, keys: SealKeys | None) -> None:
         self._seal_keys = keys
+        # The journal may still name the keys of before: the next attempt must not go on from there.
+        self._skipped = self._skipped or keys is None
 
     def _ddl_seen(self, content: bytes) -> None:
         # In the receiver's thread.

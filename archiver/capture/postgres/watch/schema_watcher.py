@@ -281,9 +281,17 @@ class SchemaWatcher:
 
     async def _keys(self, session: Session) -> SealKeys | None:
         """The keys by which everything is announced that changes the schema; ``None``: not everything is, or nobody can tell."""
-        keys = await read_seal_keys(session)
-        self._learn(keys)
-        return keys if keys is not None and await ddl_triggers.announcing(session) == "current" else None
+        found = None
+        try:
+            keys = await read_seal_keys(session)
+            self._learn(keys)
+            if keys is not None and await ddl_triggers.announcing(session) == "current":
+                found = keys
+        finally:
+            # Also where the round fails: what is announced until the next one was judged without keys, or nobody knows by which.
+            if found is None:
+                self._sealed.broken()
+        return found
 
     async def _sealing(self, session: Session) -> Sealing | None:
         return self._sealed.still(await self._keys(session))

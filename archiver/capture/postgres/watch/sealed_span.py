@@ -28,9 +28,13 @@ class SealedSpan:
     def looked(self, keys: SealKeys | None, lsn: str) -> None:
         """A look found ``keys`` in force, with triggers of this version, before the log's end was at ``lsn``; ``None``: not so."""
         if keys is None or not self._hears:
-            self._now = None
+            self.broken()
         elif self._now is None or self._now.keys != keys.name:
             self._now = Sealing(lsn, keys.name)
+
+    def broken(self) -> None:
+        """Nobody knows how announcements are judged from here on."""
+        self._now = None
 
     def still(self, keys: SealKeys | None) -> Sealing | None:
         """The span up to a schema that was taken before ``keys`` were read once more; ``None``: there is none, or it broke meanwhile."""

@@ -150,6 +150,9 @@ class StateAtPoint:
         sealing = later.record.sealing
         if sealing is None or parse_lsn(sealing.since) > self.known_until(newest, later):
             return False
+        if newest.record.dump_version != later.record.dump_version:
+            # Another pg_dump may word the same otherwise.
+            return False
         return not self.survey.may_lack_seals(newest.record, later.record)
 
     def unsettled(

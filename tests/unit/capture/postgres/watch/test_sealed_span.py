@@ -50,3 +50,13 @@ def test_a_stream_without_messages_hears_no_announcement() -> None:
     span = SealedSpan(Sealing("0/10", ONE.name), ONE, hears=False)
     span.looked(ONE, "0/50")
     assert span.still(ONE) is None
+
+
+def test_a_look_that_failed_ends_it() -> None:
+    """The same keys at the next look begin another span: what was announced between the two may have been judged without them."""
+    span = SealedSpan()
+    span.looked(ONE, "0/10")
+    span.broken()
+    assert span.still(ONE) is None
+    span.looked(ONE, "0/20")
+    assert span.still(ONE) == Sealing("0/20", ONE.name)
