@@ -13,7 +13,7 @@ How a list is merged is said by managedFields of either object, which the API se
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -45,6 +45,17 @@ def laid_over(wanted: Manifest, captured: Manifest, there: Manifest, *, whole: b
         known = {name: below for name, below in known.items() if name != _METADATA}
     found: Manifest = _merged(manifests.bare(there), wanted, fields or None, known)
     return found
+
+
+def ways(wanted: Manifest, captured: Manifest, there: Manifest) -> Iterator[Manifest]:
+    """What is sent one after the other as long as the target finds it wrong: merged, and where that is something else, every list as it was
+    captured.
+    """
+    merged = laid_over(wanted, captured, there)
+    yield merged
+    whole = laid_over(wanted, captured, there, whole=True)
+    if not kj.same(whole, merged):
+        yield whole
 
 
 def _merged(there: Any, wanted: Any, fields: Any, known: Any) -> Any:

@@ -14,7 +14,7 @@ from archiver.kubernetes.url_paths import collection, member
 from archiver.replay.kubernetes import manifests, sure_writes
 from archiver.replay.kubernetes.definition_names import rival
 from archiver.replay.kubernetes.findings import lost_fields, paths_text
-from archiver.replay.kubernetes.laying_over import laid_over
+from archiver.replay.kubernetes.laying_over import ways
 from archiver.replay.kubernetes.object_quotas import over_quota
 from archiver.replay.kubernetes.plan import Action, ClusterPlan
 from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, Key, Objects, label
@@ -64,12 +64,10 @@ async def rehearse(server: PatientApi, plan: ClusterPlan, objects: Objects, live
             there = live.get(action.key)
             if action.do != "create" and there is not None:
                 captured = objects.by_key[action.key]
-                if action.do == "merge":
-                    ways = [laid_over(wanted, captured, there), laid_over(wanted, captured, there, whole=True)]
-                else:
-                    ways = [manifests.with_applied(wanted, captured, there)]
+                merge = action.do == "merge"
+                bodies = ways(wanted, captured, there) if merge else [manifests.with_applied(wanted, captured, there)]
                 version = {name: there["metadata"][name] for name in ("uid", "resourceVersion")}
-                for wanted in ways:
+                for wanted in bodies:
                     body = {**wanted, "metadata": {**wanted["metadata"], **version}}
                     answer, _ = await server.send("PUT", member(path, action.name), body, _DRY)
                     if answer.status != 422:

@@ -21,7 +21,7 @@ from archiver.replay.kubernetes import manifests, sure_writes
 from archiver.replay.kubernetes.definition_names import accepted
 from archiver.replay.kubernetes.deleting import delete_objects
 from archiver.replay.kubernetes.field_managers import added_back, given_back
-from archiver.replay.kubernetes.laying_over import laid_over
+from archiver.replay.kubernetes.laying_over import ways
 from archiver.replay.kubernetes.manifests import Manifest
 from archiver.replay.kubernetes.owners import owner_uids, references
 from archiver.replay.kubernetes.plan import KEPT, WITHHELD, Action, ClusterPlan, known_uids
@@ -300,16 +300,14 @@ class Restorer:
         where one had another number), lists come as wholes.
         """
         manifest = self._objects.by_key[action.key]
-        wanted, _ = manifests.desired(manifest, self._uids)
-        merged = laid_over(wanted, manifest, live)
-        answer = await sure_writes.replace(self._server, path, merged, live)
-        if answer.status == 422:
-            whole = laid_over(wanted, manifest, live, whole=True)
-            if not kj.same(whole, merged):
-                first = told(answer)
-                answer, merged = await sure_writes.replace(self._server, path, whole, live), whole
-                if answer.status == 200:
-                    self.report.whole.append(f"{label(action.key)}: {first}")
+        refused = ""
+        for merged in ways(manifests.desired(manifest, self._uids)[0], manifest, live):
+            answer = await sure_writes.replace(self._server, path, merged, live)
+            if answer.status != 422:
+                break
+            refused = refused or told(answer)
+        if answer.status == 200 and refused:
+            self.report.whole.append(f"{label(action.key)}: {refused}")
         self._merged[action.key] = merged
         return answer, merged
 

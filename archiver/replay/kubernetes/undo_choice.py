@@ -18,7 +18,7 @@ import msgspec
 from archiver.kubernetes.redaction_mark import REDACTED, redacted_paths
 from archiver.replay.kubernetes import manifests
 from archiver.replay.kubernetes.findings import paths_text
-from archiver.replay.kubernetes.laying_over import laid_over
+from archiver.replay.kubernetes.laying_over import ways
 from archiver.replay.kubernetes.owners import owner_uids
 from archiver.replay.kubernetes.plan_file import version
 from archiver.replay.kubernetes.selection import DEFINITIONS, NAMESPACES, VOLUMES, Key
@@ -68,8 +68,7 @@ def choose(
                 yield _replaced(each, was, wanted, there, uids)
             case "merge":
                 # Which of the two the target took is not in the record, which is older than the writes.
-                either = [_merged(was, wanted, uids, whole=whole) for whole in (False, True)]
-                made = min(either, key=lambda one: len(_paths(one, there)))
+                made = min(_merged(was, wanted, uids), key=lambda one: len(_paths(one, there)))
                 yield _replaced(each, was, made, there, _own(made) if made is not None else {})
             case "delete":
                 yield _deleted(each, was, there)
@@ -126,13 +125,14 @@ def _unknown(each: PlannedObject, there: Manifest | None) -> Choice:
     return Choice(each.key, "leave", "the archive does not have it at the mark", problem=not as_ever)
 
 
-def _merged(was: Manifest | None, wanted: Manifest | None, uids: Mapping[str, str], *, whole: bool) -> Manifest | None:
+def _merged(was: Manifest | None, wanted: Manifest | None, uids: Mapping[str, str]) -> Iterator[Manifest | None]:
     if was is None or wanted is None:
-        return wanted
-    found = laid_over(manifests.desired(wanted, uids)[0], wanted, was, whole=whole)
+        yield wanted
+        return
     # What was cut from it lives still, and is not compared.
     mark = redacted_paths(was)
-    return {**found, "metadata": {**found["metadata"], REDACTED: mark}} if mark else found
+    for found in ways(manifests.desired(wanted, uids)[0], wanted, was):
+        yield {**found, "metadata": {**found["metadata"], REDACTED: mark}} if mark else found
 
 
 def _paths(made: Manifest | None, there: Manifest | None) -> list[str]:
