@@ -156,15 +156,14 @@ class Cluster:
             self._errors.append(f"{version} {kind} is not served")
             return ""
         namespace = f"/namespaces/{manifest['metadata'].get('namespace') or 'default'}" if served["namespaced"] else ""
-        base = f"/apis/{version}" if "/" in version else f"/api/{version}"
-        return f"{base}{namespace}/{served['name']}/{manifest['metadata']['name']}"
+        return f"{_base(version)}{namespace}/{served['name']}/{manifest['metadata']['name']}"
 
     def _served(self, version: str) -> dict[str, dict[str, Any]]:
         """Resources of an API version by kind; empty where the server does not know it."""
         if version not in self._discovered:
             listed: dict[str, Any] = {"resources": []}
             with contextlib.suppress(urllib.error.HTTPError):
-                listed = self._plane.request("GET", f"/apis/{version}" if "/" in version else f"/api/{version}")
+                listed = self._plane.request("GET", _base(version))
             self._discovered[version] = {each["kind"]: each for each in listed["resources"] if "/" not in each["name"]}
         return self._discovered[version]
 
@@ -252,7 +251,7 @@ def _resources(plane: ControlPlane, all_states: list[State]) -> dict[str, str]:
             found[f"{each['spec']['names']['plural']}.{each['spec']['group']}"] = ""
     for version, kind in sorted({(each["apiVersion"], each["kind"]) for each in manifests} - {("v1", "Namespace")}):
         try:
-            listed = plane.request("GET", f"/apis/{version}" if "/" in version else f"/api/{version}")["resources"]
+            listed = plane.request("GET", _base(version))["resources"]
         except urllib.error.HTTPError as error:
             error.close()
             continue
@@ -261,6 +260,10 @@ def _resources(plane: ControlPlane, all_states: list[State]) -> dict[str, str]:
                 group = version.rpartition("/")[0]
                 found[f"{each['name']}.{group}" if group else each["name"]] = version.rpartition("/")[2]
     return found
+
+
+def _base(version: str) -> str:
+    return f"/apis/{version}" if "/" in version else f"/api/{version}"
 
 
 def _served_version(plane: ControlPlane, resource: str) -> str:
