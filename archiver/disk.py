@@ -11,6 +11,8 @@ from pathlib import Path
 
 from archiver.errors import ArchiverError, Invalid, Unavailable
 
+GOES_ON = "a running archiver goes on by itself, a command is started again"
+"""What follows once there is room in the archive."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _BROKEN = frozenset({errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})

@@ -111,7 +111,7 @@ class DirectoryStore:
                 error,
                 verb,
                 where,
-                after="a running archiver goes on by itself, a command is started again",
+                after=disk.GOES_ON,
                 other_place="archive.url names a directory that the archiver has for itself",
             ) from error
         self._patience.done(self._deadline, size, time.monotonic() - began)

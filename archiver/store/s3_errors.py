@@ -16,6 +16,7 @@ from botocore.exceptions import (
     SSLError,
 )
 
+from archiver.disk import GOES_ON
 from archiver.errors import ArchiverError, Invalid, Refused, Unavailable
 from archiver.pages import page
 
@@ -42,7 +43,6 @@ _IDENTITY = {
 """Wrong settings before anything has worked; afterwards more likely a rotation, an outage or somebody's change."""
 
 _AGAIN = {"ConditionalRequestConflict", "OperationAborted", "RequestTimeout", "SlowDown", "BadDigest", "XAmzContentSHA256Mismatch"}
-_FREE = "raise the quota or free space there; a running archiver goes on by itself, a command is started again"
 _FULL = {"QuotaExceeded", "InsufficientCapacity", "XMinioStorageFull", "InsufficientStorage"}
 
 
@@ -98,10 +98,7 @@ def _answered(error: ClientError, verb: str, where: str, *, worked: bool) -> Mea
     code, status = code_of(error), status_of(error)
     what = f"{where}: cannot {verb}: {code or 'no code'}, HTTP status {status}"
     if code in _FULL or status == 507:
-        return Meaning(
-            Unavailable(what, hint=_FREE),
-            False,
-        )
+        return Meaning(Unavailable(what, hint=f"raise the quota or free space there; {GOES_ON}"), False)
     if code in _IDENTITY or status in (301, 401, 403):
         hint = _IDENTITY.get(code, _IDENTITY["403"])
         return Meaning(Unavailable(what, hint=hint) if worked else Invalid(what, hint=hint), False)
