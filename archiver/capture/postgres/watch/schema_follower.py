@@ -35,11 +35,6 @@ NAMED = 20
 """Tables of each kind that a gap names."""
 
 
-async def _not_known(session: Session) -> Sealing | None:
-    del session
-    return None
-
-
 class SchemaFollower:
     """Has publications, marked tables and journal follow a change of the schema."""
 
@@ -55,7 +50,7 @@ class SchemaFollower:
         publications: PublicationKeeper,
         marker: StaleMarker,
         recorder: SchemaRecorder,
-        sealing: Callable[[Session], Awaitable[Sealing | None]] = _not_known,
+        sealing: Callable[[Session], Awaitable[Sealing | None]],
     ) -> None:
         """``horizon`` is kept here; ``gaps`` reads it. ``sealing`` is asked once the schema was taken."""
         self._sealing = sealing

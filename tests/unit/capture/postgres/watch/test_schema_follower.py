@@ -88,6 +88,7 @@ class Rig:
             ),
             marker=cast("Any", SimpleNamespace(mark=self.answer("marks", None), files_seen=lambda _: None)),
             recorder=cast("Any", SimpleNamespace(catalog=CATALOG, record=record, durable=self.answer("durable", None))),
+            sealing=self.answer("", None),
         )
 
     def answer(self, name: str, result: Any) -> Any:
