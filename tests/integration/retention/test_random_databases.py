@@ -34,8 +34,10 @@ from tests.unit.retention.test_random_clusters import Hand, Killed, Slow
 
 pytestmark = [pytest.mark.postgres(18), pytest.mark.timeout(300)]
 
-SEEDS = range(3)
-"""Others are tried by changing this."""
+SEEDS, MORE_SEEDS = range(3), range(3, 12)
+"""Others are tried by changing this. More than three only where one of the steps has not happened: what retention finds to do depends on
+when the server wrote."""
+STEPS = ("folded", "filed", "planned", "retired", "killed: fold", "killed: retain")
 SCHEMA = (
     "CREATE TABLE runs (id int PRIMARY KEY, state text, big text)",
     "ALTER TABLE runs ALTER big SET STORAGE EXTERNAL",
@@ -185,7 +187,7 @@ async def story(made: Capture, seed: int, seconds: float, last: int) -> Counter[
 
 async def test_every_promised_point_of_a_database_stays(database: str) -> None:
     """Random changes of rows and definitions, and a slot that was lost, captured from a server; then the archive grows again, three times
-    otherwise maintained, by one or two at a time.
+    or more otherwise maintained, by one or two at a time.
     """
     run(database, *SCHEMA)
     happened = Counter[str]()
@@ -196,10 +198,12 @@ async def test_every_promised_point_of_a_database_stays(database: str) -> None:
         first = await Reader(made.store).header(0)
         assert tail is not None
         assert first is not None
-        for seed in SEEDS:
+        for seed in (*SEEDS, *MORE_SEEDS):
+            if seed in MORE_SEEDS and all(happened[each] for each in STEPS):
+                break
             try:
                 happened += await story(made, seed, (tail.time - first.time) / 1e6, tail.number)
             except AssertionError as error:
                 raise AssertionError(f"seed {seed}") from error
-    assert min(happened[each] for each in ("folded", "filed", "planned", "retired", "killed: fold", "killed: retain")) > 0, happened
+    assert min(happened[each] for each in STEPS) > 0, happened
     assert happened["restored"] > 50, happened
